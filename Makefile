@@ -1,0 +1,74 @@
+# make demo and make test are for everybody; see CONTRIBUTING.md for the rest.
+GO ?= go
+export CGO_ENABLED ?= 0
+
+MODULE = github.com/raidpi/raidpi
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# -buildvcs=false: a checkout that belongs to another user, as in a container,
+# builds too; VERSION says what was built.
+BUILD = $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
+
+# Where the size of an int or the alignment of a word can matter.
+WORDS = ./internal/raid ./internal/budget ./internal/zmtp ./internal/wire/... \
+	./internal/chunkstore/... ./internal/catalog/... ./internal/stripe \
+	./internal/placement ./internal/object/... ./internal/config
+
+.PHONY: build demo test test-setup test-32 test-arm lint bench fuzz proto clean help
+
+help:
+	@echo "make demo    start an array, kill a node, read a file back (ONCE=1: then end; PORT=9001)"
+	@echo "make test    run every test; installs from Debian what they need"
+	@echo "make build   the three programs, into bin/"
+	@echo "make lint    gofmt, go vet, staticcheck"
+	@echo "make bench   measure the array on this machine (QUICK=1: a short round)"
+	@echo "make fuzz    every fuzzer for a while (FUZZTIME=3s)"
+	@echo "make proto   generate the Protobuf code anew"
+
+build:
+	@mkdir -p bin
+	$(BUILD) -o bin/ ./cmd/raid-controller ./cmd/raid-node ./cmd/raidctl
+
+PORT ?= 9000
+demo: build
+	@$(GO) build -buildvcs=false -o bin/demo ./test/demo
+	@exec bin/demo -port $(PORT) $(if $(filter 1,$(ONCE)),-once)
+
+bench: build
+	@$(GO) build -buildvcs=false -o bin/bench ./test/bench
+	@exec bin/bench $(if $(filter 1,$(QUICK)),-quick) $(if $(ONLY),-only '$(ONLY)')
+
+# The race detector's run comes last: its lines are the verdict.
+test: test-setup test-arm test-32
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
+
+test-setup:
+	@./test/setup
+
+# 32-bit code, run natively; Go has no race detector there.
+WORD32 = $(if $(filter amd64 386,$(shell $(GO) env GOARCH)),386,arm)
+test-32:
+	CGO_ENABLED=0 GOARCH=$(WORD32) $(GO) test -timeout 10m $(WORDS)
+
+# The first Raspberry Pi and the Zero.
+test-arm:
+	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) build -buildvcs=false -o /dev/null ./cmd/...
+	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) vet ./...
+
+lint:
+	@unformatted=$$(gofmt -l cmd internal test); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+FUZZTIME ?= 10s
+fuzz:
+	@GO="$(GO)" ./test/fuzz $(FUZZTIME)
+
+PROTOC_GEN = protoc -I proto --plugin=protoc-gen-go=bin/protoc-gen-go --go_out=. --go_opt=module=$(MODULE)
+proto:
+	@mkdir -p bin
+	$(GO) build -o bin/protoc-gen-go google.golang.org/protobuf/cmd/protoc-gen-go
+	$(PROTOC_GEN) messages.proto trailer.proto
+
+clean:
+	rm -rf bin
