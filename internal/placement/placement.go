@@ -1,0 +1,125 @@
+// Package placement decides which nodes take the copies of a part. It is pure:
+// it sees a snapshot of the nodes and a source of randomness, and does no I/O.
+//
+// The order of wishes, the strongest first: never two copies of a part on one
+// node; native nodes before lab nodes; another zone than the part's other
+// copies; a node that is not slow; a node that holds no other chunk of the same
+// stripe, which spreads a stripe's reads and gives each of the assignment's four
+// nodes exactly one of a file's four chunks. Among equals the draw is random,
+// weighted by free space.
+package placement
+
+import "github.com/raidpi/raidpi/internal/raid"
+
+// Candidate is a node that may take a chunk now: it is up, not draining, not
+// suspect and not read-only.
+type Candidate struct {
+	ID   raid.NodeID
+	Zone string // "" is a zone like any other
+	Free int64  // bytes that may still be stored, beyond reserve and what is under way
+	Lab  bool
+	Slow bool // its window is full or its last acknowledgement is overdue
+}
+
+// Stripe keeps what was placed so far of one stripe.
+type Stripe struct {
+	uses  map[raid.NodeID]int
+	parts map[int][]Candidate
+}
+
+// NewStripe begins the placement of one stripe.
+func NewStripe() *Stripe {
+	return &Stripe{uses: map[raid.NodeID]int{}, parts: map[int][]Candidate{}}
+}
+
+// Take records that a copy of part lies, or will lie, on c.
+func (s *Stripe) Take(part int, c Candidate) {
+	s.uses[c.ID]++
+	s.parts[part] = append(s.parts[part], c)
+}
+
+// Return takes back a Take whose copy came to nothing.
+func (s *Stripe) Return(part int, id raid.NodeID) {
+	if s.uses[id] > 0 {
+		s.uses[id]--
+	}
+	held := s.parts[part]
+	for i := range held {
+		if held[i].ID == id {
+			s.parts[part] = append(held[:i:i], held[i+1:]...)
+			return
+		}
+	}
+}
+
+// Choose picks a node for one more copy of part, of size bytes. random returns a
+// number in [0, n). ok is false when no candidate can take it without holding
+// two copies of the part.
+func (s *Stripe) Choose(candidates []Candidate, part int, size int64, random func(n int64) int64) (c Candidate, ok bool) {
+	best := -1
+	var total int64
+	var tied []Candidate
+	for _, c := range candidates {
+		if c.Free < size || s.holds(part, c.ID) {
+			continue
+		}
+		rank := s.rank(part, c)
+		if best < 0 || rank < best {
+			best, total, tied = rank, 0, tied[:0]
+		}
+		if rank == best {
+			tied = append(tied, c)
+			total += weight(c)
+		}
+	}
+	if len(tied) == 0 {
+		return Candidate{}, false
+	}
+	at := random(total)
+	for _, c := range tied {
+		if at -= weight(c); at < 0 {
+			return c, true
+		}
+	}
+	return tied[len(tied)-1], true
+}
+
+// weight is the free space in MiB, at least 1, so that sums stay far below the
+// range of int64 whatever a node claims.
+func weight(c Candidate) int64 { return 1 + min(c.Free>>20, 1<<40) }
+
+// rank orders candidates by the package's wishes; lower is better. The number of
+// a node's other chunks in the stripe is the weakest wish, each of the others
+// outweighs any number of those.
+func (s *Stripe) rank(part int, c Candidate) int {
+	const slow, zone, lab = 1 << 10, 1 << 11, 1 << 12
+	r := min(s.uses[c.ID], slow-1)
+	if c.Slow {
+		r += slow
+	}
+	if s.zoneHeld(part, c.Zone) {
+		r += zone
+	}
+	if c.Lab {
+		r += lab
+	}
+	return r
+}
+
+func (s *Stripe) holds(part int, id raid.NodeID) bool {
+	for _, h := range s.parts[part] {
+		if h.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Stripe) zoneHeld(part int, zone string) bool {
+	for _, h := range s.parts[part] {
+		if h.Zone == zone {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,41 @@
+package raid
+
+import "time"
+
+// NodeKind tells ours from the assignment's.
+type NodeKind string
+
+// The kinds of node.
+const (
+	Native NodeKind = "native"
+	Lab    NodeKind = "lab"
+)
+
+// NodeState is what the controller thinks of a node.
+type NodeState string
+
+// The states of a node. Suspect: silent for longer than its heartbeats allow,
+// or not answering; it gets nothing new while others can take it.
+const (
+	Up       NodeState = "up"
+	Suspect  NodeState = "suspect"
+	Down     NodeState = "down"
+	Draining NodeState = "draining"
+)
+
+// NodeInfo is one row of the controller's view of its nodes.
+type NodeInfo struct {
+	ID         NodeID
+	Kind       NodeKind
+	State      NodeState
+	Address    string
+	Zone       string
+	TotalBytes int64
+	FreeBytes  int64 // beyond the node's reserve
+	Chunks     int64
+	Version    string
+	ReadOnly   bool
+	Silent     time.Duration // since the last sign of life; meaningless when never seen
+	Seen       bool          // has been seen by this run of the controller
+	LastSeen   time.Time     // by the controller's clock; for people, never for decisions
+}

@@ -1,0 +1,70 @@
+package raid
+
+// File is a stored file as the catalog describes it.
+type File struct {
+	ID          FileID
+	Upload      UploadID
+	Filename    string
+	ContentType string
+	Created     string // UTC, YYYY-MM-DD HH:MM:SS
+	Size        int64
+	SHA256      [32]byte
+	Level       string // "raid1"
+	StripeSize  int64  // bytes of a full stripe
+	Stripes     int64  // at least 1
+	Degraded    bool   // some part has fewer good copies on distinct nodes than it should
+	Lab         bool   // some copy rests on a lab node: neither fsynced nor addressable
+
+	// Part1Names and Part2Names are the chunk names of the first and second
+	// halves. Listings leave them empty for files of several stripes.
+	Part1Names, Part2Names []ChunkName
+}
+
+// Part is one part of one stripe with its copies.
+type Part struct {
+	Stripe int64  // from 0
+	Number int    // from 1
+	Length int64  // bytes of payload
+	CRC    uint32 // CRC-32C of the payload
+	Copies []Copy // by Index
+}
+
+// Copy is one copy of a part, as the catalog knows it.
+type Copy struct {
+	Index   int    // from 1 to the array's copies
+	Attempt int    // from 1; names the chunk, see ChunkKey
+	Node    NodeID // empty: unknown, as for lab nodes
+	Bad     bool   // missing, corrupt or on a node that was removed
+}
+
+// Key is the identity of the chunk that holds copy c of part p.
+func (p *Part) Key(u UploadID, c Copy) ChunkKey {
+	return ChunkKey{Upload: u, Stripe: p.Stripe, Part: p.Number, Attempt: c.Attempt}
+}
+
+// Removal is a recorded decision that a chunk must go from a node.
+type Removal struct {
+	Node NodeID
+	Key  ChunkKey
+}
+
+// Repair says that one copy of a part must be made again.
+type Repair struct {
+	File FileID
+	Part Part // with all its copies
+}
+
+// IdempotencyKey makes a repeated upload answer as the first did.
+type IdempotencyKey struct {
+	Key         string   // as the client sent it, 1 to 255 bytes
+	Fingerprint [32]byte // of the request that first used it
+}
+
+// NodeRecord is what the catalog remembers of a native node between runs.
+type NodeRecord struct {
+	ID         NodeID
+	Zone       string
+	Address    string
+	Draining   bool
+	CleanedRun uint32 // leftovers of runs below this one were removed from the node
+}
