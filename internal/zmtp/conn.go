@@ -1,0 +1,67 @@
+package zmtp
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+)
+
+// Conn is a connection after its handshake. Send may be called by any number
+// of goroutines, Receive by one at a time.
+type Conn struct {
+	nc   net.Conn
+	cfg  Config
+	peer Peer
+	in   *inbound
+
+	ctx     context.Context // the connection's life; its cause is what ended it
+	end     context.CancelCauseFunc
+	closing sync.Once
+
+	out    writer
+	writer sync.WaitGroup
+}
+
+func newConn(nc net.Conn, in *inbound, cfg Config, peer Peer) *Conn {
+	c := &Conn{nc: nc, cfg: cfg, peer: peer, in: in}
+	c.ctx, c.end = context.WithCancelCause(context.Background())
+	in.last.Store(int64(time.Since(in.start)))
+	c.out.init()
+	c.writer.Go(c.write)
+	return c
+}
+
+// Peer is who is at the other end.
+func (c *Conn) Peer() Peer { return c.peer }
+
+// SilentFor is the time since the last byte from the peer, in the middle of a
+// frame too. Time that Receive waits for memory does not count; it is 0 then.
+// It means something only while Receive is being called in a loop.
+func (c *Conn) SilentFor() time.Duration { return c.in.silentFor() }
+
+// Done is closed when the connection has ended.
+func (c *Conn) Done() <-chan struct{} { return c.ctx.Done() }
+
+// Err is what ended the connection; nil while it lives.
+func (c *Conn) Err() error { return context.Cause(c.ctx) }
+
+// CloseWith ends the connection for the reason err, unless it has ended
+// already. It does not wait, and may be called from anywhere.
+func (c *Conn) CloseWith(err error) {
+	if err == nil {
+		err = ErrClosed
+	}
+	c.closing.Do(func() {
+		c.end(err)
+		c.nc.Close()
+	})
+}
+
+// Close ends the connection and waits until nothing of it runs any more,
+// except for a Receive or Send of the caller's, which return soon.
+func (c *Conn) Close() error {
+	c.CloseWith(ErrClosed)
+	c.writer.Wait()
+	return nil
+}

@@ -1,0 +1,227 @@
+package zmtp
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// ServerConfig describes a listener's side of connections.
+type ServerConfig struct {
+	// Config is asked for each connection before its handshake.
+	Config func(nc net.Conn) Config
+	// Handle runs in a goroutine of its own for each connection that has been
+	// admitted; the connection is closed when it returns. ctx ends with Serve's.
+	Handle func(ctx context.Context, c *Conn)
+	// MaxHandshakes is how many may be under way, default 64. When one more
+	// comes, the one that has taken longest is closed: strangers who say
+	// nothing do not keep others out.
+	MaxHandshakes int
+	// MaxConns is how many connections may be open after their handshake,
+	// default 1024. One more is closed at once.
+	MaxConns int
+	Log      *slog.Logger // default: nothing is logged
+}
+
+// Serve accepts connections from ln until ctx ends, then closes ln and every
+// connection and waits for all handlers. It returns nil when ctx ended it and
+// the listener's error otherwise.
+func Serve(ctx context.Context, ln net.Listener, cfg ServerConfig) error {
+	if cfg.MaxHandshakes <= 0 {
+		cfg.MaxHandshakes = 64
+	}
+	if cfg.MaxConns <= 0 {
+		cfg.MaxConns = 1024
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	s := &server{cfg: cfg, log: quiet{log: cfg.Log}, open: map[*Conn]struct{}{}}
+	s.work.Go(func() {
+		<-ctx.Done()
+		ln.Close()
+		s.closeAll()
+	})
+	err := s.accept(ctx, ln)
+	cancel()
+	s.work.Wait()
+	return err
+}
+
+// server is the state of one Serve.
+type server struct {
+	cfg  ServerConfig
+	log  quiet
+	work sync.WaitGroup
+
+	mu      sync.Mutex
+	stopped bool
+	pending list.List // of net.Conn in the handshake, the oldest first
+	open    map[*Conn]struct{}
+}
+
+// acceptRetry is the pause after an error of accept that may pass, such as too
+// many open files.
+const acceptRetry = 50 * time.Millisecond
+
+func (s *server) accept(ctx context.Context, ln net.Listener) error {
+	for {
+		nc, err := ln.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				nc.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("accept on %s: %w", ln.Addr(), err)
+		case err != nil:
+			s.log.warn("can't accept a connection", "listener", ln.Addr(), "err", err)
+			select {
+			case <-time.After(acceptRetry):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		place, ok := s.enter(nc)
+		if !ok {
+			nc.Close()
+			continue
+		}
+		s.work.Go(func() { s.serve(ctx, nc, place) })
+	}
+}
+
+// enter notes a connection that begins its handshake.
+func (s *server) enter(nc net.Conn) (place *list.Element, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return nil, false
+	}
+	if len(s.open) >= s.cfg.MaxConns {
+		s.log.warn("too many connections, the new one is closed", "peer", nc.RemoteAddr(), "connections", len(s.open))
+		return nil, false
+	}
+	if s.pending.Len() >= s.cfg.MaxHandshakes {
+		slowest := s.pending.Remove(s.pending.Front()).(net.Conn)
+		s.log.warn("too many handshakes at once, the slowest is closed", "peer", slowest.RemoteAddr(), "handshakes", s.cfg.MaxHandshakes)
+		slowest.Close()
+	}
+	return s.pending.PushBack(nc), true
+}
+
+// leave ends a handshake; c is its connection if it succeeded.
+func (s *server) leave(place *list.Element, c *Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pending.Remove(place) // does nothing if enter removed it
+	if c == nil || s.stopped {
+		return false
+	}
+	if len(s.open) >= s.cfg.MaxConns {
+		s.log.warn("too many connections, the new one is closed", "peer", c.peer.Addr, "connections", len(s.open))
+		return false
+	}
+	s.open[c] = struct{}{}
+	return true
+}
+
+func (s *server) serve(ctx context.Context, nc net.Conn, place *list.Element) {
+	c, err := s.handshake(ctx, nc)
+	if err != nil && ctx.Err() == nil {
+		s.log.warn("handshake failed", "peer", nc.RemoteAddr(), "err", err)
+	}
+	admitted := s.leave(place, c)
+	if c == nil {
+		return
+	}
+	if !admitted {
+		c.Close()
+		return
+	}
+	s.cfg.Handle(ctx, c)
+	c.Close()
+	s.mu.Lock()
+	delete(s.open, c)
+	s.mu.Unlock()
+}
+
+const greetingByte = 0xFF
+
+// handshake tells by its first byte what a connection speaks. Whoever binds a
+// port that other protocols share adds them here: TLS, for one, begins with 0x16.
+func (s *server) handshake(ctx context.Context, nc net.Conn) (*Conn, error) {
+	cfg := s.cfg.Config(nc)
+	if err := cfg.complete(); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	first := make([]byte, 1)
+	if err := nc.SetReadDeadline(time.Now().Add(cfg.HandshakeTimeout)); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	if _, err := io.ReadFull(nc, first); err != nil {
+		nc.Close()
+		if isTimeout(err) {
+			return nil, fmt.Errorf("%w: no first byte within %v", ErrSilent, cfg.HandshakeTimeout)
+		}
+		return nil, fmt.Errorf("read the first byte: %w", err)
+	}
+	switch first[0] {
+	case greetingByte:
+		return open(ctx, nc, first, cfg, true)
+	default:
+		nc.Close()
+		return nil, malformed("the first byte is %#02x, not a ZMTP greeting's", first[0])
+	}
+}
+
+// closeAll ends everything that is open, and what will come.
+func (s *server) closeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	for e := s.pending.Front(); e != nil; e = e.Next() {
+		e.Value.(net.Conn).Close()
+	}
+	for c := range s.open {
+		c.CloseWith(raid.ErrShutdown)
+	}
+}
+
+const quietFor = 10 * time.Second
+
+// quiet logs at most one warning in quietFor and says how many it left out:
+// a stranger must not fill the log.
+type quiet struct {
+	log  *slog.Logger
+	mu   sync.Mutex
+	next time.Time
+	lost int
+}
+
+func (q *quiet) warn(msg string, args ...any) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	if now.Before(q.next) {
+		q.lost++
+		return
+	}
+	if q.lost > 0 {
+		args = append(args, "not_logged", q.lost)
+	}
+	q.next, q.lost = now.Add(quietFor), 0
+	q.log.Warn(msg, args...)
+}

@@ -1,0 +1,231 @@
+package zmtp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// serve runs Serve on a loopback port until the test ends and returns its address.
+func serve(t testing.TB, cfg ServerConfig) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, ln, cfg) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return ln.Addr().String()
+}
+
+// pullServer serves PULL connections that hand every message's first frame to got.
+func pullServer(t testing.TB, got chan<- string, change func(*ServerConfig)) string {
+	cfg := ServerConfig{
+		Config: func(net.Conn) Config { return Config{Type: Pull} },
+		Handle: func(ctx context.Context, c *Conn) {
+			for {
+				m, err := c.Receive(nil)
+				if err != nil {
+					return
+				}
+				select {
+				case got <- string(m.Frames[0]):
+				case <-ctx.Done():
+				}
+			}
+		},
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	return serve(t, cfg)
+}
+
+func dial(t testing.TB, addr string) net.Conn {
+	t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	return nc
+}
+
+func connect(t testing.TB, addr string, cfg Config) *Conn {
+	t.Helper()
+	c, err := Connect(t.Context(), dial(t, addr), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func TestSilentClientsHoldUpNobody(t *testing.T) {
+	got := make(chan string, 1)
+	addr := pullServer(t, got, func(cfg *ServerConfig) { cfg.MaxHandshakes = 16 })
+	for i := range 40 {
+		nc := dial(t, addr)
+		if i%2 == 0 { // half a greeting
+			_, _ = nc.Write([]byte{0xFF, 0, 0})
+		}
+	}
+	start := time.Now()
+	c := connect(t, addr, Config{Type: Push})
+	if err := c.Send(t.Context(), []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if s := <-got; s != "hello" {
+		t.Fatalf("got %q", s)
+	}
+	if d := time.Since(start); d > 2*time.Second {
+		t.Errorf("a peer was held up for %v", d)
+	}
+}
+
+func TestSilentClientsAreSentAway(t *testing.T) {
+	addr := pullServer(t, nil, func(cfg *ServerConfig) {
+		cfg.Config = func(net.Conn) Config { return Config{Type: Pull, HandshakeTimeout: 100 * time.Millisecond} }
+	})
+	for _, said := range []string{"", "\xff", "\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03"} {
+		nc := dial(t, addr)
+		_, _ = io.WriteString(nc, said)
+		_ = nc.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.Copy(io.Discard, nc); err != nil && isTimeout(err) {
+			t.Errorf("a client that said %q is still connected", said)
+		}
+	}
+}
+
+func TestConnectionsOverTheLimitAreClosed(t *testing.T) {
+	got := make(chan string, 1)
+	addr := pullServer(t, got, func(cfg *ServerConfig) { cfg.MaxConns = 3 })
+	var conns []*Conn
+	for range 3 {
+		c := connect(t, addr, Config{Type: Push})
+		conns = append(conns, c)
+		_ = c.Send(t.Context(), []byte("in"))
+		<-got
+	}
+	if _, err := Connect(t.Context(), dial(t, addr), Config{Type: Push}); err == nil {
+		t.Fatal("a fourth connection was let in")
+	}
+	conns[0].Close()
+	for end := time.Now().Add(5 * time.Second); ; {
+		c, err := Connect(t.Context(), dial(t, addr), Config{Type: Push})
+		if err == nil {
+			c.Close()
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("no place became free")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestServeEndsWhatItServes(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var handlers sync.WaitGroup
+	handlers.Add(1)
+	entered := make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		done <- Serve(ctx, ln, ServerConfig{
+			Config: func(net.Conn) Config { return Config{Type: Pull} },
+			Handle: func(_ context.Context, c *Conn) {
+				close(entered)
+				_, _ = c.Receive(nil)
+				handlers.Done()
+			},
+		})
+	}()
+	c := connect(t, ln.Addr().String(), Config{Type: Push})
+	silent := dial(t, ln.Addr().String())
+	<-entered
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	handlers.Wait()
+	if _, err := c.Receive(nil); err == nil {
+		t.Error("the connection is still open")
+	}
+	_ = silent.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := silent.Read(make([]byte, 1)); err == nil || isTimeout(err) {
+		t.Errorf("the handshake is still open: %v", err)
+	}
+	if _, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+		t.Error("the listener is still open")
+	}
+}
+
+func TestServeReportsAListenerThatIsGone(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	if err := Serve(t.Context(), ln, ServerConfig{}); !errors.Is(err, net.ErrClosed) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestStrangersCannotFillTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		q := quiet{log: slog.New(slog.NewTextHandler(&out, nil))}
+		for range 1000 {
+			q.warn("handshake failed")
+		}
+		time.Sleep(quietFor)
+		q.warn("handshake failed")
+		if n := strings.Count(out.String(), "\n"); n != 2 || !strings.Contains(out.String(), "not_logged=999") {
+			t.Errorf("%d lines:\n%s", n, out.String())
+		}
+	})
+}
+
+func TestOtherProtocolsAreSentAwayByTheirFirstByte(t *testing.T) {
+	addr := pullServer(t, nil, nil)
+	for _, said := range []string{"\x16\x03\x01", "GET / HTTP/1.1\r\n\r\n", "\x00"} {
+		nc := dial(t, addr)
+		_, _ = io.WriteString(nc, said)
+		_ = nc.SetReadDeadline(time.Now().Add(4 * time.Second))
+		if b, err := io.ReadAll(nc); isTimeout(err) || len(b) > 0 {
+			t.Errorf("%q was answered %q, %v", said, b, err)
+		}
+	}
+}
+
+func TestAThousandStrangersKeepNobodyOut(t *testing.T) {
+	got := make(chan string, 1)
+	addr := pullServer(t, got, nil)
+	for i := range 1000 {
+		nc := dial(t, addr)
+		_, _ = nc.Write(hello()[:i%70]) // up to the last byte but a few
+	}
+	c := connect(t, addr, Config{Type: Push})
+	if err := c.Send(t.Context(), []byte("hello")); err != nil || <-got != "hello" {
+		t.Fatal(err)
+	}
+}

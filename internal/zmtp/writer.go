@@ -1,0 +1,244 @@
+package zmtp
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+const (
+	// copyBelow is the frame size in bytes up to which a copy is cheaper than
+	// an entry of its own in writev.
+	copyBelow = 4 << 10
+	// batchBytes and batchJobs end the collecting of further messages that
+	// wait, so that the first of them is not held up.
+	batchBytes = 64 << 10
+	batchJobs  = 64
+	// keepScratch is the most that an idle connection keeps for the next batch.
+	keepScratch = 64 << 10
+)
+
+// job is one message on its way to the writer.
+type job struct {
+	frames [][]byte
+	done   chan error
+}
+
+// writer is the outgoing half of a connection. Its goroutine is [Conn.write];
+// all fields below queue and pong belong to that goroutine.
+type writer struct {
+	queue chan *job // unbuffered: who waits to send, waits here
+	idle  sync.Pool // of *job
+	pong  pong
+
+	jobs    []*job
+	scratch []byte // headers and small frames of the batch
+	from    int    // scratch[from:] is not yet in bufs
+	bufs    net.Buffers
+	bytes   int64
+	sending net.Buffers // bufs while they are written, which consumes them
+}
+
+// pong is the answer that is due. PINGs that come faster than they can be
+// answered get one answer.
+type pong struct {
+	due chan struct{} // of 1
+
+	mu      sync.Mutex
+	pending bool
+	context []byte
+}
+
+func (w *writer) init() {
+	w.queue = make(chan *job)
+	w.pong.due = make(chan struct{}, 1)
+	w.idle.New = func() any { return &job{done: make(chan error, 1)} }
+}
+
+func (p *pong) set(context []byte) {
+	p.mu.Lock()
+	p.pending = true
+	p.context = append(p.context[:0], context...)
+	p.mu.Unlock()
+	select {
+	case p.due <- struct{}{}:
+	default:
+	}
+}
+
+// take appends the PONG that is due, if any.
+func (p *pong) take(b []byte) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.pending {
+		return b
+	}
+	p.pending = false
+	return appendCommand(b, cmdPong, p.context)
+}
+
+// Send sends one message. It returns nil when the message is in the hands of
+// the kernel, which is no promise that it arrives. It fails, with nothing sent,
+// when ctx ends while other messages are still ahead; and with raid.ErrPeerGone
+// when the connection has ended or ends, before or in the middle of the message.
+//
+// In no case are the frames referenced after it has returned; so once writing
+// has begun, Send outlasts ctx, for WriteTimeout and the message's size at
+// 1 MB/s at most.
+func (c *Conn) Send(ctx context.Context, frames ...[]byte) error {
+	if len(frames) == 0 {
+		return fmt.Errorf("send to %s: a message without frames: %w", c.peer.Addr, raid.ErrInvalid)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("send to %s: %w", c.peer.Addr, err)
+	}
+	j := c.out.idle.Get().(*job)
+	j.frames = append(j.frames[:0], frames...)
+	err := c.enqueue(ctx, j)
+	clear(j.frames)
+	c.out.idle.Put(j)
+	return err
+}
+
+func (c *Conn) enqueue(ctx context.Context, j *job) error {
+	select {
+	case <-c.ctx.Done():
+		return gone("send to", c.peer, c.Err())
+	default:
+	}
+	select {
+	case c.out.queue <- j:
+	case <-ctx.Done():
+		return fmt.Errorf("send to %s: %w", c.peer.Addr, ctx.Err())
+	case <-c.ctx.Done():
+		return gone("send to", c.peer, c.Err())
+	}
+	if err := <-j.done; err != nil {
+		return gone("send to", c.peer, err)
+	}
+	return nil
+}
+
+// write is the writer's goroutine, until the connection ends.
+func (c *Conn) write() {
+	w := &c.out
+	tick := newTicker(c.cfg)
+	defer tick.stop()
+	for {
+		var err error
+		select {
+		case j := <-w.queue:
+			err = c.writeBatch(j)
+		case <-w.pong.due:
+			err = c.flush()
+		case <-tick.C:
+			err = c.tick(tick)
+		case <-c.ctx.Done():
+			return
+		}
+		if err != nil {
+			c.CloseWith(err)
+			return
+		}
+	}
+}
+
+// writeBatch writes j and what waits behind it in one go.
+func (c *Conn) writeBatch(j *job) error {
+	w := &c.out
+	for j != nil {
+		w.jobs = append(w.jobs, j)
+		w.add(j.frames)
+		j = nil
+		if w.bytes < batchBytes && len(w.jobs) < batchJobs {
+			select {
+			case j = <-w.queue:
+			default:
+			}
+		}
+	}
+	err := c.flush()
+	if err != nil {
+		c.CloseWith(err) // first, so that who sees the error sees Done too
+		err = c.Err()
+	}
+	for i, j := range w.jobs {
+		j.done <- err
+		w.jobs[i] = nil
+	}
+	w.jobs = w.jobs[:0]
+	return err
+}
+
+// add appends a message to the batch.
+func (w *writer) add(frames [][]byte) {
+	for i, f := range frames {
+		var flags byte
+		if i < len(frames)-1 {
+			flags = flagMore
+		}
+		w.scratch = appendHeader(w.scratch, flags, len(f))
+		w.bytes += int64(len(f)) + longHeader
+		if len(f) <= copyBelow {
+			w.scratch = append(w.scratch, f...)
+			continue
+		}
+		w.cut()
+		w.bufs = append(w.bufs, f)
+	}
+}
+
+// cut ends the present run of small bytes. A later append may move scratch;
+// the run then keeps the old array, whose bytes stay as they are.
+func (w *writer) cut() {
+	if len(w.scratch) > w.from {
+		w.bufs = append(w.bufs, w.scratch[w.from:])
+		w.from = len(w.scratch)
+	}
+}
+
+// flush writes the batch, with the PONG that is due behind it.
+func (c *Conn) flush() error {
+	w := &c.out
+	w.scratch = w.pong.take(w.scratch)
+	w.cut()
+	if len(w.bufs) == 0 {
+		return nil
+	}
+	err := c.nc.SetWriteDeadline(time.Now().Add(c.cfg.WriteTimeout + time.Duration(w.bytes)*(time.Second/writeRate)))
+	if err == nil {
+		err = w.send(c.nc)
+	}
+	w.reset()
+	if err != nil {
+		return fmt.Errorf("write to %s: %w", c.peer.Addr, err)
+	}
+	return nil
+}
+
+// send writes all of bufs: with writev where nc is a *net.TCPConn.
+func (w *writer) send(nc net.Conn) error {
+	if len(w.bufs) == 1 {
+		_, err := nc.Write(w.bufs[0])
+		return err
+	}
+	w.sending = w.bufs
+	_, err := w.sending.WriteTo(nc)
+	w.sending = nil
+	return err
+}
+
+// reset forgets the batch; the arrays are used again.
+func (w *writer) reset() {
+	clear(w.bufs)
+	w.bufs = w.bufs[:0]
+	w.from, w.bytes = 0, 0
+	if cap(w.scratch) > keepScratch {
+		w.scratch = nil
+	}
+	w.scratch = w.scratch[:0]
+}
