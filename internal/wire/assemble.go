@@ -1,0 +1,156 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/zmtp"
+)
+
+var errClone = errors.New("another node with this id is connected: two machines run from copies of one disk. " +
+	"Give one of them an empty disk with raid-node --new-disk")
+
+// cloneLogEvery bounds how often the same clone is logged.
+const cloneLogEvery = time.Minute
+
+// admit judges a peer in its handshake, before it is answered.
+func (h *Hub) admit(peer zmtp.Peer) (zmtp.Properties, error) {
+	if !h.cfg.Plaintext.Allows(peer.Addr) {
+		return nil, fmt.Errorf("this controller takes no connections without TLS from %v: see plaintext under [nodes] in its configuration", peer.Addr)
+	}
+	if isLab(peer.Properties) {
+		return nil, nil
+	}
+	hi, err := parseHello(peer)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkArray(hi.array, h.cfg.Array); err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	err = h.checkClone(hi)
+	h.mu.Unlock()
+	if err != nil {
+		h.logClone(hi, peer)
+		return nil, err
+	}
+	return welcome(h.cfg.Array), nil
+}
+
+// checkClone refuses a session of a node that has another one which lives and is
+// not silent. h.mu is held.
+func (h *Hub) checkClone(hi hello) error {
+	current := h.nodes[hi.node]
+	if current == nil || current.id == hi.session || current.over() || current.SilentFor() >= h.cfg.Suspect {
+		return nil
+	}
+	return errClone
+}
+
+// logClone reports a clone. A node that lost its connections unnoticed looks
+// like one for a moment, and one that is real tries again and again.
+func (h *Hub) logClone(hi hello, peer zmtp.Peer) {
+	h.mu.Lock()
+	last, known := h.clones[hi.node]
+	due := !known || time.Since(last) >= cloneLogEvery
+	if due {
+		if len(h.clones) > 1000 {
+			clear(h.clones)
+		}
+		h.clones[hi.node] = time.Now()
+	}
+	h.mu.Unlock()
+	if due {
+		h.cfg.Log.Warn("Node refused: another with its id is connected", "node", hi.node, "addr", peer.Addr, "session", hi.session)
+	}
+}
+
+// join finds or makes the session that a connection belongs to, and adds it.
+func (h *Hub) join(ctx context.Context, hi hello, c *zmtp.Conn) (*Session, error) {
+	s, silent, err := h.sessionFor(ctx, hi)
+	if silent != nil {
+		silent.End(fmt.Errorf("watch node: silent for %v, and it connected anew", h.cfg.Suspect))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, s.attach(hi.role, c)
+}
+
+// sessionFor returns the node's session with the hello's id, a new one if need
+// be, and the silent one that it replaces, which is to be ended.
+func (h *Hub) sessionFor(ctx context.Context, hi hello) (s, silent *Session, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil, nil, errHubStops
+	}
+	if err := h.checkClone(hi); err != nil {
+		return nil, nil, err
+	}
+	current := h.nodes[hi.node]
+	if current != nil && current.id == hi.session {
+		return current, nil, nil
+	}
+	var prior <-chan struct{}
+	if current != nil {
+		prior = current.gone
+	}
+	s = newSession(h, hi, prior)
+	h.nodes[hi.node] = s
+	h.running.Go(func() {
+		s.run(ctx)
+		h.forget(s)
+	})
+	return s, current, nil
+}
+
+// forget drops a session whose last callback has returned, unless the node has a
+// newer one.
+func (h *Hub) forget(s *Session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.nodes[s.node] == s {
+		delete(h.nodes, s.node)
+	}
+}
+
+// handle returns what is done with the connections of one port.
+func (h *Hub) handle(ctx context.Context, port role) func(context.Context, *zmtp.Conn) {
+	return func(_ context.Context, c *zmtp.Conn) {
+		if isLab(c.Peer().Properties) {
+			h.labs.serve(ctx, port, c)
+			return
+		}
+		c.CloseWith(h.serveNative(ctx, c))
+	}
+}
+
+// serveNative reads one connection of a session for as long as both live, and
+// says why it ended. Its end ends the session.
+func (h *Hub) serveNative(ctx context.Context, c *zmtp.Conn) error {
+	hi, err := parseHello(c.Peer())
+	if err != nil {
+		return err
+	}
+	s, err := h.join(ctx, hi, c)
+	if err != nil {
+		h.cfg.Log.Info("Connection refused", "node", hi.node, "session", hi.session, "role", hi.role, "reason", err)
+		return err
+	}
+	switch hi.role {
+	case roleStore:
+		err = readNothing(c)
+	case roleRequest:
+		err = readSubscriptions(c)
+	case roleData:
+		err = s.readData(c)
+	default:
+		err = s.readControl(c)
+	}
+	s.End(fmt.Errorf("%s connection: %w", hi.role, err))
+	return err
+}

@@ -1,0 +1,130 @@
+package wire
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/wire/wirepb"
+)
+
+// deadline is when a request that arrived at the given time is over; the zero
+// time when it has no limit.
+func deadline(arrived time.Time, remainingMS uint32) time.Time {
+	if remainingMS == 0 {
+		return time.Time{}
+	}
+	return arrived.Add(time.Duration(remainingMS) * time.Millisecond)
+}
+
+// nodeRequest is a request on port 5559 as the node reads it. Exactly one of the
+// operations is set, or none in a heartbeat and in a lab controller's Get.
+type nodeRequest struct {
+	id        uint64
+	name      raid.ChunkName
+	remaining uint32
+	commit    uint64
+	get       *NodeGet
+	delete    []raid.ChunkName
+	list      *ListRequest
+	verify    *wirepb.VerifyOp
+}
+
+// heartbeat reports whether the request is a controller's heartbeat.
+func (r *nodeRequest) heartbeat() bool { return r.id == 0 }
+
+// decodeRequest parses a native controller's message on port 5559. A request
+// that parses but asks for nonsense comes back with invalid set, to be answered
+// with; err means that the peer does not speak the protocol.
+func decodeRequest(frame []byte, maxFrame int64) (r nodeRequest, invalid, err error) {
+	var pb wirepb.GetdataRequest
+	if err = proto.Unmarshal(frame, &pb); err != nil {
+		return r, nil, fmt.Errorf("read request: %w", err)
+	}
+	r = nodeRequest{id: pb.RequestId, name: raid.ChunkName(pb.Filename), remaining: pb.RemainingMs, commit: pb.CatalogCommit}
+	if r.heartbeat() {
+		return r, nil, nil
+	}
+	switch op := pb.Op.(type) {
+	case *wirepb.GetdataRequest_Get:
+		r.get, invalid = decodeGet(r.name, op.Get, maxFrame)
+	case *wirepb.GetdataRequest_Delete:
+		r.delete, invalid = decodeNames(op.Delete.GetNames())
+	case *wirepb.GetdataRequest_List:
+		r.list, invalid = decodeList(op.List)
+	case *wirepb.GetdataRequest_Verify:
+		r.verify = op.Verify
+		if !raid.ValidName(pb.Filename) || op.Verify.GetExpectedLength() > math.MaxInt64 {
+			invalid = fmt.Errorf("read verify request: %w: %d bytes of %q", raid.ErrInvalid, op.Verify.GetExpectedLength(), clip(pb.Filename, 64))
+		}
+	default:
+		invalid = fmt.Errorf("read request: %w: this node does not know what it asks for; upgrade raid-node", raid.ErrUnsupported)
+	}
+	return r, invalid, nil
+}
+
+func decodeGet(name raid.ChunkName, op *wirepb.GetOp, maxFrame int64) (*NodeGet, error) {
+	off, n, total := op.GetOffset(), op.GetLength(), op.GetExpectedLength()
+	switch {
+	case !raid.ValidName(string(name)):
+		return nil, fmt.Errorf("read get request: %w: %q is not a chunk name", raid.ErrInvalid, clip(string(name), 64))
+	case total > math.MaxInt64 || off > total || n > total-off || n > uint64(maxFrame):
+		return nil, fmt.Errorf("read get request for %s: %w: %d bytes at %d of %d", name, raid.ErrInvalid, n, off, total)
+	case off%raid.BlockSize != 0 || n%raid.BlockSize != 0 && off+n != total:
+		return nil, fmt.Errorf("read get request for %s: %w: %d bytes at %d of %d are not whole blocks", name, raid.ErrInvalid, n, off, total)
+	}
+	return &NodeGet{Name: name, Offset: int64(off), Length: int64(n), ExpectLength: int64(total), ExpectCRC: op.GetExpectedCrc32C()}, nil
+}
+
+func decodeNames(in []string) ([]raid.ChunkName, error) {
+	if len(in) > maxNames {
+		return nil, fmt.Errorf("read delete request: %w: %d names, at most %d fit", raid.ErrInvalid, len(in), maxNames)
+	}
+	names := make([]raid.ChunkName, len(in))
+	for i, n := range in {
+		if !raid.ValidName(n) {
+			return nil, fmt.Errorf("read delete request: %w: %q is not a chunk name", raid.ErrInvalid, clip(n, 64))
+		}
+		names[i] = raid.ChunkName(n)
+	}
+	return names, nil
+}
+
+func decodeList(op *wirepb.ListOp) (*ListRequest, error) {
+	if op.GetAfter() != "" && !raid.ValidName(op.GetAfter()) {
+		return nil, fmt.Errorf("read list request: %w: %q is not a chunk name", raid.ErrInvalid, clip(op.GetAfter(), 64))
+	}
+	limit := int(min(op.GetLimit(), maxListed))
+	if limit == 0 {
+		limit = maxListed
+	}
+	return &ListRequest{After: raid.ChunkName(op.GetAfter()), Limit: limit, MinRun: op.GetMinRun(), MaxRun: op.GetMaxRun()}, nil
+}
+
+// nodeStore is a Store request as a native node reads it.
+type nodeStore struct {
+	id        uint64
+	name      raid.ChunkName
+	remaining uint32
+	commit    uint64
+	req       StoreRequest
+}
+
+// decodeStore parses a native controller's message on port 5557, with invalid
+// and err as in decodeRequest.
+func decodeStore(frame, payload []byte) (s nodeStore, invalid, err error) {
+	var pb wirepb.StoredataRequest
+	if err = proto.Unmarshal(frame, &pb); err != nil {
+		return s, nil, fmt.Errorf("read store request: %w", err)
+	}
+	if pb.RequestId == 0 {
+		return s, nil, fmt.Errorf("read store request for %q: it has no request id", clip(pb.Filename, 64))
+	}
+	s = nodeStore{id: pb.RequestId, name: raid.ChunkName(pb.Filename), remaining: pb.RemainingMs, commit: pb.CatalogCommit}
+	s.req.Payload = payload
+	s.req.Meta, invalid = decodeMeta(pb.Filename, pb.CatalogCommit, pb.Meta, int64(len(payload)))
+	return s, invalid, nil
+}

@@ -1,0 +1,156 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/raidpi/raidpi/internal/budget"
+	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/zmtp"
+)
+
+var errHubStops = fmt.Errorf("controller is stopping: %w", raid.ErrShutdown)
+
+// HubConfig is what a Hub is made of. Zero durations and sizes take the defaults
+// that are named beside them.
+type HubConfig struct {
+	Array     raid.ArrayID
+	Store     net.Listener // port 5557
+	Response  net.Listener // port 5558
+	Request   net.Listener // port 5559
+	Plaintext Plaintext    // who may speak without TLS; "" is off
+	// Pool is not drawn upon: nothing comes in here for which no request waits.
+	Pool     *budget.Pool
+	Commit   func() uint64
+	Observer Observer
+	Window   int64 // unacknowledged payload bytes per node (8 MiB); one part always fits
+	MaxFrame int64 // largest payload, bytes (64 MiB)
+
+	Heartbeat time.Duration // between the controller's heartbeats (500 ms)
+	Suspect   time.Duration // a session silent for this long may be replaced (1500 ms)
+	Dead      time.Duration // one silent for this long is ended (5 s); also the time to become whole
+
+	LabStoreTimeout time.Duration // for a lab node's acknowledgement (2 s)
+	LabGetTimeout   time.Duration // without a byte from any lab connection (2 s)
+
+	Log *slog.Logger
+}
+
+// Observer is told of nodes coming and going. The calls about one node are made
+// in order and never concurrently, those about different nodes may be. They must
+// not block.
+type Observer interface {
+	// NodeUp: all four connections and the first heartbeat are there.
+	NodeUp(*Session)
+	// NodeBeat is a further heartbeat. When several come while one is being
+	// reported, only the latest is.
+	NodeBeat(*Session, Beat)
+	// NodeDown: the session is over. Every NodeUp has its NodeDown, and it comes
+	// before the NodeUp of the node's next session.
+	NodeDown(*Session, error)
+	LabUp(*LabNode)
+	LabDown(*LabNode, error)
+}
+
+// Hub is the controller's end of the wire.
+type Hub struct {
+	cfg     HubConfig
+	lastID  atomic.Uint64
+	encoder encoder
+	labs    *labs
+	running sync.WaitGroup // the sessions' own goroutines
+
+	mu     sync.Mutex
+	nodes  map[raid.NodeID]*Session  // the latest of each, until its NodeDown is over
+	clones map[raid.NodeID]time.Time // when one was last logged
+}
+
+// NewHub makes a Hub; Run serves it.
+func NewHub(cfg HubConfig) *Hub {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	def(&cfg.Heartbeat, 500*time.Millisecond)
+	def(&cfg.Suspect, 1500*time.Millisecond)
+	def(&cfg.Dead, 5*time.Second)
+	def(&cfg.LabStoreTimeout, 2*time.Second)
+	def(&cfg.LabGetTimeout, 2*time.Second)
+	if cfg.Window <= 0 {
+		cfg.Window = 8 << 20
+	}
+	if cfg.MaxFrame <= 0 {
+		cfg.MaxFrame = defaultMaxFrame
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Commit == nil {
+		cfg.Commit = func() uint64 { return 0 }
+	}
+	h := &Hub{cfg: cfg, nodes: map[raid.NodeID]*Session{}, clones: map[raid.NodeID]time.Time{}}
+	h.labs = newLabs(&h.cfg, &h.encoder)
+	return h
+}
+
+// defaultMaxFrame is the largest payload accepted where nothing else is said:
+// that of a part of a 128 MiB stripe.
+const defaultMaxFrame = 64 << 20
+
+// requestID draws a request id: never 0, never twice in the life of the Hub.
+func (h *Hub) requestID() uint64 { return h.lastID.Add(1) }
+
+// Run serves the three listeners until ctx ends, then ends all sessions, waits
+// for everything that it started, and returns nil. A listener that fails ends it
+// with that error.
+func (h *Hub) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	serve := func(ln net.Listener, typ zmtp.SocketType, handle func(context.Context, *zmtp.Conn)) {
+		g.Go(func() error {
+			err := zmtp.Serve(ctx, ln, zmtp.ServerConfig{
+				Config: func(net.Conn) zmtp.Config { return h.connConfig(typ) },
+				Handle: handle, MaxHandshakes: 256, MaxConns: 2048, // 500 nodes may come back at once
+				Log: h.cfg.Log.With("port", typ),
+			})
+			if err != nil && ctx.Err() == nil {
+				return fmt.Errorf("serve %s port %s: %w", typ, ln.Addr(), err)
+			}
+			return nil
+		})
+	}
+	serve(h.cfg.Store, zmtp.Push, h.handle(ctx, roleStore))
+	serve(h.cfg.Response, zmtp.Pull, h.handle(ctx, roleControl))
+	serve(h.cfg.Request, zmtp.Pub, h.handle(ctx, roleRequest))
+	err := g.Wait()
+	h.running.Wait()
+	return err
+}
+
+// connConfig is how one of our ports speaks ZMTP.
+func (h *Hub) connConfig(typ zmtp.SocketType) zmtp.Config {
+	cfg := zmtp.Config{
+		Type: typ, Admit: h.admit,
+		// Each connection is pinged too, so that one that is half-open by itself
+		// is noticed. A PONG may have to wait for a large payload on a slow line.
+		PingEvery: h.cfg.Suspect, PingTimeout: 4 * h.cfg.Dead,
+	}
+	switch typ {
+	case zmtp.Pull:
+		// Without a Pool, a frame above FreeFrame is accepted only where a Sink
+		// says where to: payloads that a request waits for, or that are thrown away.
+		cfg.Limits = zmtp.Limits{
+			MaxFrame: max(h.cfg.MaxFrame, maxResponse), MaxMessage: h.cfg.MaxFrame + maxResponse, MaxFrames: 2, FreeFrame: maxResponse,
+		}
+	default: // nothing but subscriptions and commands comes in here
+		cfg.Limits = zmtp.Limits{MaxFrame: maxTopic + 1, MaxMessage: maxTopic + 1, MaxFrames: 1}
+	}
+	return cfg
+}

@@ -1,0 +1,213 @@
+package wire
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/budget"
+	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/zmtp"
+)
+
+// LinkConfig is what a Link is made of. Zero values take the defaults that are
+// named beside them.
+type LinkConfig struct {
+	Dial         func(ctx context.Context, network, addr string) (net.Conn, error) // net.Dialer's
+	StoreAddr    string                                                            // host:port, 5557
+	ResponseAddr string                                                            // host:port, 5558
+	RequestAddr  string                                                            // host:port, 5559
+	Plaintext    Plaintext                                                         // which controllers may be spoken to without TLS; "" is off
+
+	Node  raid.NodeID
+	Array raid.ArrayID // empty: none yet, the first controller's is taken
+	// Adopt makes the array durable. It is called when the node had none, before
+	// the session counts; its error ends the session.
+	Adopt func(raid.ArrayID) error
+
+	Handler Handler
+	Lab     LabHandler // nil: a lab controller is refused
+	Pool    *budget.Pool
+	// Beat describes the node for a heartbeat. It must not block.
+	Beat func() Beat
+	// SawCommit is told every commit number that the controller sends.
+	SawCommit func(uint64)
+
+	Concurrency int   // Stores handled at once, and as many other requests beside them (16)
+	MaxFrame    int64 // largest payload, bytes (64 MiB)
+
+	Heartbeat  time.Duration // between the node's heartbeats (500 ms)
+	Dead       time.Duration // a controller silent for this long is left (5 s)
+	BackoffMin time.Duration // first pause before connecting again (100 ms)
+	BackoffMax time.Duration // longest pause (5 s)
+
+	Log    *slog.Logger
+	Random io.Reader // for session ids and jitter (crypto/rand)
+}
+
+// Handler does what the controller asks. Its methods are called concurrently.
+// Their context ends with the request's time and with the session. Errors are
+// answered by the raid sentinel that they wrap, with their text.
+type Handler interface {
+	// Store keeps a chunk durably. The payload is valid until it returns.
+	Store(ctx context.Context, req StoreRequest) error
+	Get(ctx context.Context, req NodeGet) (NodeChunk, error)
+	// Delete returns one error for each name.
+	Delete(ctx context.Context, names []raid.ChunkName) []error
+	List(ctx context.Context, req ListRequest) (names []raid.ChunkName, more bool, err error)
+	Verify(ctx context.Context, name raid.ChunkName, length int64, crc uint32) error
+}
+
+// LabHandler does what a lab controller asks. Names are checked by
+// raid.ValidName before. There is no way to answer an error: it is logged.
+type LabHandler interface {
+	StoreLab(ctx context.Context, name string, payload []byte) error
+	// GetLab returns a chunk, which the Link releases, or raid.ErrNotFound, to
+	// which the node stays silent.
+	GetLab(ctx context.Context, name string) (*budget.Buffer, error)
+}
+
+// Link is the node's end of the wire.
+type Link struct {
+	cfg    LinkConfig
+	stores chan job
+	others chan job
+	queued *window // bytes of Stores between their arrival and their end
+
+	mu     sync.Mutex
+	array  raid.ArrayID
+	status string
+}
+
+// queueLength bounds the requests that wait for a free hand, of each kind.
+const queueLength = 1024
+
+// queueBytes bounds the payloads that wait or are being stored. A native
+// controller's window is smaller; a lab controller has none, and is slowed down
+// by TCP.
+const queueBytes = 16 << 20
+
+// NewLink makes a Link; Run connects it.
+func NewLink(cfg LinkConfig) *Link {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	def(&cfg.Heartbeat, 500*time.Millisecond)
+	def(&cfg.Dead, 5*time.Second)
+	def(&cfg.BackoffMin, 100*time.Millisecond)
+	def(&cfg.BackoffMax, 5*time.Second)
+	if cfg.Dial == nil {
+		cfg.Dial = (&net.Dialer{}).DialContext
+	}
+	if cfg.Concurrency <= 0 {
+		cfg.Concurrency = 16
+	}
+	if cfg.MaxFrame <= 0 {
+		cfg.MaxFrame = defaultMaxFrame
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Random == nil {
+		cfg.Random = rand.Reader
+	}
+	if cfg.Beat == nil {
+		cfg.Beat = func() Beat { return Beat{} }
+	}
+	if cfg.SawCommit == nil {
+		cfg.SawCommit = func(uint64) {}
+	}
+	return &Link{
+		cfg: cfg, array: cfg.Array, status: "Not started",
+		stores: make(chan job, queueLength), others: make(chan job, queueLength),
+		queued: newWindow(queueBytes),
+	}
+}
+
+// Status is one line for a person.
+func (l *Link) Status() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.status
+}
+
+func (l *Link) setStatus(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.status = fmt.Sprintf(format, args...)
+}
+
+// Run connects to the controller, serves it, and connects again when the session
+// ends, until ctx ends. Then it closes the connections, waits for the handlers
+// and returns nil.
+func (l *Link) Run(ctx context.Context) error {
+	workers := l.startWorkers(ctx)
+	defer workers.Wait()
+	pause := newBackoff(l.cfg.BackoffMin, l.cfg.BackoffMax, l.cfg.Random)
+	for attempt := 1; ctx.Err() == nil; attempt++ {
+		lived, err := l.runSession(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if lived {
+			attempt = 0
+			pause.reset()
+		}
+		l.report(attempt, err)
+		timer := time.NewTimer(pause.next())
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+	l.setStatus("Stopped")
+	return nil
+}
+
+// runSession makes one set of connections and serves it to its end. lived says
+// that the controller accepted it, and not for a moment only.
+func (l *Link) runSession(ctx context.Context) (lived bool, err error) {
+	s, err := l.connect(ctx)
+	if err != nil {
+		return false, err
+	}
+	kind := "controller"
+	if s.lab {
+		kind = "lab controller"
+	}
+	l.setStatus("Connected to %s %s as %s", kind, host(l.cfg.RequestAddr), l.cfg.Node)
+	l.cfg.Log.Info("Connected", "kind", kind, "addr", l.cfg.RequestAddr, "session", s.id)
+	start := time.Now()
+	err = s.serve(ctx)
+	return (s.lab || s.heard.Load()) && time.Since(start) >= 5*l.cfg.BackoffMin, err
+}
+
+// report logs the first failure of a row, and puts each into the status.
+func (l *Link) report(attempt int, err error) {
+	to := host(l.cfg.RequestAddr)
+	var refused *zmtp.RefusedError
+	if errors.As(err, &refused) {
+		l.setStatus("Refused by %s: %s", to, refused.Reason)
+	} else {
+		l.setStatus("Reconnecting to %s, attempt %d: %v", to, attempt+1, err)
+	}
+	if attempt <= 1 || attempt%100 == 0 {
+		l.cfg.Log.Warn("No session with the controller", "addr", l.cfg.RequestAddr, "attempt", attempt, "reason", err)
+	}
+}
+
+func host(addr string) string {
+	if h, _, err := net.SplitHostPort(addr); err == nil {
+		return h
+	}
+	return addr
+}

@@ -1,0 +1,74 @@
+package wire
+
+import (
+	"github.com/raidpi/raidpi/internal/budget"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// maxNames is how many names one delete request carries, and maxListed how many
+// a list answer does, which must stay below maxResponse.
+const (
+	maxNames  = 1000
+	maxListed = 400
+)
+
+// StoreRequest asks a node to keep a chunk. Its name is Meta.Key's.
+type StoreRequest struct {
+	Meta    raid.ChunkMeta
+	Payload []byte // len == Meta.Length
+}
+
+// GetRequest asks a node for whole blocks of a chunk.
+type GetRequest struct {
+	Name raid.ChunkName
+	// Offset and Length are in bytes, multiples of raid.BlockSize but that the
+	// range may end at the payload's end.
+	Offset, Length int64
+	ExpectLength   int64  // of the whole payload, from the catalog
+	ExpectCRC      uint32 // CRC-32C of the whole payload, from the catalog
+	Dst            []byte // len == Length; filled when Get succeeds
+}
+
+// GetResult describes the chunk that a Get came from. The caller combines the
+// blocks' checksums, compares them with the catalog's and checks Dst.
+type GetResult struct {
+	Length int64    // of the whole payload
+	Blocks []uint32 // CRC-32C of each raid.BlockSize bytes of the whole payload
+}
+
+// ListRequest asks for the names that a node holds.
+type ListRequest struct {
+	After          raid.ChunkName // empty: from the start
+	Limit          int            // at most 400; 0 means 400
+	MinRun, MaxRun uint32         // of uploads with MinRun <= run < MaxRun
+}
+
+// Beat is a node's heartbeat.
+type Beat struct {
+	TotalBytes    int64
+	FreeBytes     int64 // beyond the node's reserve
+	Chunks        int64
+	HighestCommit uint64 // highest catalog commit number that the node has seen
+	FoundCommit   uint64 // highest that lay on the disk at the node's start, as far as it was read
+	Scanned       bool   // FoundCommit covers every trailer on the disk
+	ReadOnly      bool
+	Draining      bool
+	Zone          string
+	Version       string
+}
+
+// NodeGet is a Get as the node's handler sees it. Offset and Length lie within
+// ExpectLength and on block borders, as GetRequest says.
+type NodeGet struct {
+	Name           raid.ChunkName
+	Offset, Length int64
+	ExpectLength   int64
+	ExpectCRC      uint32
+}
+
+// NodeChunk is the handler's answer to a NodeGet.
+type NodeChunk struct {
+	Length  int64          // of the whole payload
+	Blocks  []uint32       // of the whole payload
+	Payload *budget.Buffer // the bytes asked for; the Link releases it. Nil when none were
+}

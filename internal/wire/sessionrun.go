@@ -1,0 +1,119 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/raidpi/raidpi/internal/wire/wirepb"
+)
+
+var (
+	errRoleTaken       = errors.New("join session: it has this connection already")
+	errIncomplete      = errors.New("session stayed incomplete: not all four connections and a heartbeat came in time")
+	errWrongConnection = errors.New("read response: the node answered a get on its control connection")
+	errNoPayload       = errors.New("read response: a message on the data connection is not a response and a payload")
+)
+
+// run carries the session through its life: it waits until the session is whole,
+// reports it, watches for silence, and reports its end. It returns when both the
+// session and its heartbeats are over.
+func (s *Session) run(ctx context.Context) {
+	defer close(s.gone)
+	up := s.awaitWhole(ctx)
+	if s.prior != nil {
+		<-s.prior
+	}
+	if !up {
+		s.log.Info("Node did not come up", "reason", s.Err())
+		return
+	}
+	s.log.Debug("Session is whole", "addr", s.Addr())
+	s.hub.cfg.Observer.NodeUp(s)
+	beating := make(chan struct{})
+	go func() {
+		defer close(beating)
+		s.sendBeats(ctx)
+	}()
+	s.watch(ctx)
+	<-beating
+	s.log.Debug("Session is over", "reason", s.Err())
+	s.hub.cfg.Observer.NodeDown(s, s.Err())
+}
+
+// awaitWhole reports whether the session became whole in time; it has ended when
+// not.
+func (s *Session) awaitWhole(ctx context.Context) bool {
+	late := time.NewTimer(s.hub.cfg.Dead)
+	defer late.Stop()
+	select {
+	case <-s.whole:
+		return true
+	case <-late.C:
+		s.End(errIncomplete)
+	case <-s.done:
+	case <-ctx.Done():
+		s.End(errHubStops)
+	}
+	return false
+}
+
+// watch reports heartbeats and ends the session after Dead of silence.
+func (s *Session) watch(ctx context.Context) {
+	dead := s.hub.cfg.Dead
+	timer := time.NewTimer(dead)
+	defer timer.Stop()
+	seen := int64(1) // the first is part of NodeUp
+	for {
+		select {
+		case <-s.beats:
+			s.mu.Lock()
+			n, b := s.beatn, s.beat
+			s.mu.Unlock()
+			if n > seen {
+				seen = n
+				s.hub.cfg.Observer.NodeBeat(s, b)
+			}
+		case <-timer.C:
+			silent := s.SilentFor()
+			if silent >= dead {
+				s.End(fmt.Errorf("watch node: not a byte for %v", dead))
+				return
+			}
+			timer.Reset(dead - silent)
+		case <-s.done:
+			return
+		case <-ctx.Done():
+			s.End(errHubStops)
+			return
+		}
+	}
+}
+
+// sendBeats sends the controller's heartbeats until the session ends. A send that
+// is stuck ends with the session.
+func (s *Session) sendBeats(ctx context.Context) {
+	s.mu.Lock()
+	conn := s.conns[roleRequest]
+	s.mu.Unlock()
+	tick := time.NewTicker(s.hub.cfg.Heartbeat)
+	defer tick.Stop()
+	var frame []byte
+	for {
+		frame, _ = proto.MarshalOptions{}.MarshalAppend(frame[:0], &wirepb.GetdataRequest{CatalogCommit: s.hub.cfg.Commit()})
+		if err := conn.Send(ctx, frame); err != nil {
+			s.End(fmt.Errorf("send heartbeat: %w", err))
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-s.done:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,2 @@
+// Package wirepb holds the messages of proto/messages.proto, generated.
+package wirepb
