@@ -1,0 +1,258 @@
+package chunkstore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// ErrDisk is wrapped by errors that say that a chunk directory may not be used
+// as it is. A person has to decide; starting again does not help.
+var ErrDisk = errors.New("chunk directory refused")
+
+// DiskConfig says where a node's disk is.
+type DiskConfig struct {
+	ChunkDir string // what is in it is described in the package comment
+	StateDir string // remembers which disk is this node's
+	// NewDisk lets a disk that is not the remembered one take its place: an empty
+	// one gets a marker, and with it a new node id; one with a marker keeps its
+	// own. Nothing is ever removed.
+	NewDisk bool
+	Random  io.Reader // for ids
+	// OpenDir opens and locks the chunk directory; nil: the real one. What it
+	// returns is closed with the Disk if it is an io.Closer.
+	OpenDir func(path string) (FS, error)
+}
+
+// Disk is a chunk directory that belongs to this node, locked until Close.
+type Disk struct {
+	FS   FS
+	ID   raid.DiskID
+	Node raid.NodeID
+
+	mu    sync.Mutex
+	array raid.ArrayID
+}
+
+// OpenDisk opens a node's chunk directory. At the first start ever it marks it,
+// and makes it if need be. It fails with ErrDisk when
+//
+//   - the directory that StateDir remembers has no marker (a USB disk that is
+//     not mounted, an empty replacement) or another one,
+//   - there are chunks in it, and no marker,
+//   - another process uses it,
+//   - the file system folds case or can't fsync a directory.
+func OpenDisk(cfg DiskConfig) (*Disk, error) {
+	o := diskOpener{DiskConfig: cfg}
+	d, err := o.open()
+	if err != nil {
+		return nil, fmt.Errorf("open disk %s: %w", cfg.ChunkDir, err)
+	}
+	return d, nil
+}
+
+type diskOpener struct {
+	DiskConfig
+	state *Dir
+	fs    FS
+}
+
+func (o *diskOpener) open() (disk *Disk, err error) {
+	if err := makeDir(o.StateDir); err != nil {
+		return nil, err
+	}
+	if o.state, err = openRoot(o.StateDir); err != nil {
+		return nil, err
+	}
+	defer o.state.Close()
+	remembered, known, err := readState(o.state)
+	if err != nil {
+		return nil, err
+	}
+	if !known || o.NewDisk {
+		if err := makeDir(o.ChunkDir); err != nil {
+			return nil, err
+		}
+	}
+	if err := o.refuseSame(); err != nil {
+		return nil, err
+	}
+	if o.fs, err = o.openDir(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			closeFS(o.fs)
+		}
+	}()
+	m, err := o.marker(remembered, known)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkFileSystem(o.fs); err != nil {
+		return nil, err
+	}
+	if m, err = o.settle(m, remembered); err != nil {
+		return nil, err
+	}
+	return &Disk{FS: o.fs, ID: m.Disk, Node: m.Node, array: m.Array}, nil
+}
+
+// refuseSame fails if both directories are one: both have a raid-node.json.
+func (o *diskOpener) refuseSame() error {
+	a, errA := os.Stat(o.StateDir)
+	b, errB := os.Stat(o.ChunkDir)
+	if errA == nil && errB == nil && os.SameFile(a, b) {
+		return fmt.Errorf("%w: it is the state directory too; use another one, for instance %s",
+			ErrDisk, filepath.Join(o.StateDir, "chunks"))
+	}
+	return nil
+}
+
+func (o *diskOpener) openDir() (FS, error) {
+	open := o.OpenDir
+	if open == nil {
+		open = func(path string) (FS, error) {
+			d, err := OpenDir(path)
+			if err != nil {
+				return nil, err
+			}
+			return d, nil
+		}
+	}
+	fsys, err := open(o.ChunkDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: it does not exist, and this node's chunks were there; mount its disk%s", ErrDisk, orNewDisk)
+	}
+	return fsys, err
+}
+
+// marker reads the marker and compares it with what is remembered. One without
+// a node is to be made anew.
+func (o *diskOpener) marker(remembered remembered, known bool) (m marker, err error) {
+	m, err = readMarker(o.fs)
+	missing := errors.Is(err, fs.ErrNotExist)
+	switch {
+	case err != nil && !missing:
+		if o.NewDisk && errors.Is(err, ErrDisk) && !errors.Is(err, raid.ErrUnsupported) {
+			return marker{}, nil // it says nothing that could be lost
+		}
+		return m, err
+	case o.NewDisk:
+		return m, nil
+	case missing && known:
+		return m, fmt.Errorf("%w: it has no %s, and this node (%s) remembers disk %s; mount its disk%s",
+			ErrDisk, markerFile, remembered.Node, remembered.Disk, orNewDisk)
+	case missing:
+		return m, o.refuseOrphans()
+	case known && (m.Disk != remembered.Disk || m.Node != remembered.Node):
+		return m, fmt.Errorf("%w: it is disk %s of node %s, and this node (%s) remembers disk %s; mount its disk%s",
+			ErrDisk, m.Disk, m.Node, remembered.Node, remembered.Disk, orNewDisk)
+	}
+	return m, nil
+}
+
+const orNewDisk = ", or run raid-node --new-disk once to start with this one"
+
+// refuseOrphans fails if there are chunks.
+func (o *diskOpener) refuseOrphans() error {
+	return eachName(o.fs, ".", func(name string) error {
+		if isFanout(name) {
+			return fmt.Errorf("%w: there are chunks in it (%s/) and no %s that says whose; put that file back%s",
+				ErrDisk, name, markerFile, orNewDisk)
+		}
+		return nil
+	})
+}
+
+// settle makes marker and state agree. The marker comes first: a state that
+// remembers a disk without one would be refused at the next start.
+func (o *diskOpener) settle(m marker, old remembered) (marker, error) {
+	if m.Node == "" {
+		node, err := raid.NewID(o.Random)
+		if err != nil {
+			return m, err
+		}
+		disk, err := raid.NewID(o.Random)
+		if err != nil {
+			return m, err
+		}
+		m = marker{Node: raid.NodeID(node), Disk: raid.DiskID(disk)}
+		if err := writeMarker(o.fs, m); err != nil {
+			return m, err
+		}
+	}
+	now := remembered{Node: m.Node, Disk: m.Disk}
+	if now == old {
+		return m, nil
+	}
+	// Once it is remembered, nobody looks again whether the directory itself lasts.
+	if err := errors.Join(syncAbove(o.ChunkDir), syncAbove(o.StateDir)); err != nil {
+		return m, err
+	}
+	return m, writeJSON(o.state, markerFile, now)
+}
+
+// checkFileSystem refuses file systems that chunks would not be safe on.
+func checkFileSystem(fsys FS) error {
+	if err := fsys.Mkdir(tmpDir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make directory %s: %w", tmpDir, err)
+	}
+	switch _, err := fileSize(fsys, strings.ToUpper(tmpDir)); {
+	case err == nil:
+		return fmt.Errorf("%w: its file system takes %q and %q for the same name, and chunk names differ in case; use ext4",
+			ErrDisk, tmpDir, strings.ToUpper(tmpDir))
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	err := syncDir(fsys, ".")
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
+		return fmt.Errorf("%w: its file system can't make a directory durable (%w); use ext4", ErrDisk, err)
+	}
+	return err
+}
+
+// Array is the array that the disk belongs to, or empty as long as it belongs to
+// none.
+func (d *Disk) Array() raid.ArrayID {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.array
+}
+
+// Adopt makes the disk part of an array, durably. It fails with
+// raid.ErrPrecondition when it is part of another.
+func (d *Disk) Adopt(array raid.ArrayID) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.array == array {
+		return nil
+	}
+	if d.array != "" {
+		return fmt.Errorf("join array %s: the disk belongs to array %s: %w", array, d.array, raid.ErrPrecondition)
+	}
+	m := marker{Array: array, Node: d.Node, Disk: d.ID}
+	if err := writeMarker(d.FS, m); err != nil {
+		return fmt.Errorf("join array %s: %w", array, err)
+	}
+	d.array = array
+	return nil
+}
+
+// Close releases the disk.
+func (d *Disk) Close() error { return closeFS(d.FS) }
+
+func closeFS(fsys FS) error {
+	if c, ok := fsys.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}

@@ -1,0 +1,247 @@
+package chunkstore_test
+
+import (
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/raidpi/raidpi/internal/chunkstore"
+	"github.com/raidpi/raidpi/internal/chunkstore/faultfs"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// zeros is a source of ids that are all the same.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+// machine is a node's two directories.
+type machine struct {
+	t             *testing.T
+	state, chunks string
+}
+
+func newMachine(t *testing.T) *machine {
+	dir := t.TempDir()
+	return &machine{t, filepath.Join(dir, "a", "state"), filepath.Join(dir, "b", "chunks")}
+}
+
+func (m *machine) try(newDisk bool) (*chunkstore.Disk, error) {
+	return chunkstore.OpenDisk(chunkstore.DiskConfig{ChunkDir: m.chunks, StateDir: m.state, NewDisk: newDisk, Random: rand.Reader})
+}
+
+// start opens the disk and closes it again.
+func (m *machine) start(newDisk bool) *chunkstore.Disk {
+	m.t.Helper()
+	d, err := m.try(newDisk)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	d.Close()
+	return d
+}
+
+// refused checks that a start is refused with words that help.
+func (m *machine) refused(words ...string) {
+	m.t.Helper()
+	d, err := m.try(false)
+	if err == nil {
+		d.Close()
+	}
+	wantErr(m.t, err, chunkstore.ErrDisk)
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			m.t.Errorf("error %q does not mention %q", err, w)
+		}
+	}
+}
+
+func TestNodeKeepsItsNameBetweenStarts(t *testing.T) {
+	m := newMachine(t)
+	first := m.start(false)
+	if !raid.ValidName(string(first.Node)) || !raid.ValidName(string(first.ID)) || first.Array() != "" {
+		t.Fatalf("first start: %+v", first)
+	}
+	if again := m.start(false); again.Node != first.Node || again.ID != first.ID {
+		t.Fatalf("node %s came back as %s", first.Node, again.Node)
+	}
+}
+
+func TestDiskBelongsToOneArray(t *testing.T) {
+	m := newMachine(t)
+	d, err := m.try(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := d.Adopt(testArray); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantErr(t, d.Adopt("another"), raid.ErrPrecondition)
+	d.Close()
+	if got := m.start(false).Array(); got != testArray {
+		t.Fatalf("array %q after a restart", got)
+	}
+}
+
+func TestMissingDiskIsRefused(t *testing.T) {
+	m := newMachine(t)
+	first := m.start(false)
+	marker := filepath.Join(m.chunks, "raid-node.json")
+	if err := os.Rename(marker, marker+".away"); err != nil {
+		t.Fatal(err)
+	}
+	m.refused("raid-node --new-disk", "raid-node.json", string(first.ID), m.chunks)
+	if _, err := os.Stat(marker); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("a refused directory was marked")
+	}
+
+	if err := os.Rename(m.chunks, m.chunks+".away"); err != nil {
+		t.Fatal(err)
+	}
+	m.refused("raid-node --new-disk", "does not exist")
+
+	second := m.start(true)
+	if second.Node == first.Node || second.ID == first.ID {
+		t.Fatal("the new disk took the old one's name")
+	}
+	if again := m.start(false); again.Node != second.Node {
+		t.Fatal("the new disk is not remembered")
+	}
+}
+
+func TestExchangedDiskIsRefused(t *testing.T) {
+	m, other := newMachine(t), newMachine(t)
+	first, theirs := m.start(false), other.start(false)
+	if err := os.RemoveAll(m.chunks); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(other.chunks, m.chunks); err != nil {
+		t.Fatal(err)
+	}
+	m.refused("raid-node --new-disk", string(first.ID), string(theirs.ID))
+	// With a person's word the disk is taken for what it says it is.
+	if now := m.start(true); now.Node != theirs.Node || now.ID != theirs.ID {
+		t.Fatalf("node %s with the disk of %s", now.Node, theirs.Node)
+	}
+}
+
+func TestNewDiskFlagLeavesTheRightDiskAlone(t *testing.T) {
+	m := newMachine(t)
+	first := m.start(false)
+	if again := m.start(true); again.Node != first.Node || again.ID != first.ID {
+		t.Fatal("--new-disk made a new node of the old disk")
+	}
+}
+
+func TestDiskIsKnownWhenTheStateIsLost(t *testing.T) {
+	m := newMachine(t)
+	first := m.start(false)
+	if err := os.RemoveAll(m.state); err != nil {
+		t.Fatal(err)
+	}
+	if again := m.start(false); again.Node != first.Node {
+		t.Fatal("the node forgot the name that is on its disk")
+	}
+}
+
+func TestChunksWithoutMarkerAreRefused(t *testing.T) {
+	m := newMachine(t)
+	if err := os.MkdirAll(filepath.Join(m.chunks, "Ab"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	m.refused("raid-node --new-disk", "Ab/")
+	m.start(true)
+}
+
+func TestUnreadableMarkerIsRefused(t *testing.T) {
+	for _, text := range []string{"", "{", `{"format":1}`, `{"format":1,"node":"../..","disk":"x"}`, "\x00\x00\x00"} {
+		m := newMachine(t)
+		m.start(false)
+		if err := os.WriteFile(filepath.Join(m.chunks, "raid-node.json"), []byte(text), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		m.refused("raid-node.json")
+		m.start(true)
+		m.start(false)
+	}
+}
+
+func TestMarkerOfANewerVersionIsNeverReplaced(t *testing.T) {
+	m := newMachine(t)
+	m.start(false)
+	if err := os.WriteFile(filepath.Join(m.chunks, "raid-node.json"), []byte(`{"format":9}`), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	m.refused("raid-node.json", "upgrade")
+	_, err := m.try(true)
+	wantErr(t, err, chunkstore.ErrDisk)
+}
+
+func TestUnreadableStateIsRefused(t *testing.T) {
+	m := newMachine(t)
+	m.start(false)
+	if err := os.WriteFile(filepath.Join(m.state, "raid-node.json"), []byte("{"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	m.refused("state directory")
+}
+
+func TestDiskInUseIsRefused(t *testing.T) {
+	m := newMachine(t)
+	d, err := m.try(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	m.refused("another raid-node")
+	if err := d.Adopt(testArray); err != nil {
+		t.Fatal(err)
+	}
+	m.refused("another raid-node") // the marker is a new file now
+}
+
+func TestStateAndChunksNeedDirectoriesOfTheirOwn(t *testing.T) {
+	m := newMachine(t)
+	m.chunks = m.state
+	m.refused("chunks")
+}
+
+// foldingFS takes names that differ in case for the same.
+type foldingFS struct{ chunkstore.FS }
+
+func (f foldingFS) OpenFile(name string, flag int, perm fs.FileMode) (chunkstore.File, error) {
+	return f.FS.OpenFile(strings.ToLower(name), flag, perm)
+}
+
+func TestFileSystemsThatLoseChunksAreRefused(t *testing.T) {
+	for what, open := range map[string]func(string) (chunkstore.FS, error){
+		"same name": func(path string) (chunkstore.FS, error) {
+			d, err := chunkstore.OpenDir(path)
+			return foldingFS{d}, err
+		},
+		"durable": func(path string) (chunkstore.FS, error) {
+			f, err := faultfs.New(path)
+			if err == nil {
+				f.OnCall(failing(faultfs.SyncDir, "", syscall.EINVAL))
+			}
+			return f, err
+		},
+	} {
+		chunks := t.TempDir()
+		_, err := chunkstore.OpenDisk(chunkstore.DiskConfig{ChunkDir: chunks, StateDir: t.TempDir(), Random: rand.Reader, OpenDir: open})
+		wantErr(t, err, chunkstore.ErrDisk)
+		if !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), "ext4") {
+			t.Errorf("error %q does not say %q and what to use", err, what)
+		}
+		if _, err := os.Stat(filepath.Join(chunks, "raid-node.json")); !errors.Is(err, fs.ErrNotExist) {
+			t.Error("a refused directory was marked")
+		}
+	}
+}

@@ -1,0 +1,51 @@
+// Package chunkstore keeps chunks on one disk: it writes them durably, reads
+// them back verified, lists and deletes them.
+//
+// # Types
+//
+// A [Disk] is a chunk directory whose marker says which node and array it
+// belongs to; [OpenDisk] checks it and locks it. A [Store] keeps the chunks in
+// it. Both reach the disk through [FS] alone, which is one os.Root: no name that
+// anybody sends can lead out of the directory. [Dir] is the real one; package
+// faultfs has one that fails and forgets.
+//
+// # On disk
+//
+//	Rs/RsZ5t…          a chunk: payload, trailer record, footer (see footer.go)
+//	lab/Ab/Abc…        a chunk that came in lab frames: its payload and no more
+//	tmp/               files that are being written; emptied by Open
+//	raid-node.json     the marker
+//	raid-node.commit   the highest commit number seen, a hint (see checkpoint.go)
+//
+// Fan-out directories have two characters, so nothing else can clash with them.
+//
+// # Promises
+//
+//   - Write returns nil only when file, directory and any new parent directory
+//     are fsynced. Until then the chunk lies under tmp/, so a chunk that is
+//     visible is whole.
+//   - Delete returns only when the removal is as durable.
+//   - Read and Verify never accept a byte that does not match the checksums of
+//     its trailer, a trailer that names another chunk, or a chunk whose length
+//     and CRC-32C are not what the caller expects. A corrupt chunk is reported,
+//     counted and left where it is.
+//   - A write or fsync that fails voids the chunk's name and turns the store read
+//     only until it is opened again: after a failed fsync nobody knows what the
+//     disk holds (the kernel may already have dropped the pages). A disk that is
+//     full is no such failure, unless fsync was who said so.
+//   - A chunk name is used once. A name that was deleted is refused, so that a
+//     Store that arrives after the Delete that gave it up leaves nothing behind.
+//   - Nothing is written unless chunks are.
+//
+// # Sharing fsyncs
+//
+// Writers go their way side by side, which lets a journal commit their fsyncs
+// together, and share the fsync of a directory: one that begins after a rename
+// stands for that rename. See [dir.flush].
+//
+// # Lock order
+//
+// Store.names.mu and Store.dirs.mu are leaves. dir.mu of a fan-out directory may
+// be held while renaming, unlinking or counting in it, and nothing else is
+// locked under it.
+package chunkstore

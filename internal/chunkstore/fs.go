@@ -1,0 +1,158 @@
+package chunkstore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// FS is what the store needs of a file system. Names are relative, with slashes.
+// Errors are those of package os, so that errors.Is finds fs.ErrNotExist and
+// syscall numbers in them.
+type FS interface {
+	// OpenFile opens files, and directories for File.Sync and File.Readdirnames.
+	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
+	Mkdir(name string, perm fs.FileMode) error
+	Rename(from, to string) error
+	Remove(name string) error
+	Usage() (Usage, error)
+}
+
+// File is an open file or directory of an FS. *os.File is one.
+type File interface {
+	io.ReaderAt
+	io.WriteCloser
+	Sync() error
+	Stat() (fs.FileInfo, error)
+	Readdirnames(n int) ([]string, error) // as os.File's
+}
+
+// Usage is the room on a file system, in bytes.
+type Usage struct {
+	Total int64
+	Free  int64 // for those who are not root
+}
+
+// Modes of what the store creates: chunks are nobody else's business.
+const (
+	fileMode = 0o640
+	dirMode  = 0o750
+)
+
+// Dir is the FS of a real directory.
+type Dir struct {
+	root *os.Root
+	lock *os.File // the directory itself, which the lock is on
+}
+
+// OpenDir opens the directory at path and locks it until Close (flock(2)), so
+// that no two processes use it. It fails with ErrDisk when another has it.
+func OpenDir(path string) (*Dir, error) {
+	d, err := openRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	// The lock is on the directory and not on the marker in it, which is replaced
+	// by a rename when it changes and would take the lock away with it.
+	err = unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		err = fmt.Errorf("lock chunk directory %s: %w: another raid-node is using it; stop that one first", path, ErrDisk)
+	case err != nil:
+		err = fmt.Errorf("lock chunk directory %s: %w", path, err)
+	}
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// openRoot is OpenDir without the lock.
+func openRoot(path string) (*Dir, error) {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, fmt.Errorf("open directory: %w", err)
+	}
+	self, err := root.Open(".")
+	if err != nil {
+		root.Close()
+		return nil, fmt.Errorf("open directory: %w", err)
+	}
+	return &Dir{root, self}, nil
+}
+
+// OpenFile opens a file or directory. Reading does not touch access times where
+// that is allowed (one's own files), so that reading a disk does not write it.
+func (d *Dir) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	if flag == os.O_RDONLY {
+		f, err := d.root.OpenFile(name, flag|unix.O_NOATIME, perm)
+		if !errors.Is(err, syscall.EPERM) {
+			return file(f, err)
+		}
+	}
+	return file(d.root.OpenFile(name, flag, perm))
+}
+
+// file keeps a nil *os.File from becoming a File that is not nil.
+func file(f *os.File, err error) (File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Mkdir makes a directory.
+func (d *Dir) Mkdir(name string, perm fs.FileMode) error { return d.root.Mkdir(name, perm) }
+
+// Rename moves a file, replacing what has the new name.
+func (d *Dir) Rename(from, to string) error { return d.root.Rename(from, to) }
+
+// Remove removes a file or an empty directory.
+func (d *Dir) Remove(name string) error { return d.root.Remove(name) }
+
+// Usage asks the file system, which answers from memory.
+func (d *Dir) Usage() (Usage, error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(d.lock.Fd()), &st); err != nil {
+		return Usage{}, fmt.Errorf("ask for free space: %w", err)
+	}
+	size := int64(st.Bsize) // its type differs between architectures
+	if st.Frsize > 0 {
+		size = int64(st.Frsize)
+	}
+	return Usage{Total: int64(st.Blocks) * size, Free: int64(st.Bavail) * size}, nil
+}
+
+// Close releases the directory and its lock.
+func (d *Dir) Close() error { return errors.Join(d.lock.Close(), d.root.Close()) }
+
+// full reports whether an error says that a file system has no room for more.
+func full(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// exhausted reports whether an error says that this process or machine is short
+// of something else than disk space. It says nothing about the disk.
+func exhausted(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+}
+
+// fileSize opens a file for its size, which also tells whether it is there.
+func fileSize(fsys FS, name string) (int64, error) {
+	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return fi.Size(), nil
+}

@@ -1,0 +1,159 @@
+package chunkstore_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/chunkstore"
+	"github.com/raidpi/raidpi/internal/chunkstore/faultfs"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// nosync is a directory whose fsyncs cost nothing, for tests of numbers.
+type nosync struct{ *chunkstore.Dir }
+
+func (n nosync) OpenFile(name string, flag int, perm fs.FileMode) (chunkstore.File, error) {
+	f, err := n.Dir.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return nosyncFile{f}, nil
+}
+
+type nosyncFile struct{ chunkstore.File }
+
+func (nosyncFile) Sync() error { return nil }
+
+func TestReserveIsNeverUsed(t *testing.T) {
+	s, f := newFaulty(t, chunkstore.Config{Reserve: 1 << 20})
+	f.SetUsage(&chunkstore.Usage{Total: 10 << 20, Free: 1<<20 + 300<<10})
+	eventually(t, "free space is what lies beyond the reserve", func() bool { return s.Stats().FreeBytes == 300<<10 })
+
+	c := newChunk(t, 200<<10, 1)
+	write(t, s, c)
+	if free := s.Stats().FreeBytes; free > 100<<10 {
+		t.Errorf("%d bytes are free after a write of 200 KiB into 300 KiB, before the file system says so", free)
+	}
+	f.SetUsage(&chunkstore.Usage{Total: 10 << 20, Free: 1<<20 + 100<<10})
+	next := newChunk(t, 200<<10, 1)
+	wantErr(t, s.Write(t.Context(), next.meta, next.payload), raid.ErrNoSpace)
+	wantErr(t, s.WriteLab(t.Context(), "abc", next.payload), raid.ErrNoSpace)
+	if st := s.Stats(); st.ReadOnly || st.TotalBytes != 10<<20 {
+		t.Errorf("a full disk is %+v", st)
+	}
+	// Less than the reserve is free, and deletes still work.
+	f.SetUsage(&chunkstore.Usage{Total: 10 << 20, Free: 1000})
+	if err := s.Delete(t.Context(), []raid.ChunkName{c.name()})[0]; err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "free space is not negative", func() bool { return s.Stats().FreeBytes == 0 })
+	f.SetUsage(&chunkstore.Usage{Total: 10 << 20, Free: 5 << 20})
+	time.Sleep(30 * time.Millisecond)
+	write(t, s, next)
+}
+
+func TestWritesUnderWayCountAgainstTheReserve(t *testing.T) {
+	s, f := newFaulty(t, chunkstore.Config{})
+	f.SetUsage(&chunkstore.Usage{Total: 10 << 20, Free: 1 << 20})
+	eventually(t, "the new usage is seen", func() bool { return s.Stats().FreeBytes == 1<<20 })
+	goOn := make(chan struct{})
+	f.OnCall(func(c faultfs.Call) error {
+		if c.Op == faultfs.Sync {
+			<-goOn
+		}
+		return nil
+	})
+	const writers, fit = 16, 3
+	errs := make(chan error, writers)
+	for range writers {
+		go func() {
+			c := newChunk(t, 300<<10, 1)
+			errs <- s.Write(t.Context(), c.meta, c.payload)
+		}()
+	}
+	refused := 0
+	for late := time.After(10 * time.Second); refused < writers-fit && !t.Failed(); {
+		select {
+		case err := <-errs:
+			refused++
+			if !errors.Is(err, raid.ErrNoSpace) {
+				t.Error(err)
+			}
+		case <-late:
+			t.Errorf("%d of %d writers were refused, want %d", refused, writers, writers-fit)
+		}
+	}
+	close(goOn)
+	for range writers - refused {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// smallDisk is a tmpfs; without root there is none.
+func smallDisk(t *testing.T, bytes string) (dir string, ok bool) {
+	dir = filepath.Join(t.TempDir(), "small")
+	if err := os.Mkdir(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+bytes); err != nil {
+		t.Logf("no disk in memory without root: %v", err)
+		return "", false
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir, true
+}
+
+func TestDiskThatFillsUpKeepsWhatItHas(t *testing.T) {
+	dir, ok := smallDisk(t, "4m")
+	if !ok {
+		return // TestFullDiskLeavesTheStoreWritable injects what a full disk says
+	}
+	d := openDir(t, dir)
+	s := openStore(t, chunkstore.Config{FS: lying{d}})
+	var stored []testChunk
+	for range 100 {
+		c := newChunk(t, 150_000, 1)
+		err := s.Write(t.Context(), c.meta, c.payload)
+		if errors.Is(err, raid.ErrNoSpace) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored = append(stored, c)
+	}
+	if len(stored) < 20 || len(stored) > 28 {
+		t.Fatalf("%d chunks of 150 kB on 4 MiB", len(stored))
+	}
+	left, err := os.ReadDir(filepath.Join(dir, "tmp"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left behind in tmp/: %v %v", left, err)
+	}
+	for _, c := range stored {
+		mustRead(t, s, c)
+	}
+	if err := s.Delete(t.Context(), []raid.ChunkName{stored[0].name()})[0]; err != nil {
+		t.Fatal(err)
+	}
+	c := newChunk(t, 140_000, 1)
+	write(t, s, c)
+	mustRead(t, s, c)
+}
+
+// lying claims that there is room, so that write(2) is what fails.
+type lying struct{ *chunkstore.Dir }
+
+func (lying) Usage() (chunkstore.Usage, error) {
+	return chunkstore.Usage{Total: 1 << 40, Free: 1 << 40}, nil
+}

@@ -1,0 +1,209 @@
+package chunkstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/raidpi/raidpi/internal/budget"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// Config is what a Store is made of.
+type Config struct {
+	FS      FS
+	Reserve int64 // bytes of the file system that are never used
+
+	// Array is the array that chunks must belong to; nil: any. It may change from
+	// none to one while the store is open.
+	Array func() raid.ArrayID
+
+	Pool       *budget.Pool // where ReadLab's buffers come from; nil: 64 MiB of its own
+	MaxWriters int          // writes at once (32): enough to share a slow card's journal commits
+	Log        *slog.Logger
+}
+
+const (
+	defaultWriters  = 32
+	defaultPoolSize = 64 << 20
+)
+
+// Store keeps chunks. It is safe for concurrent use.
+type Store struct {
+	fs      FS
+	log     *slog.Logger
+	array   func() raid.ArrayID
+	pool    *budget.Pool
+	dirs    *dirs
+	names   names
+	space   space
+	corrupt corrupt
+	commit  commits
+	slots   chan struct{} // one for each write under way
+	tmp     atomic.Int64  // numbers temporary files
+
+	trailers, tails, verifyBuffers sync.Pool // of *[]byte, *[tailLen]byte, *[verifyLen]byte
+
+	scanned atomic.Bool
+	written atomic.Int64  // chunks of this life
+	used    chan struct{} // closed once the disk is known to be in use
+	working atomic.Int64  // requests under way, to which the scan gives way
+	broken  atomic.Pointer[error]
+
+	stop       context.CancelFunc
+	background sync.WaitGroup
+
+	mu       sync.RWMutex // held for reading by every call
+	isClosed bool
+}
+
+// Stats is how the store is.
+type Stats struct {
+	TotalBytes    int64  // of the file system
+	FreeBytes     int64  // beyond the reserve and what is being written; never negative
+	Chunks        int64  // native chunks; rises while they are counted after the start
+	HighestCommit uint64 // the highest catalog commit number seen
+	FoundCommit   uint64 // the highest that lay on the disk at Open, as far as it was read
+	Scanned       bool   // FoundCommit covers every trailer on the disk
+	ReadOnly      bool   // after a failed write or fsync
+	Corrupt       int64  // chunks that were found corrupt and are still there
+}
+
+// Open opens the store in cfg.FS. It removes what an earlier life was writing
+// and starts to count the chunks and to read their trailers.
+func Open(cfg Config) (*Store, error) {
+	s := &Store{
+		fs: cfg.FS, log: cfg.Log, array: cfg.Array, pool: cfg.Pool, dirs: newDirs(cfg.FS),
+		names: newNames(), corrupt: corrupt{names: map[raid.ChunkName]struct{}{}},
+		space: space{usage: cfg.FS.Usage, reserve: cfg.Reserve},
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.pool == nil {
+		s.pool = budget.New(defaultPoolSize)
+	}
+	if cfg.MaxWriters <= 0 {
+		cfg.MaxWriters = defaultWriters
+	}
+	s.slots = make(chan struct{}, cfg.MaxWriters)
+	s.trailers.New = func() any { return new([]byte) }
+	s.tails.New = func() any { return new([tailLen]byte) }
+	s.verifyBuffers.New = func() any { return new([verifyLen]byte) }
+	if err := s.emptyTmp(); err != nil {
+		return nil, fmt.Errorf("open chunk store: %w", err)
+	}
+	if err := s.dirs.load(); err != nil {
+		return nil, fmt.Errorf("open chunk store: %w", err)
+	}
+	if _, err := s.space.free(); err != nil {
+		return nil, fmt.Errorf("open chunk store: %w", err)
+	}
+	s.commit.highest, s.commit.saved = readCheckpoint(cfg.FS, s.log)
+	s.commit.found = s.commit.highest
+	s.commit.wake = make(chan struct{}, 1)
+	s.used = make(chan struct{})
+
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.background.Go(func() { s.scan(ctx) })
+	s.background.Go(func() { s.keepCheckpoint(ctx) })
+	s.background.Go(func() { s.prepare(ctx) })
+	return s, nil
+}
+
+// emptyTmp makes tmp/ if it is not there, and removes what is in it.
+func (s *Store) emptyTmp() error {
+	if err := s.fs.Mkdir(tmpDir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make directory %s: %w", tmpDir, err)
+	}
+	names, err := readNames(s.fs, tmpDir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := s.fs.Remove(join(tmpDir, name)); err != nil {
+			s.log.Warn("Unfinished file of an earlier run can't be removed", "file", join(tmpDir, name), "reason", err)
+			if n, err := strconv.ParseInt(name, 10, 64); err == nil {
+				s.tmp.Store(max(n, s.tmp.Load())) // the next is another one
+			}
+		}
+	}
+	return nil
+}
+
+// Close waits for the calls under way, saves the commit number and ends. Calls
+// that come later fail with raid.ErrShutdown.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.isClosed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.isClosed = true
+	s.mu.Unlock()
+	s.stop()
+	s.background.Wait()
+	if s.readOnly() != nil {
+		return nil
+	}
+	if err := s.saveCheckpoint(); err != nil && !errors.Is(err, raid.ErrNoSpace) {
+		return fmt.Errorf("close chunk store: %w", err)
+	}
+	return nil
+}
+
+// enter begins a call; leave ends it.
+func (s *Store) enter(ctx context.Context) (leave func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	if s.isClosed {
+		s.mu.RUnlock()
+		return nil, fmt.Errorf("chunk store is closed: %w", raid.ErrShutdown)
+	}
+	s.working.Add(1)
+	return s.leave, nil
+}
+
+func (s *Store) leave() {
+	s.working.Add(-1)
+	s.mu.RUnlock()
+}
+
+// Stats tells how the store is. It does no I/O that can block.
+func (s *Store) Stats() Stats {
+	free, err := s.space.free()
+	if err != nil {
+		s.log.Debug("Free space unknown", "reason", err)
+	}
+	return Stats{
+		TotalBytes: s.space.totalBytes(), FreeBytes: free,
+		Chunks: s.dirs.chunks.Load(), HighestCommit: s.commit.get(), FoundCommit: s.commit.onDisk(),
+		Scanned: s.scanned.Load(), ReadOnly: s.readOnly() != nil, Corrupt: s.corrupt.count(),
+	}
+}
+
+// readOnly is nil while the store takes writes, else the reason why it doesn't.
+func (s *Store) readOnly() error {
+	if p := s.broken.Load(); p != nil {
+		return fmt.Errorf("the disk is read only since an earlier failure (%w): %w", *p, raid.ErrReadOnly)
+	}
+	return nil
+}
+
+// fail is told of a write or fsync that failed: from here on the store is read
+// only. It returns the error for whoever caused it.
+func (s *Store) fail(doing string, cause error) error {
+	if s.broken.CompareAndSwap(nil, &cause) {
+		s.log.Error("Disk failed and is read only now; check it (dmesg, fsck), replace it if need be, then restart raid-node",
+			"doing", doing, "reason", cause)
+	}
+	return fmt.Errorf("%s: %w: %w", doing, raid.ErrReadOnly, cause)
+}

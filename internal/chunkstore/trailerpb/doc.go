@@ -1,0 +1,2 @@
+// Package trailerpb holds the record of proto/trailer.proto, generated.
+package trailerpb
