@@ -1,0 +1,136 @@
+package catalog
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// Config says where a catalog is and what it takes from outside.
+type Config struct {
+	Path    string       // of the database file; its folder is made when missing
+	Random  io.Reader    // for the array id; crypto/rand when nil
+	Log     *slog.Logger // discarded when nil
+	Reserve int64        // bytes of the disk that uploads leave free; deletes and repairs still work
+}
+
+// Catalog is an open catalog. Its methods may be called concurrently.
+type Catalog struct {
+	path    string
+	log     *slog.Logger
+	started time.Time // monotonic: what idempotency keys are timed from
+	lock    *os.File
+
+	array    raid.ArrayID
+	run      uint32
+	firstID  int64 // ids of earlier runs are lower
+	commit   atomic.Uint64
+	epoch    uint32            // the upper half of this run's commit numbers
+	ends     map[uint32]uint64 // the last commit number of each earlier run, by its upper half
+	ids      ids
+	writer   *writer
+	readers  chan *conn   // those that nobody uses
+	reading  sync.RWMutex // held by readers; see writer.restartLog
+	closing  chan struct{}
+	closer   sync.Once
+	closeErr error
+
+	// mu guards state. Only the writer's goroutine changes it, after a commit.
+	mu    sync.RWMutex
+	state state
+}
+
+// state is what the catalog keeps in memory of what is committed.
+type state struct {
+	meta  meta
+	nodes []node // by key: node k is at k-1
+	byID  map[raid.NodeID]int64
+}
+
+// meta is the part of the row of the table meta that changes while running.
+type meta struct {
+	commit uint64
+	nextID int64
+	counts Counts
+}
+
+// node is a row of the table node.
+type node struct {
+	raid.NodeRecord
+	removals int64
+}
+
+// Counts are totals over the catalog, kept with every change.
+type Counts struct {
+	Files    int64 // complete ones
+	Bytes    int64 // sum of their sizes
+	Degraded int64 // files of which some part has fewer good copies on distinct nodes than it should
+	Removals int64 // chunks that wait for their removal, over all nodes
+}
+
+// Array is the array's id, drawn at the first start.
+func (c *Catalog) Array() raid.ArrayID { return c.array }
+
+// Run is the number of this start of the controller, from 1.
+func (c *Catalog) Run() uint32 { return c.run }
+
+// Commit is the number of the last durable write transaction. It only grows.
+// It does no I/O.
+func (c *Catalog) Commit() uint64 { return c.commit.Load() }
+
+// Knows reports whether a commit number that a node has seen is one of this
+// catalog's past. When it is not, the node has seen a newer catalog, or one that
+// went on where this one was put back. Commit number 0 means none. No I/O.
+func (c *Catalog) Knows(commit uint64) bool {
+	switch epoch := uint32(commit >> 32); {
+	case commit == 0:
+		return true
+	case epoch == c.epoch:
+		return commit <= c.Commit()
+	default:
+		return commit <= c.ends[epoch]
+	}
+}
+
+// Broken is closed when a write failed in a way that leaves its outcome unknown.
+// All calls fail with raid.ErrCatalogBroken from then on.
+func (c *Catalog) Broken() <-chan struct{} { return c.writer.broken }
+
+// Close waits for the write in progress, fails those that wait with
+// raid.ErrShutdown, and closes the database. A broken catalog is closed without
+// writing.
+func (c *Catalog) Close() error {
+	c.closer.Do(func() { c.closeErr = c.close() })
+	return c.closeErr
+}
+
+func (c *Catalog) close() error {
+	close(c.closing)
+	c.writer.stop()
+	readers := make([]*conn, 0, cap(c.readers))
+	for range cap(c.readers) {
+		readers = append(readers, <-c.readers)
+	}
+	// SQLite's last connection to close moves the log into the database. That
+	// must be a read-only one, which can't, when the catalog is broken.
+	order := append(readers, c.writer.conn)
+	if c.writer.isBroken() {
+		order = append([]*conn{c.writer.conn}, readers...)
+	}
+	var first error
+	for _, conn := range order {
+		if err := conn.close(); err != nil && first == nil {
+			first = fmt.Errorf("close catalog %s: %w", c.path, err)
+		}
+	}
+	if err := c.lock.Close(); err != nil && first == nil {
+		first = fmt.Errorf("unlock catalog %s: %w", c.path, err)
+	}
+	return first
+}

@@ -1,0 +1,104 @@
+package catalog
+
+import (
+	"context"
+	"database/sql/driver"
+	"iter"
+	"strings"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// Query says which files to list.
+type Query struct {
+	After    raid.FileID // only files with a higher id
+	Limit    int         // at most so many; 0: all
+	Filename string      // only files whose name contains this, letter case ignored
+}
+
+const (
+	// listPage is how many files a listing reads at once: names of 5,000
+	// characters make that 4 MB.
+	listPage = 200
+	// searchPage is how many names a search looks at in one read.
+	searchPage = 2000
+)
+
+// Files lists files by ascending id. It holds no lock and no transaction between
+// pages: a file that is finished or deleted meanwhile is listed or not.
+func (c *Catalog) Files(ctx context.Context, q Query) iter.Seq2[raid.File, error] {
+	return func(yield func(raid.File, error) bool) {
+		left := q.Limit
+		for after, more := int64(q.After), true; more; {
+			size := listPage
+			if q.Limit > 0 {
+				size = min(size, left)
+			}
+			var page []raid.File
+			err := c.read(ctx, "list files", func(r *conn) (err error) {
+				page, after, more, err = listFrom(r, q.Filename, after, size)
+				return err
+			})
+			if err != nil {
+				yield(raid.File{}, err)
+				return
+			}
+			for _, f := range page {
+				if !yield(f, nil) {
+					return
+				}
+			}
+			if left -= len(page); q.Limit > 0 && left <= 0 {
+				return
+			}
+		}
+	}
+}
+
+// listFrom reads up to size files after an id, the id to go on after, and whether
+// to go on.
+func listFrom(r *conn, filename string, after int64, size int) (page []raid.File, last int64, more bool, err error) {
+	if filename != "" {
+		return searchFrom(r, filename, after, size)
+	}
+	last = after
+	err = r.query(func(row []driver.Value) error {
+		f, err := scanFile(row)
+		page, last = append(page, f), int64(f.ID)
+		return err
+	}, "SELECT "+fileColumns+" FROM upload u WHERE u.id > ? AND u.state = 1 ORDER BY u.id LIMIT +?", after, int64(size))
+	return page, last, len(page) == size, err
+}
+
+// searchFrom looks at searchPage names. They are compared here and not with LIKE:
+// that knows the case of ASCII letters only, and stops at a NUL.
+func searchFrom(r *conn, filename string, after int64, size int) (page []raid.File, last int64, more bool, err error) {
+	wanted := strings.ToLower(filename)
+	var found []int64
+	seen := 0
+	last = after
+	err = r.query(func(row []driver.Value) error {
+		if len(found) == size {
+			return nil
+		}
+		seen++
+		if last = integer(row[0]); strings.Contains(strings.ToLower(text(row[1])), wanted) {
+			found = append(found, last)
+		}
+		return nil
+	}, "SELECT id, filename FROM upload WHERE id > ? AND state = 1 ORDER BY id LIMIT +?", after, int64(searchPage))
+	if err != nil {
+		return nil, last, false, err
+	}
+	for _, id := range found {
+		f, err := findFile(r, id)
+		if err != nil {
+			if isGone(err) {
+				continue
+			}
+			return nil, last, false, err
+		}
+		page = append(page, f)
+	}
+	return page, last, seen == searchPage || len(found) == size, nil
+}

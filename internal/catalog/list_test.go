@@ -1,0 +1,133 @@
+package catalog
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+func storeNamed(t testing.TB, c *Catalog, name string) raid.File {
+	t.Helper()
+	fin := newFile(t, c, 1)
+	fin.File.Filename = name
+	f, err := c.Finish(bg, fin)
+	must(t, err)
+	return f
+}
+
+func TestListingHasEveryFileOnceInOrder(t *testing.T) {
+	c := openTest(t, "")
+	want := storeMany(t, c, listPage*2+7)
+	if got := listAll(t, c, Query{}); !reflect.DeepEqual(got, want) {
+		t.Errorf("%d files listed, want %d", len(got), len(want))
+	}
+	for _, limit := range []int{1, 7, listPage - 1, listPage, listPage + 1, 2 * listPage, 1000} {
+		after := want[3].ID
+		if got := listAll(t, c, Query{After: after, Limit: limit}); !reflect.DeepEqual(got, want[4:min(4+limit, len(want))]) {
+			t.Errorf("limit %d: %d files", limit, len(got))
+		}
+	}
+	if got := listAll(t, c, Query{After: want[len(want)-1].ID}); got != nil {
+		t.Errorf("after the last: %v", got)
+	}
+}
+
+// Nothing is held between pages: a reader that stops for long stops nobody.
+func TestListingDoesNotKeepAnyoneWaiting(t *testing.T) {
+	c := openTest(t, "")
+	storeMany(t, c, listPage+5)
+	seen := 0
+	for f, err := range c.Files(bg, Query{}) {
+		must(t, err)
+		if seen++; seen == 1 {
+			for range readers { // nor does it hold a connection
+				for range c.Files(bg, Query{Limit: 1}) {
+					continue
+				}
+			}
+			must(t, c.Delete(bg, f.ID))
+			must(t, c.Delete(bg, f.ID+listPage+1))
+			sweepAll(t, c, 100)
+		}
+		if seen == 3 {
+			c.writer.reading.Lock() // what a checkpoint waits for
+			//lint:ignore SA2001 that it can be had is what is tested
+			c.writer.reading.Unlock()
+		}
+	}
+	if seen != listPage+4 {
+		t.Errorf("%d files listed", seen)
+	}
+	for range c.Files(bg, Query{}) {
+		break // and one may stop early
+	}
+}
+
+func TestSearchFindsNamesThatContainTheText(t *testing.T) {
+	c := openTest(t, "")
+	names := []string{"Urlaub 2024.jpg", "100%.txt", "a_b", "axb", `back\slash`, "ÄRGER.pdf", "nul\x00inside", "it's \"quoted\"", "new\nline", "日本語.txt"}
+	for _, n := range names {
+		storeNamed(t, c, n)
+	}
+	for q, want := range map[string][]string{
+		"urlaub": {names[0]}, "JPG": {names[0]}, "%": {names[1]}, "_": {names[2]}, `\`: {names[4]}, "ärger": {names[5]},
+		"inside": {names[6]}, "\x00": {names[6]}, `'s "q`: {names[7]}, "\n": {names[8]}, "本": {names[9]}, ".txt": {names[1], names[9]}, "none": nil,
+	} {
+		var got []string
+		for _, f := range listAll(t, c, Query{Filename: q}) {
+			got = append(got, f.Filename)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("q=%q found %q, want %q", q, got, want)
+		}
+	}
+}
+
+func TestSearchGoesOnOverPagesWithoutAHit(t *testing.T) {
+	c := openTest(t, "")
+	f := store(t, c, 1)
+	must(t, c.write(bg, &op{name: "test", rows: 1, run: func(t *tx) error {
+		_, err := t.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+			INSERT INTO upload SELECT ? + i, 'u' || i, 1, CASE WHEN i % 1500 = 0 THEN 'needle' ELSE 'hay' END, '', '', 0, zeroblob(32), 'raid1', 1, 2, 0, 0 FROM n`,
+			int64(searchPage*2), int64(f.ID))
+		return err
+	}}))
+	sqlDo(t, c, "UPDATE upload SET upload_id = ? || substr('000000' || id, -6) WHERE filename = 'needle'", strings.Repeat("0", 16))
+	if got := listAll(t, c, Query{Filename: "needle"}); len(got) != searchPage*2/1500 {
+		t.Errorf("%d found", len(got))
+	}
+	if got := listAll(t, c, Query{Filename: "needle", Limit: 1}); len(got) != 1 || got[0].ID != f.ID+1500 {
+		t.Errorf("%v found", got)
+	}
+}
+
+// Whatever valid UTF-8 comes as a name is stored as it was sent, and found by
+// every piece of it.
+func FuzzFilenameIsStoredAsSent(f *testing.F) {
+	for _, s := range []string{"a.jpg", "nul\x00", "%_\\", "'; DROP TABLE upload; --", strings.Repeat("ä", 5000), "\u202e\ufeff", "İ", "ß", "K"} {
+		f.Add(s, uint16(1), uint16(3))
+	}
+	c := openTest(f, "")
+	f.Fuzz(func(t *testing.T, name string, from, to uint16) {
+		if !utf8.ValidString(name) || name == "" {
+			return
+		}
+		stored := storeNamed(t, c, name)
+		defer func() { must(t, c.Delete(bg, stored.ID)) }()
+		got, err := c.File(bg, stored.ID)
+		must(t, err)
+		if got.Filename != name {
+			t.Errorf("stored %q, found %q", name, got.Filename)
+		}
+		runes := []rune(name)
+		low := int(from) % len(runes)
+		piece := string(runes[low : low+1+int(to)%(len(runes)-low)])
+		if found := listAll(t, c, Query{After: stored.ID - 1, Filename: piece}); len(found) != 1 {
+			t.Errorf("%q is not found by %q", name, piece)
+		}
+	})
+}

@@ -1,0 +1,125 @@
+package catalog
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql/driver"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// readers is how many calls read at once; more wait.
+const readers = 3
+
+// options are what tests replace.
+type options struct {
+	vfs        string // SQLite's name of the file system
+	migrations []migration
+	checkpoint int           // pages
+	busy       time.Duration // how long another program's lock is waited for
+}
+
+// Open opens the catalog at cfg.Path, making it when there is none: it locks it
+// against a second controller, brings its schema up to date (an older one is
+// copied beside it first), and makes the new run number durable. It fails with
+// raid.ErrBusy when another process has it open.
+func Open(ctx context.Context, cfg Config) (*Catalog, error) {
+	return open(ctx, cfg, options{migrations: migrations(), checkpoint: checkpointPages, busy: 2 * time.Second})
+}
+
+func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Random == nil {
+		cfg.Random = rand.Reader
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("open catalog %s: %w", cfg.Path, err)
+	}
+	lock, err := claim(cfg.Path)
+	if err != nil {
+		return nil, fmt.Errorf("open catalog %s: %w", cfg.Path, err)
+	}
+	c := &Catalog{path: cfg.Path, log: cfg.Log, started: time.Now(), lock: lock, closing: make(chan struct{})}
+	c.writer = &writer{
+		log: cfg.Log, path: cfg.Path, reserve: cfg.Reserve, checkpointAt: opt.checkpoint, restartAt: patience * opt.checkpoint,
+		reading: &c.reading, base: c.committed, keep: c.publish,
+	}
+	c.readers = make(chan *conn, readers)
+	if err := c.prepare(cfg, opt); err != nil {
+		c.abort()
+		return nil, fmt.Errorf("open catalog %s: %w", cfg.Path, inWords(err))
+	}
+	c.writer.start()
+	return c, nil
+}
+
+// prepare opens the connections and begins the run.
+func (c *Catalog) prepare(cfg Config, opt options) (err error) {
+	query := url.Values{}
+	if opt.vfs != "" {
+		query.Set("vfs", opt.vfs)
+	}
+	busy := fmt.Sprintf("busy_timeout = %d", opt.busy.Milliseconds())
+	// Checkpoints are the writer's own; see group.go.
+	c.writer.conn, err = openConn(c.path, query, busy, "journal_mode = WAL", "synchronous = FULL",
+		"wal_autocheckpoint = 0", "journal_size_limit = 16777216", "temp_store = MEMORY", "cache_size = -4096")
+	if err != nil {
+		return err
+	}
+	if err := c.emptyLog(); err != nil {
+		return err
+	}
+	if err := migrate(c.writer.conn, c.path, opt.migrations, c.log); err != nil {
+		return err
+	}
+	if err := c.begin(cfg); err != nil {
+		return err
+	}
+	query.Set("mode", "ro")
+	for range readers {
+		// Reading once takes the shared lock that a connection in WAL mode keeps.
+		r, err := openConn(c.path, query, busy, "cache_size = -1024", "temp_store = MEMORY", "user_version")
+		if err != nil {
+			return err
+		}
+		c.readers <- r
+	}
+	return nil
+}
+
+// abort closes what a failed open has opened.
+func (c *Catalog) abort() {
+	if c.writer.conn != nil {
+		_ = c.writer.conn.close()
+	}
+	for len(c.readers) > 0 {
+		_ = (<-c.readers).close()
+	}
+	_ = c.lock.Close()
+}
+
+// emptyLog moves what the last run left in the log into the database, before
+// anything is added to it. If that run ended at a failed flush, what is read from
+// the log now may not be on disk, and what comes after it would be lost with it.
+func (c *Catalog) emptyLog() error {
+	w := c.writer.conn
+	mode := ""
+	if err := w.query(func(r []driver.Value) error { mode = text(r[0]); return nil }, "PRAGMA journal_mode"); err != nil {
+		return err
+	}
+	if mode != "wal" {
+		return fmt.Errorf("%w: SQLite can't keep a write-ahead log here (journal mode %q); use a local disk", raid.ErrUnsupported, mode)
+	}
+	return w.query(func(r []driver.Value) error {
+		if integer(r[0]) != 0 {
+			return fmt.Errorf("%w: another program is reading the catalog; end it", raid.ErrBusy)
+		}
+		return nil
+	}, "PRAGMA wal_checkpoint(TRUNCATE)")
+}

@@ -1,0 +1,160 @@
+package catalog
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// fileColumns are what scanFile reads. The last one holds what the chunk names of
+// a file of one stripe are computed from.
+const fileColumns = `u.id, u.upload_id, u.filename, u.content_type, u.created, u.size, u.sha256, u.level, u.stripe_size, u.stripes, u.degraded, u.lab,
+	CASE WHEN u.stripes = 1 THEN (SELECT group_concat(c.part || '.' || c.attempt) FROM chunk c WHERE c.file = u.id AND c.stripe = 0 AND c.flaw <> 1) END`
+
+func scanFile(r []driver.Value) (f raid.File, err error) {
+	f.ID, f.Filename, f.ContentType, f.Created = raid.FileID(integer(r[0])), text(r[2]), text(r[3]), text(r[4])
+	f.Size, f.Level, f.StripeSize, f.Stripes = integer(r[5]), text(r[7]), integer(r[8]), integer(r[9])
+	f.Degraded, f.Lab = integer(r[10]) != 0, integer(r[11]) != 0
+	if f.Upload, err = raid.ParseUploadID(text(r[1])); err != nil {
+		return f, fmt.Errorf("%w: file %d has upload id %q", raid.ErrCorrupt, f.ID, text(r[1]))
+	}
+	if copy(f.SHA256[:], blob(r[6])) != len(f.SHA256) {
+		return f, fmt.Errorf("%w: file %d has a short digest", raid.ErrCorrupt, f.ID)
+	}
+	f.Part1Names, f.Part2Names = parseNames(f.Upload, text(r[12]))
+	return f, nil
+}
+
+// parseNames makes the chunk names of a file of one stripe from "part.attempt",
+// with commas between.
+func parseNames(u raid.UploadID, list string) (part1, part2 []raid.ChunkName) {
+	for item := range strings.SplitSeq(list, ",") {
+		p, a, ok := strings.Cut(item, ".")
+		part, err1 := strconv.Atoi(p)
+		attempt, err2 := strconv.Atoi(a)
+		if !ok || err1 != nil || err2 != nil {
+			continue // the list of a file that has none
+		}
+		addName(&part1, &part2, raid.ChunkKey{Upload: u, Part: part, Attempt: attempt})
+	}
+	return part1, part2
+}
+
+func addName(part1, part2 *[]raid.ChunkName, k raid.ChunkKey) {
+	switch k.Part {
+	case 1:
+		*part1 = append(*part1, k.Name())
+	case 2:
+		*part2 = append(*part2, k.Name())
+	}
+}
+
+// namesOf are the chunk names of the good copies of parts.
+func namesOf(u raid.UploadID, parts []raid.Part) (part1, part2 []raid.ChunkName) {
+	for i := range parts {
+		for _, c := range parts[i].Copies {
+			if !c.Bad {
+				addName(&part1, &part2, parts[i].Key(u, c))
+			}
+		}
+	}
+	return part1, part2
+}
+
+// smallNames reads the chunk names of a file of one stripe.
+func smallNames(conn *conn, id int64, u raid.UploadID) (part1, part2 []raid.ChunkName, err error) {
+	err = conn.query(func(r []driver.Value) error {
+		addName(&part1, &part2, raid.ChunkKey{Upload: u, Part: int(integer(r[0])), Attempt: int(integer(r[1]))})
+		return nil
+	}, "SELECT part, attempt FROM chunk WHERE file = ? AND stripe = 0 AND flaw <> 1 ORDER BY part, copy", id)
+	return part1, part2, err
+}
+
+// File describes a file, with its chunk names when it has one stripe. It fails
+// with raid.ErrNotFound; uploads that are not complete are not files.
+func (c *Catalog) File(ctx context.Context, id raid.FileID) (f raid.File, err error) {
+	err = c.read(ctx, fmt.Sprintf("look up file %d", id), func(r *conn) error {
+		f, err = findFile(r, int64(id))
+		return err
+	})
+	return f, err
+}
+
+func findFile(r *conn, id int64) (f raid.File, err error) {
+	found := false
+	err = r.query(func(row []driver.Value) error {
+		found = true
+		f, err = scanFile(row)
+		return err
+	}, "SELECT "+fileColumns+" FROM upload u WHERE u.id = ? AND u.state = 1", id)
+	if err == nil && !found {
+		err = raid.ErrNotFound
+	}
+	return f, err
+}
+
+// Parts returns the parts of stripes from to to-1 with their copies, in order. It
+// fails with raid.ErrNotFound when there are none, as after the file's deletion.
+func (c *Catalog) Parts(ctx context.Context, id raid.FileID, from, to int64) (parts []raid.Part, err error) {
+	if from >= to {
+		return nil, nil
+	}
+	err = c.read(ctx, fmt.Sprintf("look up parts of file %d", id), func(r *conn) error {
+		parts, err = c.stripes(r, int64(id), from, to)
+		if err == nil && len(parts) == 0 {
+			return raid.ErrNotFound
+		}
+		return err
+	})
+	return parts, err
+}
+
+func (c *Catalog) stripes(r *conn, id, from, to int64) (parts []raid.Part, err error) {
+	err = r.query(func(row []driver.Value) error {
+		stripe, number := integer(row[0]), int(integer(row[1]))
+		if n := len(parts); n == 0 || parts[n-1].Stripe != stripe || parts[n-1].Number != number {
+			parts = append(parts, raid.Part{Stripe: stripe, Number: number, Length: integer(row[2]), CRC: uint32(integer(row[3])),
+				Copies: make([]raid.Copy, 0, 2)})
+		}
+		p := &parts[len(parts)-1]
+		p.Copies = append(p.Copies, raid.Copy{
+			Index: int(integer(row[4])), Attempt: int(integer(row[5])), Node: c.nodeByKey(integer(row[6])), Bad: integer(row[7]) == bad,
+		})
+		return nil
+	}, `SELECT p.stripe, p.part, p.length, p.crc, c.copy, c.attempt, c.node, c.flaw
+		FROM part p CROSS JOIN chunk c ON c.file = p.file AND c.stripe = p.stripe AND c.part = p.part
+		WHERE p.file = ? AND p.stripe >= ? AND p.stripe < ? ORDER BY p.stripe, p.part, c.copy`, id, from, to)
+	return parts, err
+}
+
+// namesStripes is how many stripes Names reads at once.
+const namesStripes = 1024
+
+// Names returns the chunk names of the good copies of a file's first and second
+// parts, over all stripes in order. It fails with raid.ErrNotFound.
+func (c *Catalog) Names(ctx context.Context, id raid.FileID) (part1, part2 []raid.ChunkName, err error) {
+	f, err := c.File(ctx, id)
+	if err != nil || f.Stripes == 1 {
+		return f.Part1Names, f.Part2Names, err
+	}
+	scan := func(row []driver.Value) error {
+		addName(&part1, &part2, raid.ChunkKey{
+			Upload: f.Upload, Stripe: integer(row[0]), Part: int(integer(row[1])), Attempt: int(integer(row[2])),
+		})
+		return nil
+	}
+	for from := int64(0); from < f.Stripes; from += namesStripes {
+		err = c.read(ctx, fmt.Sprintf("look up chunk names of file %d", id), func(r *conn) error {
+			return r.query(scan, `SELECT stripe, part, attempt FROM chunk
+				WHERE file = ? AND stripe >= ? AND stripe < ? AND flaw <> 1 ORDER BY stripe, part, copy`, int64(id), from, from+namesStripes)
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return part1, part2, nil
+}

@@ -1,0 +1,211 @@
+package catalog
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"slices"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// RepairCursor is a part to go on after; the zero value is before the first.
+type RepairCursor struct {
+	File   raid.FileID
+	Stripe int64
+	Part   int
+}
+
+// Cursor is where to go on after a repair that Repairs returned.
+func Cursor(r raid.Repair) RepairCursor {
+	return RepairCursor{File: r.File, Stripe: r.Part.Stripe, Part: r.Part.Number}
+}
+
+// Repairs returns up to limit parts of complete files that have a bad copy, or
+// two good ones on one node, in order after the cursor.
+func (c *Catalog) Repairs(ctx context.Context, after RepairCursor, limit int) (out []raid.Repair, err error) {
+	err = c.read(ctx, "look for repairs", func(r *conn) error {
+		var found []RepairCursor
+		err := r.query(func(row []driver.Value) error {
+			found = append(found, RepairCursor{raid.FileID(integer(row[0])), integer(row[1]), int(integer(row[2]))})
+			return nil
+		}, `SELECT DISTINCT c.file, c.stripe, c.part FROM chunk c INDEXED BY chunk_flawed CROSS JOIN upload u ON u.id = c.file AND u.state = 1
+			WHERE c.flaw > 0 AND (c.file, c.stripe, c.part) > (?, ?, ?) ORDER BY c.file, c.stripe, c.part LIMIT +?`,
+			int64(after.File), after.Stripe, int64(after.Part), int64(limit))
+		if err != nil {
+			return err
+		}
+		for _, f := range found {
+			parts, err := c.stripes(r, int64(f.File), f.Stripe, f.Stripe+1)
+			if err != nil {
+				return err
+			}
+			if i := slices.IndexFunc(parts, func(p raid.Part) bool { return p.Number == f.Part }); i >= 0 {
+				out = append(out, raid.Repair{File: f.File, Part: parts[i]})
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// MarkBad notes that a copy is missing or corrupt; its file is degraded from then
+// on. A copy that is no longer that attempt, is bad already or belongs to no file
+// any more stays as it is, without an error.
+func (c *Catalog) MarkBad(ctx context.Context, file raid.FileID, stripe int64, part, index, attempt int) error {
+	id := int64(file)
+	name := fmt.Sprintf("mark bad copy %d of file %d stripe %d part %d", index, file, stripe, part)
+	return c.write(ctx, &op{name: name, rows: 2, run: func(t *tx) error {
+		n, err := t.exec(`UPDATE chunk SET flaw = 1 WHERE file = ? AND stripe = ? AND part = ? AND copy = ? AND attempt = ? AND flaw <> 1
+			AND EXISTS (SELECT 1 FROM upload WHERE id = file AND state IN (0, 1))`, id, stripe, int64(part), int64(index), int64(attempt))
+		if err != nil || n == 0 {
+			return err
+		}
+		// A good copy that shared its node with this one does not any more.
+		if err := t.findFlaws(id, stripe, int64(part)); err != nil {
+			return err
+		}
+		n, err = t.exec("UPDATE upload SET degraded = 1 WHERE id = ? AND state = 1 AND degraded = 0", id)
+		t.meta.counts.Degraded += n
+		return err
+	}})
+}
+
+// findFlaws writes flaws anew for the copies of one part.
+func (t *tx) findFlaws(id, stripe, part int64) error {
+	var copies []raid.Copy
+	var was []int64
+	err := t.conn.query(func(r []driver.Value) error {
+		copies = append(copies, raid.Copy{Index: int(integer(r[0])), Node: t.nodeID(integer(r[1])), Bad: integer(r[2]) == bad})
+		was = append(was, integer(r[2]))
+		return nil
+	}, "SELECT copy, node, flaw FROM chunk WHERE file = ? AND stripe = ? AND part = ? ORDER BY copy", id, stripe, part)
+	if err != nil {
+		return err
+	}
+	for i, flaw := range flaws(copies) {
+		if flaw == was[i] {
+			continue
+		}
+		_, err := t.exec("UPDATE chunk SET flaw = ? WHERE file = ? AND stripe = ? AND part = ? AND copy = ?",
+			flaw, id, stripe, part, int64(copies[i].Index))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ReplaceCopy puts a new copy of a part in place of an old one, durably, and
+// queues the removal of the old chunk when its node is known and it is not the
+// new one too (a copy marked bad that proved good). The file is no longer
+// degraded when that was its last flaw.
+//
+// It fails with raid.ErrPrecondition when the row is no longer as old says or the
+// file is gone; the new chunk is then queued for removal instead. Once a deleted
+// file is swept, though, its upload is not known here any more, and only a caller
+// that knows it can Record that.
+func (c *Catalog) ReplaceCopy(ctx context.Context, file raid.FileID, stripe int64, part int, old, new raid.Copy) error {
+	name := fmt.Sprintf("replace copy %d of file %d stripe %d part %d", old.Index, file, stripe, part)
+	if new.Attempt < 1 || new.Attempt > raid.MaxAttempt {
+		return fmt.Errorf("%s: %w: attempt %d", name, raid.ErrInvalid, new.Attempt)
+	}
+	var refused error
+	err := c.write(ctx, &op{name: name, rows: 4, run: func(t *tx) (err error) {
+		refused, err = t.replaceCopy(int64(file), stripe, int64(part), old, new)
+		return err
+	}})
+	if err == nil && refused != nil {
+		err = fmt.Errorf("%s: %w", name, refused)
+	}
+	return err
+}
+
+// replaceCopy returns refused, and no error, where what it wrote stands although
+// the copy was not replaced.
+func (t *tx) replaceCopy(id, stripe, part int64, old, new raid.Copy) (refused, err error) {
+	var upload raid.UploadID
+	var state int64 = -1
+	err = t.conn.query(func(r []driver.Value) (err error) {
+		state = integer(r[1])
+		upload, err = raid.ParseUploadID(text(r[0]))
+		return err
+	}, "SELECT upload_id, state FROM upload WHERE id = ?", id)
+	if err != nil {
+		return nil, err
+	}
+	if state < 0 {
+		return fmt.Errorf("%w: the file is gone; the new chunk's upload is not known here", raid.ErrPrecondition), nil
+	}
+	oldKey := raid.ChunkKey{Upload: upload, Stripe: stripe, Part: int(part), Attempt: old.Attempt}
+	newKey := raid.ChunkKey{Upload: upload, Stripe: stripe, Part: int(part), Attempt: new.Attempt}
+	n := int64(0)
+	if state == complete {
+		if n, err = t.putCopy(id, newKey, old, new); err != nil {
+			return nil, err
+		}
+	}
+	if n == 0 {
+		refused := fmt.Errorf("%w: the copy changed or the file is gone", raid.ErrPrecondition)
+		if old.Node == new.Node && old.Attempt == new.Attempt {
+			return refused, nil // no new chunk was made
+		}
+		err := t.recordRemovals([]raid.Removal{{Node: new.Node, Key: newKey}})
+		return refused, err
+	}
+	if err := t.findFlaws(id, stripe, part); err != nil {
+		return nil, err
+	}
+	if err := t.renewFlags(id, !native(old.Node) || !native(new.Node)); err != nil {
+		return nil, err
+	}
+	if old.Node == new.Node && old.Attempt == new.Attempt {
+		return nil, nil
+	}
+	return nil, t.recordRemovals([]raid.Removal{{Node: old.Node, Key: oldKey}})
+}
+
+// putCopy changes the row of a copy when it still is as old says, and returns how
+// many rows that were.
+func (t *tx) putCopy(id int64, key raid.ChunkKey, old, new raid.Copy) (int64, error) {
+	oldNode, err := t.nodeValue(old.Node)
+	if err != nil {
+		return 0, err
+	}
+	newNode, err := t.nodeValue(new.Node)
+	if err != nil {
+		return 0, err
+	}
+	// A name that waits for its removal would take the new chunk with it.
+	_, doomed, err := t.conn.queryInt("SELECT 1 FROM removal WHERE node = ? AND upload_id = ? AND stripe = ? AND part = ? AND attempt = ?",
+		newNode, key.Upload.String(), key.Stripe, int64(key.Part), int64(key.Attempt))
+	if err != nil || doomed {
+		return 0, err
+	}
+	return t.exec(`UPDATE chunk SET attempt = ?, node = ?, flaw = ?
+		WHERE file = ? AND stripe = ? AND part = ? AND copy = ? AND attempt = ? AND node IS ?`,
+		int64(new.Attempt), newNode, truth(new.Bad), id, key.Stripe, int64(key.Part), int64(old.Index), int64(old.Attempt), oldNode)
+}
+
+// renewFlags writes anew whether a complete file is degraded, and whether it has
+// a copy on a lab node when that may have ended.
+func (t *tx) renewFlags(id int64, wasLab bool) error {
+	_, flawed, err := t.conn.queryInt(anyFlaw, id)
+	if err != nil {
+		return err
+	}
+	n, err := t.exec("UPDATE upload SET degraded = ? WHERE id = ? AND state = 1 AND degraded <> ?", truth(flawed), id, truth(flawed))
+	if err != nil {
+		return err
+	}
+	t.meta.counts.Degraded += n * (2*truth(flawed) - 1)
+	if !wasLab {
+		return nil
+	}
+	_, lab, err := t.conn.queryInt(anyLab, id)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec("UPDATE upload SET lab = ? WHERE id = ? AND lab <> ?", truth(lab), id, truth(lab))
+	return err
+}

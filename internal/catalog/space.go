@@ -1,0 +1,39 @@
+package catalog
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// floor is how many free bytes any transaction needs: more than the log and the
+// database grow by in one group of writes. A disk that fills up during a COMMIT
+// would leave its outcome unknown and end the process; being refused before
+// costs nothing.
+const floor = 8 << 20
+
+// space returns the bytes that are free to this process on path's disk.
+func space(path string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(filepath.Dir(path), &st); err != nil {
+		return 0, fmt.Errorf("look for free space at %s: %w", filepath.Dir(path), err)
+	}
+	return int64(st.Bavail) * int64(st.Bsize), nil
+}
+
+// room tells why a write may not begin, or returns nil. grows is true for
+// uploads, which leave the reserve alone.
+func (w *writer) room(free int64, grows bool) error {
+	need := int64(floor)
+	if grows {
+		need += w.reserve
+	}
+	if free >= need {
+		return nil
+	}
+	return fmt.Errorf("%w: %d MiB are free on the disk of %s and %d MiB are kept in reserve; free some",
+		raid.ErrNoSpace, free>>20, w.path, need>>20)
+}

@@ -1,0 +1,149 @@
+package catalog
+
+import (
+	"database/sql/driver"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"modernc.org/libc"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// useEverything makes the catalog prepare every statement that it has.
+func useEverything(t *testing.T, c *Catalog) {
+	t.Helper()
+	fin := begin(t, c, 3)
+	must(t, c.Append(bg, fin.File.ID, newParts(0, 3)))
+	must(t, c.Append(bg, fin.File.ID, newParts(0, 1)))
+	fin.Parts, fin.Lost = newParts(2, 3), []raid.NodeID{"n1"}
+	f, err := c.Finish(bg, fin)
+	must(t, err)
+	one := begin(t, c, 1)
+	_, err = c.Finish(bg, one)
+	must(t, err)
+	keyed := newFile(t, c, 1)
+	keyed.Idempotency = &raid.IdempotencyKey{Key: "k"}
+	keyed.Removals = []raid.Removal{{Node: "n2", Key: raid.ChunkKey{Upload: keyed.File.Upload, Part: 1, Attempt: 9}}}
+	g, err := c.Finish(bg, keyed)
+	must(t, err)
+	_, _, _, err = c.FindKey(bg, "k")
+	must(t, err)
+	must(t, c.write(bg, &op{name: "test", rows: 1, run: func(t *tx) error { return c.pruneBefore(t, 0) }}))
+	must(t, c.MarkBad(bg, g.ID, 0, 1, 1, 1))
+	repairs, err := c.Repairs(bg, RepairCursor{}, 10)
+	must(t, err)
+	p := repairs[len(repairs)-1].Part
+	must(t, c.ReplaceCopy(bg, g.ID, 0, 1, p.Copies[0], raid.Copy{Index: 1, Attempt: 7, Node: ""}))
+	must(t, c.ReplaceCopy(bg, g.ID, 0, 1, raid.Copy{Index: 1, Attempt: 7}, raid.Copy{Index: 1, Attempt: 8, Node: "n3"}))
+	_, _, err = c.Names(bg, f.ID)
+	must(t, err)
+	listAll(t, c, Query{Filename: "x"})
+	listAll(t, c, Query{Limit: 1})
+	old, err := raid.NewUploadID(0, strings.NewReader("0123456789abcdef"))
+	must(t, err)
+	_, err = c.UnknownUploads(bg, []raid.UploadID{old})
+	must(t, err)
+	must(t, c.SaveNode(bg, raid.NodeRecord{ID: "n1", Zone: "z"}))
+	must(t, c.Abandon(bg, begin(t, c, 1).File, nil))
+	_, err = c.AbandonUnfinished(bg)
+	must(t, err)
+	must(t, c.Delete(bg, f.ID))
+	sweepAll(t, c, 5)
+	for _, n := range []raid.NodeID{"n0", "n1", "n2", "n3"} {
+		rs, err := c.Removals(bg, n, 10)
+		must(t, err)
+		must(t, c.Removed(bg, rs))
+	}
+}
+
+// statements are the texts of all that c has prepared, without those of tests.
+func statements(t *testing.T, c *Catalog) []string {
+	t.Helper()
+	all := maps.Clone(c.writer.conn.stmts)
+	for range readers {
+		r := <-c.readers
+		maps.Copy(all, r.stmts)
+		defer func() { c.readers <- r }()
+	}
+	plain := regexp.MustCompile(`^(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|PRAGMA)`)
+	out := slices.DeleteFunc(slices.Sorted(maps.Keys(all)), func(sql string) bool {
+		return plain.MatchString(sql) || strings.Contains(sql, "pragma_user_version") // used at the start alone
+	})
+	if len(out) < 40 {
+		t.Errorf("only %d statements were prepared: %q", len(out), out)
+	}
+	return out
+}
+
+// With 50 million chunks, what looks at every row of a table stops the world.
+func TestNoStatementScansATable(t *testing.T) {
+	c := openTest(t, "")
+	useEverything(t, c)
+	scan := regexp.MustCompile(`^SCAN ([a-z]\w*)( USING (COVERING )?INDEX (\w+))?`)
+	for _, sql := range statements(t, c) {
+		var plan []string
+		must(t, c.read(bg, "test", func(r *conn) error {
+			return r.query(func(row []driver.Value) error {
+				plan = append(plan, text(row[3]))
+				return nil
+			}, "EXPLAIN QUERY PLAN "+sql, make([]any, strings.Count(sql, "?"))...)
+		}))
+		for _, step := range plan {
+			m := scan.FindStringSubmatch(step)
+			// Small tables and indexes of few rows may be read through.
+			if m != nil && !slices.Contains([]string{"meta", "node", "run"}, m[1]) && m[4] != "upload_unsettled" && m[4] != "chunk_flawed" ||
+				strings.Contains(step, "AUTOMATIC") || strings.Contains(step, "TEMP B-TREE") {
+				t.Errorf("%s\nis done so: %s", sql, strings.Join(plan, "; "))
+			}
+		}
+	}
+}
+
+// SQLite prepares a statement anew at each use when its plan depends on the
+// value of a parameter, as since lately on that of LIMIT. That takes ten times as
+// long as the statement.
+func TestNoStatementIsPreparedAtEachUse(t *testing.T) {
+	path := t.TempDir() + "/catalog.db"
+	c := openTest(t, path)
+	useEverything(t, c)
+	tls := libc.NewTLS()
+	defer tls.Close()
+	cstring := func(s string) uintptr {
+		p, err := libc.CString(s)
+		must(t, err)
+		return p
+	}
+	handles := tls.Alloc(16)
+	defer tls.Free(16)
+	if rc := sqlite3.Xsqlite3_open_v2(tls, cstring(path), handles, sqlite3.SQLITE_OPEN_READWRITE, 0); rc != 0 {
+		t.Fatal(rc)
+	}
+	db := *copyIn[uintptr](handles)
+	defer sqlite3.Xsqlite3_close_v2(tls, db)
+	for _, sql := range append(statements(t, c), "SELECT id FROM upload LIMIT ?") {
+		if rc := sqlite3.Xsqlite3_prepare_v2(tls, db, cstring(sql), -1, handles, 0); rc != 0 {
+			t.Fatalf("%s: %d", sql, rc)
+		}
+		stmt := *copyIn[uintptr](handles)
+		for range 3 {
+			for i := range sqlite3.Xsqlite3_bind_parameter_count(tls, stmt) {
+				sqlite3.Xsqlite3_bind_int64(tls, stmt, i+1, 1)
+			}
+			sqlite3.Xsqlite3_exec(tls, db, cstring("SAVEPOINT s"), 0, 0, 0)
+			sqlite3.Xsqlite3_step(tls, stmt)
+			sqlite3.Xsqlite3_reset(tls, stmt)
+			sqlite3.Xsqlite3_exec(tls, db, cstring("ROLLBACK TO s; RELEASE s"), 0, 0, 0)
+			sqlite3.Xsqlite3_clear_bindings(tls, stmt)
+		}
+		again := sqlite3.Xsqlite3_stmt_status(tls, stmt, sqlite3.SQLITE_STMTSTATUS_REPREPARE, 0)
+		if probe := sql == "SELECT id FROM upload LIMIT ?"; again > 1 && !probe || probe && again == 0 {
+			t.Errorf("prepared %d more times in 3 uses: %s", again, sql)
+		}
+		sqlite3.Xsqlite3_finalize(tls, stmt)
+	}
+}

@@ -1,0 +1,266 @@
+package catalog
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// The values of upload.state.
+const (
+	uploading = 0
+	complete  = 1
+	deleted   = 2
+	abandoned = 3
+)
+
+// Finish says what makes an upload a file.
+type Finish struct {
+	File raid.File
+	// Parts are those that were not appended yet, with their copies. Together
+	// with the appended ones they must be every part of every stripe.
+	Parts []raid.Part
+	// Begun is true when Begin made a row for the upload.
+	Begun bool
+	// Removals are chunks of this upload that the file does not rest on, such as
+	// copies that were replaced while it was being sent.
+	Removals []raid.Removal
+	// Lost are nodes that held copies of the upload and are gone: their copies
+	// are marked bad, so that the file is degraded until they are checked or made
+	// again.
+	Lost []raid.NodeID
+	// Idempotency is recorded with the file when it is not nil.
+	Idempotency *raid.IdempotencyKey
+}
+
+const insertUpload = `INSERT INTO upload (id, upload_id, state, filename, content_type, created, size, sha256, level, stripe_size, stripes, degraded, lab)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+func insertRow(t *tx, f *raid.File, state int64) error {
+	_, err := t.exec(insertUpload, int64(f.ID), f.Upload.String(), state, f.Filename, f.ContentType, f.Created,
+		f.Size, f.SHA256[:], f.Level, f.StripeSize, f.Stripes, truth(f.Degraded), truth(f.Lab))
+	return err
+}
+
+// Begin makes the row of a long upload, so that its parts can be appended as
+// they are stored. What is not known of the file yet may be missing.
+func (c *Catalog) Begin(ctx context.Context, f raid.File) error {
+	return c.write(ctx, &op{name: fmt.Sprintf("begin upload %d", f.ID), rows: 1, grows: true, run: func(t *tx) error {
+		return insertRow(t, &f, uploading)
+	}})
+}
+
+// Append writes parts of an uploading file with their copies, over what was
+// written of them before. It fails with raid.ErrPrecondition when the upload was
+// abandoned meanwhile.
+func (c *Catalog) Append(ctx context.Context, id raid.FileID, parts []raid.Part) error {
+	name := fmt.Sprintf("append parts to upload %d", id)
+	if err := checkParts(parts); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return c.write(ctx, &op{name: name, rows: rowsOf(parts), grows: true, run: func(t *tx) error {
+		_, ok, err := t.conn.queryInt("SELECT 1 FROM upload WHERE id = ? AND state = 0", int64(id))
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("%w: it is not an upload in progress", raid.ErrPrecondition)
+		}
+		return t.rewriteParts(int64(id), parts)
+	}})
+}
+
+// Finish makes an upload a file, durably: what it returns is what the catalog
+// holds. Created is set to the present when it is empty. It fails with
+// raid.ErrPrecondition when the upload was abandoned, or when another one has
+// finished with the same idempotency key; nothing is stored then, and the caller
+// abandons.
+func (c *Catalog) Finish(ctx context.Context, fin Finish) (raid.File, error) {
+	f := &fin.File
+	name := fmt.Sprintf("finish upload %d", f.ID)
+	if f.Created == "" {
+		f.Created = time.Now().UTC().Format(time.DateTime)
+	}
+	appended, err := c.checkFinish(ctx, &fin)
+	if err != nil {
+		return raid.File{}, fmt.Errorf("%s: %w", name, err)
+	}
+	err = c.write(ctx, &op{name: name, rows: 1 + rowsOf(fin.Parts) + len(fin.Removals), grows: true, run: func(t *tx) error {
+		return c.finish(t, &fin, appended)
+	}})
+	if err != nil {
+		return raid.File{}, err
+	}
+	return *f, nil
+}
+
+func (c *Catalog) finish(t *tx, fin *Finish, appended int64) error {
+	f := &fin.File
+	if fin.Idempotency != nil {
+		if err := c.takeKey(t, fin.Idempotency, int64(f.ID)); err != nil {
+			return err
+		}
+	}
+	var err error
+	if fin.Begun {
+		err = t.finishBegun(fin, appended)
+	} else {
+		err = t.finishWhole(fin)
+	}
+	if err != nil {
+		return err
+	}
+	t.meta.counts.Files++
+	t.meta.counts.Bytes += f.Size
+	t.meta.counts.Degraded += truth(f.Degraded)
+	return t.recordRemovals(fin.Removals)
+}
+
+// finishWhole stores an upload that has no row yet.
+func (t *tx) finishWhole(fin *Finish) error {
+	f := &fin.File
+	markLost(fin.Parts, fin.Lost)
+	for i := range fin.Parts {
+		for _, fl := range flaws(fin.Parts[i].Copies) {
+			f.Degraded = f.Degraded || fl != fine
+		}
+		f.Lab = f.Lab || slices.ContainsFunc(fin.Parts[i].Copies, func(c raid.Copy) bool { return !native(c.Node) })
+	}
+	f.Part1Names, f.Part2Names = nil, nil
+	if f.Stripes == 1 {
+		f.Part1Names, f.Part2Names = namesOf(f.Upload, fin.Parts)
+	}
+	if err := insertRow(t, f, complete); err != nil {
+		return err
+	}
+	return t.insertParts(int64(f.ID), fin.Parts)
+}
+
+// markLost marks the copies on lost nodes bad.
+func markLost(parts []raid.Part, lost []raid.NodeID) {
+	for i := range parts {
+		for j := range parts[i].Copies {
+			c := &parts[i].Copies[j]
+			c.Bad = c.Bad || native(c.Node) && slices.Contains(lost, c.Node)
+		}
+	}
+}
+
+// loseCopies does the same for rows that were appended before.
+func (t *tx) loseCopies(id int64, lost []raid.NodeID) error {
+	for _, n := range lost {
+		key, err := t.nodeKey(n)
+		if err != nil {
+			return err
+		}
+		if _, err := t.exec("UPDATE chunk SET flaw = 1 WHERE file = ? AND node = ?", id, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finishBegun completes an upload that has a row, and perhaps parts.
+func (t *tx) finishBegun(fin *Finish, appended int64) error {
+	f, id := &fin.File, int64(fin.File.ID)
+	before, err := t.countParts(id, fin.Parts)
+	if err != nil {
+		return err
+	}
+	markLost(fin.Parts, fin.Lost)
+	if err := t.rewriteParts(id, fin.Parts); err != nil {
+		return err
+	}
+	if err := t.loseCopies(id, fin.Lost); err != nil {
+		return err
+	}
+	if err := t.checkWhole(f, appended-before+int64(len(fin.Parts))); err != nil {
+		return err
+	}
+	_, flawed, err := t.conn.queryInt(anyFlaw, id)
+	if err != nil {
+		return err
+	}
+	_, lab, err := t.conn.queryInt(anyLab, id)
+	if err != nil {
+		return err
+	}
+	f.Degraded, f.Lab = f.Degraded || flawed, f.Lab || lab
+	n, err := t.exec(`UPDATE upload SET state = 1, filename = ?, content_type = ?, created = ?, size = ?, sha256 = ?, level = ?,
+		stripe_size = ?, stripes = ?, degraded = ?, lab = ? WHERE id = ? AND state = 0 AND upload_id = ?`,
+		f.Filename, f.ContentType, f.Created, f.Size, f.SHA256[:], f.Level, f.StripeSize, f.Stripes,
+		truth(f.Degraded), truth(f.Lab), id, f.Upload.String())
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return fmt.Errorf("%w: it is not an upload in progress", raid.ErrPrecondition)
+	}
+	f.Part1Names, f.Part2Names = nil, nil
+	if f.Stripes == 1 {
+		f.Part1Names, f.Part2Names, err = smallNames(t.conn, id, f.Upload)
+	}
+	return err
+}
+
+// Abandon gives an upload up, durably: what was recorded of it and the chunks in
+// removals will be removed from the nodes. A complete file stays as it is.
+func (c *Catalog) Abandon(ctx context.Context, f raid.File, removals []raid.Removal) error {
+	name := fmt.Sprintf("abandon upload %d", f.ID)
+	return c.write(ctx, &op{name: name, rows: 1 + len(removals), run: func(t *tx) error {
+		_, err := t.exec("UPDATE upload SET state = 3 WHERE id = ? AND state = 0 AND upload_id = ?", int64(f.ID), f.Upload.String())
+		if err != nil {
+			return err
+		}
+		return t.recordRemovals(removals)
+	}})
+}
+
+// AbandonUnfinished gives up what earlier runs were uploading when they ended,
+// and returns how many uploads that were.
+func (c *Catalog) AbandonUnfinished(ctx context.Context) (int, error) {
+	var found int64
+	err := c.read(ctx, "look for unfinished uploads", func(r *conn) (err error) {
+		found, _, err = r.queryInt("SELECT count(*) FROM upload WHERE state = 0 AND state <> 1 AND id < ?", c.firstID)
+		return err
+	})
+	if err != nil || found == 0 {
+		return 0, err
+	}
+	var n int64
+	err = c.write(ctx, &op{name: "abandon unfinished uploads", rows: int(min(found, maxGroupRows)), run: func(t *tx) (err error) {
+		n, err = t.exec("UPDATE upload SET state = 3 WHERE state = 0 AND state <> 1 AND id < ?", c.firstID)
+		return err
+	}})
+	return int(n), err
+}
+
+// Delete deletes a file, durably: it is not found from now on, and Sweep turns
+// its chunks into removals. It fails with raid.ErrNotFound.
+func (c *Catalog) Delete(ctx context.Context, id raid.FileID) error {
+	return c.write(ctx, &op{name: fmt.Sprintf("delete file %d", id), rows: 1, run: func(t *tx) error {
+		var size, degraded int64
+		found := false
+		err := t.conn.query(func(r []driver.Value) error {
+			size, degraded, found = integer(r[0]), integer(r[1]), true
+			return nil
+		}, "SELECT size, degraded FROM upload WHERE id = ? AND state = 1", int64(id))
+		if err != nil {
+			return err
+		}
+		if !found {
+			return raid.ErrNotFound
+		}
+		if _, err := t.exec("UPDATE upload SET state = 2 WHERE id = ?", int64(id)); err != nil {
+			return err
+		}
+		t.meta.counts.Files--
+		t.meta.counts.Bytes -= size
+		t.meta.counts.Degraded -= degraded
+		return nil
+	}})
+}
