@@ -1,0 +1,203 @@
+// Package membership knows which nodes there are and how they are: up, suspect,
+// down or draining, how much they can take, and whether any of them has seen a
+// newer catalog than this controller's.
+//
+// It observes a wire.Hub. All judgements are made from monotonic time when they
+// are asked for, so a node that goes silent becomes suspect without any event;
+// nothing here writes to the catalog when a heartbeat arrives.
+//
+// Lock order: Members.mu is the only lock, and no call out of this package is
+// made while it is held, except to the accessors of a wire.Session or
+// wire.LabNode, which take no lock of ours.
+package membership
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/wire"
+)
+
+// The times after which a node is no longer trusted to answer. A native node
+// sends heartbeats every 500 ms, whatever its disk does; one that acknowledges
+// nothing for stuckAfter although Stores are under way has a hung disk.
+const (
+	suspectAfter = 1500 * time.Millisecond
+	stuckAfter   = 2 * time.Second
+	slowAfter    = 600 * time.Millisecond
+)
+
+// Config is what Members is made of.
+type Config struct {
+	// Known are the native nodes that the catalog remembers.
+	Known []raid.NodeRecord
+	// Save makes a record durable. Run calls it when a node is new or moved.
+	Save func(context.Context, raid.NodeRecord) error
+	// Knows reports whether a commit number that a node has seen belongs to our
+	// catalog's past.
+	Knows func(commit uint64) bool
+	// Settle is how long a known node that is away is waited for.
+	Settle time.Duration
+	// Window is how many unacknowledged bytes make a node count as slow.
+	Window int64
+	Log    *slog.Logger
+}
+
+// Members is the set of nodes. It implements wire.Observer.
+type Members struct {
+	cfg     Config
+	started time.Time
+	saves   chan struct{} // wakes Run
+
+	mu      sync.Mutex
+	native  map[raid.NodeID]*member
+	lab     map[raid.NodeID]*wire.LabNode
+	changed chan struct{} // closed and replaced at every change
+	behind  error
+}
+
+// member is one native node.
+type member struct {
+	id        raid.NodeID
+	record    raid.NodeRecord
+	dirty     bool // record must be saved
+	session   *wire.Session
+	beat      wire.Beat
+	seen      bool // by this run
+	downSince time.Time
+	stalledAt time.Time // when a read was last given up
+	latency   latency
+}
+
+// New makes the set of nodes; Run must be called for records to be saved.
+func New(cfg Config) *Members {
+	m := &Members{
+		cfg: cfg, started: time.Now(), saves: make(chan struct{}, 1),
+		native: map[raid.NodeID]*member{}, lab: map[raid.NodeID]*wire.LabNode{}, changed: make(chan struct{}),
+	}
+	for _, r := range cfg.Known {
+		m.native[r.ID] = &member{id: r.ID, record: r, downSince: m.started}
+	}
+	return m
+}
+
+// saveAgain is how soon a record that could not be saved is tried again.
+const saveAgain = 10 * time.Second
+
+// Run saves what changed about nodes until ctx ends. Only a broken catalog ends
+// it with an error; whatever else keeps a record from being saved is tried again.
+func (m *Members) Run(ctx context.Context) error {
+	var again <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-m.saves:
+		case <-again:
+		}
+		again = nil
+		for _, r := range m.takeDirty() {
+			err := m.cfg.Save(ctx, r)
+			switch {
+			case errors.Is(err, raid.ErrCatalogBroken):
+				return fmt.Errorf("remember node %s: %w", r.ID, err)
+			case err != nil && ctx.Err() == nil:
+				m.cfg.Log.Warn("a node's record could not be saved; it is tried again", "node", r.ID, "error", err)
+				m.setDirty(r.ID)
+				again = time.After(saveAgain)
+			}
+		}
+	}
+}
+
+func (m *Members) setDirty(id raid.NodeID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := m.native[id]; n != nil {
+		n.dirty = true
+	}
+}
+
+func (m *Members) takeDirty() (out []raid.NodeRecord) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, n := range m.native {
+		if n.dirty {
+			n.dirty = false
+			out = append(out, n.record)
+		}
+	}
+	return out
+}
+
+// Changed returns a channel that is closed at the next arrival, departure or
+// change of a node. A node that falls silent causes no change.
+func (m *Members) Changed() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.changed
+}
+
+// notify wakes those who wait on Changed. Callers hold mu.
+func (m *Members) notify() {
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+// Behind returns an error that wraps raid.ErrCatalogBehind once any node turned
+// out to have seen a newer catalog than ours. It stays so until the controller
+// is started with the right one.
+func (m *Members) Behind() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.behind
+}
+
+// checkCommit compares what a node has seen, and what lies on its disk, with our
+// catalog. Callers hold mu.
+func (m *Members) checkCommit(n *member, seen ...uint64) {
+	for _, c := range seen {
+		if m.behind != nil || m.cfg.Knows(c) {
+			continue
+		}
+		m.behind = fmt.Errorf("%w: node %s has seen commit %d, which this catalog does not have. The catalog was put back from a backup or an older card. "+
+			"Nothing is stored or removed until raid-controller is stopped, the newest catalog is put into its state directory, and it is started again",
+			raid.ErrCatalogBehind, n.id, c)
+		m.cfg.Log.Error("the catalog is older than what a node has seen: uploads and deletes stop", "node", n.id, "node_commit", c)
+	}
+}
+
+// CleanedRun is the run up to which a node's leftovers are removed, and
+// SetCleanedRun records a new one.
+func (m *Members) CleanedRun(id raid.NodeID) uint32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := m.native[id]; n != nil {
+		return n.record.CleanedRun
+	}
+	return 0
+}
+
+// SetCleanedRun records that leftovers of runs below run are gone from a node.
+func (m *Members) SetCleanedRun(id raid.NodeID, run uint32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := m.native[id]; n != nil && n.record.CleanedRun != run {
+		n.record.CleanedRun = run
+		m.markDirty(n)
+	}
+}
+
+// markDirty has Run save the record. Callers hold mu.
+func (m *Members) markDirty(n *member) {
+	n.dirty = true
+	select {
+	case m.saves <- struct{}{}:
+	default:
+	}
+}

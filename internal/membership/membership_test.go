@@ -1,0 +1,119 @@
+package membership
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func config() Config {
+	return Config{
+		Known: []raid.NodeRecord{{ID: "known", Zone: "shed"}}, Save: func(context.Context, raid.NodeRecord) error { return nil },
+		Knows: func(n uint64) bool { return n <= 100 }, Settle: 10 * time.Second, Window: 8 << 20, Log: slog.New(slog.DiscardHandler),
+	}
+}
+
+func TestKnownNodesAreWaitedForAndNotForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := New(config())
+		if left := m.Settling(); left != 10*time.Second {
+			t.Errorf("at the start %v are left", left)
+		}
+		time.Sleep(4 * time.Second)
+		if left := m.Settling(); left != 6*time.Second {
+			t.Errorf("after 4 s %v are left", left)
+		}
+		time.Sleep(20 * time.Second)
+		if left := m.Settling(); left > 0 {
+			t.Errorf("a node that stays away is waited for %v more", left)
+		}
+		if n := m.Nodes(); len(n) != 1 || n[0].State != raid.Down || n[0].Zone != "shed" || n[0].Seen {
+			t.Errorf("listed: %+v", n)
+		}
+		if away := m.AwayFor("known"); away != 24*time.Second {
+			t.Errorf("away for %v", away)
+		}
+	})
+}
+
+func TestACommitNumberThatTheCatalogDoesNotKnowStopsChanges(t *testing.T) {
+	for name, beat := range map[string]wire.Beat{"heard of": {HighestCommit: 101}, "found on disk": {FoundCommit: 101}} {
+		m := New(config())
+		n := m.native["known"]
+		m.apply(n, wire.Beat{HighestCommit: 100, FoundCommit: 7})
+		if err := m.Behind(); err != nil {
+			t.Fatalf("a known commit: %v", err)
+		}
+		m.apply(n, beat)
+		m.apply(n, wire.Beat{}) // later words don't take it back
+		if err := m.Behind(); !errors.Is(err, raid.ErrCatalogBehind) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestRecordsThatCanNotBeSavedAreTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config()
+		fails, saved := 3, 0
+		cfg.Save = func(context.Context, raid.NodeRecord) error {
+			if fails--; fails >= 0 {
+				return raid.ErrBusy
+			}
+			saved++
+			return nil
+		}
+		m := New(cfg)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.Run(ctx) }()
+		m.SetCleanedRun("known", 7)
+		time.Sleep(time.Minute)
+		cancel()
+		if err := <-done; err != nil || saved != 1 || m.CleanedRun("known") != 7 {
+			t.Errorf("saved %d times, %v", saved, err)
+		}
+	})
+}
+
+func TestABrokenCatalogEndsTheSaving(t *testing.T) {
+	cfg := config()
+	cfg.Save = func(context.Context, raid.NodeRecord) error { return raid.ErrCatalogBroken }
+	m := New(cfg)
+	m.SetCleanedRun("known", 7)
+	if err := m.Run(t.Context()); !errors.Is(err, raid.ErrCatalogBroken) {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+func TestTheHedgeDelayFollowsRecentReads(t *testing.T) {
+	var l latency
+	for range latencyRing {
+		l.add(40 * time.Millisecond)
+	}
+	if l.p95 != 40*time.Millisecond {
+		t.Errorf("p95 of equal reads is %v", l.p95)
+	}
+	for range 8 {
+		l.add(time.Second)
+	}
+	if l.p95 != time.Second {
+		t.Errorf("p95 is %v although an eighth of the reads took a second", l.p95)
+	}
+	for range latencyRing {
+		l.add(time.Millisecond)
+	}
+	if l.p95 != time.Millisecond {
+		t.Errorf("p95 remembers %v", l.p95)
+	}
+}

@@ -1,0 +1,91 @@
+package membership
+
+import (
+	"net"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/wire"
+)
+
+// NodeUp takes note of a native node whose session is complete.
+func (m *Members) NodeUp(s *wire.Session) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.native[s.Node()]
+	if n == nil {
+		n = &member{id: s.Node(), record: raid.NodeRecord{ID: s.Node()}}
+		m.native[n.id] = n
+		m.markDirty(n)
+	}
+	n.session = s
+	m.apply(n, s.Beat())
+	n.seen = true
+	if host, _, err := net.SplitHostPort(s.Addr()); err == nil && n.record.Address != host {
+		n.record.Address = host
+		m.markDirty(n)
+	}
+	m.cfg.Log.Info("node up", "node", n.id, "session", s.ID(), "address", s.Addr(), "free_bytes", n.beat.FreeBytes, "chunks", n.beat.Chunks)
+	m.notify()
+}
+
+// NodeBeat takes note of a heartbeat.
+func (m *Members) NodeBeat(s *wire.Session, b wire.Beat) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.native[s.Node()]
+	if n == nil || n.session != s {
+		return
+	}
+	before := n.beat
+	m.apply(n, b)
+	if before.ReadOnly != b.ReadOnly && b.ReadOnly {
+		m.cfg.Log.Warn("node's disk is read-only: it gets nothing new until it was checked and restarted", "node", n.id)
+	}
+	if before.ReadOnly != b.ReadOnly || before.Draining != b.Draining || before.Scanned != b.Scanned || (before.FreeBytes <= 0) != (b.FreeBytes <= 0) {
+		m.notify()
+	}
+}
+
+// apply takes over a heartbeat. Callers hold mu.
+func (m *Members) apply(n *member, b wire.Beat) {
+	m.checkCommit(n, b.HighestCommit, b.FoundCommit)
+	n.beat = b
+	if n.record.Zone != b.Zone {
+		n.record.Zone = b.Zone
+		m.markDirty(n)
+	}
+}
+
+// NodeDown takes note of the end of a native node's session.
+func (m *Members) NodeDown(s *wire.Session, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.native[s.Node()]
+	if n == nil || n.session != s {
+		return
+	}
+	n.session, n.downSince = nil, time.Now()
+	m.cfg.Log.Warn("node down", "node", n.id, "session", s.ID(), "address", s.Addr(), "cause", err)
+	m.notify()
+}
+
+// LabUp takes note of a lab peer that takes Stores.
+func (m *Members) LabUp(l *wire.LabNode) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lab[l.ID()] = l
+	m.cfg.Log.Info("lab node up: it does not fsync and keeps what is deleted", "node", l.ID())
+	m.notify()
+}
+
+// LabDown takes note of a lab peer that left.
+func (m *Members) LabDown(l *wire.LabNode, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lab[l.ID()] == l {
+		delete(m.lab, l.ID())
+		m.cfg.Log.Warn("lab node down", "node", l.ID(), "cause", err)
+		m.notify()
+	}
+}

@@ -1,0 +1,202 @@
+package membership
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/wire"
+)
+
+// Peer is one connected node, as uploads, downloads and repair talk to it. It
+// stands for one session: when that ends, its calls fail with raid.ErrPeerGone.
+type Peer struct {
+	members *Members
+	id      raid.NodeID
+	session *wire.Session // nil for a lab node
+	lab     *wire.LabNode // nil for a native one
+}
+
+// Peer finds a connected node by its id, also a suspect or draining one.
+func (m *Members) Peer(id raid.NodeID) (*Peer, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := m.native[id]; n != nil && n.session != nil {
+		return &Peer{members: m, id: id, session: n.session}, true
+	}
+	if l := m.lab[id]; l != nil {
+		return &Peer{members: m, id: id, lab: l}, true
+	}
+	return nil, false
+}
+
+// Natives are all connected native nodes.
+func (m *Members) Natives() (out []*Peer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, n := range m.native {
+		if n.session != nil {
+			out = append(out, &Peer{members: m, id: n.id, session: n.session})
+		}
+	}
+	return out
+}
+
+// ID is the node's id.
+func (p *Peer) ID() raid.NodeID { return p.id }
+
+// Lab reports whether the node is a lab peer.
+func (p *Peer) Lab() bool { return p.lab != nil }
+
+// Suspect reports whether the node should not be waited for.
+func (p *Peer) Suspect() bool {
+	if p.lab != nil {
+		return !p.lab.Healthy()
+	}
+	return over(p.session.Done()) || p.session.SilentFor() > suspectAfter || p.session.StuckFor() > stuckAfter
+}
+
+// Scanned reports whether the node has read all its trailers, so that the
+// highest commit number it reports is the truth.
+func (p *Peer) Scanned() bool { return p.session != nil && p.session.Beat().Scanned }
+
+// Session is the id of the session that the peer stands for, empty for a lab
+// node.
+func (p *Peer) Session() raid.SessionID {
+	if p.session == nil {
+		return ""
+	}
+	return p.session.ID()
+}
+
+// Store sends a chunk and waits until it is on the node's disk (native) or
+// acknowledged (lab). It returns only when payload is no longer referenced.
+func (p *Peer) Store(ctx context.Context, meta raid.ChunkMeta, payload []byte) error {
+	if p.lab != nil {
+		return p.lab.Store(ctx, meta.Key.Name(), payload)
+	}
+	err := p.session.Store(ctx, wire.StoreRequest{Meta: meta, Payload: payload})
+	switch {
+	case errors.Is(err, raid.ErrNoSpace):
+		p.correct(func(b *wire.Beat) { b.FreeBytes = 0 })
+	case errors.Is(err, raid.ErrReadOnly):
+		p.correct(func(b *wire.Beat) { b.ReadOnly = true })
+	}
+	return err
+}
+
+// correct amends what the last heartbeat said, until the next one.
+func (p *Peer) correct(amend func(*wire.Beat)) {
+	p.members.mu.Lock()
+	defer p.members.mu.Unlock()
+	if n := p.members.native[p.id]; n != nil && n.session == p.session {
+		amend(&n.beat)
+	}
+}
+
+// Get reads blocks of a chunk from a native node and takes note of how long it
+// took. It returns only when req.Dst is no longer referenced.
+func (p *Peer) Get(ctx context.Context, req wire.GetRequest) (wire.GetResult, error) {
+	if p.session == nil {
+		return wire.GetResult{}, raid.ErrUnsupported
+	}
+	start := time.Now()
+	res, err := p.session.Get(ctx, req)
+	if took := time.Since(start); err == nil {
+		p.took(took)
+	} else if ctx.Err() != nil && took >= overdue {
+		p.stalled()
+	}
+	return res, err
+}
+
+// A node that let a read wait for overdue, until nobody wanted it any more, is
+// passed over by reads for stalledFor; then the next one tries it again. Its
+// heartbeats tell nothing of this: a disk may hang while the process lives.
+const (
+	overdue    = 400 * time.Millisecond
+	stalledFor = 5 * time.Second
+)
+
+func (p *Peer) stalled() {
+	p.members.mu.Lock()
+	defer p.members.mu.Unlock()
+	if n := p.members.native[p.id]; n != nil {
+		n.stalledAt = time.Now()
+	}
+}
+
+// ReadsStall reports whether reads should rather ask another node for now.
+func (p *Peer) ReadsStall() bool {
+	p.members.mu.Lock()
+	defer p.members.mu.Unlock()
+	n := p.members.native[p.id]
+	return n != nil && !n.stalledAt.IsZero() && time.Since(n.stalledAt) < stalledFor
+}
+
+// Delete removes chunks; see wire.Session.Delete.
+func (p *Peer) Delete(ctx context.Context, names []raid.ChunkName) ([]error, error) {
+	return p.session.Delete(ctx, names)
+}
+
+// List pages through chunk names; see wire.Session.List.
+func (p *Peer) List(ctx context.Context, req wire.ListRequest) ([]raid.ChunkName, bool, error) {
+	return p.session.List(ctx, req)
+}
+
+// Verify has the node check a chunk on its disk; see wire.Session.Verify.
+func (p *Peer) Verify(ctx context.Context, name raid.ChunkName, length int64, crc uint32) error {
+	return p.session.Verify(ctx, name, length, crc)
+}
+
+// Bounds of the delay before another copy is asked: below the first, hedging
+// would follow mere jitter; above the second, a person notices.
+const (
+	hedgeMin     = 15 * time.Millisecond
+	hedgeMax     = time.Second
+	hedgeUnknown = 250 * time.Millisecond // until enough reads were seen
+	latencyRing  = 64
+	latencyFew   = 8
+)
+
+// HedgeAfter is how long to wait for this node before asking another: its own
+// recent p95, within bounds.
+func (p *Peer) HedgeAfter() time.Duration {
+	p.members.mu.Lock()
+	defer p.members.mu.Unlock()
+	if n := p.members.native[p.id]; n != nil && n.latency.p95 > 0 {
+		return min(max(n.latency.p95, hedgeMin), hedgeMax)
+	}
+	return hedgeUnknown
+}
+
+func (p *Peer) took(d time.Duration) {
+	p.members.mu.Lock()
+	defer p.members.mu.Unlock()
+	if n := p.members.native[p.id]; n != nil {
+		n.latency.add(d)
+		n.stalledAt = time.Time{}
+	}
+}
+
+// latency keeps the last reads' durations and their p95, which is computed anew
+// every latencyFew reads.
+type latency struct {
+	ring [latencyRing]time.Duration
+	n    int
+	p95  time.Duration
+}
+
+func (l *latency) add(d time.Duration) {
+	l.ring[l.n%latencyRing] = d
+	l.n++
+	if l.n%latencyFew != 0 {
+		return
+	}
+	var sorted [latencyRing]time.Duration
+	have := copy(sorted[:], l.ring[:min(l.n, latencyRing)])
+	slices.Sort(sorted[:have])
+	l.p95 = sorted[have*95/100]
+}

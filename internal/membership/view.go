@@ -1,0 +1,134 @@
+package membership
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/placement"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// state judges a native node. Callers hold mu.
+func (m *Members) state(n *member) raid.NodeState {
+	switch {
+	case n.session == nil || over(n.session.Done()):
+		return raid.Down
+	case n.session.SilentFor() > suspectAfter || n.session.StuckFor() > stuckAfter:
+		return raid.Suspect
+	case n.record.Draining || n.beat.Draining:
+		return raid.Draining
+	}
+	return raid.Up
+}
+
+func over(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Candidates are the nodes that may be given a chunk now: up, not draining, not
+// read-only. Full ones are among them, with the little that they have.
+func (m *Members) Candidates() []placement.Candidate {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make([]placement.Candidate, 0, len(m.native)+len(m.lab))
+	for _, n := range m.native {
+		if m.state(n) != raid.Up || n.beat.ReadOnly {
+			continue
+		}
+		under := n.session.Outstanding()
+		out = append(out, placement.Candidate{
+			ID: n.id, Zone: n.beat.Zone, Free: n.beat.FreeBytes - under,
+			Slow: under >= m.cfg.Window || n.session.StuckFor() > slowAfter,
+		})
+	}
+	for _, l := range m.lab {
+		if l.Healthy() {
+			out = append(out, placement.Candidate{ID: l.ID(), Free: 1 << 40, Lab: true, Slow: l.Outstanding() > 0})
+		}
+	}
+	return out
+}
+
+// Settling is how long it is still worth to wait for known native nodes that are
+// away or do not answer: settle, counted from when each was last there. It is
+// zero when none is missing, or all are missing for longer.
+func (m *Members) Settling() (left time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, n := range m.native {
+		switch m.state(n) {
+		case raid.Down:
+			away := time.Since(n.downSince)
+			if n.session != nil { // it ended this instant; NodeDown is on its way
+				away = 0
+			}
+			left = max(left, m.cfg.Settle-away)
+		case raid.Suspect:
+			left = max(left, m.cfg.Settle-max(n.session.SilentFor(), n.session.StuckFor()))
+		}
+	}
+	return left
+}
+
+// Settle is how long a known node that is away is waited for.
+func (m *Members) Settle() time.Duration { return m.cfg.Settle }
+
+// AwayFor is how long a native node has been down, zero while it is connected
+// or when it is not known at all.
+func (m *Members) AwayFor(id raid.NodeID) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := m.native[id]; n != nil && n.session == nil {
+		return time.Since(n.downSince)
+	}
+	return 0
+}
+
+// Nodes lists all nodes, native ones first, by id.
+func (m *Members) Nodes() []raid.NodeInfo {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make([]raid.NodeInfo, 0, len(m.native)+len(m.lab))
+	for _, n := range m.native {
+		out = append(out, m.info(n))
+	}
+	for _, l := range m.lab {
+		i := raid.NodeInfo{ID: l.ID(), Kind: raid.Lab, State: raid.Up, Address: l.Addr(), Seen: true, LastSeen: time.Now()}
+		if !l.Healthy() {
+			i.State = raid.Suspect
+		}
+		out = append(out, i)
+	}
+	slices.SortFunc(out, func(a, b raid.NodeInfo) int {
+		if a.Kind != b.Kind {
+			return -strings.Compare(string(a.Kind), string(b.Kind))
+		}
+		return strings.Compare(string(a.ID), string(b.ID))
+	})
+	return out
+}
+
+// info describes a native node. Callers hold mu.
+func (m *Members) info(n *member) raid.NodeInfo {
+	i := raid.NodeInfo{
+		ID: n.id, Kind: raid.Native, State: m.state(n), Address: n.record.Address, Zone: n.record.Zone,
+		TotalBytes: n.beat.TotalBytes, FreeBytes: n.beat.FreeBytes, Chunks: n.beat.Chunks,
+		Version: n.beat.Version, ReadOnly: n.beat.ReadOnly, Seen: n.seen,
+	}
+	switch {
+	case n.session != nil:
+		i.Silent = n.session.SilentFor()
+	default:
+		i.Silent = time.Since(n.downSince)
+	}
+	if n.seen {
+		i.LastSeen = time.Now().Add(-i.Silent)
+	}
+	return i
+}

@@ -1,0 +1,300 @@
+package object
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/budget"
+	"github.com/raidpi/raidpi/internal/membership"
+	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/wire"
+)
+
+const (
+	// getTimeout ends a read that neither fails nor makes its node suspect.
+	getTimeout = 10 * time.Second
+	// reachWait is how long a read waits for a node with a copy to come back
+	// when none is connected.
+	reachWait = 2 * time.Second
+)
+
+// answer is what came of asking for one copy.
+type answer struct {
+	copy raid.Copy
+	buf  *budget.Buffer
+	err  error
+}
+
+// fetching is the state of one piece's fetch.
+type fetching struct {
+	s       *Store
+	ctx     context.Context // ends with the fetch
+	file    *raid.File
+	p       *piece
+	left    []raid.Copy // not yet asked, best first
+	open    int         // asked and not yet answered
+	last    *membership.Peer
+	asked   time.Time // when last was
+	answers chan answer
+}
+
+// fetch fills p's buffer with verified bytes: from a random copy, from the other
+// at once on an error, and after a short silence.
+func (s *Store) fetch(ctx context.Context, f *raid.File, p *piece) error {
+	s.hedges.read()
+	ctx, cancel := context.WithTimeout(ctx, getTimeout)
+	defer cancel()
+	ft := &fetching{s: s, ctx: ctx, file: f, p: p, left: s.order(p.part.Copies), answers: make(chan answer)}
+	deadline := time.Now().Add(reachWait)
+	for {
+		err := ft.run()
+		if err == nil || context.Cause(ctx) != nil || !ft.worthWaiting(err) || time.Now().After(deadline) {
+			return err
+		}
+		if err := ft.waitForChange(); err != nil {
+			return err
+		}
+		ft.left = s.order(p.part.Copies)
+	}
+}
+
+// worthWaiting tells nodes that are away, and may come back, from bad copies.
+func (ft *fetching) worthWaiting(err error) bool {
+	return errors.Is(err, raid.ErrPeerGone) && !errors.Is(err, raid.ErrCorrupt)
+}
+
+func (ft *fetching) waitForChange() error {
+	t := time.NewTimer(watchEvery)
+	defer t.Stop()
+	select {
+	case <-ft.ctx.Done():
+		return context.Cause(ft.ctx)
+	case <-ft.s.cfg.Nodes.Changed():
+	case <-t.C:
+	}
+	return nil
+}
+
+// run asks the copies that are left until one is good.
+func (ft *fetching) run() error {
+	var last error
+	own := ft.p.buf
+	ft.ask(own.Retain())
+	timer := time.NewTimer(ft.patience())
+	defer timer.Stop()
+	for ft.open > 0 {
+		select {
+		case a := <-ft.answers:
+			ft.open--
+			if a.err == nil {
+				ft.take(a.buf)
+				return nil
+			}
+			a.buf.Release()
+			last = a.err
+			ft.s.badCopy(ft.file, ft.p, a.copy, a.err)
+			if len(ft.left) > 0 {
+				ft.ask(ft.s.cfg.Pool.Get(int(ft.p.length)))
+				timer.Reset(ft.patience())
+			}
+		case <-timer.C:
+			if len(ft.left) > 0 && ft.mayHedge() {
+				ft.ask(ft.s.cfg.Pool.Get(int(ft.p.length)))
+				timer.Reset(ft.patience())
+				continue
+			}
+			timer.Reset(watchEvery)
+		case <-ft.ctx.Done():
+			if last == nil {
+				last = context.Cause(ft.ctx)
+			}
+			return unavailable(ft.p, last)
+		}
+	}
+	if last == nil {
+		last = raid.ErrPeerGone
+	}
+	return unavailable(ft.p, last)
+}
+
+// take makes the winning buffer the piece's.
+func (ft *fetching) take(b *budget.Buffer) {
+	ft.p.buf.Release()
+	ft.p.buf = b
+}
+
+// patience is how long the node that was asked last may be silent.
+func (ft *fetching) patience() time.Duration {
+	if ft.last == nil {
+		return watchEvery
+	}
+	return ft.last.HedgeAfter()
+}
+
+// silence is when a read stops to be merely slow: then another copy is asked
+// however many were.
+const silence = time.Second
+
+// mayHedge allows to ask another copy although the first may still answer.
+func (ft *fetching) mayHedge() bool {
+	if ft.last == nil || ft.last.Suspect() || ft.last.ReadsStall() || time.Since(ft.asked) >= silence {
+		return true
+	}
+	if ft.s.hedges.take() {
+		ft.s.stats.hedged.Add(1)
+		return true
+	}
+	return false
+}
+
+// ask reads the best copy that is left into b, in a goroutine that gives b back
+// unless its answer is taken.
+func (ft *fetching) ask(b *budget.Buffer) {
+	c := ft.left[0]
+	ft.left = ft.left[1:]
+	ft.open++
+	ft.last, ft.asked = nil, time.Now()
+	if peer, ok := ft.s.cfg.Nodes.Peer(c.Node); ok && c.Node != "" {
+		ft.last = peer
+	}
+	peer := ft.last
+	reply := func(err error) {
+		select {
+		case ft.answers <- answer{c, b, err}:
+		case <-ft.ctx.Done():
+			b.Release()
+		}
+	}
+	if !ft.s.spawn(func() {
+		reply(ft.s.readCopy(ft.ctx, ft.file, ft.p, c, peer, b.Bytes()[:ft.p.length]))
+	}) {
+		go reply(raid.ErrShutdown) // run takes it, or has ended
+	}
+}
+
+// order sorts copies: known good ones on nodes that answer first, at random
+// among equals.
+func (s *Store) order(copies []raid.Copy) []raid.Copy {
+	type ranked struct {
+		c    raid.Copy
+		rank int
+		draw int64
+	}
+	rs := make([]ranked, 0, len(copies))
+	for _, c := range copies {
+		r := ranked{c: c, draw: s.cfg.Draw(1 << 30)}
+		if c.Bad {
+			r.rank += 8
+		}
+		switch peer, ok := s.cfg.Nodes.Peer(c.Node); {
+		case c.Node == "":
+			r.rank++ // lab peers are asked when natives can't answer
+		case !ok:
+			r.rank += 4
+		case peer.Suspect() || peer.ReadsStall():
+			r.rank += 2
+		}
+		rs = append(rs, r)
+	}
+	slices.SortFunc(rs, func(a, b ranked) int { return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.draw, b.draw)) })
+	out := make([]raid.Copy, len(rs))
+	for i := range rs {
+		out[i] = rs[i].c
+	}
+	return out
+}
+
+// readCopy reads and checks the piece from one copy.
+func (s *Store) readCopy(ctx context.Context, f *raid.File, p *piece, c raid.Copy, peer *membership.Peer, dst []byte) error {
+	name := p.part.Key(f.Upload, c).Name()
+	if c.Node == "" {
+		return s.readUnknown(ctx, p, name, dst)
+	}
+	if peer == nil {
+		return fmt.Errorf("node %s: %w", c.Node, raid.ErrPeerGone)
+	}
+	return getChecked(ctx, peer, name, p, dst)
+}
+
+// getChecked reads the piece from a native node and checks it against the
+// catalog: the block checksums that came with it must combine to the part's, and
+// the bytes must fit them.
+func getChecked(ctx context.Context, peer *membership.Peer, name raid.ChunkName, p *piece, dst []byte) error {
+	res, err := peer.Get(ctx, wire.GetRequest{
+		Name: name, Offset: p.offset, Length: p.length, ExpectLength: p.part.Length, ExpectCRC: p.part.CRC, Dst: dst,
+	})
+	if err != nil {
+		return fmt.Errorf("node %s: %w", peer.ID(), err)
+	}
+	crc, ok := raid.CombineBlocks(res.Blocks, res.Length)
+	if !ok || res.Length != p.part.Length || crc != p.part.CRC {
+		return fmt.Errorf("node %s: %w: its checksums are not those of the catalog", peer.ID(), raid.ErrCorrupt)
+	}
+	for at := int64(0); at < p.length; at += raid.BlockSize {
+		block := (p.offset + at) / raid.BlockSize
+		if raid.Checksum(dst[at:min(at+raid.BlockSize, p.length)]) != res.Blocks[block] {
+			return fmt.Errorf("node %s: %w: block %d of the chunk fails its checksum", peer.ID(), raid.ErrCorrupt, block)
+		}
+	}
+	return nil
+}
+
+// readUnknown asks everybody for a chunk whose place is not known: lab peers as
+// the assignment does it, then the native nodes one by one.
+func (s *Store) readUnknown(ctx context.Context, p *piece, name raid.ChunkName, dst []byte) error {
+	whole := dst
+	if p.length != p.part.Length {
+		b := s.cfg.Pool.Get(int(p.part.Length))
+		defer b.Release()
+		whole = b.Bytes()
+	}
+	err := s.cfg.LabGet(ctx, name, p.part.Length, whole, func(b []byte) bool { return raid.Checksum(b) == p.part.CRC })
+	if err == nil {
+		if p.length != p.part.Length {
+			copy(dst, whole[p.offset:p.offset+p.length])
+		}
+		return nil
+	}
+	for _, peer := range s.cfg.Nodes.Natives() {
+		if getChecked(ctx, peer, name, p, dst) == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("lab peers: %w", err)
+}
+
+// badCopy reports a copy that was asked for in vain, and has the catalog know
+// when the node itself, or the checksum, says that it is bad. Recording costs
+// the catalog an fsync; the read does not wait for it.
+func (s *Store) badCopy(f *raid.File, p *piece, c raid.Copy, err error) {
+	corrupt := errors.Is(err, raid.ErrCorrupt)
+	if c.Node == "" || !corrupt && !errors.Is(err, raid.ErrNotFound) {
+		if !ended(err) {
+			s.cfg.Log.Debug("a copy could not be read", "file", f.ID, "node", c.Node, "cause", err)
+		}
+		return
+	}
+	if corrupt {
+		s.stats.corrupt.Add(1)
+	} else {
+		s.stats.missing.Add(1)
+	}
+	if c.Bad {
+		return
+	}
+	s.cfg.Log.Warn("bad copy: another one is served and this one will be replaced", "file", f.ID, "stripe", p.part.Stripe, "part", p.part.Number, "node", c.Node, "cause", err)
+	id, part := f.ID, p.part
+	s.spawn(func() {
+		ctx, cancel := context.WithTimeout(s.ctx, backgroundLimit)
+		defer cancel()
+		if err := s.cfg.Index.MarkBad(ctx, id, part.Stripe, part.Number, c.Index, c.Attempt); err != nil {
+			s.cfg.Log.Warn("record a bad copy", "file", id, "error", err)
+			return
+		}
+		s.cfg.Wake()
+	})
+}

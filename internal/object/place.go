@@ -1,0 +1,119 @@
+package object
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/membership"
+	"github.com/raidpi/raidpi/internal/placement"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// chunkOverhead is what a chunk takes on disk beside its payload, generously:
+// trailer, footer and the file system's own blocks.
+const chunkOverhead = 16 << 10
+
+func tooManyAttempts() error {
+	return fmt.Errorf("%w: %d attempts to store one part failed", raid.ErrTooFewNodes, maxAttempts)
+}
+
+// place chooses a node for one more copy of part p. When there are too few it
+// waits: for known nodes to settle, and as long for nodes that are up and failed
+// to recover. doubled says that the node has another copy of the part, since no
+// other node is up and none is expected back soon.
+func (j *job) place(p int) (peer *membership.Peer, doubled bool, err error) {
+	for {
+		if err := j.up.s.cfg.Nodes.Behind(); err != nil {
+			return nil, false, err
+		}
+		peer, err = j.tryPlace(p, false)
+		if err == nil {
+			return peer, false, nil
+		}
+		left := max(j.up.s.cfg.Nodes.Settling(), j.forgive())
+		if left <= 0 {
+			break
+		}
+		if err := j.wait(min(left, watchEvery)); err != nil {
+			return nil, false, err
+		}
+	}
+	if !errors.Is(err, raid.ErrTooFewNodes) {
+		return nil, false, err
+	}
+	if !j.up.s.cfg.DegradedWrites {
+		return nil, false, fmt.Errorf("%w: %d copies need as many nodes; start more nodes, or set degraded_writes = true to store on fewer",
+			raid.ErrTooFewNodes, j.up.s.cfg.Copies)
+	}
+	peer, err = j.tryPlace(p, true)
+	return peer, true, err
+}
+
+// forgive lets nodes that failed the stripe try again, for as long as nodes that
+// are away are waited for. It returns how long that still is.
+func (j *job) forgive() time.Duration {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.spurned) == 0 && j.patience.IsZero() {
+		return 0
+	}
+	if j.patience.IsZero() {
+		j.patience = time.Now().Add(j.up.s.cfg.Nodes.Settle())
+	}
+	clear(j.spurned)
+	return time.Until(j.patience)
+}
+
+func (j *job) wait(d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-j.up.ctx.Done():
+		return context.Cause(j.up.ctx)
+	case <-j.up.s.cfg.Nodes.Changed():
+	case <-t.C:
+	}
+	return nil
+}
+
+// tryPlace chooses without waiting; again allows a node that already has a copy
+// of the part, when no other will do. The error is raid.ErrArrayFull when enough
+// nodes are up but too few have room, raid.ErrTooFewNodes when too few are up.
+func (j *job) tryPlace(p int, again bool) (*membership.Peer, error) {
+	cfg := &j.up.s.cfg
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var usable []placement.Candidate
+	peers := map[raid.NodeID]*membership.Peer{}
+	for _, c := range cfg.Nodes.Candidates() {
+		if peer, ok := cfg.Nodes.Peer(c.ID); ok && !j.spurned[target{c.ID, peer.Session()}] {
+			usable, peers[c.ID] = append(usable, c), peer
+		}
+	}
+	need := j.parts[p].Length + chunkOverhead
+	c, ok := j.placed.Choose(usable, p+1, need, cfg.Draw)
+	if !ok && again {
+		c, ok = placement.NewStripe().Choose(usable, p+1, need, cfg.Draw)
+	}
+	if ok {
+		j.placed.Take(p+1, c)
+		return peers[c.ID], nil
+	}
+	if n := len(usable); n >= cfg.Copies || again && n > 0 {
+		return nil, fmt.Errorf("%w: too few of the %d nodes that are up have room beyond their reserve; add a node, or delete files", raid.ErrArrayFull, n)
+	}
+	return nil, fmt.Errorf("%w: %d can take chunks now, %d copies need as many. See which nodes are away with: raidctl nodes", raid.ErrTooFewNodes, len(usable), cfg.Copies)
+}
+
+// spurn keeps the stripe away from a session that failed it for a while. A node
+// without room says so in its heartbeats.
+func (j *job) spurn(a *attempt) {
+	if errors.Is(a.err, raid.ErrNoSpace) {
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.spurned[target{a.peer.ID(), a.peer.Session()}] = true
+}

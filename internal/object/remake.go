@@ -1,0 +1,140 @@
+package object
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/raidpi/raidpi/internal/budget"
+	"github.com/raidpi/raidpi/internal/placement"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// Remake makes one copy of a part anew, on a native node that has none, from
+// another copy. It returns the new copy, durable on its node and not yet in the
+// catalog. old may be good: then it is moved. After an error the copy that it
+// returns, if its Node is set, may lie on that node and has to be recorded for
+// removal.
+//
+// Errors: raid.ErrTooFewNodes or raid.ErrArrayFull when no node can take it,
+// raid.ErrCorrupt when no good copy can be read, and the node's own.
+func (s *Store) Remake(ctx context.Context, f raid.File, part raid.Part, old raid.Copy) (raid.Copy, error) {
+	c, err := s.placeAnew(part, old)
+	if err != nil {
+		return raid.Copy{}, err
+	}
+	peer, ok := s.cfg.Nodes.Peer(c.ID)
+	if !ok {
+		return raid.Copy{}, fmt.Errorf("node %s: %w", c.ID, raid.ErrPeerGone)
+	}
+	attempt, err := s.freshAttempt(part)
+	if err != nil {
+		return raid.Copy{}, err
+	}
+	buf, err := s.readPart(ctx, f, part)
+	if err != nil {
+		return raid.Copy{}, err
+	}
+	defer buf.Release()
+	payload := buf.Bytes()[:part.Length]
+	fresh := raid.Copy{Index: old.Index, Attempt: attempt, Node: c.ID}
+	meta := raid.ChunkMeta{
+		Array: s.cfg.Array, Key: part.Key(f.Upload, fresh), Level: f.Level, StripeSize: f.StripeSize,
+		Length: part.Length, Blocks: raid.BlockChecksums(payload), Commit: s.cfg.Commit(),
+	}
+	if part.Stripe == f.Stripes-1 {
+		meta.File = &raid.FileMeta{
+			ID: f.ID, Filename: f.Filename, ContentType: f.ContentType, Created: f.Created, Size: f.Size, SHA256: f.SHA256, Stripes: f.Stripes,
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if err := peer.Store(ctx, meta, payload); err != nil {
+		return fresh, fmt.Errorf("store a copy on node %s: %w", c.ID, err)
+	}
+	return fresh, nil
+}
+
+// readPart reads a whole part, verified, piece by piece.
+func (s *Store) readPart(ctx context.Context, f raid.File, part raid.Part) (*budget.Buffer, error) {
+	whole, err := s.cfg.Pool.Acquire(ctx, int(part.Length))
+	if err != nil {
+		return nil, err
+	}
+	step := int64(maxPiece)
+	if onlyLab(part) {
+		step = part.Length
+	}
+	for at := int64(0); at < part.Length; at += step {
+		p := &piece{part: part, offset: at, length: min(step, part.Length-at)}
+		p.buf = s.cfg.Pool.Get(int(p.length))
+		err := s.fetch(ctx, &f, p)
+		if err == nil {
+			copy(whole.Bytes()[at:], p.buf.Bytes()[:p.length])
+		}
+		p.buf.Release()
+		if err != nil {
+			whole.Release()
+			return nil, err
+		}
+	}
+	return whole, nil
+}
+
+// placeAnew chooses the node for a copy that replaces old.
+func (s *Store) placeAnew(part raid.Part, old raid.Copy) (placement.Candidate, error) {
+	var natives []placement.Candidate
+	for _, c := range s.cfg.Nodes.Candidates() {
+		if !c.Lab {
+			natives = append(natives, c)
+		}
+	}
+	placed := placement.NewStripe()
+	for _, c := range part.Copies {
+		if c.Node != "" && (c.Index != old.Index || !old.Bad) {
+			placed.Take(part.Number, s.candidate(natives, c.Node))
+		}
+	}
+	c, ok := placed.Choose(natives, part.Number, part.Length+chunkOverhead, s.cfg.Draw)
+	if ok {
+		return c, nil
+	}
+	for _, n := range natives {
+		if n.Free < part.Length+chunkOverhead {
+			return c, fmt.Errorf("%w: no node without a copy has room for another", raid.ErrArrayFull)
+		}
+	}
+	return c, fmt.Errorf("%w: no other node can take a copy", raid.ErrTooFewNodes)
+}
+
+// candidate finds the node among the candidates, so that its zone counts.
+func (s *Store) candidate(among []placement.Candidate, id raid.NodeID) placement.Candidate {
+	for _, c := range among {
+		if c.ID == id {
+			return c
+		}
+	}
+	for _, n := range s.cfg.Nodes.Nodes() {
+		if n.ID == id {
+			return placement.Candidate{ID: id, Zone: n.Zone}
+		}
+	}
+	return placement.Candidate{ID: id}
+}
+
+// freshAttempt draws an attempt number that no copy of the part has. It is drawn
+// from a range, since an earlier repair may have stored a copy and been killed
+// before the catalog knew; the range is small, so that thousands of repairs fit a
+// chunk's name.
+func (s *Store) freshAttempt(part raid.Part) (int, error) {
+	highest := 0
+	for _, c := range part.Copies {
+		highest = max(highest, c.Attempt)
+	}
+	next := highest + 1 + int(s.cfg.Draw(freshRange))
+	if next > raid.MaxAttempt {
+		return 0, fmt.Errorf("%w: stripe %d part %d was placed so often that its chunks can't be named any more; upload the file anew", raid.ErrUnsupported, part.Stripe, part.Number)
+	}
+	return next, nil
+}
+
+const freshRange = 64

@@ -1,0 +1,188 @@
+package object
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/budget"
+	"github.com/raidpi/raidpi/internal/catalog"
+	"github.com/raidpi/raidpi/internal/membership"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// Writer is what an upload needs of the catalog.
+type Writer interface {
+	NextID(ctx context.Context) (raid.FileID, error)
+	Begin(ctx context.Context, f raid.File) error
+	Append(ctx context.Context, id raid.FileID, parts []raid.Part) error
+	Finish(ctx context.Context, f catalog.Finish) (raid.File, error)
+	Abandon(ctx context.Context, f raid.File, removals []raid.Removal) error
+}
+
+// Index is what downloads and deletes need of the catalog.
+type Index interface {
+	Parts(ctx context.Context, id raid.FileID, from, to int64) ([]raid.Part, error)
+	MarkBad(ctx context.Context, file raid.FileID, stripe int64, part, index, attempt int) error
+	Delete(ctx context.Context, id raid.FileID) error
+}
+
+// LabGet asks all lab peers for a chunk of size bytes. It fills dst, of that
+// length, with the first answer that accept agrees to; see wire.Hub.LabGet.
+type LabGet func(ctx context.Context, name raid.ChunkName, size int64, dst []byte, accept func([]byte) bool) error
+
+// Config is what a Store is made of.
+type Config struct {
+	Writer Writer
+	Index  Index
+	Nodes  *membership.Members
+	LabGet LabGet
+	Pool   *budget.Pool
+	Array  raid.ArrayID
+	Run    uint32 // the controller's run number
+	Level  string // "raid1"
+	Copies int
+	// StripeSize is in bytes; 0 makes every file one stripe, of at most
+	// MaxWholeFile bytes.
+	StripeSize     int64
+	MaxWholeFile   int64
+	DegradedWrites bool
+	Commit         func() uint64 // the catalog's last durable commit number
+	Random         io.Reader     // of cryptographic quality
+	// Draw returns a number in [0, n), for placement and the choice of copies.
+	Draw func(n int64) int64
+	// Wake is called when there is something to remove or repair.
+	Wake func()
+	Log  *slog.Logger
+}
+
+// Store stores files and reads them back. Its methods may be called
+// concurrently.
+type Store struct {
+	cfg    Config
+	cancel context.CancelCauseFunc
+	ctx    context.Context // ends when Close begins
+
+	mu     sync.Mutex
+	closed bool
+	// background counts what spawn started: goroutines that may outlive a request
+	// for a moment, such as chunk sends to nodes that hang, reads that lost, and
+	// the recording of what an upload left behind.
+	background sync.WaitGroup
+	hedges     hedges
+	stats      counters
+}
+
+// counters are what Stats reports; each counts from the start of the process.
+type counters struct {
+	uploads, uploadsFailed, downloads, deletes atomic.Int64
+	bytesIn, bytesOut                          atomic.Int64
+	replaced, hedged, corrupt, missing         atomic.Int64
+}
+
+// Stats counts events since the start of the process.
+type Stats struct {
+	Uploads, UploadsFailed, Downloads, Deletes int64
+	BytesIn, BytesOut                          int64
+	Replaced                                   int64 // copies placed again because a node failed
+	Hedged                                     int64 // reads that asked a second copy out of impatience
+	Corrupt, Missing                           int64 // copies found bad while reading
+}
+
+// New makes a Store.
+func New(cfg Config) *Store {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	return &Store{cfg: cfg, ctx: ctx, cancel: cancel}
+}
+
+// Close ends what is still under way with raid.ErrShutdown and waits for it.
+// Calls that come later fail.
+func (s *Store) Close() {
+	s.cancel(raid.ErrShutdown)
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.background.Wait()
+}
+
+// spawn runs f in a goroutine that Close waits for, or returns false when Close
+// has begun.
+func (s *Store) spawn(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.background.Go(f)
+	return true
+}
+
+// Stats returns the counters.
+func (s *Store) Stats() Stats {
+	c := &s.stats
+	return Stats{
+		Uploads: c.uploads.Load(), UploadsFailed: c.uploadsFailed.Load(), Downloads: c.downloads.Load(), Deletes: c.deletes.Load(),
+		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(), Replaced: c.replaced.Load(), Hedged: c.hedged.Load(),
+		Corrupt: c.corrupt.Load(), Missing: c.missing.Load(),
+	}
+}
+
+// Delete removes a file: when it returns nil, the file is gone for good from
+// the catalog, durably; its chunks follow. raid.ErrNotFound, or
+// raid.ErrCatalogBehind when the catalog may be older than the nodes.
+func (s *Store) Delete(ctx context.Context, id raid.FileID) error {
+	if err := s.cfg.Nodes.Behind(); err != nil {
+		return err
+	}
+	if err := s.cfg.Index.Delete(ctx, id); err != nil {
+		return err
+	}
+	s.stats.deletes.Add(1)
+	s.cfg.Wake()
+	return nil
+}
+
+// hedges allows second requests for at most 5 % of the reads, with a small
+// allowance at the start: asking twice for everything would halve an array that
+// is merely busy.
+type hedges struct {
+	mu     sync.Mutex
+	tokens float64
+	begun  bool
+}
+
+const (
+	hedgeShare = 0.05
+	hedgeBurst = 8
+)
+
+func (h *hedges) read() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.begun {
+		h.tokens, h.begun = hedgeBurst, true
+	}
+	h.tokens = min(h.tokens+hedgeShare, hedgeBurst)
+}
+
+func (h *hedges) take() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.tokens < 1 {
+		return false
+	}
+	h.tokens--
+	return true
+}
+
+// backgroundLimit bounds how long the recording of an abandoned upload may take.
+const backgroundLimit = 30 * time.Second
+
+// ended reports whether err only says that somebody stopped waiting.
+func ended(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, raid.ErrShutdown)
+}

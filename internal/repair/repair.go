@@ -1,0 +1,140 @@
+// Package repair keeps the nodes as the catalog wants them: it removes chunks on
+// recorded evidence, clears what earlier runs of the controller left behind, and
+// makes bad, missing and degraded copies again.
+//
+// Nothing is removed that is not on record: the chunks of a deleted file, of an
+// abandoned upload, of a copy that was placed again, or of an upload of an
+// earlier run that the catalog does not know. And nothing at all is removed
+// while a node is known that has seen a newer catalog.
+//
+// An idle Repairer sleeps: it is woken by Wake and by nodes that come, and
+// looks again by itself only while work is left that failed.
+package repair
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/raidpi/raidpi/internal/catalog"
+	"github.com/raidpi/raidpi/internal/membership"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// Queue is the durable record of what has to go.
+type Queue interface {
+	Sweep(ctx context.Context, limit int) (more bool, err error)
+	Removals(ctx context.Context, node raid.NodeID, limit int) ([]raid.Removal, error)
+	Removed(ctx context.Context, done []raid.Removal) error
+	Record(ctx context.Context, removals []raid.Removal) error
+	UnknownUploads(ctx context.Context, ids []raid.UploadID) ([]raid.UploadID, error)
+}
+
+// Copies is the record of which copies are bad.
+type Copies interface {
+	File(ctx context.Context, id raid.FileID) (raid.File, error)
+	Repairs(ctx context.Context, after catalog.RepairCursor, limit int) ([]raid.Repair, error)
+	ReplaceCopy(ctx context.Context, file raid.FileID, stripe int64, part int, old, fresh raid.Copy) error
+	Record(ctx context.Context, removals []raid.Removal) error
+}
+
+// Maker makes a copy anew; object.Store does, and says what it may leave behind.
+type Maker interface {
+	Remake(ctx context.Context, f raid.File, part raid.Part, old raid.Copy) (raid.Copy, error)
+}
+
+// Config is what a Repairer is made of.
+type Config struct {
+	Queue  Queue
+	Copies Copies
+	Maker  Maker
+	Nodes  *membership.Members
+	Run    uint32        // the controller's run number
+	Grace  time.Duration // how long a node may be away before its copies are made anew
+	Log    *slog.Logger
+}
+
+// Batch sizes and times. A batch of removals is one message to a node and one
+// transaction; retryAfter is how soon failed work is tried again.
+const (
+	sweepBatch   = 1000
+	removalBatch = 500
+	listBatch    = 1000
+	repairBatch  = 200
+	retryAfter   = 5 * time.Second
+	retryMax     = 5 * time.Minute
+	callTimeout  = 30 * time.Second
+	listTimeout  = 5 * time.Minute // a node may have millions of names on an SD card
+)
+
+// Repairer does the work. Its methods may be called concurrently.
+type Repairer struct {
+	cfg   Config
+	clean chan struct{}
+	mend  chan struct{}
+}
+
+// New makes a Repairer; Run does its work.
+func New(cfg Config) *Repairer {
+	return &Repairer{cfg: cfg, clean: make(chan struct{}, 1), mend: make(chan struct{}, 1)}
+}
+
+// Wake says that something was recorded for removal or found bad.
+func (r *Repairer) Wake() {
+	wake(r.clean)
+	wake(r.mend)
+}
+
+func wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Run works until ctx ends, or until the catalog is broken.
+func (r *Repairer) Run(ctx context.Context) error {
+	r.Wake() // an earlier run may have left work
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.loop(ctx, r.clean, r.cleanPass) })
+	g.Go(func() error { return r.loop(ctx, r.mend, r.mendPass) })
+	if err := g.Wait(); err != nil && ctx.Err() == nil {
+		return err
+	} else if errors.Is(err, raid.ErrCatalogBroken) {
+		return err
+	}
+	return nil
+}
+
+// loop runs pass whenever it is woken or nodes changed, and again after a while,
+// which doubles, as long as pass says that work is left.
+func (r *Repairer) loop(ctx context.Context, wake <-chan struct{}, pass func(context.Context) (left bool, err error)) error {
+	pause := retryAfter
+	for {
+		changed := r.cfg.Nodes.Changed()
+		left, err := pass(ctx)
+		if errors.Is(err, raid.ErrCatalogBroken) {
+			return err
+		}
+		if err != nil && ctx.Err() == nil {
+			r.cfg.Log.Warn("repair pass failed; it is tried again", "error", err)
+		}
+		var again <-chan time.Time
+		if left || err != nil {
+			again = time.After(pause)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-wake:
+			pause = retryAfter
+		case <-changed:
+			pause = retryAfter
+		case <-again:
+			pause = min(2*pause, retryMax)
+		}
+	}
+}
