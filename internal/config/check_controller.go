@@ -1,0 +1,62 @@
+package config
+
+import "time"
+
+// Limits of raid-controller.toml.
+const (
+	MinStripe       = StripeSize(64 * KiB)
+	MaxStripe       = StripeSize(64 * MiB)
+	MaxWholeFile    = 128 * MiB // each half travels as one message, of which wire takes 64 MiB
+	MinCopies       = 2
+	MaxCopies       = 4
+	MaxRequestLimit = 10_000
+	MaxSettle       = Duration(10 * time.Minute)
+	MinScrubEvery   = Duration(time.Hour)
+	MaxDuration     = 3650 * Day
+)
+
+// check looks at what one value alone can't tell: ranges and values that
+// contradict each other or ask for what this version can't do.
+func (c *Controller) check(r *report) {
+	r.path("state_dir", c.StateDir)
+	c.HTTP.check(r)
+	c.Nodes.check(r)
+	c.RAID.check(r)
+	r.within("repair.grace", c.Repair.Grace, 0, MaxDuration)
+	r.within("repair.scrub_every", c.Repair.ScrubEvery, MinScrubEvery, MaxDuration)
+	r.distinctListeners(
+		listener{"http.listen", c.HTTP.Listen},
+		listener{"nodes.store_listen", c.Nodes.StoreListen},
+		listener{"nodes.response_listen", c.Nodes.ResponseListen},
+		listener{"nodes.request_listen", c.Nodes.RequestListen},
+	)
+}
+
+func (h *HTTP) check(r *report) {
+	if h.Plaintext == PlaintextOff {
+		r.bad("http.plaintext", `"off" needs TLS, which this version does not have yet; `+
+			`use "loopback" (clients on this machine) or "any" (clients of the whole network)`)
+	}
+	if h.Auth == AuthToken {
+		r.bad("http.auth", `"token" needs tokens, which this version does not hand out yet; use "off"`)
+	}
+	r.between("http.max_requests", int64(h.MaxRequests), 1, MaxRequestLimit)
+}
+
+func (n *Nodes) check(r *report) {
+	if n.Plaintext == PlaintextOff {
+		r.bad("nodes.plaintext", `"off" would let no node in: this version has no TLS for nodes yet; `+
+			`use "loopback" (nodes on this machine) or "any" (nodes of the whole network)`)
+	}
+	r.within("nodes.settle", n.Settle, 0, MaxSettle)
+}
+
+func (c *RAID) check(r *report) {
+	r.between("raid.copies", int64(c.Copies), MinCopies, MaxCopies)
+	if c.StripeSize != WholeFile && (c.StripeSize < MinStripe || c.StripeSize > MaxStripe) {
+		r.bad("raid.stripe_size", `%s is out of range: %s to %s, or "file"`, c.StripeSize, MinStripe, MaxStripe)
+	}
+	if c.MaxWholeFile < 1 || c.MaxWholeFile > MaxWholeFile {
+		r.bad("raid.max_whole_file", "%s is out of range: 1B to %s", c.MaxWholeFile, MaxWholeFile)
+	}
+}

@@ -1,0 +1,68 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Plaintext says whom a daemon talks to without TLS.
+type Plaintext string
+
+// The policies. Loopback: peers on the same machine only.
+const (
+	PlaintextOff      Plaintext = "off"
+	PlaintextLoopback Plaintext = "loopback"
+	PlaintextAny      Plaintext = "any"
+)
+
+// UnmarshalText reads one of the policies.
+func (p *Plaintext) UnmarshalText(text []byte) error {
+	return choose((*string)(p), text, string(PlaintextOff), string(PlaintextLoopback), string(PlaintextAny))
+}
+
+// Auth says how clients of the REST interface show who they are.
+type Auth string
+
+// The ways. Off: everyone who can connect may do everything.
+const (
+	AuthToken Auth = "token"
+	AuthOff   Auth = "off"
+)
+
+// UnmarshalText reads one of the ways.
+func (a *Auth) UnmarshalText(text []byte) error {
+	return choose((*string)(a), text, string(AuthToken), string(AuthOff))
+}
+
+// Level is a RAID level.
+type Level string
+
+// RAID1 cuts a stripe in two halves and keeps copies of each.
+const RAID1 Level = "raid1"
+
+// UnmarshalText reads one of the levels.
+func (l *Level) UnmarshalText(text []byte) error {
+	return choose((*string)(l), text, string(RAID1))
+}
+
+func choose(into *string, text []byte, choices ...string) error {
+	s := string(text)
+	if slices.Contains(choices, s) {
+		*into = s
+		return nil
+	}
+	if len(choices) == 1 {
+		return fmt.Errorf("%q is not known here; write %q", s, choices[0])
+	}
+	quoted := make([]string, len(choices))
+	for i, c := range choices {
+		quoted[i] = fmt.Sprintf("%q", c)
+	}
+	last := len(quoted) - 1
+	list := strings.Join(quoted[:last], ", ") + " or " + quoted[last]
+	if near := nearest(strings.ToLower(s), choices); near != "" {
+		return fmt.Errorf("%q is not one of %s; did you mean %q?", s, list, near)
+	}
+	return fmt.Errorf("%q is not one of %s", s, list)
+}

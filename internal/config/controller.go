@@ -1,0 +1,115 @@
+package config
+
+import (
+	"io"
+	"time"
+)
+
+// ControllerPath is where raid-controller looks without --config. The file may
+// be missing there: then the defaults hold.
+const ControllerPath = "/etc/raid-controller/raid-controller.toml"
+
+// ControllerPrefix begins the environment variables that override
+// raid-controller.toml.
+const ControllerPrefix = "RAID_CONTROLLER_"
+
+// Controller is raid-controller.toml.
+type Controller struct {
+	StateDir string   `toml:"state_dir"` // absolute path; holds the catalog
+	Reserve  ByteSize `toml:"reserve"`   // of StateDir's disk: uploads stop when less is free
+
+	HTTP   HTTP   `toml:"http"`
+	Nodes  Nodes  `toml:"nodes"`
+	RAID   RAID   `toml:"raid"`
+	Repair Repair `toml:"repair"`
+}
+
+// HTTP is how the REST interface is served.
+type HTTP struct {
+	Listen      Address   `toml:"listen"`
+	Plaintext   Plaintext `toml:"plaintext"`
+	Auth        Auth      `toml:"auth"`
+	MaxBody     ByteSize  `toml:"max_body"`     // 0: no limit
+	MaxRequests int       `toml:"max_requests"` // served at once
+}
+
+// Nodes is where nodes connect to.
+type Nodes struct {
+	StoreListen    Address   `toml:"store_listen"`
+	ResponseListen Address   `toml:"response_listen"`
+	RequestListen  Address   `toml:"request_listen"`
+	Plaintext      Plaintext `toml:"plaintext"`
+	Settle         Duration  `toml:"settle"` // wait for known nodes before storing degraded
+}
+
+// RAID is how files are cut and how often they are kept.
+type RAID struct {
+	Level          Level      `toml:"level"`
+	Copies         int        `toml:"copies"`
+	StripeSize     StripeSize `toml:"stripe_size"`
+	MaxWholeFile   ByteSize   `toml:"max_whole_file"` // with stripe size "file"
+	DegradedWrites bool       `toml:"degraded_writes"`
+}
+
+// Repair is when copies are made anew and looked through.
+type Repair struct {
+	Grace      Duration `toml:"grace"`
+	ScrubEvery Duration `toml:"scrub_every"`
+}
+
+// DefaultController holds until a file or the environment says otherwise.
+// Listeners are on loopback as long as clients and nodes can't prove who they
+// are.
+func DefaultController() *Controller {
+	return &Controller{
+		StateDir: "/var/lib/raid-controller",
+		Reserve:  512 * MiB,
+		HTTP: HTTP{
+			Listen:      "127.0.0.1:9000",
+			Plaintext:   PlaintextLoopback,
+			Auth:        AuthOff,
+			MaxRequests: 64,
+		},
+		Nodes: Nodes{
+			StoreListen:    "127.0.0.1:5557",
+			ResponseListen: "127.0.0.1:5558",
+			RequestListen:  "127.0.0.1:5559",
+			Plaintext:      PlaintextLoopback,
+			Settle:         Duration(10 * time.Second),
+		},
+		RAID: RAID{
+			Level:          RAID1,
+			Copies:         2,
+			StripeSize:     StripeSize(4 * MiB),
+			MaxWholeFile:   64 * MiB,
+			DegradedWrites: true,
+		},
+		Repair: Repair{
+			Grace:      Duration(15 * time.Minute),
+			ScrubEvery: 30 * Day,
+		},
+	}
+}
+
+// LoadController reads the file at path, or at [ControllerPath] when path is
+// empty, and env as os.Environ gives it. The error is an [*Error].
+func LoadController(path string, env []string) (*Controller, Origins, error) {
+	c := DefaultController()
+	r := &report{origins: Origins{}}
+	src := source{
+		program: "raid-controller", path: path, defaultPath: ControllerPath,
+		prefix: ControllerPrefix, env: env,
+		foreign: []string{"RAID_CONTROLLER_URL"}, // raidctl's
+	}
+	if src.apply(c, r) {
+		c.check(r)
+	}
+	if err := r.err(); err != nil {
+		return nil, nil, err
+	}
+	return c, r.origins, nil
+}
+
+// Print writes the configuration as TOML that loads to the same, each value
+// with its origin.
+func (c *Controller) Print(w io.Writer, o Origins) error { return printConfig(w, c, o) }

@@ -1,0 +1,123 @@
+package config
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// field is one key of a configuration struct.
+type field struct {
+	key   string // dotted path, as in "http.listen"
+	value reflect.Value
+}
+
+// fieldsOf lists the keys of the struct that cfg points to, in its order.
+func fieldsOf(cfg any) []field { return appendFields(nil, "", reflect.ValueOf(cfg).Elem()) }
+
+func appendFields(out []field, prefix string, v reflect.Value) []field {
+	for i := range v.NumField() {
+		name := v.Type().Field(i).Tag.Get("toml")
+		if f := v.Field(i); f.Kind() == reflect.Struct {
+			out = appendFields(out, prefix+name+".", f)
+		} else {
+			out = append(out, field{prefix + name, f})
+		}
+	}
+	return out
+}
+
+// section is the key's table and its name there.
+func (f field) section() (table, name string) {
+	i := strings.LastIndexByte(f.key, '.')
+	if i < 0 {
+		return "", f.key
+	}
+	return f.key[:i], f.key[i+1:]
+}
+
+// variable is the environment variable that overrides the key.
+func (f field) variable(prefix string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(f.key, ".", "_"))
+}
+
+// set stores what TOML gave: a string, int64, bool or something that no key
+// takes. Its error tells what would be right.
+func (f field) set(x any) error {
+	if u, ok := f.value.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		switch x := x.(type) {
+		case string:
+			return u.UnmarshalText([]byte(x))
+		case int64: // sizes may be plain numbers; the others say what they miss
+			return u.UnmarshalText(strconv.AppendInt(nil, x, 10))
+		}
+		return fmt.Errorf("want a text in quotes, got %s", describe(x))
+	}
+	switch f.value.Kind() {
+	case reflect.String:
+		if s, ok := x.(string); ok {
+			f.value.SetString(s)
+			return nil
+		}
+		return fmt.Errorf("want a text in quotes, got %s", describe(x))
+	case reflect.Bool:
+		if b, ok := x.(bool); ok {
+			f.value.SetBool(b)
+			return nil
+		}
+		return fmt.Errorf("want true or false, got %s", describe(x))
+	case reflect.Int:
+		n, ok := x.(int64)
+		if !ok {
+			return fmt.Errorf("want a whole number, got %s", describe(x))
+		}
+		if f.value.OverflowInt(n) {
+			return fmt.Errorf("%d is out of range", n)
+		}
+		f.value.SetInt(n)
+		return nil
+	}
+	panic("config: no key may have the type " + f.value.Type().String())
+}
+
+// setText stores what an environment variable holds.
+func (f field) setText(s string) error {
+	if _, ok := f.value.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		return f.set(s)
+	}
+	switch f.value.Kind() {
+	case reflect.Int:
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			return fmt.Errorf("want a whole number, got %q", s)
+		}
+		return f.set(n)
+	case reflect.Bool:
+		if s != "true" && s != "false" {
+			return fmt.Errorf("want true or false, got %q", s)
+		}
+		return f.set(s == "true")
+	}
+	return f.set(s)
+}
+
+// describe names a TOML value for a person.
+func describe(x any) string {
+	switch x := x.(type) {
+	case string:
+		return fmt.Sprintf("the text %q", x)
+	case bool:
+		return fmt.Sprintf("%t", x)
+	case int64:
+		return fmt.Sprintf("the number %d", x)
+	case float64:
+		return fmt.Sprintf("the number %g", x)
+	case []any:
+		return "an array"
+	case map[string]any:
+		return "a table"
+	}
+	return "a date or time"
+}

@@ -1,0 +1,127 @@
+package config
+
+import (
+	"io"
+	"path/filepath"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// NodePath is where raid-node looks without --config. The file may be missing
+// there: then the defaults hold.
+const NodePath = "/etc/raid-node/raid-node.toml"
+
+// NodePrefix begins the environment variables that override raid-node.toml.
+const NodePrefix = "RAID_NODE_"
+
+// MaxZone is the longest name of a zone, in bytes.
+const MaxZone = 64
+
+// Node is raid-node.toml.
+type Node struct {
+	StateDir string   `toml:"state_dir"` // absolute path; remembers which disk is this node's
+	ChunkDir string   `toml:"chunk_dir"` // absolute path; holds the chunks
+	Reserve  ByteSize `toml:"reserve"`   // of ChunkDir's disk: never used
+	Zone     string   `toml:"zone"`      // copies are kept in different zones; may be empty
+
+	Controller NodeController `toml:"controller"`
+}
+
+// NodeController is where the controller is.
+type NodeController struct {
+	Host         string    `toml:"host"` // name or IP address
+	StorePort    int       `toml:"store_port"`
+	ResponsePort int       `toml:"response_port"`
+	RequestPort  int       `toml:"request_port"`
+	Plaintext    Plaintext `toml:"plaintext"`
+}
+
+// DefaultNode holds until a file or the environment says otherwise. The
+// controller is looked for on this machine as long as the two can't prove to
+// each other who they are.
+func DefaultNode() *Node {
+	return &Node{
+		StateDir: "/var/lib/raid-node",
+		ChunkDir: "/var/lib/raid-node/chunks",
+		Reserve:  GiB,
+		Controller: NodeController{
+			Host:         "127.0.0.1",
+			StorePort:    5557,
+			ResponsePort: 5558,
+			RequestPort:  5559,
+			Plaintext:    PlaintextLoopback,
+		},
+	}
+}
+
+// LoadNode reads the file at path, or at [NodePath] when path is empty, and env
+// as os.Environ gives it. The error is an [*Error].
+func LoadNode(path string, env []string) (*Node, Origins, error) {
+	n := DefaultNode()
+	r := &report{origins: Origins{}}
+	src := source{
+		program: "raid-node", path: path, defaultPath: NodePath,
+		prefix: NodePrefix, env: env,
+	}
+	if src.apply(n, r) {
+		n.check(r)
+	}
+	if err := r.err(); err != nil {
+		return nil, nil, err
+	}
+	return n, r.origins, nil
+}
+
+// Print writes the configuration as TOML that loads to the same, each value
+// with its origin.
+func (n *Node) Print(w io.Writer, o Origins) error { return printConfig(w, n, o) }
+
+func (n *Node) check(r *report) {
+	r.path("state_dir", n.StateDir)
+	r.path("chunk_dir", n.ChunkDir)
+	if within(n.StateDir, n.ChunkDir) {
+		// Both hold a raid-node.json, and what the state says of the disk must
+		// not vanish with the disk.
+		r.bad("state_dir", "%q lies in chunk_dir (%q): choose a folder outside of it", n.StateDir, n.ChunkDir)
+	}
+	if len(n.Zone) > MaxZone || !utf8.ValidString(n.Zone) || strings.ContainsFunc(n.Zone, unicode.IsControl) {
+		r.bad("zone", "a zone's name has at most %d bytes and no control characters", MaxZone)
+	}
+	n.Controller.check(r)
+}
+
+func (c *NodeController) check(r *report) {
+	if c.Host == "" {
+		r.bad("controller.host", "is empty: write the controller's name or IP address")
+	} else if err := checkHost(c.Host); err != nil {
+		r.bad("controller.host", "%v", err)
+	}
+	ports := []struct {
+		key  string
+		port int
+	}{
+		{"controller.store_port", c.StorePort},
+		{"controller.response_port", c.ResponsePort},
+		{"controller.request_port", c.RequestPort},
+	}
+	for i, p := range ports {
+		r.between(p.key, int64(p.port), 1, 65535)
+		for _, other := range ports[:i] {
+			if p.port == other.port {
+				r.bad(p.key, "%d is %s too: the controller has three different ports", p.port, other.key)
+				break
+			}
+		}
+	}
+	if c.Plaintext == PlaintextOff {
+		r.bad("controller.plaintext", `"off" would reach no controller: this version has no TLS for nodes yet; `+
+			`use "loopback" (a controller on this machine) or "any"`)
+	}
+}
+
+// within reports whether path is dir or lies in it, by their names alone.
+func within(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
+}

@@ -1,0 +1,11 @@
+// Package service is how a daemon lives with what starts it: the log that a
+// terminal or journald reads, readiness and status towards systemd, the signals
+// that end it, and the version it reports.
+//
+//   - [NewLogger] writes one line an event to standard error. Under systemd the
+//     lines begin with a priority (sd-daemon(3)) and leave the time to journald.
+//   - [Notifier] speaks the protocol of sd_notify(3); without NOTIFY_SOCKET it
+//     says nothing.
+//   - [Context] ends at the first SIGINT or SIGTERM. A second one ends the
+//     process at once.
+package service

@@ -1,0 +1,33 @@
+package service
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+)
+
+// Version is what a program calls itself: the version that the build linked
+// in, else the one that the Go toolchain noted, else the commit.
+func Version(linked string) string {
+	if linked != "" {
+		return linked
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return "dev-" + s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return "dev"
+}
+
+// VersionLine is what --version prints.
+func VersionLine(program, linked string) string {
+	return fmt.Sprintf("%s %s (%s, %s/%s)", program, Version(linked), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
