@@ -1,0 +1,234 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// Config says which controller, and how patient to be with it.
+type Config struct {
+	URL       string        // "http://host:9000"; the scheme may be left away
+	Stall     time.Duration // a call that moves no byte for so long ends; 2 min unless set
+	Attempts  int           // at a call that may be repeated; 3 unless set
+	UserAgent string        // "raidctl/1.0"; may be empty
+}
+
+// Client speaks to one controller. It is safe for concurrent use.
+type Client struct {
+	url       *url.URL
+	http      *http.Client
+	transport *http.Transport
+	stall     time.Duration
+	attempts  int
+	agent     string
+}
+
+const (
+	dialTimeout     = 10 * time.Second
+	continueTimeout = 5 * time.Second // then the body is sent without the controller's consent
+)
+
+// New makes a client. Nothing is connected yet.
+func New(cfg Config) (*Client, error) {
+	u, err := parseURL(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	t := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSHandshakeTimeout:   dialTimeout,
+		ExpectContinueTimeout: continueTimeout,
+		DisableCompression:    true, // a file's bytes are what is hashed and counted
+		MaxIdleConnsPerHost:   16,
+		IdleConnTimeout:       30 * time.Second,
+		ReadBufferSize:        64 << 10,
+		WriteBufferSize:       64 << 10,
+	}
+	c := &Client{
+		url: u, transport: t, stall: cfg.Stall, attempts: cfg.Attempts, agent: cfg.UserAgent,
+		http: &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	}
+	if c.stall <= 0 {
+		c.stall = 2 * time.Minute
+	}
+	if c.attempts <= 0 {
+		c.attempts = 3
+	}
+	return c, nil
+}
+
+func parseURL(s string) (*url.URL, error) {
+	if !strings.Contains(s, "://") {
+		s = "http://" + s
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("%q is no controller's URL: write it as in http://192.168.1.10:9000", s)
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	u.RawPath = ""
+	return u, nil
+}
+
+// URL is the controller's, without a slash at its end.
+func (c *Client) URL() string { return c.url.String() }
+
+// Close closes idle connections.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// Info is a file's record, with the chunk names of all its stripes.
+func (c *Client) Info(ctx context.Context, id raid.FileID) (f File, err error) {
+	err = c.get(ctx, fmt.Sprintf("/files/%d/info", id), nil, &f)
+	return f, err
+}
+
+// Status is how the array is.
+func (c *Client) Status(ctx context.Context) (s Status, err error) {
+	err = c.get(ctx, "/status", nil, &s)
+	return s, err
+}
+
+// Nodes are the array's nodes.
+func (c *Client) Nodes(ctx context.Context) ([]Node, error) {
+	var answer struct {
+		Nodes []Node `json:"nodes"`
+	}
+	err := c.get(ctx, "/nodes", nil, &answer)
+	return answer.Nodes, err
+}
+
+// Delete removes a file for good. When an earlier attempt of the same call may
+// have arrived, the file's absence is success.
+func (c *Client) Delete(ctx context.Context, id raid.FileID) error {
+	arrived := false
+	return c.retry(ctx, nil, func() error {
+		err := c.exchange(ctx, http.MethodDelete, fmt.Sprintf("/files/%d", id), nil, func(io.Reader) error { return nil })
+		if arrived && StatusOf(err) == http.StatusNotFound {
+			return nil
+		}
+		var none *UnreachableError
+		arrived = arrived || StatusOf(err) == 0 && !errors.As(err, &none)
+		return err
+	})
+}
+
+// maxAnswer bounds an answer that is read whole, in bytes: the chunk names of a
+// file of a million stripes.
+const maxAnswer = 256 << 20
+
+// get reads a JSON answer.
+func (c *Client) get(ctx context.Context, path string, query url.Values, answer any) error {
+	return c.retry(ctx, nil, func() error {
+		return c.exchange(ctx, http.MethodGet, path, query, func(body io.Reader) error {
+			text, err := io.ReadAll(io.LimitReader(body, maxAnswer))
+			if err != nil {
+				return err
+			}
+			return notOurs(json.Unmarshal(text, answer)) // whole or not at all: another attempt must not find half an answer
+		})
+	})
+}
+
+// notOurs explains a JSON answer that makes no sense.
+func notOurs(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errNotOurs, err)
+}
+
+var errNotOurs = errors.New("the answer is not raid-controller's; is that its address?")
+
+// exchange does one call without a body and hands the answer's body to read.
+func (c *Client) exchange(ctx context.Context, method, path string, query url.Values, read func(io.Reader) error) error {
+	w := newWatch(ctx, c.stall)
+	defer w.stop()
+	req, err := c.request(w, method, path, query)
+	if err != nil {
+		return err
+	}
+	resp, err := c.do(req, w)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := read(w.reader(resp.Body)); err != nil {
+		return c.explain(callOf(req), err, w)
+	}
+	return nil
+}
+
+// request makes a request under a watch.
+func (c *Client) request(w *watch, method, path string, query url.Values) (*http.Request, error) {
+	u := *c.url
+	u.Path += path
+	u.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(w.ctx, method, u.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	if c.agent != "" {
+		req.Header.Set("User-Agent", c.agent)
+	}
+	return req, nil
+}
+
+// do sends a request. A status that is not 2xx becomes an [*Error].
+func (c *Client) do(req *http.Request, w *watch) (*http.Response, error) {
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.explain(callOf(req), err, w)
+	}
+	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	return nil, refusal(req, resp, w)
+}
+
+// maxRefusal is how much of an error's body is read, in bytes.
+const maxRefusal = 16 << 10
+
+func refusal(req *http.Request, resp *http.Response, w *watch) *Error {
+	e := &Error{Call: callOf(req), Status: resp.StatusCode}
+	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s >= 0 {
+		e.RetryAfter = time.Duration(s) * time.Second
+	}
+	text, _ := io.ReadAll(io.LimitReader(w.reader(resp.Body), maxRefusal)) // what can be read of an error is enough
+	var problem struct {
+		Message string `json:"message"`
+	}
+	switch {
+	case json.Unmarshal(text, &problem) == nil && problem.Message != "":
+		e.Message = problem.Message
+	case resp.StatusCode < 400 && resp.Header.Get("Location") != "":
+		e.Message = "the answer points to " + resp.Header.Get("Location") + ", which is not followed; use that address if it is right"
+	default:
+		e.Message = "an answer that is not raid-controller's"
+	}
+	return e
+}
+
+func callOf(req *http.Request) string { return req.Method + " " + req.URL.Path }
+
+// unwrapURL takes the method and URL off that net/http puts before its errors;
+// ours name the call already.
+func unwrapURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}

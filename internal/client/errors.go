@@ -1,0 +1,90 @@
+package client
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+)
+
+var (
+	// ErrStalled: no byte moved for Config.Stall.
+	ErrStalled = errors.New("no progress")
+	// ErrChanged: the file is not the one that an earlier part was read of.
+	ErrChanged = errors.New("not the same file as before")
+	// ErrSource: reading an upload's body failed.
+	ErrSource = errors.New("read what to upload")
+	// ErrDestination: writing a download failed.
+	ErrDestination = errors.New("write what was downloaded")
+)
+
+// Error is an answer with a status that means failure.
+type Error struct {
+	Call       string // "GET /files/7"
+	Status     int    // of HTTP
+	Message    string // the controller's words, or what stood in their place
+	RetryAfter time.Duration
+}
+
+// Error is the controller's message, with the status for those who want to look
+// it up.
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s (%s: %d %s)", e.Message, e.Call, e.Status, http.StatusText(e.Status))
+}
+
+// StatusOf is the HTTP status of the [*Error] in err, 0 when there is none.
+func StatusOf(err error) int {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Status
+	}
+	return 0
+}
+
+// UnreachableError says that no connection to the controller came about.
+type UnreachableError struct {
+	URL string // of the controller
+	Err error
+}
+
+// Error names the controller and the cause.
+func (e *UnreachableError) Error() string { return fmt.Sprintf("connect to %s: %v", e.URL, e.Err) }
+
+// Unwrap returns the cause.
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// DigestError says that bytes were damaged on their way.
+type DigestError struct {
+	What      string // "file 7 as it was stored", …
+	Got, Want [32]byte
+}
+
+// Error tells both digests.
+func (e *DigestError) Error() string {
+	return fmt.Sprintf("%s has the SHA-256 %s, expected was %s", e.What, hex.EncodeToString(e.Got[:]), hex.EncodeToString(e.Want[:]))
+}
+
+// explain makes an error of net/http readable: what the caller did (cancel), what
+// this package did (a stall), or what happened to the connection.
+func (c *Client) explain(call string, err error, w *watch) error {
+	var op *net.OpError
+	var sys *os.SyscallError
+	switch {
+	case w.parent.Err() != nil:
+		return fmt.Errorf("%s: %w", call, w.parent.Err())
+	case w.stalled():
+		return fmt.Errorf("%s: %w for %v: the network or the controller hangs", call, ErrStalled, c.stall)
+	case errors.As(err, &op) && op.Op == "dial":
+		if errors.As(op.Err, &sys) {
+			return &UnreachableError{URL: c.url.String(), Err: sys.Err} // "connection refused", without the system call's name
+		}
+		return &UnreachableError{URL: c.url.String(), Err: op.Err}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%s: the connection broke off: %w", call, io.ErrUnexpectedEOF)
+	}
+	return fmt.Errorf("%s: %w", call, unwrapURL(err))
+}

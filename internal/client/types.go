@@ -1,0 +1,61 @@
+package client
+
+import "github.com/raidpi/raidpi/internal/raid"
+
+// File is a stored file's record.
+type File struct {
+	ID          raid.FileID `json:"id"`
+	Filename    string      `json:"filename"`
+	Size        int64       `json:"size"` // bytes
+	ContentType string      `json:"content_type"`
+	Created     string      `json:"created"` // UTC, YYYY-MM-DD HH:MM:SS
+	SHA256      string      `json:"sha256"`  // hexadecimal
+	Stripes     int64       `json:"stripes"`
+	Degraded    bool        `json:"degraded"` // fewer good copies on distinct nodes than there should be
+	Lab         bool        `json:"lab"`      // some copy rests on a lab node
+	Part1       string      `json:"part1_filenames"`
+	Part2       string      `json:"part2_filenames"`
+}
+
+// Node is one node of the array.
+type Node struct {
+	ID         raid.NodeID    `json:"id"`
+	Kind       raid.NodeKind  `json:"kind"`
+	State      raid.NodeState `json:"state"`
+	Address    string         `json:"address"`
+	Zone       string         `json:"zone"`
+	TotalBytes int64          `json:"total_bytes"`
+	FreeBytes  int64          `json:"free_bytes"` // beyond the node's reserve
+	Chunks     int64          `json:"chunks"`
+	Version    string         `json:"version"`
+	ReadOnly   bool           `json:"read_only"`
+	LastSeen   *string        `json:"last_seen"` // UTC; nil when this run of the controller never saw it
+}
+
+// Status is how the array is.
+type Status struct {
+	Array          raid.ArrayID `json:"array"`
+	Version        string       `json:"version"` // of the controller
+	Ready          bool         `json:"ready"`
+	Message        string       `json:"message"` // what is not as it should be; empty when all is well
+	UptimeSeconds  int64        `json:"uptime_seconds"`
+	Nodes          NodeCounts   `json:"nodes"`
+	TotalBytes     int64        `json:"total_bytes"`
+	FreeBytes      int64        `json:"free_bytes"`
+	Files          int64        `json:"files"`
+	FileBytes      int64        `json:"file_bytes"`
+	DegradedFiles  int64        `json:"degraded_files"`
+	RemovalsQueued int64        `json:"removals_queued"`
+	Commit         uint64       `json:"commit"`
+	Transfers      int          `json:"transfers"`
+}
+
+// NodeCounts is how many nodes are in each state; lab peers count in their state
+// and in Lab.
+type NodeCounts struct {
+	Up       int `json:"up"`
+	Suspect  int `json:"suspect"`
+	Down     int `json:"down"`
+	Draining int `json:"draining"`
+	Lab      int `json:"lab"`
+}

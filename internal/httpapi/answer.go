@@ -1,0 +1,116 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Header values that never change, shared by all answers.
+var (
+	jsonType = []string{"application/json"}
+	nosniff  = []string{"nosniff"}
+	noStore  = []string{"no-store"}
+)
+
+// exchange is one request and its answer.
+type exchange struct {
+	response
+	r       *http.Request
+	body    *body  // nil when the request has none
+	id      string // the {id} in the path
+	route   *route
+	started time.Time
+	err     error // what it failed with
+	aborted bool  // broken off after the header was sent
+}
+
+// sendJSON answers with v.
+func (x *exchange) sendJSON(status int, v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	h := x.Header()
+	h["Content-Type"], h["Cache-Control"] = jsonType, noStore
+	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	x.send(status, b.Bytes())
+	return nil
+}
+
+// send answers with a short text, and sees to what the client may still be
+// sending. A failed write needs no more handling: the client is gone.
+func (x *exchange) send(status int, text []byte) {
+	spent := x.body != nil && x.body.spent()
+	if spent {
+		x.Header().Set("Connection", "close") // also keeps net/http from reading before it answers
+	} else if x.body != nil {
+		x.body.hurry()
+	}
+	x.WriteHeader(status)
+	if x.r.Method != http.MethodHead && len(text) > 0 {
+		_, _ = x.Write(text)
+	}
+	if spent {
+		x.flush()
+		x.body.drain()
+	}
+}
+
+// fail answers with an error, or breaks the connection off when an answer has
+// begun already: the client would take it for whole.
+func (x *exchange) fail(err error, log *slog.Logger) {
+	x.err = err
+	if x.status != 0 {
+		x.aborted = true
+		if x.failed == nil {
+			log.Error("Answer broken off: "+err.Error(), x.attrs()...)
+		}
+		return
+	}
+	status, message := statusOf(err)
+	h := x.Header()
+	clear(h)
+	h["X-Content-Type-Options"] = nosniff
+	if status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "5")
+	}
+	var f *failure
+	if errors.As(err, &f) {
+		for k, v := range f.header {
+			h[k] = v
+		}
+	}
+	if status >= 500 && x.r.Context().Err() == nil { // else the client left, or the daemon stops
+		log.Warn("Request failed: "+err.Error(), append(x.attrs(), "status", status)...)
+	}
+	_ = x.sendJSON(status, problem{Message: message})
+}
+
+// problem is every error's body.
+type problem struct {
+	Message string `json:"message"`
+}
+
+func (x *exchange) attrs() []any {
+	a := []any{"method", x.r.Method, "path", clip(x.r.URL.Path), "remote", x.r.RemoteAddr,
+		"duration", time.Since(x.started).Round(time.Microsecond)}
+	if x.body != nil {
+		a = append(a, "received", x.body.read)
+	}
+	return a
+}
+
+// clip bounds what a stranger can put into one line of the log.
+func clip(s string) string {
+	if len(s) > 200 {
+		return s[:200] + "…"
+	}
+	return s
+}

@@ -1,0 +1,131 @@
+package httpapi
+
+import (
+	"context"
+	"io"
+	"iter"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/raidpi/raidpi/internal/object"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// Files stores, reads and removes whole files.
+type Files interface {
+	// Upload stores a file; see object.Store. A body whose digest or length is
+	// not what was announced is raid.ErrInvalid.
+	Upload(ctx context.Context, u object.Upload) (raid.File, error)
+	// Open reads a file's verified bytes. The reader may also have
+	// WriteN(io.Writer, int64) (int64, error), which then serves whole files and
+	// ranges, or else WriteTo, which serves up to the end; without them bytes are
+	// copied through a buffer. Nothing is opened for HEAD, 304, 412 and 416.
+	Open(ctx context.Context, f raid.File) (io.ReadSeekCloser, error)
+	// Delete removes a file for good; raid.ErrNotFound.
+	Delete(ctx context.Context, id raid.FileID) error
+}
+
+// Index is what the catalog tells of files. While the catalog is behind what
+// nodes have seen, File and Names return raid.ErrCatalogBehind where they would
+// say raid.ErrNotFound.
+type Index interface {
+	File(ctx context.Context, id raid.FileID) (raid.File, error)
+	// Names are the chunk names of all stripes of a file.
+	Names(ctx context.Context, id raid.FileID) (part1, part2 []raid.ChunkName, err error)
+	// Files yields complete files by ascending id until the first error. It holds
+	// nothing open between two of them that a slow client could block.
+	Files(ctx context.Context, q Query) iter.Seq2[raid.File, error]
+	// FindKey looks an idempotency key of the last 24 hours up.
+	FindKey(ctx context.Context, key string) (id raid.FileID, fingerprint [32]byte, found bool, err error)
+}
+
+// Query selects files for a listing.
+type Query struct {
+	After    raid.FileID // only ids above it
+	Limit    int         // at most so many, 0: all
+	Filename string      // only names that contain it, "": all
+}
+
+// Config is what an API is made of. Files, Index, Nodes, Status, Ready and Log
+// must be set.
+type Config struct {
+	Files  Files
+	Index  Index
+	Nodes  func() []raid.NodeInfo
+	Status func(context.Context) (Status, error)
+	Ready  func() error // nil when requests can be served; its text is for people
+
+	// Metrics is where the API's own metrics go, and what /metrics shows. nil: a
+	// registry of its own.
+	Metrics *prometheus.Registry
+	Version string
+	Log     *slog.Logger
+
+	MaxBody     int64         // bytes of a request's body, 0: no limit
+	MaxFile     int64         // bytes of a file, 0: no limit; what is known to be larger is refused unread
+	MaxRequests int           // uploads and downloads at once, 64 unless set
+	MaxConns    int           // open connections, 1024 unless set; the longest idle one makes room
+	Stall       time.Duration // without progress a connection is cut, 30 s unless set
+	Drain       time.Duration // for requests under way when Serve has to end, 10 s unless set
+}
+
+// API answers HTTP requests. It is safe for concurrent use and owns no
+// goroutine outside Serve.
+type API struct {
+	cfg       Config
+	log       *slog.Logger
+	metrics   *metrics
+	routes    *router
+	transfers chan struct{} // one element per upload or download under way
+	keys      keys
+	origins   *http.CrossOriginProtection
+}
+
+// New makes an API.
+func New(cfg Config) *API {
+	setDefault(&cfg.MaxRequests, 64)
+	setDefault(&cfg.MaxConns, 1024)
+	setDefault(&cfg.Stall, 30*time.Second)
+	setDefault(&cfg.Drain, 10*time.Second)
+	if cfg.Metrics == nil {
+		cfg.Metrics = prometheus.NewRegistry()
+	}
+	a := &API{
+		cfg:       cfg,
+		log:       cfg.Log,
+		transfers: make(chan struct{}, cfg.MaxRequests),
+		keys:      keys{running: map[string][32]byte{}},
+		origins:   http.NewCrossOriginProtection(),
+	}
+	a.metrics = newMetrics(cfg.Metrics, func() float64 { return float64(len(a.transfers)) })
+	a.routes = newRouter(a.table(), a.metrics)
+	return a
+}
+
+func setDefault[T int | time.Duration](v *T, d T) {
+	if *v <= 0 {
+		*v = d
+	}
+}
+
+// Handler is the API as an http.Handler, for servers other than Serve's.
+func (a *API) Handler() http.Handler { return http.HandlerFunc(a.serveHTTP) }
+
+// admit takes one of the places for file transfers, which bound the memory of
+// all requests together. It never waits: a client that is told to come back
+// costs nothing.
+func (a *API) admit() (release func(), err error) {
+	select {
+	case a.transfers <- struct{}{}:
+		return func() { <-a.transfers }, nil
+	default:
+		return nil, &failure{
+			status:  http.StatusServiceUnavailable,
+			message: "too many uploads and downloads at once (max_requests); try again in a second",
+			header:  http.Header{"Retry-After": {"1"}},
+		}
+	}
+}

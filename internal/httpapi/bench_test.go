@@ -1,0 +1,96 @@
+package httpapi
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"testing"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// memoryFile has WriteN as object.Reader has it: pieces of 1 MiB, not copied.
+type memoryFile struct{ *memReader }
+
+func (m memoryFile) WriteN(w io.Writer, n int64) (written int64, err error) {
+	data := m.s.files[1].data
+	off := m.Size() - int64(m.Len())
+	for written < n && err == nil {
+		var k int
+		k, err = w.Write(data[off:min(off+1<<20, off+n-written)])
+		written += int64(k)
+		off += int64(k)
+	}
+	return written, err
+}
+
+// benchDownload reads a file over and over, on one connection per worker, with a
+// client that does next to nothing.
+func benchDownload(b *testing.B, size int) {
+	st := newStore()
+	st.wrap = func(r *memReader) io.ReadSeekCloser { return memoryFile{r} }
+	st.files[1] = stored{File: raid.File{ID: 1, Filename: "file.bin", ContentType: "a/b", Size: int64(size)}, data: make([]byte, size)}
+	api := New(Config{Files: st, Index: st, Log: slog.New(slog.DiscardHandler)})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	srv := &http.Server{Handler: api.Handler()}
+	go srv.Serve(ln)
+	defer srv.Close()
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		defer c.Close()
+		in := bufio.NewReaderSize(c, 256<<10)
+		for pb.Next() {
+			io.WriteString(c, "GET /files/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+			for {
+				line, err := in.ReadSlice('\n')
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				if len(line) == 2 {
+					break
+				}
+			}
+			for left := size; left > 0; {
+				if in.Buffered() == 0 {
+					in.Peek(1)
+				}
+				n, err := in.Discard(min(left, in.Buffered()))
+				if left -= n; err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		}
+	})
+}
+
+func BenchmarkDownload64MiB(b *testing.B) { benchDownload(b, 64<<20) }
+func BenchmarkDownload4KiB(b *testing.B)  { benchDownload(b, 4<<10) }
+
+func BenchmarkJSONScan(b *testing.B) {
+	data := testData(3 << 20)
+	body := []byte(`{"filename":"a","content_type":"b","contents_b64":"` + base64.StdEncoding.EncodeToString(data) + `"}`)
+	buf := make([]byte, 256<<10)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		j := newJSONUpload(bytes.NewReader(body), int64(len(body)))
+		if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{j}, buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

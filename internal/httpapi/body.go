@@ -1,0 +1,141 @@
+package httpapi
+
+import (
+	"errors"
+	"hash"
+	"io"
+	"net/http"
+	"os"
+	"time"
+)
+
+const (
+	// smallRest is how much of an unread body net/http reads by itself to keep the
+	// connection, in bytes (its maxPostHandlerReadBytes).
+	smallRest = 256 << 10
+	// drainTime and drainBytes bound what is read of a refused body.
+	drainTime  = 2 * time.Second
+	drainBytes = 512 << 20
+)
+
+// body is a request's body: counted, limited, under a read deadline that moves
+// with the progress, and with errors that tell a client what it did. Its errors
+// are sticky.
+type body struct {
+	src      io.Reader
+	ctl      *http.ResponseController
+	stall    time.Duration
+	extended time.Time
+	length   int64     // Content-Length, -1 when unknown
+	limit    int64     // 0: none
+	expect   bool      // the client waits for 100 Continue, which the first Read sends
+	sum      hash.Hash // of what was read, may be nil
+	read     int64
+	err      error
+}
+
+func newBody(r *http.Request, ctl *http.ResponseController, stall time.Duration, limit int64) *body {
+	return &body{
+		src: r.Body, ctl: ctl, stall: stall, length: r.ContentLength, limit: limit,
+		expect: r.Header.Get("Expect") != "",
+	}
+}
+
+// checkLength refuses a body that is announced to be too large.
+func (b *body) checkLength() error {
+	if b.limit > 0 && b.length > b.limit {
+		return b.tooLarge()
+	}
+	return nil
+}
+
+func (b *body) tooLarge() error {
+	return fail(http.StatusRequestEntityTooLarge, "the body is larger than the %d bytes that max_body allows; nothing was stored", b.limit)
+}
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	if b.limit > 0 && int64(len(p)) > b.limit-b.read {
+		p = p[:b.limit-b.read+1] // one more byte tells that it is too large
+	}
+	b.extend()
+	n, err := b.src.Read(p)
+	b.read += int64(n)
+	if b.sum != nil {
+		b.sum.Write(p[:n])
+	}
+	switch {
+	case b.limit > 0 && b.read > b.limit:
+		n, b.err = 0, b.tooLarge()
+	case err != nil:
+		b.err = b.explain(err)
+	}
+	return n, b.err
+}
+
+// explain says what a failed read means. At the end of the body net/http lifts
+// the deadline by itself, to notice a client that leaves.
+func (b *body) explain(err error) error {
+	switch {
+	case err == io.EOF: //nolint:errorlint // net/http returns it bare
+		return io.EOF
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fail(http.StatusRequestTimeout, "no byte of the body came for %v, %d bytes after its beginning; nothing was stored", b.stall, b.read)
+	case errors.Is(err, io.ErrUnexpectedEOF) && b.length >= 0:
+		return bad("the body ended after %d of the %d bytes that Content-Length announced; nothing was stored", b.read, b.length)
+	}
+	return &failure{status: http.StatusBadRequest, message: "the body broke off; nothing was stored", cause: err}
+}
+
+func (b *body) extend() {
+	if now := time.Now(); now.Sub(b.extended) > b.stall/4 {
+		b.extended = now
+		_ = b.ctl.SetReadDeadline(now.Add(b.stall))
+	}
+}
+
+// spent tells whether so much is left unread, or reading failed, that the
+// connection is not worth keeping for another request.
+func (b *body) spent() bool {
+	if b.err != nil {
+		return b.err != io.EOF //nolint:errorlint // our own, bare
+	}
+	return b.length < 0 || b.length-b.read > smallRest
+}
+
+// hurry gives net/http a bounded time to read the short rest of a body, which it
+// does before it writes the answer, so less than the answer has.
+func (b *body) hurry() {
+	if b.err == nil {
+		_ = b.ctl.SetReadDeadline(time.Now().Add(min(drainTime, b.stall/2)))
+	}
+}
+
+// skip reads a short body of a request that should have none, at once: net/http
+// would do it in the middle of the answer, without a deadline.
+func (b *body) skip() {
+	if b.expect || b.spent() {
+		return
+	}
+	b.hurry()
+	n, err := io.Copy(io.Discard, b.src)
+	b.read += n
+	if err == nil {
+		err = io.EOF
+	}
+	b.err = b.explain(err)
+}
+
+// drain reads what a client still sends, for a bounded time, after the answer
+// has been flushed: many clients read only when they have written all, and see a
+// reset connection instead of the answer when nobody takes their bytes. A client
+// that waits for 100 Continue sends nothing.
+func (b *body) drain() {
+	if b.expect && b.read == 0 || b.ctl.SetReadDeadline(time.Now().Add(drainTime)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, b.src, drainBytes)
+}

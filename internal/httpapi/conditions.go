@@ -1,0 +1,45 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// checkConditions evaluates If-Match and If-None-Match (RFC 9110 section 13.1)
+// before a file is deleted; ServeContent does it for GET. A file never changes
+// under its id, so nothing can come between this and the deletion.
+func (a *API) checkConditions(x *exchange, id raid.FileID) error {
+	match, none := x.r.Header["If-Match"], x.r.Header["If-None-Match"]
+	if match == nil && none == nil {
+		return nil
+	}
+	f, err := a.cfg.Index.File(x.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	etag := etagOf(f.SHA256)
+	if match != nil && !listsETag(match, etag, false) || none != nil && listsETag(none, etag, true) {
+		return refusal(x, http.StatusPreconditionFailed, f.Size)
+	}
+	return nil
+}
+
+// listsETag tells whether a list of entity tags holds etag, or is *. Tags of ours
+// have no commas; those that do can't match anyway.
+func listsETag(values []string, etag string, weak bool) bool {
+	for _, v := range values {
+		for _, tag := range strings.Split(v, ",") {
+			tag = textproto.TrimString(tag)
+			if weak {
+				tag = strings.TrimPrefix(tag, "W/")
+			}
+			if tag == etag || tag == "*" {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,25 @@
+// Package httpapi is the array's REST API: the assignment's calls unchanged, and
+// what people expect of a file store besides. docs/rest.md describes it for
+// users, openapi.yaml for programs.
+//
+// # What a caller of this package can rely on
+//
+//   - Every answer to a request that net/http could parse comes from here: errors
+//     are JSON, {"message": "…"}, with the status that [statusOf] chose.
+//   - Request bodies are streams. Memory per request is bounded by a few buffers,
+//     whatever the size of a file or of its JSON.
+//   - An upload's reader reports EOF only when everything that can be known of
+//     the request is known to be right: the rest of the JSON or of the form, the
+//     length, the digest.
+//   - The header of a download waits for the first verified bytes; a read that
+//     fails later breaks the connection off, so nobody takes a torn file for whole.
+//   - A connection lives as long as it makes progress. One that moves no byte for
+//     Config.Stall is cut.
+//   - A handler that refuses a body still reads some of it for a bounded time, so
+//     that a client which writes before it reads gets to see the answer.
+//
+// # Caveats
+//
+// Requests that are not HTTP (a broken request line, headers beyond 80 KiB, an
+// unknown transfer coding) are answered by net/http itself, in plain text.
+package httpapi

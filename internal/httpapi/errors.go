@@ -1,0 +1,78 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// failure is an error with the answer that it becomes.
+type failure struct {
+	status  int
+	message string      // for the client's person
+	cause   error       // for the log, may be nil
+	header  http.Header // goes with the answer, may be nil
+}
+
+func (f *failure) Error() string {
+	if f.cause != nil {
+		return f.message + ": " + f.cause.Error()
+	}
+	return f.message
+}
+
+func (f *failure) Unwrap() error { return f.cause }
+
+// fail makes a failure with a status and a text.
+func fail(status int, format string, args ...any) error {
+	return &failure{status: status, message: fmt.Sprintf(format, args...)}
+}
+
+// bad is the client's mistake.
+func bad(format string, args ...any) error { return fail(http.StatusBadRequest, format, args...) }
+
+// statuses is the one place where an error that crossed a package border gets
+// its HTTP status. An error may wrap several (no copy could be read, because
+// each node said why), so the order is from what was concluded to what was seen.
+var statuses = []struct {
+	err    error
+	status int
+}{
+	{raid.ErrCatalogBehind, http.StatusServiceUnavailable},
+	{raid.ErrCatalogBroken, http.StatusServiceUnavailable},
+	{raid.ErrShutdown, http.StatusServiceUnavailable},
+	{raid.ErrTooFewNodes, http.StatusServiceUnavailable},
+	{raid.ErrArrayFull, http.StatusInsufficientStorage},
+	{raid.ErrTooLarge, http.StatusRequestEntityTooLarge},
+	{raid.ErrInvalid, http.StatusBadRequest},
+	{raid.ErrPrecondition, http.StatusPreconditionFailed},
+	{raid.ErrCorrupt, http.StatusInternalServerError},
+	{raid.ErrNotFound, http.StatusNotFound},
+	{raid.ErrNoSpace, http.StatusInsufficientStorage},
+	{raid.ErrReadOnly, http.StatusServiceUnavailable},
+	{raid.ErrBusy, http.StatusServiceUnavailable},
+	{raid.ErrExpired, http.StatusServiceUnavailable},
+	{raid.ErrPeerGone, http.StatusServiceUnavailable},
+	{raid.ErrUnsupported, http.StatusServiceUnavailable},
+}
+
+// statusOf chooses the status of an error and the text that goes with it.
+// Errors that nobody foresaw are 500 without their text, which is for the log.
+func statusOf(err error) (status int, message string) {
+	var f *failure
+	if errors.As(err, &f) {
+		return f.status, f.message
+	}
+	for _, s := range statuses {
+		if errors.Is(err, s.err) {
+			return s.status, err.Error()
+		}
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return http.StatusServiceUnavailable, "the request was ended before it was done; try again"
+	}
+	return http.StatusInternalServerError, "something went wrong inside the controller; its log says what"
+}

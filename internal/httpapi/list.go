@@ -1,0 +1,137 @@
+package httpapi
+
+import (
+	"bufio"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// listBuffer is how much of a listing is written at once, in bytes. An error in
+// the first buffer still has a status of its own.
+const listBuffer = 32 << 10
+
+// list serves GET /files as a stream: its memory does not depend on how many
+// files there are.
+func (a *API) list(x *exchange) error {
+	q, err := listQuery(x.r)
+	if err != nil {
+		return err
+	}
+	h := x.Header()
+	h["Content-Type"], h["Cache-Control"] = jsonType, noStore
+	if x.r.Method == http.MethodHead {
+		return nil
+	}
+	w := bufio.NewWriterSize(x, listBuffer)
+	rec := newRecorder(w)
+	w.WriteString(`{"files": [`)
+	separator := "\n"
+	for f, err := range a.cfg.Index.Files(x.r.Context(), q) {
+		if err != nil {
+			return err
+		}
+		w.WriteString(separator)
+		separator = ",\n"
+		if f.Stripes > 1 {
+			f.Part1Names, f.Part2Names = nil, nil
+		}
+		if err := rec.write(&f, f.Part1Names, f.Part2Names); err != nil {
+			return err
+		}
+	}
+	w.WriteString("\n]}\n")
+	return w.Flush()
+}
+
+// listQuery reads limit, after and q.
+func listQuery(r *http.Request) (q Query, err error) {
+	values, err := parseQuery(r)
+	if err != nil {
+		return q, err
+	}
+	limit, err := number(values, "limit", 1, math.MaxInt32)
+	if err != nil {
+		return q, err
+	}
+	after, err := number(values, "after", 0, math.MaxInt64)
+	if err != nil {
+		return q, err
+	}
+	name, _, err := single(values, "q")
+	if err != nil {
+		return q, err
+	}
+	if !utf8.ValidString(name) || len(name) > 4*maxFilename {
+		return q, bad("the parameter \"q\" must be UTF-8 of at most %d characters", maxFilename)
+	}
+	return Query{After: raid.FileID(after), Limit: int(limit), Filename: name}, nil
+}
+
+// number reads a parameter that is a whole number; 0 when it is not there.
+func number(q url.Values, name string, least, most int64) (int64, error) {
+	s, given, err := single(q, name)
+	if err != nil || !given {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < least || n > most {
+		return 0, bad("the parameter %q is %q; it must be a whole number from %d to %d", name, clip(s), least, most)
+	}
+	return n, nil
+}
+
+// info serves GET /files/{id}/info.
+func (a *API) info(x *exchange) error {
+	id, err := parseID(x.id)
+	if err != nil {
+		return err
+	}
+	f, err := a.cfg.Index.File(x.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	part1, part2 := f.Part1Names, f.Part2Names
+	if f.Stripes > 1 || len(part1) == 0 {
+		if part1, part2, err = a.cfg.Index.Names(x.r.Context(), id); err != nil {
+			return err
+		}
+	}
+	h := x.Header()
+	h["Content-Type"], h["Cache-Control"] = jsonType, noStore
+	if x.r.Method == http.MethodHead {
+		return nil
+	}
+	w := bufio.NewWriterSize(x, 4<<10)
+	if err := newRecorder(w).write(&f, part1, part2); err != nil {
+		return err
+	}
+	w.WriteByte('\n')
+	return w.Flush()
+}
+
+// remove serves DELETE /files/{id}.
+func (a *API) remove(x *exchange) error {
+	if err := a.origins.Check(x.r); err != nil {
+		return fail(http.StatusForbidden, "a web page of another origin may not delete here: %v", err)
+	}
+	id, err := parseID(x.id)
+	if err != nil {
+		return err
+	}
+	if err := a.checkConditions(x, id); err != nil {
+		return err
+	}
+	if err := a.cfg.Files.Delete(x.r.Context(), id); err != nil {
+		return err
+	}
+	a.log.Info("File deleted", "file", int64(id), "duration", time.Since(x.started).Round(time.Millisecond))
+	x.Header().Set("Content-Length", "0")
+	x.send(http.StatusOK, nil)
+	return nil
+}

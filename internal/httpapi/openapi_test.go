@@ -1,0 +1,153 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+func loadDocument(t *testing.T) *openapi3.T {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromData(openapiYAML)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+func TestDocumentAndRoutesAreTheSame(t *testing.T) {
+	doc := loadDocument(t)
+	inDoc := map[string]string{}
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			inDoc[method+" "+path] = op.OperationID
+		}
+	}
+	api := New(Config{})
+	for _, r := range api.table() {
+		key := r.method + " " + r.path
+		if inDoc[key] != r.call {
+			t.Errorf("%s is %q in the API and %q in the document", key, r.call, inDoc[key])
+		}
+		delete(inDoc, key)
+	}
+	for key := range inDoc {
+		t.Errorf("%s is in the document alone", key)
+	}
+}
+
+// documented sends a request and fails when the document does not allow the
+// answer, or, unless the request is meant to be bad, the request.
+func (s *server) documented(router routers.Router, good bool, want int, method, path string, body []byte, header ...string) {
+	s.Helper()
+	req, err := http.NewRequest(method, "/", bytes.NewReader(body))
+	if err != nil {
+		s.Fatal(err)
+	}
+	if req.URL, err = req.URL.Parse(path); err != nil {
+		s.Fatal(err)
+	}
+	for _, line := range header {
+		name, value, _ := strings.Cut(line, ": ")
+		req.Header.Set(name, value)
+	}
+	route, params, err := router.FindRoute(req)
+	if err != nil {
+		s.Fatalf("%s %s: %v", method, path, err)
+	}
+	input := &openapi3filter.RequestValidationInput{Request: req, PathParams: params, Route: route,
+		Options: &openapi3filter.Options{IncludeResponseStatus: true}}
+	if good {
+		if err := openapi3filter.ValidateRequest(context.Background(), input); err != nil {
+			s.Errorf("%s %s: the document forbids the request: %v", method, path, err)
+		}
+	}
+	r := s.do(method, path, bytes.NewReader(body), header...)
+	if r.StatusCode != want {
+		s.Errorf("%s %s: %d, want %d: %s", method, path, r.StatusCode, want, r.body)
+	}
+	out := &openapi3filter.ResponseValidationInput{RequestValidationInput: input, Status: r.StatusCode, Header: r.Header,
+		Body: io.NopCloser(bytes.NewReader(r.body)), Options: input.Options}
+	if err := openapi3filter.ValidateResponse(context.Background(), out); err != nil {
+		s.Errorf("%s %s: the document forbids the answer: %v\n%s", method, path, err, r.body)
+	}
+}
+
+func TestDocumentAllowsWhatTheAPIDoes(t *testing.T) {
+	// Files of any type are bytes to the validator.
+	for _, ct := range []string{"image/png", "multipart/byteranges"} {
+		openapi3filter.RegisterBodyDecoder(ct, openapi3filter.FileBodyDecoder)
+		defer openapi3filter.UnregisterBodyDecoder(ct)
+	}
+	router, err := gorillamux.NewRouter(loadDocument(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, newStore())
+	good := func(want int, method, path string, body []byte, header ...string) {
+		t.Helper()
+		s.documented(router, true, want, method, path, body, header...)
+	}
+	bad := func(want int, method, path string, body []byte, header ...string) {
+		t.Helper()
+		s.documented(router, false, want, method, path, body, header...)
+	}
+	inJSON, _ := json.Marshal(map[string]string{"filename": "a", "content_type": "image/png", "contents_b64": base64.StdEncoding.EncodeToString(testData(1000))})
+	form, ct := formOfParts([2]string{`form-data; name="file"; filename="a"`, "x"})
+	good(201, "POST", "/files", inJSON, isJSON)
+	good(201, "POST", "/files", []byte(form), ct)
+	good(201, "POST", "/files?filename=b", []byte("x"), "Content-Type: image/png", "Idempotency-Key: k", "Repr-Digest: "+digestOf("x"))
+	bad(422, "POST", "/files?filename=c", []byte("x"), "Content-Type: image/png", "Idempotency-Key: k")
+	bad(400, "POST", "/files", []byte("{}"), isJSON)
+	bad(403, "POST", "/files", inJSON, isJSON, "Origin: http://evil.example")
+	bad(415, "POST", "/files", inJSON, isJSON, "Content-Encoding: br")
+	for _, q := range []string{"", "?limit=2", "?after=1&q=a"} {
+		good(200, "GET", "/files"+q, nil)
+	}
+	bad(400, "GET", "/files?limit=x", nil)
+	good(200, "GET", "/files/1", nil)
+	good(200, "GET", "/files/1?download", nil)
+	good(206, "GET", "/files/1", nil, "Range: bytes=0-9")
+	good(206, "GET", "/files/1", nil, "Range: bytes=0-9,20-29")
+	bad(416, "GET", "/files/1", nil, "Range: bytes=5000-")
+	good(304, "GET", "/files/1", nil, "If-None-Match: *")
+	good(412, "GET", "/files/1", nil, `If-Match: "x"`)
+	bad(404, "GET", "/files/77", nil)
+	bad(404, "GET", "/files/x", nil)
+	good(200, "GET", "/files/1/info", nil)
+	bad(404, "GET", "/files/77/info", nil)
+	good(412, "DELETE", "/files/1", nil, `If-Match: "x"`)
+	good(200, "DELETE", "/files/1", nil)
+	bad(404, "DELETE", "/files/1", nil)
+	for _, path := range []string{"/nodes", "/status", "/livez", "/readyz", "/metrics", "/openapi.yaml"} {
+		good(200, "GET", path, nil)
+	}
+
+	st := newStore()
+	st.uploadErr = raid.ErrArrayFull
+	s = serve(t, st, func(c *Config) { c.MaxBody, c.Ready = 2000, func() error { return errors.New("no") } })
+	bad(507, "POST", "/files?filename=a", []byte("x"), "Content-Type: image/png")
+	bad(413, "POST", "/files?filename=a", make([]byte, 2001), "Content-Type: image/png")
+	bad(503, "GET", "/readyz", nil)
+	st = newStore()
+	st.change = func(f *raid.File) { f.Degraded, f.Lab = true, true }
+	s = serve(t, st)
+	good(201, "POST", "/files", inJSON, isJSON)
+	good(200, "GET", "/files", nil)
+}

@@ -1,0 +1,66 @@
+package httpapi
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// record is a file in a listing and in /info, but for the chunk names of its two
+// halves, which follow it: they can be long.
+type record struct {
+	ID          raid.FileID `json:"id"`
+	Filename    string      `json:"filename"`
+	Size        int64       `json:"size"`
+	ContentType string      `json:"content_type"`
+	Created     string      `json:"created"`
+	SHA256      string      `json:"sha256"`
+	Stripes     int64       `json:"stripes"`
+	Degraded    bool        `json:"degraded"`
+	Lab         bool        `json:"lab"`
+}
+
+// recorder writes records as JSON, one after the other.
+type recorder struct {
+	w   *bufio.Writer
+	buf bytes.Buffer
+	enc *json.Encoder
+}
+
+func newRecorder(w *bufio.Writer) *recorder {
+	r := &recorder{w: w}
+	r.enc = json.NewEncoder(&r.buf)
+	r.enc.SetEscapeHTML(false)
+	return r
+}
+
+// write writes one file with the given chunk names, which are of [A-Za-z0-9] and
+// so need no escaping. Errors stay in w and come with its Flush.
+func (r *recorder) write(f *raid.File, part1, part2 []raid.ChunkName) error {
+	r.buf.Reset()
+	err := r.enc.Encode(record{
+		ID: f.ID, Filename: f.Filename, Size: f.Size, ContentType: f.ContentType, Created: f.Created,
+		SHA256: hex.EncodeToString(f.SHA256[:]), Stripes: f.Stripes, Degraded: f.Degraded, Lab: f.Lab,
+	})
+	if err != nil {
+		return err
+	}
+	r.w.Write(bytes.TrimSuffix(r.buf.Bytes(), []byte("}\n")))
+	r.names(`,"part1_filenames":"`, part1)
+	r.names(`","part2_filenames":"`, part2)
+	_, err = r.w.WriteString(`"}`)
+	return err
+}
+
+func (r *recorder) names(before string, names []raid.ChunkName) {
+	r.w.WriteString(before)
+	for i, n := range names {
+		if i > 0 {
+			r.w.WriteByte(',')
+		}
+		r.w.WriteString(string(n))
+	}
+}

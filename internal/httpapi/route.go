@@ -1,0 +1,155 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"sort"
+	"strings"
+	"time"
+)
+
+// route is one call of the API.
+type route struct {
+	call   string // its name in metrics and logs
+	method string // a GET also answers HEAD
+	path   string // with {id} where a file's id goes
+	serve  func(*exchange) error
+	meter  *meter
+}
+
+// table lists every call; openapi.yaml is checked against it.
+func (a *API) table() []route {
+	return []route{
+		{call: "upload", method: "POST", path: "/files", serve: a.upload},
+		{call: "list", method: "GET", path: "/files", serve: a.list},
+		{call: "download", method: "GET", path: "/files/{id}", serve: a.download},
+		{call: "delete", method: "DELETE", path: "/files/{id}", serve: a.remove},
+		{call: "info", method: "GET", path: "/files/{id}/info", serve: a.info},
+		{call: "nodes", method: "GET", path: "/nodes", serve: a.nodes},
+		{call: "status", method: "GET", path: "/status", serve: a.status},
+		{call: "livez", method: "GET", path: "/livez", serve: a.livez},
+		{call: "readyz", method: "GET", path: "/readyz", serve: a.readyz},
+		{call: "metrics", method: "GET", path: "/metrics", serve: a.showMetrics},
+		{call: "openapi", method: "GET", path: "/openapi.yaml", serve: a.openapi},
+	}
+}
+
+// router finds the call for a request. http.ServeMux would answer unknown paths,
+// wrong methods and unclean paths itself, in text or HTML.
+type router struct {
+	paths map[string]*resource // by route.path
+	none  *meter               // of requests that no route is for
+}
+
+// resource is what one path offers.
+type resource struct {
+	methods map[string]*route
+	allow   string
+}
+
+func newRouter(table []route, m *metrics) *router {
+	rt := &router{paths: map[string]*resource{}, none: m.meter("other")}
+	for i := range table {
+		r := &table[i]
+		r.meter = m.meter(r.call)
+		res := rt.paths[r.path]
+		if res == nil {
+			res = &resource{methods: map[string]*route{}}
+			rt.paths[r.path] = res
+		}
+		res.methods[r.method] = r
+		if r.method == http.MethodGet {
+			res.methods[http.MethodHead] = r
+		}
+	}
+	for _, res := range rt.paths {
+		var names []string
+		for m := range res.methods {
+			names = append(names, m)
+		}
+		sort.Strings(names)
+		res.allow = strings.Join(names, ", ")
+	}
+	return rt
+}
+
+// find returns the route for a request and the {id} in its path.
+func (rt *router) find(r *http.Request) (*route, string, error) {
+	path, id := r.URL.Path, ""
+	if rest, ok := strings.CutPrefix(path, "/files/"); ok {
+		tail := ""
+		if i := strings.IndexByte(rest, '/'); i >= 0 {
+			rest, tail = rest[:i], rest[i:]
+		}
+		path, id = "/files/{id}"+tail, rest
+	}
+	res := rt.paths[path]
+	if res == nil || id == "" && strings.Contains(path, "{id}") {
+		return nil, "", fail(http.StatusNotFound, "there is nothing at %s; /openapi.yaml lists what there is", clip(r.URL.Path))
+	}
+	found := res.methods[r.Method]
+	if found == nil {
+		return nil, "", &failure{
+			status:  http.StatusMethodNotAllowed,
+			message: fmt.Sprintf("%s is not allowed here, only %s", clip(r.Method), res.allow),
+			header:  http.Header{"Allow": {res.allow}},
+		}
+	}
+	return found, id, nil
+}
+
+func (a *API) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{r: r, started: time.Now()}
+	x.response = response{w: w, ctl: http.NewResponseController(w), stall: a.cfg.Stall}
+	if r.ContentLength != 0 {
+		x.body = newBody(r, x.ctl, a.cfg.Stall, a.cfg.MaxBody)
+	}
+	w.Header()["X-Content-Type-Options"] = nosniff
+	a.run(x)
+	a.account(x)
+	if x.aborted {
+		panic(http.ErrAbortHandler) // net/http's way to break a connection off
+	}
+}
+
+// run serves a request and turns its error, or a panic, into an answer.
+func (a *API) run(x *exchange) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.log.Error("Panic while serving a request", append(x.attrs(), "panic", p, "stack", string(debug.Stack()))...)
+			x.fail(fmt.Errorf("panic: %v", p), a.log)
+		}
+	}()
+	var err error
+	if x.route, x.id, err = a.routes.find(x.r); err == nil {
+		if x.body != nil && x.r.Method != http.MethodPost {
+			if x.body.skip(); x.body.spent() {
+				x.Header().Set("Connection", "close")
+			}
+		}
+		err = x.route.serve(x)
+	}
+	if err != nil {
+		x.fail(err, a.log)
+	}
+}
+
+// account counts a finished request.
+func (a *API) account(x *exchange) {
+	m := a.routes.none
+	if x.route != nil {
+		m = x.route.meter
+	}
+	status := x.status
+	if status == 0 {
+		status = http.StatusOK // a handler that wrote nothing
+	}
+	m.count(status, x.aborted, time.Since(x.started), x.sent)
+	if x.body != nil {
+		m.received(x.body.read)
+	}
+	if a.log.Enabled(x.r.Context(), levelQuiet) {
+		a.log.Log(x.r.Context(), levelQuiet, "Request", append(x.attrs(), "status", status, "sent", x.sent)...)
+	}
+}

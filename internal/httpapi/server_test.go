@@ -1,0 +1,188 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// server is an API on a real socket.
+type server struct {
+	*testing.T
+	api    *API
+	store  *store
+	addr   string
+	url    string
+	client *http.Client
+	stop   func() error // ends Serve and returns what it returned
+	logged *syncBuffer
+}
+
+// serve starts an API over s; set may change its configuration.
+func serve(t *testing.T, s *store, set ...func(*Config)) *server {
+	t.Helper()
+	logged := &syncBuffer{}
+	cfg := Config{
+		Files: s, Index: s,
+		Nodes: func() []raid.NodeInfo {
+			return []raid.NodeInfo{
+				{ID: "n1", Kind: raid.Native, State: raid.Up, Seen: true, LastSeen: time.Unix(1e9, 0)},
+				{ID: "lab-1", Kind: raid.Lab, State: raid.Suspect},
+			}
+		},
+		Status:  func(context.Context) (Status, error) { return Status{Array: "array"}, nil },
+		Ready:   func() error { return nil },
+		Version: "test",
+		Log:     slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	for _, f := range set {
+		f(&cfg)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	api := New(cfg)
+	done := make(chan error, 1)
+	go func() { done <- api.Serve(ctx, ln) }()
+	tr := &http.Transport{ExpectContinueTimeout: 5 * time.Second}
+	srv := &server{T: t, api: api, store: s, addr: ln.Addr().String(), url: "http://" + ln.Addr().String(), logged: logged,
+		client: &http.Client{Transport: tr, Timeout: time.Minute}}
+	var ended bool
+	srv.stop = func() error {
+		if ended {
+			return nil
+		}
+		ended = true
+		cancel()
+		return <-done
+	}
+	t.Cleanup(func() {
+		tr.CloseIdleConnections()
+		if err := srv.stop(); err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.open != 0 {
+			t.Errorf("%d readers were left open", s.open)
+		}
+		if n := len(api.transfers); n != 0 {
+			t.Errorf("%d transfers were never released", n)
+		}
+	})
+	return srv
+}
+
+// reply is an answer, read whole.
+type reply struct {
+	*http.Response
+	body []byte
+	err  error // of reading the body
+}
+
+// do sends a request; header is "Name: value" lines.
+func (s *server) do(method, path string, body io.Reader, header ...string) reply {
+	s.Helper()
+	req, err := http.NewRequest(method, s.url+path, body)
+	if err != nil {
+		s.Fatal(err)
+	}
+	for _, line := range header {
+		name, value, _ := strings.Cut(line, ": ")
+		if name == "Content-Length" {
+			continue
+		}
+		req.Header.Add(name, value)
+	}
+	return s.send(req)
+}
+
+func (s *server) send(req *http.Request) reply {
+	s.Helper()
+	res, err := s.client.Do(req)
+	if err != nil {
+		s.Fatalf("%s %s: %v", req.Method, req.URL, err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	return reply{Response: res, body: b, err: err}
+}
+
+// put stores a file and returns its id.
+func (s *server) put(name string, data []byte) string {
+	s.Helper()
+	r := s.do("POST", "/files?filename="+escape(name), bytes.NewReader(data))
+	if r.StatusCode != http.StatusCreated {
+		s.Fatalf("upload: %d %s", r.StatusCode, r.body)
+	}
+	return strings.TrimPrefix(r.Header.Get("Location"), "/files/")
+}
+
+// wantError checks that an answer is an error as the API promises it, and
+// returns its message.
+func (s *server) wantError(r reply, status int) string {
+	s.Helper()
+	if r.StatusCode != status {
+		s.Fatalf("status %d, want %d: %s", r.StatusCode, status, r.body)
+	}
+	if ct := r.Header.Get("Content-Type"); ct != "application/json" {
+		s.Errorf("an error of type %q", ct)
+	}
+	var p map[string]string
+	if err := json.Unmarshal(r.body, &p); err != nil || len(p) != 1 || p["message"] == "" {
+		s.Errorf("not {\"message\": …}: %s (%v)", r.body, err)
+	}
+	return p["message"]
+}
+
+// raw sends bytes over a connection of its own and returns what came back until
+// the server closed it or answered whole.
+func (s *server) dial() net.Conn {
+	s.Helper()
+	c, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(time.Minute))
+	return c
+}
+
+func escape(s string) string {
+	var b strings.Builder
+	const hex = "0123456789abcdef"
+	for i := range len(s) {
+		b.WriteByte('%')
+		b.WriteByte(hex[s[i]>>4])
+		b.WriteByte(hex[s[i]&15])
+	}
+	return b.String()
+}
+
+// testData is n bytes that differ from place to place.
+func testData(n int) []byte {
+	b := make([]byte, n)
+	x := uint32(2463534242)
+	for i := range b {
+		x ^= x << 13
+		x ^= x >> 17
+		x ^= x << 5
+		b[i] = byte(x)
+	}
+	return b
+}

@@ -1,0 +1,131 @@
+package httpapi
+
+import (
+	_ "embed"
+	"net/http"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// Status is how the array is, for /status. The API fills in Version, Nodes and
+// Transfers.
+type Status struct {
+	Array          raid.ArrayID `json:"array"`
+	Version        string       `json:"version"`
+	Ready          bool         `json:"ready"`
+	Message        string       `json:"message"` // what is not as it should be, for people; empty when all is well
+	UptimeSeconds  int64        `json:"uptime_seconds"`
+	Nodes          NodeCounts   `json:"nodes"`
+	TotalBytes     int64        `json:"total_bytes"` // of the disks of native nodes that are up
+	FreeBytes      int64        `json:"free_bytes"`  // of those, beyond their reserve
+	Files          int64        `json:"files"`
+	FileBytes      int64        `json:"file_bytes"`
+	DegradedFiles  int64        `json:"degraded_files"`
+	RemovalsQueued int64        `json:"removals_queued"` // chunks that still have to go from nodes
+	Commit         uint64       `json:"commit"`          // the catalog's last durable commit number
+	Transfers      int          `json:"transfers"`       // uploads and downloads under way
+}
+
+// NodeCounts is how many nodes are in each state. Lab peers count in their state
+// and in Lab.
+type NodeCounts struct {
+	Up       int `json:"up"`
+	Suspect  int `json:"suspect"`
+	Down     int `json:"down"`
+	Draining int `json:"draining"`
+	Lab      int `json:"lab"`
+}
+
+// node is a raid.NodeInfo in /nodes.
+type node struct {
+	ID         raid.NodeID    `json:"id"`
+	Kind       raid.NodeKind  `json:"kind"`
+	State      raid.NodeState `json:"state"`
+	Address    string         `json:"address"`
+	Zone       string         `json:"zone"`
+	TotalBytes int64          `json:"total_bytes"`
+	FreeBytes  int64          `json:"free_bytes"`
+	Chunks     int64          `json:"chunks"`
+	Version    string         `json:"version"`
+	ReadOnly   bool           `json:"read_only"`
+	LastSeen   *string        `json:"last_seen"` // UTC; null when this run of the controller never saw it
+}
+
+func (a *API) nodes(x *exchange) error {
+	infos := a.cfg.Nodes()
+	list := make([]node, 0, len(infos))
+	for _, n := range infos {
+		row := node{
+			ID: n.ID, Kind: n.Kind, State: n.State, Address: n.Address, Zone: n.Zone, TotalBytes: n.TotalBytes,
+			FreeBytes: n.FreeBytes, Chunks: n.Chunks, Version: n.Version, ReadOnly: n.ReadOnly,
+		}
+		if n.Seen {
+			seen := n.LastSeen.UTC().Format(time.DateTime)
+			row.LastSeen = &seen
+		}
+		list = append(list, row)
+	}
+	return x.sendJSON(http.StatusOK, struct {
+		Nodes []node `json:"nodes"`
+	}{list})
+}
+
+func (a *API) status(x *exchange) error {
+	s, err := a.cfg.Status(x.r.Context())
+	if err != nil {
+		return err
+	}
+	s.Version, s.Transfers, s.Nodes = a.cfg.Version, len(a.transfers), countNodes(a.cfg.Nodes())
+	if err := a.cfg.Ready(); err == nil {
+		s.Ready = true
+	} else if s.Message == "" {
+		s.Message = err.Error()
+	}
+	return x.sendJSON(http.StatusOK, s)
+}
+
+func countNodes(infos []raid.NodeInfo) (c NodeCounts) {
+	for _, n := range infos {
+		switch n.State {
+		case raid.Up:
+			c.Up++
+		case raid.Suspect:
+			c.Suspect++
+		case raid.Draining:
+			c.Draining++
+		default:
+			c.Down++
+		}
+		if n.Kind == raid.Lab {
+			c.Lab++
+		}
+	}
+	return c
+}
+
+// health is the answer of livez and readyz when all is well.
+type health struct {
+	Status string `json:"status"`
+}
+
+// livez says that the process answers at all.
+func (a *API) livez(x *exchange) error { return x.sendJSON(http.StatusOK, health{"live"}) }
+
+// readyz says whether files can be stored and read.
+func (a *API) readyz(x *exchange) error {
+	if err := a.cfg.Ready(); err != nil {
+		return fail(http.StatusServiceUnavailable, "not ready: %v", err)
+	}
+	return x.sendJSON(http.StatusOK, health{"ready"})
+}
+
+//go:embed openapi.yaml
+var openapiYAML []byte
+
+// openapi serves the API's own description.
+func (a *API) openapi(x *exchange) error {
+	x.Header().Set("Content-Type", "application/yaml")
+	_, err := x.Write(openapiYAML)
+	return err
+}
