@@ -1,0 +1,76 @@
+// Command raid-controller takes files over REST, cuts them into stripes and
+// halves, and keeps each half on different raid-nodes.
+//
+// It ends with status 0 after SIGTERM or SIGINT, 2 for a wrong command line, 78
+// for a refused configuration, and 1 for everything else; standard error says
+// why.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/config"
+	"github.com/raidpi/raidpi/internal/controller"
+	"github.com/raidpi/raidpi/internal/service"
+	"github.com/raidpi/raidpi/internal/wire"
+)
+
+// version is set by the linker: -X main.version=1.2.3.
+var version string
+
+func main() {
+	ctx, stop := service.Context(context.Background())
+	status := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// run is the whole program; its result is the exit status.
+func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
+	var cfg *config.Controller
+	d := service.Daemon{
+		Program: "raid-controller", Version: version,
+		Load: func(path string, env []string) (func(io.Writer) error, error) {
+			loaded, origins, err := config.LoadController(path, env)
+			if err != nil {
+				return nil, err
+			}
+			cfg = loaded
+			return func(w io.Writer) error { return cfg.Print(w, origins) }, nil
+		},
+		Serve: func(ctx context.Context, log *slog.Logger, notify *service.Notifier) error {
+			return controller.Run(ctx, compose(cfg, log, notify))
+		},
+	}
+	return d.Run(ctx, args, env, stdout, stderr)
+}
+
+// compose puts the configuration and this machine into the daemon's hands.
+func compose(cfg *config.Controller, log *slog.Logger, notify *service.Notifier) controller.Config {
+	stripe := int64(cfg.RAID.StripeSize)
+	if cfg.RAID.StripeSize == config.WholeFile {
+		stripe = 0
+	}
+	listen := listener{
+		config: net.ListenConfig{},
+		http:   string(cfg.HTTP.Listen), policy: wire.Plaintext(cfg.HTTP.Plaintext), log: log,
+	}
+	return controller.Config{
+		StateDir: cfg.StateDir, Reserve: int64(cfg.Reserve),
+		HTTPListen: string(cfg.HTTP.Listen), MaxBody: int64(cfg.HTTP.MaxBody), MaxRequests: cfg.HTTP.MaxRequests,
+		StoreListen: string(cfg.Nodes.StoreListen), ResponseListen: string(cfg.Nodes.ResponseListen),
+		RequestListen: string(cfg.Nodes.RequestListen), Plaintext: wire.Plaintext(cfg.Nodes.Plaintext),
+		Settle: time.Duration(cfg.Nodes.Settle),
+		Level:  string(cfg.RAID.Level), Copies: cfg.RAID.Copies, StripeSize: stripe,
+		MaxWholeFile: int64(cfg.RAID.MaxWholeFile), DegradedWrites: cfg.RAID.DegradedWrites,
+		Grace:   time.Duration(cfg.Repair.Grace),
+		Version: service.Version(version), Log: log, Random: rand.Reader, Listen: listen.Listen,
+		Ready: notify.Ready, Status: notify.Status,
+	}
+}

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/raidpi/raidpi/internal/config"
+	"github.com/raidpi/raidpi/internal/controller"
+	"github.com/raidpi/raidpi/internal/service"
+	"github.com/raidpi/raidpi/internal/wire"
+)
+
+// binary is raid-controller, built once.
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "raid-controller")
+	if err == nil {
+		binary = filepath.Join(dir, "raid-controller")
+		cmd := exec.Command("go", "build", "-o", binary, ".")
+		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+		err = cmd.Run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "build raid-controller:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// settings is an environment for a controller on free ports.
+func settings(t *testing.T) []string {
+	env := []string{"RAID_CONTROLLER_STATE_DIR=" + t.TempDir(), "RAID_CONTROLLER_RESERVE=0", "RAID_CONTROLLER_URL=http://raidctls:1"}
+	for _, key := range []string{"HTTP_LISTEN", "NODES_STORE_LISTEN", "NODES_RESPONSE_LISTEN", "NODES_REQUEST_LISTEN"} {
+		env = append(env, "RAID_CONTROLLER_"+key+"=127.0.0.1:0")
+	}
+	return env
+}
+
+func TestControllerTellsSystemdWhenItIsReadyAndWhenItStops(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	cmd := exec.CommandContext(t.Context(), binary)
+	cmd.Env = append(append(os.Environ(), settings(t)...), "NOTIFY_SOCKET="+path)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	heard := map[string]bool{}
+	wait := func(messages ...string) {
+		t.Helper()
+		for _, m := range messages {
+			for !heard[m] {
+				b := make([]byte, 4096)
+				manager.SetReadDeadline(time.Now().Add(20 * time.Second))
+				n, err := manager.Read(b)
+				if err != nil {
+					t.Fatalf("waiting for %q, heard %v: %v", m, heard, err)
+				}
+				heard[string(b[:n])] = true
+			}
+		}
+	}
+	wait("READY=1", "STATUS=0/0 nodes up") // in either order
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	wait("STOPPING=1")
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM it ends with %v", err)
+	}
+	for line := range strings.Lines(stderr.String()) {
+		if !regexp.MustCompile(`^<[3467]>msg=`).MatchString(line) {
+			t.Errorf("journald gets %q", line)
+		}
+	}
+}
+
+func TestControllerRefusesWhatItCannotRun(t *testing.T) {
+	conf := filepath.Join(t.TempDir(), "c.toml")
+	if err := os.WriteFile(conf, []byte("[http]\nauth = \"token\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, c := range []struct {
+		args, env []string
+		status    int
+		says      string
+	}{
+		{[]string{"--config", conf}, nil, 78, "c.toml:2:8: http.auth:"},
+		{[]string{"--config", conf, "--print-config"}, nil, 78, "c.toml:2:8: http.auth:"},
+		{[]string{"--check-config"}, []string{"RAID_CONTROLLER_HTTP_LISEN=:1"}, 78, "did you mean RAID_CONTROLLER_HTTP_LISTEN?"},
+		{nil, []string{"RAID_CONTROLLER_HTTP_LISTEN=" + taken.Addr().String()}, 1, "address already in use"},
+		{nil, []string{"RAID_CONTROLLER_STATE_DIR=/dev/null/x"}, 1, "/dev/null/x"},
+		{[]string{"--what"}, nil, 2, "--help"},
+	} {
+		cmd := exec.CommandContext(t.Context(), binary, c.args...)
+		cmd.Env = append(append(os.Environ(), settings(t)...), c.env...)
+		out, _ := cmd.CombinedOutput() // its status is looked at below
+		if got := cmd.ProcessState.ExitCode(); got != c.status || !strings.Contains(string(out), c.says) {
+			t.Errorf("%v %v: status %d, want %d: %s", c.args, c.env, got, c.status, out)
+		}
+	}
+}
+
+// A key that the daemon does not hand on would be read, printed, and mean
+// nothing.
+func TestEveryKeyReachesTheController(t *testing.T) {
+	env := []string{
+		"STATE_DIR=/s", "RESERVE=1", "HTTP_LISTEN=:2", "HTTP_MAX_BODY=3", "HTTP_MAX_REQUESTS=4", "NODES_STORE_LISTEN=:5",
+		"NODES_RESPONSE_LISTEN=:6", "NODES_REQUEST_LISTEN=:7", "NODES_PLAINTEXT=any", "NODES_SETTLE=8s", "RAID_COPIES=3",
+		"RAID_STRIPE_SIZE=64KiB", "RAID_MAX_WHOLE_FILE=9", "RAID_DEGRADED_WRITES=false", "REPAIR_GRACE=10s",
+	}
+	for i := range env {
+		env[i] = config.ControllerPrefix + env[i]
+	}
+	compare := func(env []string) controller.Config {
+		cfg, _, err := config.LoadController("/dev/null", env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := compose(cfg, slog.New(slog.DiscardHandler), &service.Notifier{})
+		if c.Log == nil || c.Random == nil || c.Listen == nil || c.Ready == nil || c.Status == nil || c.Version == "" {
+			t.Errorf("something of %+v is missing", c)
+		}
+		c.Log, c.Random, c.Listen, c.Ready, c.Status, c.Version = nil, nil, nil, nil, nil, ""
+		return c
+	}
+	want := controller.Config{
+		StateDir: "/s", Reserve: 1, HTTPListen: ":2", MaxBody: 3, MaxRequests: 4, StoreListen: ":5", ResponseListen: ":6",
+		RequestListen: ":7", Plaintext: wire.PlaintextAny, Settle: 8 * time.Second, Level: "raid1", Copies: 3, StripeSize: 64 << 10,
+		MaxWholeFile: 9, DegradedWrites: false, Grace: 10 * time.Second,
+	}
+	if got := compare(env); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	want.StripeSize = 0
+	if got := compare(append(env, "RAID_CONTROLLER_RAID_STRIPE_SIZE=file")); !reflect.DeepEqual(got, want) {
+		t.Errorf("with whole files\ngot  %+v\nwant %+v", got, want)
+	}
+}
+
+// from is a listener whose connections seem to come from somewhere else.
+type from struct {
+	net.Listener
+	addr net.Addr
+}
+
+type fromConn struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (c fromConn) RemoteAddr() net.Addr { return c.addr }
+func (c fromConn) CloseWrite() error    { return c.Conn.(*net.TCPConn).CloseWrite() }
+
+func (f from) Accept() (net.Conn, error) {
+	c, err := f.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return fromConn{c, f.addr}, nil
+}
+
+func TestStrangersAreTurnedAwayWithWords(t *testing.T) {
+	for addr, want := range map[string]int{"127.0.0.1": 200, "127.8.8.8": 200, "::1": 200, "192.168.1.7": 403, "fe80::1%eth0": 403} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		zone := strings.SplitN(addr+"%", "%", 3)
+		remote := &net.TCPAddr{IP: net.ParseIP(zone[0]), Zone: zone[1], Port: 5}
+		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "in") }))
+		srv.Listener.Close()
+		srv.Listener = &doorkeeper{Listener: from{ln, remote}, policy: wire.PlaintextLoopback, log: slog.New(slog.DiscardHandler)}
+		srv.Start()
+		body := strings.NewReader(strings.Repeat("x", 100_000)) // more than one read takes
+		resp, err := srv.Client().Post("http://"+ln.Addr().String()+"/files?filename=f", "a/b", body)
+		if err != nil {
+			t.Fatalf("from %s: %v", addr, err)
+		}
+		text, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != want || want == 403 && !strings.Contains(string(text), `"message":"this controller takes no connections without TLS from `+zone[0]) {
+			t.Errorf("from %s: %d %s", addr, resp.StatusCode, text)
+		}
+		srv.Close()
+	}
+}
+
+func TestOnlyTheRESTListenerHasADoorkeeper(t *testing.T) {
+	for _, c := range []struct {
+		policy wire.Plaintext
+		http   bool
+		guards bool
+	}{{wire.PlaintextLoopback, true, true}, {wire.PlaintextLoopback, false, false}, {wire.PlaintextAny, true, false}, {wire.PlaintextOff, true, true}} {
+		l := listener{policy: c.policy, http: "127.0.0.1:0"}
+		address := "127.0.0.1:0"
+		if !c.http {
+			address = "localhost:0"
+		}
+		ln, err := l.Listen(context.Background(), "tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, guards := ln.(*doorkeeper); guards != c.guards {
+			t.Errorf("%+v: a doorkeeper: %v", c, guards)
+		}
+		ln.Close()
+	}
+}

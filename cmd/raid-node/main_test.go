@@ -1,0 +1,186 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/config"
+	"github.com/raidpi/raidpi/internal/node"
+	"github.com/raidpi/raidpi/internal/service"
+	"github.com/raidpi/raidpi/internal/wire"
+)
+
+// binary is raid-node, built once.
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "raid-node")
+	if err == nil {
+		binary = filepath.Join(dir, "raid-node")
+		cmd := exec.Command("go", "build", "-o", binary, ".")
+		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+		err = cmd.Run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "build raid-node:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// settings is an environment for a node whose controller is away.
+func settings(dir string) []string {
+	return []string{
+		"RAID_NODE_STATE_DIR=" + filepath.Join(dir, "state"), "RAID_NODE_CHUNK_DIR=" + filepath.Join(dir, "chunks"), "RAID_NODE_RESERVE=0",
+		"RAID_NODE_CONTROLLER_STORE_PORT=1", "RAID_NODE_CONTROLLER_RESPONSE_PORT=2", "RAID_NODE_CONTROLLER_REQUEST_PORT=3",
+	}
+}
+
+func TestNodeIsReadyWithoutItsController(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	cmd := exec.CommandContext(t.Context(), binary)
+	cmd.Env = append(append(os.Environ(), settings(t.TempDir())...), "NOTIFY_SOCKET="+path)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	heard := map[string]bool{}
+	wait := func(words ...string) {
+		t.Helper()
+		for _, w := range words {
+			for !heard[w] {
+				b := make([]byte, 4096)
+				manager.SetReadDeadline(time.Now().Add(20 * time.Second))
+				n, err := manager.Read(b)
+				if err != nil {
+					t.Fatalf("waiting for %q, heard %v: %v", w, heard, err)
+				}
+				word, _, _ := strings.Cut(string(b[:n]), "=")
+				heard[word] = true
+			}
+		}
+	}
+	wait("READY", "STATUS") // in either order
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	wait("STOPPING")
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM it ends with %v", err)
+	}
+}
+
+// start runs a node until it is ready, ends it, and returns how it ended.
+func start(t *testing.T, dir string, args ...string) (status int, out string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary, args...)
+	cmd.Env = append(os.Environ(), settings(dir)...)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	cmd.Stderr = w
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready := false
+	for b := make([]byte, 4096); ; {
+		n, err := r.Read(b)
+		out += string(b[:n])
+		if err != nil {
+			break
+		}
+		if !ready && strings.Contains(out, "raid-node is ready") {
+			ready = true
+			_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended meanwhile
+		}
+	}
+	_ = cmd.Wait() // its status is the result
+	return cmd.ProcessState.ExitCode(), out
+}
+
+func TestNodeRefusesADiskThatIsNotItsOwn(t *testing.T) {
+	dir := t.TempDir()
+	if status, out := start(t, dir); status != 0 {
+		t.Fatalf("first start: status %d\n%s", status, out)
+	}
+	if status, out := start(t, dir); status != 0 {
+		t.Fatalf("second start: status %d\n%s", status, out)
+	}
+	// The disk is not mounted: an empty folder lies in its place.
+	chunks := filepath.Join(dir, "chunks")
+	if err := os.Rename(chunks, chunks+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(chunks, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if status, out := start(t, dir); status != service.ExitConfig || !strings.Contains(out, "--new-disk") {
+		t.Errorf("empty disk: status %d\n%s", status, out)
+	}
+	if status, out := start(t, dir, "--new-disk"); status != 0 {
+		t.Errorf("with --new-disk: status %d\n%s", status, out)
+	}
+	if status, out := start(t, dir); status != 0 {
+		t.Errorf("afterwards: status %d\n%s", status, out)
+	}
+}
+
+func TestNodeRefusesABadConfiguration(t *testing.T) {
+	conf := filepath.Join(t.TempDir(), "n.toml")
+	if err := os.WriteFile(conf, []byte("[controller]\nhosts = \"x\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"--config", conf}, {"--config", conf, "--check-config"}} {
+		out, _ := exec.CommandContext(t.Context(), binary, args...).CombinedOutput() // its words are looked at
+		if !strings.Contains(string(out), "n.toml:2:1: controller.hosts: unknown key; did you mean host?") {
+			t.Errorf("%v: %s", args, out)
+		}
+	}
+}
+
+// A key that the daemon does not hand on would be read, printed, and mean
+// nothing.
+func TestEveryKeyReachesTheNode(t *testing.T) {
+	env := []string{
+		"STATE_DIR=/s", "CHUNK_DIR=/c", "RESERVE=1", "ZONE=z", "CONTROLLER_HOST=h", "CONTROLLER_STORE_PORT=2",
+		"CONTROLLER_RESPONSE_PORT=3", "CONTROLLER_REQUEST_PORT=4", "CONTROLLER_PLAINTEXT=any",
+	}
+	for i := range env {
+		env[i] = config.NodePrefix + env[i]
+	}
+	cfg, _, err := config.LoadNode("/dev/null", env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := compose(cfg, true, slog.New(slog.DiscardHandler), &service.Notifier{})
+	if c.Log == nil || c.Random == nil || c.Dial == nil || c.Ready == nil || c.Status == nil || c.Version == "" {
+		t.Errorf("something of %+v is missing", c)
+	}
+	c.Log, c.Random, c.Dial, c.Ready, c.Status, c.Version = nil, nil, nil, nil, nil, ""
+	want := node.Config{
+		StateDir: "/s", ChunkDir: "/c", Reserve: 1, Zone: "z", NewDisk: true, Host: "h", StorePort: 2, ResponsePort: 3, RequestPort: 4,
+		Plaintext: wire.PlaintextAny,
+	}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("got  %+v\nwant %+v", c, want)
+	}
+}

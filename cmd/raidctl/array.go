@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/raidpi/raidpi/internal/client"
+	"github.com/raidpi/raidpi/internal/service"
+)
+
+// errNotReady makes status end with exitUnavailable.
+var errNotReady = errors.New("the array is not ready")
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show how the array is",
+		Long:  "Show how the array is. The exit status is 5 when it can't store and read files in full.",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context()) },
+	}
+}
+
+func (a *app) status(ctx context.Context) error {
+	s, err := a.client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		err = writeJSON(a.stdout, s)
+	} else {
+		err = showStatus(a.stdout, s)
+	}
+	if err == nil && !s.Ready {
+		return said{errNotReady} // the table says so already
+	}
+	return err
+}
+
+func showStatus(out io.Writer, s client.Status) error {
+	w := bufio.NewWriter(out)
+	row := func(name, value string) { fmt.Fprintf(w, "%-10s %s\n", name, value) }
+	row("array", orDash(string(s.Array)))
+	row("controller", fmt.Sprintf("raid-controller %s, up for %s", orDash(s.Version), humanDuration(time.Duration(s.UptimeSeconds)*time.Second)))
+	state := "ready"
+	if !s.Ready {
+		state = "not ready"
+	}
+	if s.Message != "" {
+		state += ": " + printable(s.Message)
+	}
+	row("state", state)
+	row("nodes", nodeCounts(s.Nodes))
+	row("space", fmt.Sprintf("%s free of %s", humanSize(s.FreeBytes), humanSize(s.TotalBytes)))
+	files := fmt.Sprintf("%s, %s", plural(s.Files, "file"), humanSize(s.FileBytes))
+	if s.DegradedFiles > 0 {
+		files += fmt.Sprintf("; %d degraded, to be repaired", s.DegradedFiles)
+	}
+	row("files", files)
+	row("removals", plural(s.RemovalsQueued, "chunk")+" queued")
+	row("transfers", plural(int64(s.Transfers), "transfer")+" under way")
+	return w.Flush()
+}
+
+func nodeCounts(n client.NodeCounts) string {
+	parts := []string{strconv.Itoa(n.Up) + " up"}
+	for _, c := range []struct {
+		n    int
+		name string
+	}{{n.Suspect, "suspect"}, {n.Down, "down"}, {n.Draining, "draining"}} {
+		if c.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.name))
+		}
+	}
+	s := strings.Join(parts, ", ")
+	if n.Lab > 0 {
+		s += fmt.Sprintf(" (%d of them lab peers)", n.Lab)
+	}
+	return s
+}
+
+func (a *app) nodesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "nodes",
+		Short: "List the nodes",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			nodes, err := a.client.Nodes(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.nodes(nodes)
+		},
+	}
+}
+
+func (a *app) nodes(nodes []client.Node) error {
+	if a.json {
+		for _, n := range nodes {
+			if err := writeJSON(a.stdout, n); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tKIND\tSTATE\tADDRESS\tZONE\tFREE\tTOTAL\tCHUNKS\tVERSION\tLAST SEEN (UTC)")
+	for _, n := range nodes {
+		state := printable(string(n.State))
+		if n.ReadOnly {
+			state += ",read-only"
+		}
+		seen := "-"
+		if n.LastSeen != nil {
+			seen = printable(*n.LastSeen)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", printable(string(n.ID)), printable(string(n.Kind)), state,
+			orDash(n.Address), orDash(n.Zone), humanSize(n.FreeBytes), humanSize(n.TotalBytes), n.Chunks, orDash(n.Version), seen)
+	}
+	return w.Flush()
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Show raidctl's version",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if a.json {
+				return writeJSON(a.stdout, map[string]string{"version": service.Version(version)})
+			}
+			_, err := fmt.Fprintln(a.stdout, service.VersionLine("raidctl", version))
+			return err
+		},
+	}
+}

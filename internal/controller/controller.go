@@ -1,0 +1,269 @@
+// Package controller is the composition root of raid-controller: it builds the
+// catalog, the nodes' hub, the object store, repair and the REST API, owns their
+// goroutines, and stops them in order.
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/raidpi/raidpi/internal/budget"
+	"github.com/raidpi/raidpi/internal/catalog"
+	"github.com/raidpi/raidpi/internal/httpapi"
+	"github.com/raidpi/raidpi/internal/membership"
+	"github.com/raidpi/raidpi/internal/object"
+	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/repair"
+	"github.com/raidpi/raidpi/internal/wire"
+)
+
+// Config is what a controller is made of. Listeners come from Listen, so that a
+// simulation can pass in a network of its own.
+type Config struct {
+	StateDir string
+	Reserve  int64 // bytes of StateDir's disk that uploads leave free
+
+	HTTPListen  string
+	MaxBody     int64 // bytes; 0: no limit
+	MaxRequests int
+
+	StoreListen, ResponseListen, RequestListen string
+	Plaintext                                  wire.Plaintext
+	Settle                                     time.Duration
+
+	Level          string
+	Copies         int
+	StripeSize     int64 // bytes; 0: the whole file is one stripe
+	MaxWholeFile   int64 // bytes
+	DegradedWrites bool
+	Grace          time.Duration
+
+	Version string
+	Log     *slog.Logger
+	Random  io.Reader // of cryptographic quality
+	Listen  func(ctx context.Context, network, address string) (net.Listener, error)
+	Ready   func()       // called once everything listens
+	Status  func(string) // one line for a person, when it changes
+}
+
+// aheadBudget is what all requests together may hold in buffers beyond the one
+// stripe or piece that each is granted, in bytes.
+const aheadBudget = 24 << 20
+
+// window is how many unacknowledged payload bytes one node may have.
+const window = 8 << 20
+
+// Controller is a running controller's parts.
+type Controller struct {
+	cfg     Config
+	pool    *budget.Pool
+	catalog *catalog.Catalog
+	members *membership.Members
+	hub     *wire.Hub
+	objects *object.Store
+	repair  *repair.Repairer
+	api     *httpapi.API
+	http    net.Listener
+	nodes   [3]net.Listener // 5557, 5558, 5559
+}
+
+// CatalogFile is the catalog's name within the state directory.
+const CatalogFile = "catalog.db"
+
+// Run runs a controller until ctx ends or it can't go on. Errors wrap
+// raid.ErrCatalogBroken when the catalog's last write has an unknown outcome;
+// the next start will believe what it reads.
+func Run(ctx context.Context, cfg Config) (err error) {
+	c := &Controller{cfg: cfg}
+	// Ports first: a second controller must fail before it touches the catalog.
+	if err := c.listen(ctx); err != nil {
+		c.closeListeners()
+		return err
+	}
+	c.catalog, err = catalog.Open(ctx, catalog.Config{
+		Path: filepath.Join(cfg.StateDir, CatalogFile), Random: cfg.Random, Log: cfg.Log, Reserve: cfg.Reserve,
+	})
+	if err != nil {
+		c.closeListeners()
+		return fmt.Errorf("open the catalog: %w", err)
+	}
+	defer func() { err = errors.Join(err, c.catalog.Close()) }()
+	if err := c.build(ctx); err != nil {
+		c.closeListeners()
+		return err
+	}
+	return c.serve(ctx)
+}
+
+func (c *Controller) listen(ctx context.Context) (err error) {
+	for _, l := range []struct {
+		to            *net.Listener
+		address, what string
+	}{
+		{&c.http, c.cfg.HTTPListen, "[http] listen"},
+		{&c.nodes[0], c.cfg.StoreListen, "[nodes] store_listen"},
+		{&c.nodes[1], c.cfg.ResponseListen, "[nodes] response_listen"},
+		{&c.nodes[2], c.cfg.RequestListen, "[nodes] request_listen"},
+	} {
+		if *l.to, err = c.cfg.Listen(ctx, "tcp", l.address); err != nil {
+			return fmt.Errorf("listen on %s (%s): %w; is another raid-controller running? See with: ss -ltnp", l.address, l.what, err)
+		}
+	}
+	return nil
+}
+
+func (c *Controller) closeListeners() {
+	for _, l := range append(c.nodes[:], c.http) {
+		if l != nil {
+			l.Close()
+		}
+	}
+}
+
+// build makes the parts, bottom up.
+func (c *Controller) build(ctx context.Context) error {
+	cfg := &c.cfg
+	if n, err := c.catalog.AbandonUnfinished(ctx); errors.Is(err, raid.ErrCatalogBroken) {
+		return fmt.Errorf("clean up unfinished uploads: %w", err)
+	} else if err != nil {
+		cfg.Log.Warn("uploads that the last run left unfinished are not cleaned up this time", "error", err)
+	} else if n > 0 {
+		cfg.Log.Info("uploads that the last run left unfinished will be removed", "uploads", n)
+	}
+	known, err := c.catalog.Nodes(ctx)
+	if err != nil {
+		return fmt.Errorf("read the known nodes: %w", err)
+	}
+	c.pool = budget.New(max(aheadBudget, c.largestStripe()))
+	c.members = membership.New(membership.Config{
+		Known: known, Save: c.catalog.SaveNode, Knows: c.catalog.Knows,
+		Settle: cfg.Settle, Window: window, Log: cfg.Log,
+	})
+	c.hub = wire.NewHub(wire.HubConfig{
+		Array: c.catalog.Array(), Store: c.nodes[0], Response: c.nodes[1], Request: c.nodes[2], Plaintext: cfg.Plaintext,
+		Commit: c.sentCommit, Observer: c.members, Window: window, Log: cfg.Log,
+	})
+	c.objects = object.New(object.Config{
+		Writer: c.catalog, Index: c.catalog, Nodes: c.members, LabGet: c.hub.LabGet, Pool: c.pool,
+		Array: c.catalog.Array(), Run: c.catalog.Run(), Level: cfg.Level, Copies: cfg.Copies,
+		StripeSize: cfg.StripeSize, MaxWholeFile: cfg.MaxWholeFile, DegradedWrites: cfg.DegradedWrites,
+		Commit: c.catalog.Commit, Random: cfg.Random, Draw: rand.Int64N, Wake: func() { c.repair.Wake() }, Log: cfg.Log,
+	})
+	c.repair = repair.New(repair.Config{
+		Queue: c.catalog, Copies: c.catalog, Maker: c.objects, Nodes: c.members, Run: c.catalog.Run(), Grace: cfg.Grace, Log: cfg.Log,
+	})
+	c.api = c.newAPI()
+	return nil
+}
+
+// sentCommit is the commit number that nodes are told: none while the catalog is
+// behind them, since what they have seen is the evidence of that.
+func (c *Controller) sentCommit() uint64 {
+	if c.members.Behind() != nil {
+		return 0
+	}
+	return c.catalog.Commit()
+}
+
+// largestStripe is the most bytes that one stripe may have.
+func (c *Controller) largestStripe() int64 {
+	if c.cfg.StripeSize == 0 {
+		return c.cfg.MaxWholeFile
+	}
+	return c.cfg.StripeSize
+}
+
+// serve runs the parts until ctx ends or one fails, and stops them from the top
+// down: first REST, so that requests in flight finish; then repair, which uses
+// the object store; then what that has left under way; then the nodes' hub, on
+// which all those wait; last, by the caller, the catalog, which they write to.
+func (c *Controller) serve(ctx context.Context) error {
+	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBelow()
+	hubGroup, hubCtx := errgroup.WithContext(below)
+	hubGroup.Go(func() error { return c.hub.Run(hubCtx) })
+
+	middle, stopMiddle := context.WithCancel(hubCtx)
+	defer stopMiddle()
+	midGroup, midCtx := errgroup.WithContext(middle)
+	midGroup.Go(func() error { return c.members.Run(midCtx) })
+	midGroup.Go(func() error { return c.repair.Run(midCtx) })
+	midGroup.Go(func() error { return c.watchCatalog(midCtx) })
+	midGroup.Go(func() error { return c.report(midCtx) })
+
+	top, stopTop := context.WithCancel(ctx)
+	defer stopTop()
+	go func() { // a part that fails below takes REST down with it
+		select {
+		case <-midCtx.Done():
+			stopTop()
+		case <-top.Done():
+		}
+	}()
+	c.cfg.Ready()
+	c.cfg.Log.Info("raid-controller is ready", "http", c.http.Addr(), "array", c.catalog.Array(), "run", c.catalog.Run(), "version", c.cfg.Version)
+	err := c.api.Serve(top, c.http)
+	stopTop()
+	stopMiddle()
+	err = errors.Join(midGroup.Wait(), err)
+	c.objects.Close()
+	stopBelow()
+	return errors.Join(err, hubGroup.Wait())
+}
+
+// watchCatalog ends the process when a write to the catalog has an unknown
+// outcome.
+func (c *Controller) watchCatalog(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-c.catalog.Broken():
+		return fmt.Errorf("%w: whether its last write is on disk is not known, so raid-controller ends and believes what the next start reads. Check the disk: dmesg, df",
+			raid.ErrCatalogBroken)
+	}
+}
+
+// report keeps the status line true.
+func (c *Controller) report(ctx context.Context) error {
+	last := ""
+	for {
+		changed := c.members.Changed()
+		if line := c.statusLine(ctx); line != last && c.cfg.Status != nil {
+			c.cfg.Status(line)
+			last = line
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
+}
+
+// statusLine says in one line how the array is.
+func (c *Controller) statusLine(ctx context.Context) string {
+	up, known := 0, 0
+	for _, n := range c.members.Nodes() {
+		known++
+		if n.State == raid.Up {
+			up++
+		}
+	}
+	line := fmt.Sprintf("%d/%d nodes up", up, known)
+	if err := c.members.Behind(); err != nil {
+		return line + "; " + err.Error()
+	}
+	if n, err := c.catalog.Counts(ctx); err == nil && n.Degraded > 0 {
+		line += fmt.Sprintf(", %d files degraded", n.Degraded)
+	}
+	return line
+}

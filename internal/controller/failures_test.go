@@ -1,0 +1,260 @@
+package controller
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+func TestALoneNodeStoresDegradedAndTheArrayRepairsIt(t *testing.T) {
+	a := newArray(t, 1, nil)
+	b := randomBytes(600_000)
+	i := a.upload(b)
+	if !i.Degraded || !a.info(i.ID).Degraded {
+		t.Fatal("a file on one node is not called degraded")
+	}
+	a.mustEqual(i.ID, b)
+	a.addNode("")
+	a.eventually("the file is whole again", func() bool { return !a.info(i.ID).Degraded })
+	a.eventually("six chunks on either node", func() bool {
+		return len(a.nodes[0].chunks()) == 6 && len(a.nodes[1].chunks()) == 6
+	})
+	a.nodes[0].stop()
+	a.mustEqual(i.ID, b)
+}
+
+func TestWithoutDegradedWritesALoneNodeRefuses(t *testing.T) {
+	a := newArray(t, 1, func(c *Config) { c.DegradedWrites = false })
+	status, i := a.tryUpload(bytes.NewReader(randomBytes(1000)))
+	if status != http.StatusServiceUnavailable || !strings.Contains(i.Message, "degraded_writes") {
+		t.Fatalf("status %d, %q", status, i.Message)
+	}
+	a.eventually("nothing is left on the node", func() bool { return a.totalChunks() == 0 })
+}
+
+func TestKnownNodesAreWaitedForBeforeStoringDegraded(t *testing.T) {
+	a := newArray(t, 2, func(c *Config) { c.Settle = 8 * time.Second })
+	a.nodes[1].stop()
+	a.eventually("one node down", func() bool { return a.nodesIn(raid.Down) == 1 })
+	go func() {
+		time.Sleep(500 * time.Millisecond)
+		a.startNode(a.nodes[1], "")
+	}()
+	if i := a.upload(randomBytes(1000)); i.Degraded {
+		t.Fatal("stored degraded although the other node came back within settle")
+	}
+}
+
+func TestNoNodesAtAllIsSaid(t *testing.T) {
+	a := newArray(t, 0, nil)
+	status, i := a.tryUpload(bytes.NewReader(randomBytes(1000)))
+	if status != http.StatusServiceUnavailable || !strings.Contains(i.Message, "too few nodes") {
+		t.Fatalf("status %d, %q", status, i.Message)
+	}
+}
+
+func TestReadsAndWritesGoOnWithEachNodeDown(t *testing.T) {
+	a := newArray(t, 3, nil)
+	b := randomBytes(2 << 20)
+	id := a.upload(b).ID
+	for _, n := range a.nodes {
+		n.stop()
+		a.mustEqual(id, b)
+		if i := a.upload(b); i.Degraded {
+			t.Fatal("degraded although two nodes are up")
+		}
+		a.startNode(n, "")
+		a.awaitUp(3)
+	}
+}
+
+// spoil changes every chunk file of a node in place.
+func (n *testNode) spoil(t *testing.T, change func([]byte) []byte) (spoiled int) {
+	t.Helper()
+	for _, path := range n.chunks() {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, change(b), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		spoiled++
+	}
+	return spoiled
+}
+
+func TestABadCopyIsNeverServedAndMadeAgain(t *testing.T) {
+	for name, change := range map[string]func([]byte) []byte{
+		"flipped payload": func(b []byte) []byte { b[len(b)/3] ^= 1; return b },
+		"truncated":       func(b []byte) []byte { return b[:len(b)-1] },
+		"emptied":         func([]byte) []byte { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newArray(t, 3, nil)
+			b := randomBytes(700_000)
+			id := a.upload(b).ID
+			bad := a.nodes[0].spoil(t, change)
+			if bad == 0 {
+				t.Fatal("nothing to spoil")
+			}
+			for range 30 {
+				a.mustEqual(id, b)
+			}
+			a.eventually("every copy is good again", func() bool { return !a.info(id).Degraded && a.totalChunks() == 12 })
+			for _, n := range a.nodes[1:] { // what was made again serves alone
+				n.stop()
+				status, got := a.download(id, "")
+				if status == http.StatusOK && !bytes.Equal(got, b) {
+					t.Fatal("wrong bytes")
+				}
+				a.startNode(n, "")
+				a.awaitUp(3)
+			}
+		})
+	}
+}
+
+func TestDeletedChunkFilesAreNoticedAndMadeAgain(t *testing.T) {
+	a := newArray(t, 3, nil)
+	b := randomBytes(100_000)
+	id := a.upload(b).ID
+	for _, path := range a.nodes[1].chunks() {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.eventually("four chunks again", func() bool { a.mustEqual(id, b); return a.totalChunks() == 4 })
+}
+
+func TestBothCopiesBadIsAnErrorAndNoFile(t *testing.T) {
+	a := newArray(t, 2, nil)
+	id := a.upload(randomBytes(100_000)).ID
+	for _, n := range a.nodes {
+		n.spoil(t, func(b []byte) []byte { b[0] ^= 1; return b })
+	}
+	status, _ := a.download(id, "")
+	if status < 500 {
+		t.Fatalf("status %d", status)
+	}
+}
+
+func TestUnfinishedUploadsOfAnEarlierRunAreCleanedUp(t *testing.T) {
+	a := newArray(t, 3, nil)
+	keep := randomBytes(300_000)
+	id := a.upload(keep).ID
+	want := a.totalChunks()
+	r, w := io.Pipe()
+	go func() {
+		resp, err := http.Post(a.url+"/files?filename=f", "text/plain", r)
+		if err == nil {
+			resp.Body.Close()
+		}
+	}()
+	if _, err := w.Write(randomBytes(30 * 256 << 10)); err != nil {
+		t.Fatal(err)
+	}
+	a.eventually("chunks of the unfinished upload", func() bool { return a.totalChunks() > want+20 })
+	for _, n := range a.nodes { // as if the power went: nobody can clean up now
+		n.stop()
+	}
+	a.stopController()
+	w.Close()
+	a.startController()
+	for _, n := range a.nodes {
+		a.startNode(n, "")
+	}
+	a.awaitUp(3)
+	a.eventually("only the whole file's chunks are left", func() bool { return a.totalChunks() == want })
+	a.mustEqual(id, keep)
+}
+
+func TestAnOlderCatalogIsNoticed(t *testing.T) {
+	for name, nodesToo := range map[string]bool{"nodes go on": false, "nodes restart": true} {
+		t.Run(name, func(t *testing.T) {
+			a := newArray(t, 3, nil)
+			first := randomBytes(10_000)
+			id := a.upload(first).ID
+			old := a.saveCatalog()
+			later := a.upload(randomBytes(10_000)).ID
+			a.upload(randomBytes(10_000))
+			chunks := a.totalChunks()
+			a.stopController()
+			if nodesToo {
+				for _, n := range a.nodes {
+					n.stop()
+				}
+			}
+			a.restoreCatalog(old)
+			a.startController()
+			if nodesToo {
+				for _, n := range a.nodes {
+					a.startNode(n, "")
+				}
+			}
+			a.awaitUp(3)
+			if s, i := a.tryUpload(bytes.NewReader(first)); s != http.StatusServiceUnavailable || !strings.Contains(i.Message, "older") && !strings.Contains(i.Message, "behind") {
+				t.Errorf("upload: %d %q", s, i.Message)
+			}
+			if s := a.delete(id); s != http.StatusServiceUnavailable {
+				t.Errorf("delete: %d", s)
+			}
+			if s, _ := a.download(later, ""); s != http.StatusServiceUnavailable {
+				t.Errorf("a file that the old catalog can't know: %d", s)
+			}
+			a.mustEqual(id, first)
+			time.Sleep(time.Second)
+			if n := a.totalChunks(); n != chunks {
+				t.Errorf("%d chunks before, %d after", chunks, n)
+			}
+		})
+	}
+}
+
+// saveCatalog stops the controller, copies its catalog, and starts it again.
+func (a *array) saveCatalog() map[string][]byte {
+	a.t.Helper()
+	up := a.nodesIn(raid.Up)
+	a.stopController()
+	old := map[string][]byte{}
+	for _, f := range a.catalogFiles() {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		old[f] = b
+	}
+	a.startController()
+	a.awaitUp(up)
+	return old
+}
+
+// restoreCatalog puts a copy in place of the catalog of a stopped controller.
+func (a *array) restoreCatalog(old map[string][]byte) {
+	a.t.Helper()
+	for _, f := range a.catalogFiles() {
+		if err := os.Remove(f); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+	for f, b := range old {
+		if err := os.WriteFile(f, b, 0o600); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+}
+
+func (a *array) catalogFiles() []string {
+	m, err := filepath.Glob(filepath.Join(a.dir, "controller", CatalogFile+"*"))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return m
+}

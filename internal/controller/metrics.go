@@ -1,0 +1,94 @@
+package controller
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// metrics reports the array when it is asked to; nothing is counted twice, the
+// numbers live where they arise.
+type metrics struct{ c *Controller }
+
+var (
+	descNodes    = prometheus.NewDesc("raidpi_nodes", "Nodes by kind and state.", []string{"kind", "state"}, nil)
+	descFree     = prometheus.NewDesc("raidpi_node_free_bytes", "Free bytes of a native node beyond its reserve.", []string{"node"}, nil)
+	descFiles    = prometheus.NewDesc("raidpi_files", "Files in the catalog.", nil, nil)
+	descBytes    = prometheus.NewDesc("raidpi_file_bytes", "Bytes of all files in the catalog, copies not counted.", nil, nil)
+	descDegraded = prometheus.NewDesc("raidpi_degraded_files", "Files with too few good copies on distinct nodes.", nil, nil)
+	descRemovals = prometheus.NewDesc("raidpi_removals_queued", "Chunks that wait for their removal from a node.", nil, nil)
+	descCommit   = prometheus.NewDesc("raidpi_catalog_commit", "The catalog's last durable commit number.", nil, nil)
+	descBuffers  = prometheus.NewDesc("raidpi_buffer_bytes", "Bytes of payload in memory.", nil, nil)
+	descBehind   = prometheus.NewDesc("raidpi_catalog_behind", "1 when a node has seen a newer catalog than this one.", nil, nil)
+
+	descUploads   = prometheus.NewDesc("raidpi_uploads_total", "Uploads by result.", []string{"result"}, nil)
+	descDownloads = prometheus.NewDesc("raidpi_downloads_total", "Downloads begun.", nil, nil)
+	descDeletes   = prometheus.NewDesc("raidpi_deletes_total", "Files deleted.", nil, nil)
+	descMoved     = prometheus.NewDesc("raidpi_payload_bytes_total", "Bytes of files, by direction.", []string{"direction"}, nil)
+	descReplaced  = prometheus.NewDesc("raidpi_copies_placed_again_total", "Copies of uploads that were placed again because a node failed.", nil, nil)
+	descHedged    = prometheus.NewDesc("raidpi_reads_hedged_total", "Reads that asked a second node because the first was slow.", nil, nil)
+	descBadCopies = prometheus.NewDesc("raidpi_bad_copies_total", "Copies found bad while reading, by what was wrong.", []string{"fault"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (m metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+
+// metricsTimeout bounds how long a scrape may wait for the catalog.
+const metricsTimeout = 2 * time.Second
+
+// Collect implements prometheus.Collector.
+func (m metrics) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	m.nodes(gauge)
+	ctx, cancel := context.WithTimeout(context.Background(), metricsTimeout)
+	defer cancel()
+	if n, err := m.c.catalog.Counts(ctx); err == nil {
+		gauge(descFiles, float64(n.Files))
+		gauge(descBytes, float64(n.Bytes))
+		gauge(descDegraded, float64(n.Degraded))
+		gauge(descRemovals, float64(n.Removals))
+	}
+	gauge(descCommit, float64(m.c.catalog.Commit()))
+	gauge(descBuffers, float64(m.c.pool.InUse()))
+	behind := 0.0
+	if m.c.members.Behind() != nil {
+		behind = 1
+	}
+	gauge(descBehind, behind)
+	s := m.c.objects.Stats()
+	count(descUploads, s.Uploads, "stored")
+	count(descUploads, s.UploadsFailed, "failed")
+	count(descDownloads, s.Downloads)
+	count(descDeletes, s.Deletes)
+	count(descMoved, s.BytesIn, "in")
+	count(descMoved, s.BytesOut, "out")
+	count(descReplaced, s.Replaced)
+	count(descHedged, s.Hedged)
+	count(descBadCopies, s.Corrupt, "corrupt")
+	count(descBadCopies, s.Missing, "missing")
+}
+
+func (m metrics) nodes(gauge func(*prometheus.Desc, float64, ...string)) {
+	type group struct {
+		kind  raid.NodeKind
+		state raid.NodeState
+	}
+	groups := map[group]int{}
+	for _, n := range m.c.members.Nodes() {
+		groups[group{n.Kind, n.State}]++
+		if n.Kind == raid.Native {
+			gauge(descFree, float64(n.FreeBytes), string(n.ID))
+		}
+	}
+	for g, n := range groups {
+		gauge(descNodes, float64(n), string(g.kind), string(g.state))
+	}
+}

@@ -1,0 +1,113 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/raidpi/raidpi/internal/catalog"
+	"github.com/raidpi/raidpi/internal/httpapi"
+	"github.com/raidpi/raidpi/internal/object"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// newAPI fits the REST API to the parts below it.
+func (c *Controller) newAPI() *httpapi.API {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(metrics{c}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	maxFile := int64(0)
+	if c.cfg.StripeSize == 0 {
+		maxFile = c.cfg.MaxWholeFile
+	}
+	started := time.Now()
+	return httpapi.New(httpapi.Config{
+		Files: files{c.objects}, Index: index{c}, Nodes: c.members.Nodes,
+		Status:  func(ctx context.Context) (httpapi.Status, error) { return c.status(ctx, started) },
+		Ready:   c.ready,
+		Metrics: registry, Version: c.cfg.Version, Log: c.cfg.Log,
+		MaxBody: c.cfg.MaxBody, MaxFile: maxFile, MaxRequests: c.cfg.MaxRequests,
+	})
+}
+
+// files gives object.Store the interface that httpapi asks for.
+type files struct{ *object.Store }
+
+// Open implements httpapi.Files.
+func (f files) Open(ctx context.Context, file raid.File) (io.ReadSeekCloser, error) {
+	r, err := f.Store.Open(ctx, file)
+	if err != nil {
+		return nil, err // not r: a nil *object.Reader is no nil interface
+	}
+	return r, nil
+}
+
+// index is the catalog as REST sees it: while the catalog may be older than the
+// nodes, what it does not know may exist all the same.
+type index struct{ c *Controller }
+
+func (i index) orBehind(err error) error {
+	if errors.Is(err, raid.ErrNotFound) {
+		if behind := i.c.members.Behind(); behind != nil {
+			return behind
+		}
+	}
+	return err
+}
+
+// File implements httpapi.Index.
+func (i index) File(ctx context.Context, id raid.FileID) (raid.File, error) {
+	f, err := i.c.catalog.File(ctx, id)
+	return f, i.orBehind(err)
+}
+
+// Names implements httpapi.Index.
+func (i index) Names(ctx context.Context, id raid.FileID) (part1, part2 []raid.ChunkName, err error) {
+	part1, part2, err = i.c.catalog.Names(ctx, id)
+	return part1, part2, i.orBehind(err)
+}
+
+// Files implements httpapi.Index.
+func (i index) Files(ctx context.Context, q httpapi.Query) iter.Seq2[raid.File, error] {
+	return i.c.catalog.Files(ctx, catalog.Query{After: q.After, Limit: q.Limit, Filename: q.Filename})
+}
+
+// FindKey implements httpapi.Index.
+func (i index) FindKey(ctx context.Context, key string) (raid.FileID, [32]byte, bool, error) {
+	return i.c.catalog.FindKey(ctx, key)
+}
+
+// ready says why files can't be stored and read in full, if they can't.
+func (c *Controller) ready() error {
+	select {
+	case <-c.catalog.Broken():
+		return raid.ErrCatalogBroken
+	default:
+		return c.members.Behind()
+	}
+}
+
+func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Status, error) {
+	n, err := c.catalog.Counts(ctx)
+	if err != nil {
+		return httpapi.Status{}, err
+	}
+	s := httpapi.Status{
+		Array: c.catalog.Array(), UptimeSeconds: int64(time.Since(started).Seconds()),
+		Files: n.Files, FileBytes: n.Bytes, DegradedFiles: n.Degraded, RemovalsQueued: n.Removals, Commit: c.catalog.Commit(),
+	}
+	for _, node := range c.members.Nodes() {
+		if node.Kind == raid.Native && node.State != raid.Down {
+			s.TotalBytes += node.TotalBytes
+			s.FreeBytes += node.FreeBytes
+		}
+	}
+	if err := c.members.Behind(); err != nil {
+		s.Message = err.Error()
+	}
+	return s, nil
+}
