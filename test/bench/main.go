@@ -1,0 +1,67 @@
+// Command bench measures an array on this machine and prints a table of
+// figures, targets and ratios.
+//
+// Client, controller, four nodes and disk share the machine. Disks differ and
+// machines are noisy, so each load runs in turn with the floor: the same bytes
+// written to the same disk by a plain program, see floor.go. Ratios to the floor
+// can be compared between machines; absolute figures can't. All figures are
+// medians of the rounds.
+//
+// What the table holds:
+//   - PUT and GET of 64 MiB by 4 clients, 1 MiB by 8, 4 KiB by 16. Every object
+//     is unique, and every GET is checked by CRC-32C.
+//   - the CPU time that controller and nodes take for a gigabyte (10^9 bytes),
+//     from /proc/pid/stat;
+//   - their resident memory, idle and at its peak, from /proc/pid/status;
+//   - the longest request while one of four nodes hangs;
+//   - the time from starting all processes to the first /readyz with all nodes up;
+//   - the size of the programs.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the whole program; its result is the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	bin := fs.String("bin", "bin", "where the built programs are")
+	dir := fs.String("dir", ".bench", "folder for all data; emptied at the start and at the end")
+	quick := fs.Bool("quick", false, "one short round of everything, for a first look")
+	only := fs.String("only", "", "regular expression: measure only what it matches, of: 64MiB 1MiB 4KiB memory stall start size")
+	if err := fs.Parse(args); err != nil {
+		return 2
+	}
+	pick, err := regexp.Compile(*only)
+	if err != nil {
+		fmt.Fprintln(stderr, "bench: -only:", err)
+		return 2
+	}
+	s := &suite{bin: *bin, dir: *dir, pick: pick, progress: stderr, scale: thorough}
+	if *quick {
+		s.scale = short
+	}
+	describeMachine(stdout, *dir)
+	err = s.run(ctx)
+	s.table.print(stdout)
+	if err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+		return 1
+	}
+	return 0
+}

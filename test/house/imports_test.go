@@ -1,0 +1,132 @@
+package house
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// order is the house from the roof to the ground. A package may import those
+// below it, and no other package of ours. A new package gets its place here.
+var order = []string{
+	"cmd/raid-controller", "cmd/raid-node", "cmd/raidctl",
+	"internal/controller", // composition root of one daemon
+	"internal/node",       // composition root of the other
+	"internal/client",
+	"internal/httpapi",
+	"internal/object",
+	"internal/repair",
+	"internal/membership",
+	"internal/placement",
+	"internal/stripe",
+	"internal/catalog",
+	"internal/chunkstore/faultfs", // a file system that fails on purpose, for tests
+	"internal/chunkstore",
+	"internal/chunkstore/trailerpb",
+	"internal/wire",
+	"internal/wire/wirepb",
+	"internal/zmtp",
+	"internal/zmtp/memnet", // an in-memory network, for tests
+	"internal/budget",
+	"internal/config",
+	"internal/service",
+	"internal/raid", // the vocabulary
+}
+
+func TestImportsRunDownwards(t *testing.T) {
+	place := map[string]int{}
+	for i, p := range order {
+		place[p] = i
+	}
+	for _, f := range all(t).files {
+		if strings.HasPrefix(f.dir(), "test/") {
+			continue
+		}
+		from, known := place[f.dir()]
+		if !known {
+			t.Errorf("%s: package %s has no place in the house yet: put it into the order", f.path, f.dir())
+			continue
+		}
+		for _, p := range f.imported() {
+			dir, ours := strings.CutPrefix(p, module+"/")
+			if !ours || f.isOutside() && (dir == f.dir() || strings.HasPrefix(dir, f.dir()+"/")) {
+				continue // a test from outside imports its own package, and tools for its tests
+			}
+			if to, ok := place[dir]; !ok || to <= from {
+				t.Errorf("%s imports %s, which is not below %s", f.path, dir, f.dir())
+			}
+		}
+	}
+}
+
+// The end-to-end tests, the demo and the benchmark know the programs from
+// outside alone: by their configuration, their REST interface and their files.
+func TestWhatTestsFromOutsideImportsNothingFromInside(t *testing.T) {
+	for _, f := range all(t).files {
+		if !strings.HasPrefix(f.dir(), "test/") {
+			continue
+		}
+		for _, p := range f.imported() {
+			if strings.HasPrefix(p, module+"/internal/") {
+				t.Errorf("%s imports %s", f.path, p)
+			}
+		}
+	}
+}
+
+// pure packages compute and do nothing else; this is all they may import
+// beside each other. io is there for its interfaces.
+var (
+	pure        = []string{"internal/raid", "internal/stripe", "internal/placement"}
+	pureImports = []string{
+		"bytes", "cmp", "crypto/sha256", "encoding/binary", "encoding/hex", "errors", "fmt", "hash", "hash/crc32",
+		"io", "iter", "maps", "math", "math/bits", "math/rand/v2", "slices", "sort", "strconv", "strings", "time",
+		"unicode", "unicode/utf8", "unsafe",
+	}
+)
+
+func TestPurePackagesDoNoIO(t *testing.T) {
+	for _, f := range all(t).files {
+		if !slices.Contains(pure, f.dir()) || f.isTest() {
+			continue
+		}
+		for _, p := range f.imported() {
+			if !slices.Contains(pureImports, p) && !slices.Contains(pure, strings.TrimPrefix(p, module+"/")) {
+				t.Errorf("%s imports %s: %s is pure", f.path, p, f.dir())
+			}
+		}
+	}
+}
+
+func TestVocabularyImportsTheStandardLibraryAlone(t *testing.T) {
+	for _, f := range all(t).files {
+		if f.dir() != "internal/raid" {
+			continue
+		}
+		for _, p := range f.imported() {
+			if first, _, _ := strings.Cut(p, "/"); strings.Contains(first, ".") {
+				t.Errorf("%s imports %s", f.path, p)
+			}
+		}
+	}
+}
+
+// A node and the command line are small and start fast; a database has no
+// business in them.
+func TestNodeAndCommandLineLinkNoDatabase(t *testing.T) {
+	for _, program := range []string{"raid-node", "raidctl"} {
+		cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "./cmd/"+program)
+		cmd.Dir = "../.."
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("list what %s links: %v", program, err)
+		}
+		for dep := range strings.Lines(string(out)) {
+			dep = strings.TrimSpace(dep)
+			if strings.HasPrefix(dep, "modernc.org/") || dep == "database/sql" || dep == module+"/internal/catalog" {
+				t.Errorf("%s links %s", program, dep)
+			}
+		}
+	}
+}
