@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,10 +44,12 @@ func TestKnownNodesAreWaitedForBeforeStoringDegraded(t *testing.T) {
 	a := newArray(t, 2, func(c *Config) { c.Settle = 8 * time.Second })
 	a.nodes[1].stop()
 	a.eventually("one node down", func() bool { return a.nodesIn(raid.Down) == 1 })
-	go func() {
+	var back sync.WaitGroup
+	back.Go(func() {
 		time.Sleep(500 * time.Millisecond)
 		a.startNode(a.nodes[1], "")
-	}()
+	})
+	defer back.Wait()
 	if i := a.upload(randomBytes(1000)); i.Degraded {
 		t.Fatal("stored degraded although the other node came back within settle")
 	}

@@ -114,7 +114,7 @@ func (p *labPush) sink(prev [][]byte, size int64) ([]byte, error) {
 	p.labs.mu.Lock()
 	defer p.labs.mu.Unlock()
 	p.midway = true
-	g := p.labs.claim(raid.ChunkName(prev[0]), size)
+	g := p.labs.claim(p.conn, raid.ChunkName(prev[0]), size)
 	if g == nil {
 		return nil, nil
 	}

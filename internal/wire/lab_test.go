@@ -155,7 +155,7 @@ func TestLabNodeThatTakesNoBytesLosesItsConnection(t *testing.T) {
 
 func TestLabAnswerCountsOnlyWhenAccepted(t *testing.T) {
 	lt := findLabTools(t)
-	th := startHub(t, &loopback{}, func(c *HubConfig) { c.LabGetTimeout = 500 * time.Millisecond })
+	th := startHub(t, &loopback{}, func(c *HubConfig) { c.LabGetTimeout = time.Second })
 	good, bad := t.TempDir(), t.TempDir()
 	name, data := labName(), randomBytes(1<<20)
 	for _, f := range []string{good, bad} {
@@ -169,6 +169,10 @@ func TestLabAnswerCountsOnlyWhenAccepted(t *testing.T) {
 	wantError(t, th.LabGet(within(t, 10*time.Second), name, int64(len(data)), dst, want(data)), raid.ErrNotFound)
 	lt.node(t, th, good)
 	th.events.next(t, "labup")
+	// "labup" speaks of the PULL socket; the SUB socket may subscribe later.
+	eventually(t, "the good node answers", func() bool {
+		return th.LabGet(within(t, 10*time.Second), name, int64(len(data)), dst, want(data)) == nil
+	})
 	for range 10 { // both answer, in any order, also at once
 		clear(dst)
 		if err := th.LabGet(within(t, 10*time.Second), name, int64(len(data)), dst, want(data)); err != nil || !bytes.Equal(dst, data) {

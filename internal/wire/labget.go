@@ -20,17 +20,17 @@ type labGet struct {
 	accept func([]byte) bool
 	frame  []byte // the request as it is sent
 
-	asked  time.Time  // when it was last sent
-	filler *zmtp.Conn // the connection whose reader has dst; nil: none
-	missed bool       // an answer was thrown away while another one was filling dst
-	again  int        // how often it was sent again for that
-	done   chan bool  // receives true once accepted; has room for it
-	idle   chan struct{}
+	asked   time.Time    // when it was last sent
+	filler  *zmtp.Conn   // the connection whose reader has dst; nil: none
+	missed  bool         // an answer was thrown away while another one was filling dst
+	refused []*zmtp.Conn // whose refused answers hid another one: not listened to
+	done    chan bool    // receives true once accepted; has room for it
+	idle    chan struct{}
 }
 
-// maxAgain bounds how often a Get is sent anew because a refused answer stood in
-// the way of another one.
-const maxAgain = 3
+// maxRefused bounds how many connections may stand in the way of a good answer
+// before a Get is not sent anew any more.
+const maxRefused = 16
 
 // LabGet asks all lab peers that subscribed for a chunk of size bytes and fills
 // dst, of that length, with the first answer that accept agrees to. accept is
@@ -144,10 +144,11 @@ func (l *labs) remove(g *labGet) {
 	l.gets[g.name] = rest
 }
 
-// claim finds a Get that an answer of this size may fill. l.mu is held.
-func (l *labs) claim(name raid.ChunkName, size int64) *labGet {
+// claim finds a Get that an answer of this size on this connection may fill.
+// l.mu is held.
+func (l *labs) claim(from *zmtp.Conn, name raid.ChunkName, size int64) *labGet {
 	for _, g := range l.gets[name] {
-		if int64(len(g.dst)) != size {
+		if int64(len(g.dst)) != size || slices.Contains(g.refused, from) {
 			continue
 		}
 		if g.filler == nil {
@@ -162,13 +163,14 @@ func (l *labs) claim(name raid.ChunkName, size int64) *labGet {
 func (l *labs) filled(g *labGet, accepted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	from := g.filler
 	g.filler = nil
 	if accepted {
 		l.remove(g)
 		g.done <- true
-	} else if g.missed && g.again < maxAgain && g.idle == nil {
+	} else if g.missed && len(g.refused) < maxRefused && g.idle == nil {
 		g.missed = false
-		g.again++
+		g.refused = append(g.refused, from)
 		l.broadcast(g)
 	}
 	if g.idle != nil {
