@@ -27,7 +27,7 @@ type outcome struct {
 	ops     int
 	bytes   int64
 	elapsed time.Duration
-	cpu     time.Duration // of all daemons
+	cpu     time.Duration // of all daemons; of the floor itself
 	longest time.Duration // request
 }
 

@@ -33,7 +33,7 @@ type scale struct {
 var thorough = scale{
 	rounds: 3,
 	loads: []load{
-		{name: "64MiB", size: 64 * mib, clients: 4, count: 16},
+		{name: "64MiB", size: 64 * mib, clients: 4, count: 8},
 		{name: "1MiB", size: mib, clients: 8, count: 400},
 		{name: "4KiB", size: 4 * kib, clients: 16, count: 3000},
 	},
