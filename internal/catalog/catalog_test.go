@@ -107,6 +107,14 @@ func newParts(from, to int64) (parts []raid.Part) {
 	return parts
 }
 
+// next is a new copy of a part, with a number of its own.
+func next(t testing.TB, c *Catalog, id raid.FileID, stripe int64, part, index int, node raid.NodeID) raid.Copy {
+	t.Helper()
+	n, err := c.NextAttempt(bg, id, stripe, part)
+	must(t, err)
+	return raid.Copy{Index: index, Attempt: n, Node: node}
+}
+
 func nodeN(n int) raid.NodeID { return raid.NodeID(fmt.Sprintf("n%d", n%4)) }
 
 // store finishes a new file.

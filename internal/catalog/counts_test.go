@@ -85,8 +85,8 @@ func randomChange(t *testing.T, c *Catalog, rng *rand.Rand, files *[]raid.File) 
 	case 2:
 		must(t, c.MarkBad(bg, f.ID, p.Stripe, p.Number, old.Index, old.Attempt))
 	case 3, 4:
-		next := raid.Copy{Index: old.Index, Attempt: 3 + rng.IntN(raid.MaxAttempt-3), Node: nodeN(rng.IntN(4))}
-		must(t, c.ReplaceCopy(bg, f.ID, p.Stripe, p.Number, old, next))
+		fresh := next(t, c, f.ID, p.Stripe, p.Number, old.Index, nodeN(rng.IntN(4)))
+		must(t, c.ReplaceCopy(bg, f.ID, p.Stripe, p.Number, old, fresh))
 	case 5:
 		rs, err := c.Removals(bg, nodeN(rng.IntN(4)), 3)
 		must(t, err)

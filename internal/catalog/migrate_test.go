@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,14 +14,14 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	path := t.TempDir() + "/catalog.db"
 	c := openTest(t, path)
 	f := store(t, c, 1)
-	must(t, idleWriter(t, c).script("PRAGMA user_version = 7"))
+	must(t, idleWriter(t, c).script("PRAGMA user_version = 7000"))
 	must(t, c.Close())
 	_, err := Open(bg, config(path))
 	wants(t, err, raid.ErrUnsupported)
 	if !strings.Contains(err.Error(), "install a newer raid-controller") {
 		t.Errorf("it is told %q", err)
 	}
-	conn, err := openConn(path, nil, "user_version = 1")
+	conn, err := openConn(path, nil, fmt.Sprintf("user_version = %d", len(migrations())))
 	must(t, err)
 	must(t, conn.close())
 	c = openTest(t, path)
@@ -50,8 +51,9 @@ func TestOldCatalogIsCopiedBeforeItsSchemaChanges(t *testing.T) {
 	f := store(t, c, 2)
 	must(t, c.Close())
 
-	second := append(migrations(), migration{"0002_test.sql", "ALTER TABLE upload ADD COLUMN test INTEGER NOT NULL DEFAULT 5;"})
-	must(t, os.WriteFile(path+".v1.part", []byte("of an upgrade that was cut off"), 0o600))
+	second := append(migrations(), migration{"9999_test.sql", "ALTER TABLE upload ADD COLUMN test INTEGER NOT NULL DEFAULT 5;"})
+	kept := fmt.Sprintf("%s.v%d", path, len(migrations()))
+	must(t, os.WriteFile(kept+".part", []byte("of an upgrade that was cut off"), 0o600))
 	c = openWith(t, config(path), options{migrations: second})
 	if n := sqlInt(t, c, "SELECT test FROM upload WHERE id = ?", int64(f.ID)); n != 5 {
 		t.Errorf("the new column has %d", n)
@@ -60,12 +62,12 @@ func TestOldCatalogIsCopiedBeforeItsSchemaChanges(t *testing.T) {
 	_, err := Open(bg, config(path))
 	wants(t, err, raid.ErrUnsupported) // the older program
 
-	st, err := os.Stat(path + ".v1")
+	st, err := os.Stat(kept)
 	must(t, err)
 	if st.Mode().Perm() != 0o600 {
 		t.Errorf("the copy's mode is %v", st.Mode())
 	}
-	old := openTest(t, path+".v1")
+	old := openTest(t, kept)
 	checkWholeFiles(t, old, map[raid.FileID]raid.File{f.ID: f})
 }
 
@@ -74,8 +76,8 @@ func TestFailedMigrationLeavesTheCatalogAsItWas(t *testing.T) {
 	c := openTest(t, path)
 	f := store(t, c, 1)
 	must(t, c.Close())
-	broken := append(migrations(), migration{"0002_test.sql", "DELETE FROM upload; ALTER TABLE nothing ADD COLUMN x;"})
-	if _, err := open(bg, config(path), options{migrations: broken, checkpoint: checkpointPages}); err == nil || !strings.Contains(err.Error(), "0002_test.sql") {
+	broken := append(migrations(), migration{"9999_test.sql", "DELETE FROM upload; ALTER TABLE nothing ADD COLUMN x;"})
+	if _, err := open(bg, config(path), options{migrations: broken, checkpoint: checkpointPages}); err == nil || !strings.Contains(err.Error(), "9999_test.sql") {
 		t.Errorf("got %v", err)
 	}
 	c = openTest(t, path)

@@ -96,13 +96,66 @@ func (t *tx) findFlaws(id, stripe, part int64) error {
 	return nil
 }
 
+// NextAttempt gives out, durably, a number for one more attempt to store a part
+// of a file, which no chunk of that part ever had. It fails with raid.ErrNotFound
+// when there is no such file, and with raid.ErrUnsupported when a name has no
+// room for a higher number.
+func (c *Catalog) NextAttempt(ctx context.Context, file raid.FileID, stripe int64, part int) (attempt int, err error) {
+	name := fmt.Sprintf("number an attempt to store file %d stripe %d part %d", file, stripe, part)
+	err = c.write(ctx, &op{name: name, rows: 1, run: func(t *tx) (err error) {
+		attempt, err = t.nextAttempt(int64(file), stripe, int64(part))
+		return err
+	}})
+	return attempt, err
+}
+
+func (t *tx) nextAttempt(id, stripe, part int64) (int, error) {
+	_, found, err := t.conn.queryInt("SELECT 1 FROM upload WHERE id = ? AND state = 1", id)
+	if err != nil {
+		return 0, err
+	}
+	if !found {
+		return 0, raid.ErrNotFound
+	}
+	last, again, err := t.conn.queryInt("UPDATE attempt SET last = last + 1 WHERE file = ? AND stripe = ? AND part = ? RETURNING last", id, stripe, part)
+	if err != nil {
+		return 0, err
+	}
+	if !again {
+		// Repairs made before this table was there took numbers close to the rows'.
+		last, _, err = t.conn.queryInt("SELECT max(attempt) FROM chunk WHERE file = ? AND stripe = ? AND part = ?", id, stripe, part)
+		if err != nil {
+			return 0, err
+		}
+		last = max(last, raid.UploadAttempts) + 1
+		if _, err := t.exec("INSERT INTO attempt (file, stripe, part, last) VALUES (?, ?, ?, ?)", id, stripe, part, last); err != nil {
+			return 0, err
+		}
+	}
+	if last > raid.MaxAttempt {
+		return 0, fmt.Errorf("%w: it was stored so often that its chunks can't be named any more; upload the file anew and delete this one", raid.ErrUnsupported)
+	}
+	t.changed = true
+	return int(last), nil
+}
+
+// checkNumber refuses a new chunk whose number NextAttempt did not give out.
+func (t *tx) checkNumber(id int64, key raid.ChunkKey) error {
+	last, _, err := t.conn.queryInt("SELECT last FROM attempt WHERE file = ? AND stripe = ? AND part = ?", id, key.Stripe, int64(key.Part))
+	if err == nil && (key.Attempt <= raid.UploadAttempts || int64(key.Attempt) > last) {
+		err = fmt.Errorf("%w: attempt %d was not given out", raid.ErrInvalid, key.Attempt)
+	}
+	return err
+}
+
 // ReplaceCopy puts a new copy of a part in place of an old one, durably, and
 // queues the removal of the old chunk when its node is known and it is not the
 // new one too (a copy marked bad that proved good). The file is no longer
 // degraded when that was its last flaw.
 //
-// It fails with raid.ErrPrecondition when the row is no longer as old says or the
-// file is gone; the new chunk is then queued for removal instead. Once a deleted
+// The number of a new chunk must come from NextAttempt, else it fails with
+// raid.ErrInvalid. It fails with raid.ErrPrecondition when the row is no longer as
+// old says or the file is gone; the new chunk is then queued for removal instead. Once a deleted
 // file is swept, though, its upload is not known here any more, and only a caller
 // that knows it can Record that.
 func (c *Catalog) ReplaceCopy(ctx context.Context, file raid.FileID, stripe int64, part int, old, new raid.Copy) error {
@@ -140,14 +193,20 @@ func (t *tx) replaceCopy(id, stripe, part int64, old, new raid.Copy) (refused, e
 	oldKey := raid.ChunkKey{Upload: upload, Stripe: stripe, Part: int(part), Attempt: old.Attempt}
 	newKey := raid.ChunkKey{Upload: upload, Stripe: stripe, Part: int(part), Attempt: new.Attempt}
 	n := int64(0)
+	moved := old.Node != new.Node || old.Attempt != new.Attempt
 	if state == complete {
+		if moved {
+			if err := t.checkNumber(id, newKey); err != nil {
+				return nil, err
+			}
+		}
 		if n, err = t.putCopy(id, newKey, old, new); err != nil {
 			return nil, err
 		}
 	}
 	if n == 0 {
 		refused := fmt.Errorf("%w: the copy changed or the file is gone", raid.ErrPrecondition)
-		if old.Node == new.Node && old.Attempt == new.Attempt {
+		if !moved {
 			return refused, nil // no new chunk was made
 		}
 		err := t.recordRemovals([]raid.Removal{{Node: new.Node, Key: newKey}})
@@ -159,7 +218,7 @@ func (t *tx) replaceCopy(id, stripe, part int64, old, new raid.Copy) (refused, e
 	if err := t.renewFlags(id, !native(old.Node) || !native(new.Node)); err != nil {
 		return nil, err
 	}
-	if old.Node == new.Node && old.Attempt == new.Attempt {
+	if !moved {
 		return nil, nil
 	}
 	return nil, t.recordRemovals([]raid.Removal{{Node: old.Node, Key: oldKey}})

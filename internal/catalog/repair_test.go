@@ -36,7 +36,7 @@ func TestBadCopyIsReplaced(t *testing.T) {
 	if got := repairs(t, c); !reflect.DeepEqual(got, []raid.Repair{{File: f.ID, Part: want}}) {
 		t.Fatalf("to repair %+v, want %+v", got, want)
 	}
-	old, fresh := want.Copies[0], raid.Copy{Index: 1, Attempt: 5, Node: "n2"}
+	old, fresh := want.Copies[0], next(t, c, f.ID, 1, 2, 1, "n2")
 	must(t, c.ReplaceCopy(bg, f.ID, 1, 2, old, fresh))
 	if degraded(t, c, f.ID) || len(repairs(t, c)) != 0 {
 		t.Error("still degraded after repair")
@@ -82,7 +82,7 @@ func TestTwoCopiesOnOneNodeAreTakenApart(t *testing.T) {
 		}
 		// Either may go.
 		old := r.Part.Copies[i]
-		must(t, c.ReplaceCopy(bg, f.ID, 0, r.Part.Number, old, raid.Copy{Index: old.Index, Attempt: 3, Node: "n2"}))
+		must(t, c.ReplaceCopy(bg, f.ID, 0, r.Part.Number, old, next(t, c, f.ID, 0, r.Part.Number, old.Index, "n2")))
 	}
 	if degraded(t, c, f.ID) || len(repairs(t, c)) != 0 {
 		t.Errorf("still degraded: %+v", repairs(t, c))
@@ -102,7 +102,7 @@ func TestBadCopyDoesNotDoubleAnother(t *testing.T) {
 		t.Errorf("%d copies count as doubled", n)
 	}
 	bad := repairs(t, c)[0].Part.Copies[0]
-	must(t, c.ReplaceCopy(bg, f.ID, 0, 1, bad, raid.Copy{Index: 1, Attempt: 3, Node: "n3"}))
+	must(t, c.ReplaceCopy(bg, f.ID, 0, 1, bad, next(t, c, f.ID, 0, 1, 1, "n3")))
 	if degraded(t, c, f.ID) {
 		t.Error("still degraded")
 	}
@@ -144,7 +144,7 @@ func TestNewCopyOfAChangedRowGoesAgain(t *testing.T) {
 		}
 	}
 	old := newParts(0, 1)[0].Copies[0]
-	fresh := raid.Copy{Index: 1, Attempt: 9, Node: "n3"}
+	fresh := next(t, c, f.ID, 0, 1, 1, "n3")
 	elsewhere := old
 	elsewhere.Node = "n0"
 	wants(t, c.ReplaceCopy(bg, f.ID, 0, 1, elsewhere, fresh), raid.ErrPrecondition)
@@ -171,9 +171,9 @@ func TestCopyInUseIsNeverRemoved(t *testing.T) {
 	c := openTest(t, "")
 	f := store(t, c, 1)
 	old := newParts(0, 1)[0].Copies[0]
-	fresh := raid.Copy{Index: 1, Attempt: 9, Node: "n3"}
+	fresh := next(t, c, f.ID, 0, 1, 1, "n3")
 	must(t, c.ReplaceCopy(bg, f.ID, 0, 1, old, fresh))
-	key := raid.ChunkKey{Upload: f.Upload, Part: 1, Attempt: 9}
+	key := raid.ChunkKey{Upload: f.Upload, Part: 1, Attempt: fresh.Attempt}
 	must(t, c.Record(bg, []raid.Removal{{Node: "n3", Key: key}, {Node: "n2", Key: key}, {Node: "n2", Key: key}}))
 	// An answer that got lost has the caller say it again.
 	wants(t, c.ReplaceCopy(bg, f.ID, 0, 1, old, fresh), raid.ErrPrecondition)
@@ -181,6 +181,59 @@ func TestCopyInUseIsNeverRemoved(t *testing.T) {
 	slices.Sort(want)
 	if got := removalsOf(t, c); !slices.Equal(got, want) {
 		t.Errorf("to be removed %v, want %v", got, want)
+	}
+}
+
+// A name that was used once is never a file's again, also when nothing in the
+// catalog tells of the first time any more.
+func TestNoChunkNameIsUsedTwice(t *testing.T) {
+	path := t.TempDir() + "/catalog.db"
+	c := openTest(t, path)
+	f := store(t, c, 1)
+	old := newParts(0, 1)[0].Copies[0]
+	seen := map[int]bool{}
+	for range 3 {
+		vain := next(t, c, f.ID, 0, 1, 1, "n3") // stored, and its answer got lost
+		if seen[vain.Attempt] || vain.Attempt <= raid.UploadAttempts || vain.Attempt > raid.MaxAttempt {
+			t.Fatalf("attempt %d after %v", vain.Attempt, seen)
+		}
+		seen[vain.Attempt] = true
+		gone := []raid.Removal{{Node: "n3", Key: raid.ChunkKey{Upload: f.Upload, Part: 1, Attempt: vain.Attempt}}}
+		must(t, c.Record(bg, gone))
+		must(t, c.Removed(bg, gone)) // the node has deleted it
+		must(t, c.Close())
+		c = openTest(t, path)
+	}
+	for _, n := range []int{3, raid.UploadAttempts, raid.UploadAttempts + 4, raid.MaxAttempt} {
+		wants(t, c.ReplaceCopy(bg, f.ID, 0, 1, old, raid.Copy{Index: 1, Attempt: n, Node: "n3"}), raid.ErrInvalid)
+	}
+	if parts, err := c.Parts(bg, f.ID, 0, 1); err != nil || parts[0].Copies[0] != old {
+		t.Errorf("%+v, %v", parts, err)
+	}
+	fresh := next(t, c, f.ID, 0, 1, 1, "n3")
+	must(t, c.ReplaceCopy(bg, f.ID, 0, 1, old, fresh))
+	must(t, c.Delete(bg, f.ID))
+	_, err := c.NextAttempt(bg, f.ID, 0, 1)
+	wants(t, err, raid.ErrNotFound)
+	sweepAll(t, c, 10)
+	if n := sqlInt(t, c, "SELECT count(*) FROM attempt"); n != 0 {
+		t.Errorf("%d rows of a file that is gone", n)
+	}
+}
+
+func TestAttemptsThatFitNoNameAreRefused(t *testing.T) {
+	c := openTest(t, "")
+	f := store(t, c, 1)
+	must(t, c.write(bg, &op{name: "test", rows: 1, run: func(t *tx) error {
+		_, err := t.exec("INSERT INTO attempt VALUES (?, 0, 1, ?)", int64(f.ID), int64(raid.MaxAttempt-1))
+		return err
+	}}))
+	if n := next(t, c, f.ID, 0, 1, 1, "").Attempt; n != raid.MaxAttempt {
+		t.Errorf("attempt %d", n)
+	}
+	for range 2 {
+		_, err := c.NextAttempt(bg, f.ID, 0, 1)
+		wants(t, err, raid.ErrUnsupported)
 	}
 }
 
@@ -220,11 +273,11 @@ func TestLastLabCopyReplacedMakesTheFileNative(t *testing.T) {
 	fin.Parts[0].Copies[0].Node, fin.Parts[1].Copies[1].Node = "", ""
 	f, err := c.Finish(bg, fin)
 	must(t, err)
-	must(t, c.ReplaceCopy(bg, f.ID, 0, 1, raid.Copy{Index: 1, Attempt: 1}, raid.Copy{Index: 1, Attempt: 3, Node: "n3"}))
+	must(t, c.ReplaceCopy(bg, f.ID, 0, 1, raid.Copy{Index: 1, Attempt: 1}, next(t, c, f.ID, 0, 1, 1, "n3")))
 	if f, _ := c.File(bg, f.ID); !f.Lab {
 		t.Error("not lab although one copy is")
 	}
-	must(t, c.ReplaceCopy(bg, f.ID, 0, 2, raid.Copy{Index: 2, Attempt: 2}, raid.Copy{Index: 2, Attempt: 3, Node: "n0"}))
+	must(t, c.ReplaceCopy(bg, f.ID, 0, 2, raid.Copy{Index: 2, Attempt: 2}, next(t, c, f.ID, 0, 2, 2, "n0")))
 	if f, _ := c.File(bg, f.ID); f.Lab {
 		t.Error("lab although no copy is")
 	}

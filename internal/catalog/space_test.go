@@ -22,7 +22,7 @@ func TestUploadsStopAtTheReserveAndDeletesDoNot(t *testing.T) {
 	wants(t, err, raid.ErrNoSpace)
 
 	must(t, c.MarkBad(bg, f.ID, 0, 1, 1, 1))
-	must(t, c.ReplaceCopy(bg, f.ID, 0, 1, raid.Copy{Index: 1, Attempt: 1, Node: "n1"}, raid.Copy{Index: 1, Attempt: 3, Node: "n3"}))
+	must(t, c.ReplaceCopy(bg, f.ID, 0, 1, raid.Copy{Index: 1, Attempt: 1, Node: "n1"}, next(t, c, f.ID, 0, 1, 1, "n3")))
 	must(t, c.Delete(bg, f.ID))
 	must(t, c.Abandon(bg, begun.File, nil))
 	sweepAll(t, c, 100)

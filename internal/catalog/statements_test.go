@@ -38,8 +38,9 @@ func useEverything(t *testing.T, c *Catalog) {
 	repairs, err := c.Repairs(bg, RepairCursor{}, 10)
 	must(t, err)
 	p := repairs[len(repairs)-1].Part
-	must(t, c.ReplaceCopy(bg, g.ID, 0, 1, p.Copies[0], raid.Copy{Index: 1, Attempt: 7, Node: ""}))
-	must(t, c.ReplaceCopy(bg, g.ID, 0, 1, raid.Copy{Index: 1, Attempt: 7}, raid.Copy{Index: 1, Attempt: 8, Node: "n3"}))
+	onLab := next(t, c, g.ID, 0, 1, 1, "")
+	must(t, c.ReplaceCopy(bg, g.ID, 0, 1, p.Copies[0], onLab))
+	must(t, c.ReplaceCopy(bg, g.ID, 0, 1, onLab, next(t, c, g.ID, 0, 1, 1, "n3")))
 	_, _, err = c.Names(bg, f.ID)
 	must(t, err)
 	listAll(t, c, Query{Filename: "x"})

@@ -55,6 +55,9 @@ func (t *tx) sweep(limit int64) (more bool, err error) {
 		if _, err := t.exec("DELETE FROM part WHERE file = ?", id); err != nil {
 			return false, err
 		}
+		if _, err := t.exec("DELETE FROM attempt WHERE file = ?", id); err != nil {
+			return false, err
+		}
 		if _, err := t.exec("DELETE FROM upload WHERE id = ?", id); err != nil {
 			return false, err
 		}

@@ -26,15 +26,17 @@ func (s *Store) Remake(ctx context.Context, f raid.File, part raid.Part, old rai
 	if !ok {
 		return raid.Copy{}, fmt.Errorf("node %s: %w", c.ID, raid.ErrPeerGone)
 	}
-	attempt, err := s.freshAttempt(part)
-	if err != nil {
-		return raid.Copy{}, err
-	}
 	buf, err := s.readPart(ctx, f, part)
 	if err != nil {
 		return raid.Copy{}, err
 	}
 	defer buf.Release()
+	// Not from the rows: a copy that was made in vain is in none of them, and its
+	// removal may still be on the way to a node, or come back to be recorded.
+	attempt, err := s.cfg.Index.NextAttempt(ctx, f.ID, part.Stripe, part.Number)
+	if err != nil {
+		return raid.Copy{}, err
+	}
 	payload := buf.Bytes()[:part.Length]
 	fresh := raid.Copy{Index: old.Index, Attempt: attempt, Node: c.ID}
 	meta := raid.ChunkMeta{
@@ -53,6 +55,9 @@ func (s *Store) Remake(ctx context.Context, f raid.File, part raid.Part, old rai
 	}
 	return fresh, nil
 }
+
+// The names of an upload's own attempts must end where those of repair begin.
+const _ = uint(raid.UploadAttempts - maxAttempts)
 
 // readPart reads a whole part, verified, piece by piece.
 func (s *Store) readPart(ctx context.Context, f raid.File, part raid.Part) (*budget.Buffer, error) {
@@ -120,21 +125,3 @@ func (s *Store) candidate(among []placement.Candidate, id raid.NodeID) placement
 	}
 	return placement.Candidate{ID: id}
 }
-
-// freshAttempt draws an attempt number that no copy of the part has. It is drawn
-// from a range, since an earlier repair may have stored a copy and been killed
-// before the catalog knew; the range is small, so that thousands of repairs fit a
-// chunk's name.
-func (s *Store) freshAttempt(part raid.Part) (int, error) {
-	highest := 0
-	for _, c := range part.Copies {
-		highest = max(highest, c.Attempt)
-	}
-	next := highest + 1 + int(s.cfg.Draw(freshRange))
-	if next > raid.MaxAttempt {
-		return 0, fmt.Errorf("%w: stripe %d part %d was placed so often that its chunks can't be named any more; upload the file anew", raid.ErrUnsupported, part.Stripe, part.Number)
-	}
-	return next, nil
-}
-
-const freshRange = 64

@@ -24,11 +24,13 @@ type Writer interface {
 	Abandon(ctx context.Context, f raid.File, removals []raid.Removal) error
 }
 
-// Index is what downloads and deletes need of the catalog.
+// Index is what downloads, deletes and repairs need of the catalog.
 type Index interface {
 	Parts(ctx context.Context, id raid.FileID, from, to int64) ([]raid.Part, error)
 	MarkBad(ctx context.Context, file raid.FileID, stripe int64, part, index, attempt int) error
 	Delete(ctx context.Context, id raid.FileID) error
+	// NextAttempt gives out a number that no chunk of the part ever had, durably.
+	NextAttempt(ctx context.Context, file raid.FileID, stripe int64, part int) (int, error)
 }
 
 // LabGet asks all lab peers for a chunk of size bytes. It fills dst, of that

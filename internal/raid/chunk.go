@@ -21,6 +21,10 @@ const (
 	MaxStripe  = 62*62*62*62*62*62 - 1
 	MaxPart    = 61
 	MaxAttempt = 62*62*62 - 1
+
+	// UploadAttempts is how many attempts an upload has to place one part. It
+	// numbers them itself; the numbers above are set aside in the catalog.
+	UploadAttempts = 1000
 )
 
 // ChunkKey says which chunk a name stands for.
@@ -28,7 +32,7 @@ type ChunkKey struct {
 	Upload  UploadID
 	Stripe  int64 // from 0
 	Part    int   // 1 or 2 with RAID 1
-	Attempt int   // from 1; differs between the copies of a part
+	Attempt int   // from 1; no two chunks of a part ever have the same, nor had
 }
 
 // Name writes the key as a chunk name.
