@@ -15,7 +15,7 @@ import (
 // Config says where a catalog is and what it takes from outside.
 type Config struct {
 	Path    string       // of the database file; its folder is made when missing
-	Random  io.Reader    // for the array id; crypto/rand when nil
+	Random  io.Reader    // for the array id and the tags of runs; crypto/rand when nil
 	Log     *slog.Logger // discarded when nil
 	Reserve int64        // bytes of the disk that uploads leave free; deletes and repairs still work
 }
@@ -31,8 +31,6 @@ type Catalog struct {
 	run      uint32
 	firstID  int64 // ids of earlier runs are lower
 	commit   atomic.Uint64
-	epoch    uint32            // the upper half of this run's commit numbers
-	ends     map[uint32]uint64 // the last commit number of each earlier run, by its upper half
 	ids      ids
 	writer   *writer
 	readers  chan *conn   // those that nobody uses
@@ -51,10 +49,12 @@ type state struct {
 	meta  meta
 	nodes []node // by key: node k is at k-1
 	byID  map[raid.NodeID]int64
+	ends  map[epoch]uint64 // the last commit number of each earlier epoch
 }
 
 // meta is the part of the row of the table meta that changes while running.
 type meta struct {
+	run    uint32 // of commit numbers; Catalog.run until that run's are used up
 	commit uint64
 	nextID int64
 	counts Counts
@@ -88,14 +88,16 @@ func (c *Catalog) Commit() uint64 { return c.commit.Load() }
 // catalog's past. When it is not, the node has seen a newer catalog, or one that
 // went on where this one was put back. Commit number 0 means none. No I/O.
 func (c *Catalog) Knows(commit uint64) bool {
-	switch epoch := uint32(commit >> 32); {
+	now, e := c.Commit(), epochOf(commit)
+	switch {
 	case commit == 0:
 		return true
-	case epoch == c.epoch:
-		return commit <= c.Commit()
-	default:
-		return commit <= c.ends[epoch]
+	case e == epochOf(now):
+		return commit <= now
 	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return commit <= c.state.ends[e]
 }
 
 // Broken is closed when a write failed in a way that leaves its outcome unknown.

@@ -2,9 +2,7 @@ package catalog
 
 import (
 	"database/sql/driver"
-	"encoding/binary"
 	"fmt"
-	"io"
 
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -24,11 +22,11 @@ func (c *Catalog) begin(cfg Config) (err error) {
 	c.firstID = m.nextID
 	c.ids.add(m.nextID)
 	m.nextID += idBlock
-	if c.epoch, m.commit, err = drawEpoch(c.run, cfg.Random); err != nil {
+	if m.commit, err = drawEpoch(m.run, cfg.Random); err != nil {
 		_, _ = w.exec("ROLLBACK")
 		return err
 	}
-	_, err = w.exec("UPDATE meta SET run = ?, commit_number = ?, next_id = ?", int64(c.run), int64(m.commit), m.nextID)
+	_, err = w.exec("UPDATE meta SET run = ?, commit_number = ?, next_id = ?", int64(m.run), int64(m.commit), m.nextID)
 	if err != nil {
 		_, _ = w.exec("ROLLBACK")
 		return fmt.Errorf("write run number: %w", err)
@@ -55,11 +53,11 @@ func (c *Catalog) load(w *conn, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("read totals: %w", err)
 	}
-	if run >= maxRun {
-		return fmt.Errorf("begin a run: no run number is left after %d", run)
+	if m.run, err = nextRun(uint32(run)); err != nil {
+		return err
 	}
-	c.run = uint32(run) + 1
-	if err := c.loadRuns(w, run, m.commit); err != nil {
+	c.run = m.run
+	if c.state.ends, err = loadEpochs(w, m.commit); err != nil {
 		return err
 	}
 	c.state.byID = make(map[raid.NodeID]int64)
@@ -76,44 +74,6 @@ func (c *Catalog) load(w *conn, cfg Config) error {
 	}, "SELECT key, id, zone, address, draining, cleaned_run, removals FROM node ORDER BY key")
 	if err != nil {
 		return fmt.Errorf("read nodes: %w", err)
-	}
-	return nil
-}
-
-// A commit number is made of three: 19 bits of run, 12 random ones and 32 of
-// counting. The random ones tell a run from the run of the same number that a
-// catalog went through before it was put back.
-const (
-	tagBits = 12
-	maxRun  = 1<<19 - 1
-)
-
-// drawEpoch draws the upper half of a run's commit numbers, and returns the
-// number of its first write transaction too, which is the one that makes the run.
-func drawEpoch(run uint32, random io.Reader) (epoch uint32, first uint64, err error) {
-	var b [2]byte
-	if _, err := io.ReadFull(random, b[:]); err != nil {
-		return 0, 0, fmt.Errorf("draw a run's tag: %w", err)
-	}
-	epoch = run<<tagBits | uint32(binary.BigEndian.Uint16(b[:]))&(1<<tagBits-1)
-	return epoch, uint64(epoch)<<32 | 1, nil
-}
-
-// loadRuns notes how far the last run came, and loads how far all did.
-func (c *Catalog) loadRuns(w *conn, run int64, last uint64) error {
-	if run > 0 {
-		if _, err := w.exec("INSERT INTO run VALUES (?, ?)", run, int64(last)); err != nil {
-			return fmt.Errorf("end run %d: %w", run, err)
-		}
-	}
-	c.ends = map[uint32]uint64{}
-	err := w.query(func(r []driver.Value) error {
-		last := uint64(integer(r[0]))
-		c.ends[uint32(last>>32)] = last
-		return nil
-	}, "SELECT last FROM run")
-	if err != nil {
-		return fmt.Errorf("read earlier runs: %w", err)
 	}
 	return nil
 }

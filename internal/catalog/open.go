@@ -47,7 +47,7 @@ func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) 
 	}
 	c := &Catalog{path: cfg.Path, log: cfg.Log, started: time.Now(), lock: lock, closing: make(chan struct{})}
 	c.writer = &writer{
-		log: cfg.Log, path: cfg.Path, reserve: cfg.Reserve, checkpointAt: opt.checkpoint, restartAt: patience * opt.checkpoint,
+		log: cfg.Log, random: cfg.Random, path: cfg.Path, reserve: cfg.Reserve, checkpointAt: opt.checkpoint, restartAt: patience * opt.checkpoint,
 		reading: &c.reading, base: c.committed, keep: c.publish,
 	}
 	c.readers = make(chan *conn, readers)

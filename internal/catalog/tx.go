@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 type tx struct {
 	conn    *conn
 	log     *slog.Logger
+	random  io.Reader
 	base    state // what was committed before
 	meta    meta
 	changed bool
@@ -102,15 +104,20 @@ func (t *tx) settle() error {
 			return err
 		}
 	}
-	t.meta.commit++
+	if err := t.count(); err != nil {
+		return err
+	}
 	c := t.meta.counts
-	_, err := t.exec(`UPDATE meta SET commit_number = ?, next_id = ?, files = ?, bytes = ?, degraded = ?, removals = ?`,
-		int64(t.meta.commit), t.meta.nextID, c.Files, c.Bytes, c.Degraded, c.Removals)
+	_, err := t.exec(`UPDATE meta SET run = ?, commit_number = ?, next_id = ?, files = ?, bytes = ?, degraded = ?, removals = ?`,
+		int64(t.meta.run), int64(t.meta.commit), t.meta.nextID, c.Files, c.Bytes, c.Degraded, c.Removals)
 	return err
 }
 
 // apply makes what t committed part of s.
 func (s *state) apply(t *tx) {
+	if was := s.meta.commit; epochOf(was) != epochOf(t.meta.commit) {
+		s.ends[epochOf(was)] = was
+	}
 	s.meta = t.meta
 	for _, id := range t.added {
 		s.nodes = append(s.nodes, node{NodeRecord: raid.NodeRecord{ID: id}})

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,7 @@ type op struct {
 type writer struct {
 	conn    *conn
 	log     *slog.Logger
+	random  io.Reader
 	path    string
 	reserve int64
 	reading *sync.RWMutex // readers hold it while they read
