@@ -169,8 +169,8 @@ func FuzzLabFrames(f *testing.F) {
 		l := h.labs
 		n := &LabNode{labs: l, window: newWindow(100)}
 		n.window.tryAcquire(4)
-		st := &labStore{node: n, size: 4, done: make(chan error, 1)}
-		if err := l.enterStore("chunk1", st); err != nil {
+		st := &labStore{node: n, name: "chunk1", size: 4, done: make(chan error, 1)}
+		if err := l.enterStore(st); err != nil {
 			t.Fatal(err)
 		}
 		g := &labGet{name: "chunk2", dst: make([]byte, 4), accept: want([]byte("data")), done: make(chan bool, 1)}

@@ -2,7 +2,10 @@ package wire
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -217,4 +220,127 @@ func TestLabStoreOutstandingTwiceIsRefused(t *testing.T) {
 	if err := <-first; err != nil || n.Outstanding() != 0 {
 		t.Fatalf("%v, %d outstanding", err, n.Outstanding())
 	}
+}
+
+// dropping is a lab node under the test's own hands: it takes every Store and
+// acknowledges what it is told to.
+func dropping(t *testing.T, th *testHub) (n *LabNode, push *zmtp.Conn) {
+	t.Helper()
+	pull := rawLab(t, th, roleStore)
+	go func() {
+		for {
+			m, err := pull.Receive(nil)
+			if err != nil {
+				return
+			}
+			m.Release()
+		}
+	}()
+	return th.events.next(t, "labup").lab, rawLab(t, th, roleControl)
+}
+
+func TestLabNodeThatDropsStoresIsNotBlockedByThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := startHub(t, &memory{}, realTimes)
+		n, push := dropping(t, th)
+		const size = 2 << 20 // four of them fill the window
+		for i := range 8 {
+			dropped, kept := make(chan error, 1), make(chan error, 1)
+			ctx, stop := context.WithCancel(t.Context())
+			go func() { dropped <- n.Store(ctx, raid.ChunkName(fmt.Sprintf("dropped%d", i)), make([]byte, size)) }()
+			synctest.Wait()
+			name := raid.ChunkName(fmt.Sprintf("kept%d", i))
+			go func() { kept <- n.Store(t.Context(), name, make([]byte, size)) }()
+			synctest.Wait()
+			switch i % 3 {
+			case 0: // both expire, and then the later one is acknowledged
+				wantError(t, <-dropped, raid.ErrExpired)
+				wantError(t, <-kept, raid.ErrExpired)
+				if n.Healthy() || n.Outstanding() != 2*size {
+					t.Fatalf("healthy %v, %d outstanding", n.Healthy(), n.Outstanding())
+				}
+				send(t, push, []byte(name))
+			case 1: // the client of the dropped one leaves first
+				stop()
+				wantError(t, <-dropped, context.Canceled)
+				send(t, push, []byte(name))
+				if err := <-kept; err != nil {
+					t.Fatal(err)
+				}
+			case 2: // or last
+				send(t, push, []byte(name))
+				if err := <-kept; err != nil {
+					t.Fatal(err)
+				}
+				stop()
+				wantError(t, <-dropped, context.Canceled)
+			}
+			stop()
+			synctest.Wait()
+			if !n.Healthy() || n.Outstanding() != 0 {
+				t.Fatalf("round %d: healthy %v, %d bytes outstanding", i, n.Healthy(), n.Outstanding())
+			}
+		}
+		wantNothingOutstanding(t, th)
+	})
+}
+
+// A late acknowledgement must find what it acknowledges: nothing else could make
+// the node healthy again.
+func TestLateAcknowledgementCountsAfterALaterOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := startHub(t, &memory{}, realTimes)
+		n, push := dropping(t, th)
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() { first <- n.Store(t.Context(), "first", []byte("x")) }()
+		synctest.Wait()
+		go func() { second <- n.Store(t.Context(), "second", []byte("y")) }()
+		synctest.Wait()
+		send(t, push, []byte("second"))
+		if err := <-second; err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, <-first, raid.ErrExpired)
+		if n.Healthy() {
+			t.Fatal("it missed a deadline and gets more")
+		}
+		send(t, push, []byte("first"))
+		synctest.Wait()
+		if !n.Healthy() {
+			t.Fatal("it answered, and yet it is passed over")
+		}
+		wantNothingOutstanding(t, th)
+	})
+}
+
+func TestLabNodeWhoseWindowStaysFullHasMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := startHub(t, &memory{}, realTimes)
+		n, push := dropping(t, th)
+		results := make(chan error, 5)
+		go func() { results <- n.Store(t.Context(), "early", nil) }()
+		synctest.Wait()
+		for i := range 4 {
+			go func() {
+				results <- n.Store(t.Context(), raid.ChunkName(fmt.Sprintf("dropped%d", i)), make([]byte, 2<<20))
+			}()
+		}
+		for range 5 {
+			wantError(t, <-results, raid.ErrExpired)
+		}
+		send(t, push, []byte("early")) // which tells nothing of those sent later
+		synctest.Wait()
+		if !n.Healthy() || n.Outstanding() != 8<<20 {
+			t.Fatalf("healthy %v, %d bytes outstanding", n.Healthy(), n.Outstanding())
+		}
+		start := time.Now()
+		wantError(t, n.Store(t.Context(), "next", []byte("x")), raid.ErrExpired)
+		if d := time.Since(start).Round(time.Millisecond); d != 2*time.Second {
+			t.Fatalf("gave up after %v", d)
+		}
+		if n.Healthy() {
+			t.Fatal("nothing fits in its window, and it looks healthy")
+		}
+		wantError(t, n.Store(t.Context(), "another", []byte("x")), raid.ErrBusy)
+	})
 }

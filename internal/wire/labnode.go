@@ -25,14 +25,23 @@ type LabNode struct {
 	mu       sync.Mutex
 	missed   bool      // a Store's deadline, and nothing was acknowledged since
 	answered time.Time // the last acknowledgement
+
+	// labs.mu guards what follows: the order of the node's Stores.
+	steps     uint64                 // counts the beginnings and ends of sending one
+	passed    uint64                 // the latest beginning among the acknowledged ones
+	abandoned map[*labStore]struct{} // outstanding, with nobody who waits
 }
 
 // labStore is one outstanding Store. It stays in the table when its caller gives
-// up, so that a late acknowledgement shows that the node lives.
+// up, so that a late acknowledgement shows that the node lives; until the node
+// has acknowledged one that was sent later, which is more than this one will get.
 type labStore struct {
 	node *LabNode
+	name raid.ChunkName
 	size int64
 	done chan error // has room for one
+
+	began, sent uint64 // steps of the node at which sending began and ended, 0 before; labs.mu
 }
 
 // ID is "lab-" and the remote address.
@@ -61,7 +70,7 @@ func (n *LabNode) Done() <-chan struct{} { return n.conn.Done() }
 
 // servePull makes a lab PULL connection a node for as long as it lives.
 func (l *labs) servePull(c *zmtp.Conn) error {
-	n := &LabNode{labs: l, conn: c, window: newWindow(l.cfg.Window)}
+	n := &LabNode{labs: l, conn: c, window: newWindow(l.cfg.Window), abandoned: map[*labStore]struct{}{}}
 	n.id = raid.NodeID("lab-" + n.Addr())
 	l.cfg.Log.Info("Lab node is up", "node", n.ID())
 	l.cfg.Observer.LabUp(n)
@@ -75,8 +84,9 @@ func (l *labs) servePull(c *zmtp.Conn) error {
 // Store sends a chunk as the assignment does and waits for its acknowledgement
 // on any lab connection. It fails with raid.ErrExpired when that takes longer
 // than LabStoreTimeout (and the payload's time at 8 MiB/s) without the node
-// acknowledging anything, with raid.ErrBusy while an earlier deadline stands
-// missed, and with raid.ErrPeerGone when the connection ends.
+// acknowledging anything, or when the window has no room for so long; with
+// raid.ErrBusy while an earlier deadline stands missed, and with
+// raid.ErrPeerGone when the connection ends.
 func (n *LabNode) Store(ctx context.Context, name raid.ChunkName, payload []byte) error {
 	err := n.store(ctx, name, payload)
 	if err != nil {
@@ -91,24 +101,40 @@ func (n *LabNode) store(ctx context.Context, name raid.ChunkName, payload []byte
 	}
 	size := int64(len(payload))
 	patience := n.labs.cfg.LabStoreTimeout + time.Duration(size)*time.Second/labRate
-	waiting, cancel := context.WithTimeout(ctx, patience)
-	err := n.window.acquire(waiting, n.conn.Done(), size)
-	cancel()
-	if err != nil {
+	if err := n.room(ctx, size, patience); err != nil {
 		return err
 	}
-	st := &labStore{node: n, size: size, done: make(chan error, 1)}
-	if err := n.labs.enterStore(name, st); err != nil {
+	st := &labStore{node: n, name: name, size: size, done: make(chan error, 1)}
+	if err := n.labs.enterStore(st); err != nil {
 		n.window.cancel(size)
 		return err
 	}
 	if err := n.send(ctx, name, payload, patience); err != nil {
-		if n.labs.leaveStore(name, st) {
+		if n.labs.leaveStore(st) {
 			n.window.cancel(size)
 		}
 		return err
 	}
-	return n.await(ctx, st, patience)
+	n.labs.storeSent(st)
+	err := n.await(ctx, st, patience)
+	if err != nil {
+		n.labs.abandon(st)
+	}
+	return err
+}
+
+// room waits for the window. A node that leaves it full for so long without
+// acknowledging anything has missed a deadline, even if nobody waits for what
+// fills it.
+func (n *LabNode) room(ctx context.Context, size int64, patience time.Duration) error {
+	began := time.Now()
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := n.window.acquire(waiting, n.conn.Done(), size)
+	if err != nil && ctx.Err() == nil && waiting.Err() != nil && time.Since(n.later(began)) >= patience {
+		n.miss()
+	}
+	return err
 }
 
 // send writes the message. A node that does not take its bytes within patience
@@ -184,41 +210,89 @@ func (n *LabNode) answers() {
 	n.mu.Unlock()
 }
 
-// enterStore makes a Store outstanding.
-func (l *labs) enterStore(name raid.ChunkName, st *labStore) error {
+// step counts on and returns the new count. labs.mu is held.
+func (n *LabNode) step() uint64 {
+	n.steps++
+	return n.steps
+}
+
+// enterStore makes a Store outstanding, before it is sent.
+func (l *labs) enterStore(st *labStore) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stores[name] != nil {
+	if l.stores[st.name] != nil {
 		return fmt.Errorf("%w: a store of this name is outstanding", raid.ErrInvalid)
 	}
-	l.stores[name] = st
+	st.began = st.node.step()
+	l.stores[st.name] = st
 	return nil
+}
+
+// storeSent notes that a Store is on its way: those that begin to be sent from
+// now on come to the node after it.
+func (l *labs) storeSent(st *labStore) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	st.sent = st.node.step()
 }
 
 // leaveStore takes a Store that was not sent out of the table; false when it is
 // gone already.
-func (l *labs) leaveStore(name raid.ChunkName, st *labStore) bool {
+func (l *labs) leaveStore(st *labStore) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stores[name] != st {
+	if l.stores[st.name] != st {
 		return false
 	}
-	delete(l.stores, name)
+	delete(l.stores, st.name)
 	return true
+}
+
+// abandon notes that nobody waits for an outstanding Store any more. It stays,
+// unless a later one was acknowledged. While the node counts as hung it stays
+// even then: its acknowledgement may be the one that shows that the node lives.
+func (l *labs) abandon(st *labStore) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stores[st.name] != st {
+		return
+	}
+	st.node.abandoned[st] = struct{}{}
+	if st.node.Healthy() {
+		l.endPassed(st.node)
+	}
+}
+
+// endPassed ends the abandoned Stores that were sent before one that was
+// acknowledged. A PULL is served in order: the node has dropped them, and their
+// place in the window would be lost for as long as it is connected. labs.mu is
+// held.
+func (l *labs) endPassed(n *LabNode) {
+	for st := range n.abandoned {
+		if st.sent < n.passed {
+			delete(n.abandoned, st)
+			delete(l.stores, st.name)
+			n.window.release(st.size)
+		}
+	}
 }
 
 // acknowledged ends the outstanding Store of that name; without one it is
 // without effect.
 func (l *labs) acknowledged(name raid.ChunkName) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	st := l.stores[name]
-	delete(l.stores, name)
-	l.mu.Unlock()
 	if st == nil {
 		return
 	}
-	st.node.answers()
-	st.node.window.release(st.size)
+	n := st.node
+	delete(l.stores, name)
+	delete(n.abandoned, st)
+	n.passed = max(n.passed, st.began)
+	n.answers()
+	n.window.release(st.size)
+	l.endPassed(n)
 	st.done <- nil
 }
 
