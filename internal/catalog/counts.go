@@ -17,6 +17,14 @@ func (c *Catalog) Counts(context.Context) (Counts, error) {
 	return c.state.meta.counts, nil
 }
 
+// Remembers reports whether the catalog has a row for a native node, as it has
+// from the first chunk on that it names there. No I/O.
+func (c *Catalog) Remembers(id raid.NodeID) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.state.byID[id] != 0
+}
+
 // Nodes returns what is known of all native nodes that a chunk or SaveNode ever
 // named. It does no I/O.
 func (c *Catalog) Nodes(context.Context) ([]raid.NodeRecord, error) {

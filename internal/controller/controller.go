@@ -145,7 +145,7 @@ func (c *Controller) build(ctx context.Context) error {
 	}
 	c.pool = budget.New(max(aheadBudget, c.largestStripe()))
 	c.members = membership.New(membership.Config{
-		Known: known, Save: c.catalog.SaveNode, Knows: c.catalog.Knows,
+		Known: known, Save: c.catalog.SaveNode, Remembers: c.catalog.Remembers, Knows: c.catalog.Knows,
 		Settle: cfg.Settle, Window: window, Log: cfg.Log,
 	})
 	c.hub = wire.NewHub(wire.HubConfig{

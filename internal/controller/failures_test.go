@@ -42,6 +42,7 @@ func TestWithoutDegradedWritesALoneNodeRefuses(t *testing.T) {
 
 func TestKnownNodesAreWaitedForBeforeStoringDegraded(t *testing.T) {
 	a := newArray(t, 2, func(c *Config) { c.Settle = 8 * time.Second })
+	a.upload(randomBytes(1000)) // what makes them known
 	a.nodes[1].stop()
 	a.eventually("one node down", func() bool { return a.nodesIn(raid.Down) == 1 })
 	var back sync.WaitGroup

@@ -36,8 +36,12 @@ const (
 type Config struct {
 	// Known are the native nodes that the catalog remembers.
 	Known []raid.NodeRecord
-	// Save makes a record durable. Run calls it when a node is new or moved.
+	// Save makes a record durable. Run calls it when a remembered node changed.
 	Save func(context.Context, raid.NodeRecord) error
+	// Remembers reports whether the catalog knows a node, which it does from the
+	// node's first chunk on; nil: every node. Until then nothing is saved of a
+	// node, and nothing is left of it when it goes: anybody can say hello.
+	Remembers func(raid.NodeID) bool
 	// Knows reports whether a commit number that a node has seen belongs to our
 	// catalog's past.
 	Knows func(commit uint64) bool
@@ -66,6 +70,8 @@ type member struct {
 	id        raid.NodeID
 	record    raid.NodeRecord
 	dirty     bool // record must be saved
+	known     bool // the catalog remembers it
+	given     bool // a chunk was sent to it, which the catalog may be told of yet
 	session   *wire.Session
 	beat      wire.Beat
 	seen      bool // by this run
@@ -81,7 +87,7 @@ func New(cfg Config) *Members {
 		native: map[raid.NodeID]*member{}, lab: map[raid.NodeID]*wire.LabNode{}, changed: make(chan struct{}),
 	}
 	for _, r := range cfg.Known {
-		m.native[r.ID] = &member{id: r.ID, record: r, downSince: m.started}
+		m.native[r.ID] = &member{id: r.ID, record: r, known: true, downSince: m.started}
 	}
 	return m
 }
@@ -127,12 +133,18 @@ func (m *Members) takeDirty() (out []raid.NodeRecord) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, n := range m.native {
-		if n.dirty {
+		if n.dirty && m.remembers(n) {
 			n.dirty = false
 			out = append(out, n.record)
 		}
 	}
 	return out
+}
+
+// remembers reports whether the catalog knows the node. Callers hold mu.
+func (m *Members) remembers(n *member) bool {
+	n.known = n.known || m.cfg.Remembers == nil || m.cfg.Remembers(n.id)
+	return n.known
 }
 
 // Changed returns a channel that is closed at the next arrival, departure or
@@ -193,9 +205,13 @@ func (m *Members) SetCleanedRun(id raid.NodeID, run uint32) {
 	}
 }
 
-// markDirty has Run save the record. Callers hold mu.
+// markDirty has Run save the record, as soon as the node is remembered. Callers
+// hold mu.
 func (m *Members) markDirty(n *member) {
 	n.dirty = true
+	if !n.known {
+		return
+	}
 	select {
 	case m.saves <- struct{}{}:
 	default:

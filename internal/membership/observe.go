@@ -16,8 +16,8 @@ func (m *Members) NodeUp(s *wire.Session) {
 	if n == nil {
 		n = &member{id: s.Node(), record: raid.NodeRecord{ID: s.Node()}}
 		m.native[n.id] = n
-		m.markDirty(n)
 	}
+	m.remembers(n)
 	n.session = s
 	m.apply(n, s.Beat())
 	n.seen = true
@@ -36,6 +36,9 @@ func (m *Members) NodeBeat(s *wire.Session, b wire.Beat) {
 	n := m.native[s.Node()]
 	if n == nil || n.session != s {
 		return
+	}
+	if n.dirty && !n.known && m.remembers(n) { // it has got its first chunk
+		m.markDirty(n)
 	}
 	before := n.beat
 	m.apply(n, b)
@@ -57,7 +60,8 @@ func (m *Members) apply(n *member, b wire.Beat) {
 	}
 }
 
-// NodeDown takes note of the end of a native node's session.
+// NodeDown takes note of the end of a native node's session, and forgets a node
+// that has no chunk.
 func (m *Members) NodeDown(s *wire.Session, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -66,6 +70,9 @@ func (m *Members) NodeDown(s *wire.Session, err error) {
 		return
 	}
 	n.session, n.downSince = nil, time.Now()
+	if !m.remembers(n) && !n.given {
+		delete(m.native, n.id)
+	}
 	m.cfg.Log.Warn("node down", "node", n.id, "session", s.ID(), "address", s.Addr(), "cause", err)
 	m.notify()
 }

@@ -74,6 +74,7 @@ func (p *Peer) Session() raid.SessionID {
 // Store sends a chunk and waits until it is on the node's disk (native) or
 // acknowledged (lab). It returns only when payload is no longer referenced.
 func (p *Peer) Store(ctx context.Context, meta raid.ChunkMeta, payload []byte) error {
+	p.give()
 	if p.lab != nil {
 		return p.lab.Store(ctx, meta.Key.Name(), payload)
 	}
@@ -85,6 +86,15 @@ func (p *Peer) Store(ctx context.Context, meta raid.ChunkMeta, payload []byte) e
 		p.correct(func(b *wire.Beat) { b.ReadOnly = true })
 	}
 	return err
+}
+
+// give notes that the node is sent a chunk.
+func (p *Peer) give() {
+	p.members.mu.Lock()
+	defer p.members.mu.Unlock()
+	if n := p.members.native[p.id]; n != nil {
+		n.given = true
+	}
 }
 
 // correct amends what the last heartbeat said, until the next one.

@@ -1,0 +1,115 @@
+package controller
+
+import (
+	"io"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/catalog"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// remembered are the nodes in the catalog of a stopped controller.
+func (a *array) remembered() []raid.NodeRecord {
+	a.t.Helper()
+	c, err := catalog.Open(a.t.Context(), catalog.Config{Path: filepath.Join(a.dir, "controller", CatalogFile)})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer c.Close()
+	nodes, err := c.Nodes(a.t.Context())
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return nodes
+}
+
+// Anybody can say hello under a new name, as often as he likes.
+func TestNodesThatNeverGotAChunkLeaveNothing(t *testing.T) {
+	a := newArray(t, 2, func(c *Config) { c.Settle = 30 * time.Second })
+	b := randomBytes(1000)
+	id := a.upload(b).ID
+	for range 3 {
+		stranger := a.addNode("attic")
+		a.awaitUp(3)
+		time.Sleep(600 * time.Millisecond) // a heartbeat, and the search for leftovers
+		stranger.stop()
+		a.eventually("only the two nodes are listed", func() bool {
+			return a.nodesIn(raid.Up) == 2 && a.nodesIn(raid.Down) == 0
+		})
+	}
+	a.mustEqual(id, b)
+	a.stopController()
+	if nodes := a.remembered(); len(nodes) != 2 {
+		t.Errorf("remembered: %+v", nodes)
+	}
+	a.startController()
+	a.awaitUp(2)
+	began := time.Now()
+	a.upload(b)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("the upload waited %v for strangers", took)
+	}
+}
+
+func TestNodesAreRememberedFromTheirFirstChunkOn(t *testing.T) {
+	a := newArray(t, 0, nil)
+	a.addNode("attic")
+	a.addNode("cellar")
+	a.awaitUp(2)
+	a.upload(randomBytes(1000))
+	time.Sleep(1200 * time.Millisecond) // a heartbeat later
+	a.stopController()
+	zones := map[string]bool{}
+	for _, n := range a.remembered() {
+		zones[n.Zone] = n.Address != "" && n.CleanedRun == 1
+	}
+	if len(zones) != 2 || !zones["attic"] || !zones["cellar"] {
+		t.Errorf("remembered: %v", zones)
+	}
+}
+
+// A node that dies before the upload which gave it a chunk is finished must be
+// given grace and then be replaced, as any other.
+func TestANodeThatIsGivenAChunkIsNotForgotten(t *testing.T) {
+	a := newArray(t, 3, func(c *Config) { c.StripeSize = 64 << 10 })
+	r := newSlowBody(randomBytes(40 * 64 << 10))
+	done := make(chan info, 1)
+	go func() { _, i := a.tryUpload(r); done <- i }()
+	a.eventually("chunks on the first node", func() bool { return len(a.nodes[0].chunks()) > 0 })
+	a.nodes[0].stop()
+	a.eventually("the node is listed as down", func() bool { return a.nodesIn(raid.Down) == 1 })
+	r.finish()
+	if i := <-done; i.ID == 0 {
+		t.Errorf("upload: %s", i.Message)
+	}
+}
+
+// slowBody gives its second half only when it is told to.
+type slowBody struct {
+	b    []byte
+	half int
+	at   int
+	more chan struct{}
+}
+
+func newSlowBody(b []byte) *slowBody {
+	return &slowBody{b: b, half: len(b) / 2, more: make(chan struct{})}
+}
+
+func (s *slowBody) finish() { close(s.more) }
+
+func (s *slowBody) Read(p []byte) (int, error) {
+	end := s.half
+	if s.at >= s.half {
+		<-s.more
+		end = len(s.b)
+	}
+	if s.at == end {
+		return 0, io.EOF
+	}
+	n := copy(p, s.b[s.at:end])
+	s.at += n
+	return n, nil
+}
