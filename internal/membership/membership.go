@@ -77,7 +77,8 @@ type member struct {
 	seen      bool // by this run
 	downSince time.Time
 	stalledAt time.Time // when a read was last given up
-	latency   latency
+	latency   latency   // of reads
+	stores    latency
 }
 
 // New makes the set of nodes; Run must be called for records to be saved.

@@ -78,8 +78,11 @@ func (p *Peer) Store(ctx context.Context, meta raid.ChunkMeta, payload []byte) e
 	if p.lab != nil {
 		return p.lab.Store(ctx, meta.Key.Name(), payload)
 	}
+	start := time.Now()
 	err := p.session.Store(ctx, wire.StoreRequest{Meta: meta, Payload: payload})
 	switch {
+	case err == nil:
+		p.stored(time.Since(start))
 	case errors.Is(err, raid.ErrNoSpace):
 		p.correct(func(b *wire.Beat) { b.FreeBytes = 0 })
 	case errors.Is(err, raid.ErrReadOnly):
@@ -116,15 +119,16 @@ func (p *Peer) Get(ctx context.Context, req wire.GetRequest) (wire.GetResult, er
 	res, err := p.session.Get(ctx, req)
 	if took := time.Since(start); err == nil {
 		p.took(took)
-	} else if ctx.Err() != nil && took >= overdue {
+	} else if ctx.Err() != nil && took >= overdue && p.session.ReadSilentFor() >= overdue {
 		p.stalled()
 	}
 	return res, err
 }
 
-// A node that let a read wait for overdue, until nobody wanted it any more, is
-// passed over by reads for stalledFor; then the next one tries it again. Its
-// heartbeats tell nothing of this: a disk may hang while the process lives.
+// A node that let a read wait for overdue, until nobody wanted it any more, and
+// sent nothing to others either, is passed over by reads for stalledFor; then the
+// next one tries it again. Its heartbeats tell nothing of this: a disk may hang
+// while the process lives.
 const (
 	overdue    = 400 * time.Millisecond
 	stalledFor = 5 * time.Second
@@ -144,6 +148,49 @@ func (p *Peer) ReadsStall() bool {
 	defer p.members.mu.Unlock()
 	n := p.members.native[p.id]
 	return n != nil && !n.stalledAt.IsZero() && time.Since(n.stalledAt) < stalledFor
+}
+
+// ReadSilentFor is the time since the node last sent a byte of any chunk. A lab
+// node's answers can't be told from another's.
+func (p *Peer) ReadSilentFor() time.Duration {
+	if p.session == nil {
+		return 0
+	}
+	return p.session.ReadSilentFor()
+}
+
+// Bounds of what is too long for one read or Store, as a multiple of what the
+// node's own recent ones took: when many clients share a slow network all take
+// long, and asking others as well would only make it slower.
+const (
+	tooLongFactor  = 4
+	tooLongUnknown = 8 * time.Second // until enough were seen
+)
+
+// ReadTooLong reports whether a read of that age is an exception, even for this
+// node.
+func (p *Peer) ReadTooLong(age time.Duration) bool {
+	p.members.mu.Lock()
+	defer p.members.mu.Unlock()
+	n := p.members.native[p.id]
+	return n != nil && n.latency.exceeded(age)
+}
+
+// StoreTooLong reports whether a Store of that age has probably been forgotten:
+// the node acknowledges others in a fraction of the time.
+func (p *Peer) StoreTooLong(age time.Duration) bool {
+	p.members.mu.Lock()
+	defer p.members.mu.Unlock()
+	n := p.members.native[p.id]
+	return n != nil && age > stuckAfter && n.stores.exceeded(age)
+}
+
+func (p *Peer) stored(d time.Duration) {
+	p.members.mu.Lock()
+	defer p.members.mu.Unlock()
+	if n := p.members.native[p.id]; n != nil {
+		n.stores.add(d)
+	}
 }
 
 // Delete removes chunks; see wire.Session.Delete.
@@ -197,6 +244,14 @@ type latency struct {
 	ring [latencyRing]time.Duration
 	n    int
 	p95  time.Duration
+}
+
+// exceeded reports whether age is far beyond what was usual.
+func (l *latency) exceeded(age time.Duration) bool {
+	if l.n < latencyFew {
+		return age > tooLongUnknown
+	}
+	return age > tooLongFactor*l.p95
 }
 
 func (l *latency) add(d time.Duration) {

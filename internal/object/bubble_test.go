@@ -11,6 +11,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,7 +97,7 @@ func (b *bubble) addNode(i int) *memNode {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	n := &memNode{chunks: map[raid.ChunkName]memChunk{}, pool: budget.New(64 << 20), frozen: make(chan struct{}), diskHangs: make(chan struct{})}
+	n := &memNode{chunks: map[raid.ChunkName]memChunk{}, pool: budget.New(64 << 20), cable: make(chan struct{}, 1), frozen: make(chan struct{}), diskHangs: make(chan struct{})}
 	close(n.frozen)
 	close(n.diskHangs)
 	link := wire.NewLink(wire.LinkConfig{
@@ -132,6 +133,9 @@ type memNode struct {
 	chunks            map[raid.ChunkName]memChunk
 	conns             []net.Conn
 	slow              time.Duration // how long a Store takes
+	forget            atomic.Bool   // the next Store is never answered
+	rate              int64         // bytes a second that its network takes; 0: any
+	cable             chan struct{} // of 1: a Mutex would stop the bubble's clock
 	gets              int
 	getBytes          int64
 	dead              bool
@@ -185,6 +189,9 @@ func (n *memNode) disk(ctx context.Context) {
 func (n *memNode) Store(ctx context.Context, req wire.StoreRequest) error {
 	n.disk(ctx)
 	time.Sleep(n.slow)
+	if n.forget.CompareAndSwap(true, false) {
+		<-ctx.Done()
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -248,6 +255,11 @@ func (c *freezable) Read(p []byte) (int, error) {
 
 func (c *freezable) Write(p []byte) (int, error) {
 	c.wait()
+	if rate := c.node.rate; rate > 0 {
+		c.node.cable <- struct{}{}
+		defer func() { <-c.node.cable }()
+		time.Sleep(time.Duration(len(p)) * time.Second / time.Duration(rate))
+	}
 	return c.Conn.Write(p)
 }
 

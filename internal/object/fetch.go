@@ -15,8 +15,11 @@ import (
 )
 
 const (
-	// getTimeout ends a read that neither fails nor makes its node suspect.
+	// getTimeout ends a read whose nodes neither fail nor send anything, to this
+	// read or another one. While they do, the read is in a queue.
 	getTimeout = 10 * time.Second
+	// getLimit ends it all the same.
+	getLimit = 2 * time.Minute
 	// reachWait is how long a read waits for a node with a copy to come back
 	// when none is connected.
 	reachWait = 2 * time.Second
@@ -37,6 +40,7 @@ type fetching struct {
 	p       *piece
 	left    []raid.Copy // not yet asked, best first
 	open    int         // asked and not yet answered
+	peers   []*membership.Peer
 	last    *membership.Peer
 	asked   time.Time // when last was
 	answers chan answer
@@ -46,7 +50,7 @@ type fetching struct {
 // at once on an error, and after a short silence.
 func (s *Store) fetch(ctx context.Context, f *raid.File, p *piece) error {
 	s.hedges.read()
-	ctx, cancel := context.WithTimeout(ctx, getTimeout)
+	ctx, cancel := context.WithTimeout(ctx, getLimit)
 	defer cancel()
 	ft := &fetching{s: s, ctx: ctx, file: f, p: p, left: s.order(p.part.Copies), answers: make(chan answer)}
 	deadline := time.Now().Add(reachWait)
@@ -94,18 +98,24 @@ func (ft *fetching) run() error {
 				ft.take(a.buf)
 				return nil
 			}
-			a.buf.Release()
 			last = a.err
 			ft.s.badCopy(ft.file, ft.p, a.copy, a.err)
 			if len(ft.left) > 0 {
-				ft.ask(ft.s.cfg.Pool.Get(int(ft.p.length)))
+				ft.ask(a.buf) // nobody writes to it any more
 				timer.Reset(ft.patience())
+			} else {
+				a.buf.Release()
 			}
 		case <-timer.C:
 			if len(ft.left) > 0 && ft.mayHedge() {
-				ft.ask(ft.s.cfg.Pool.Get(int(ft.p.length)))
-				timer.Reset(ft.patience())
-				continue
+				if b := ft.second(); b != nil {
+					ft.ask(b)
+					timer.Reset(ft.patience())
+					continue
+				}
+			}
+			if ft.silent() >= getTimeout {
+				return unavailable(ft.p, cmp.Or(last, fmt.Errorf("%w: nothing came for %v", raid.ErrExpired, getTimeout)))
 			}
 			timer.Reset(watchEvery)
 		case <-ft.ctx.Done():
@@ -119,6 +129,26 @@ func (ft *fetching) run() error {
 		last = raid.ErrPeerGone
 	}
 	return unavailable(ft.p, last)
+}
+
+// second is memory for asking another copy at the same time. Pieces above
+// maxPiece, whole chunks of lab peers, get none that is not free.
+func (ft *fetching) second() *budget.Buffer {
+	if ft.p.length <= maxPiece {
+		return ft.s.cfg.Pool.Get(int(ft.p.length))
+	}
+	b, _ := ft.s.cfg.Pool.TryGet(int(ft.p.length))
+	return b
+}
+
+// silent is for how long none of the nodes that were asked has sent anything,
+// counted from the last asking.
+func (ft *fetching) silent() time.Duration {
+	silent := time.Since(ft.asked)
+	for _, p := range ft.peers {
+		silent = min(silent, p.ReadSilentFor())
+	}
+	return silent
 }
 
 // take makes the winning buffer the piece's.
@@ -136,12 +166,16 @@ func (ft *fetching) patience() time.Duration {
 }
 
 // silence is when a read stops to be merely slow: then another copy is asked
-// however many were.
+// however many were, unless the node is busy sending and takes no longer than it
+// usually does.
 const silence = time.Second
 
 // mayHedge allows to ask another copy although the first may still answer.
 func (ft *fetching) mayHedge() bool {
-	if ft.last == nil || ft.last.Suspect() || ft.last.ReadsStall() || time.Since(ft.asked) >= silence {
+	if ft.last == nil || ft.last.Suspect() || ft.last.ReadsStall() {
+		return true
+	}
+	if age := time.Since(ft.asked); age >= silence && (ft.last.ReadSilentFor() >= silence || ft.last.ReadTooLong(age)) {
 		return true
 	}
 	if ft.s.hedges.take() {
@@ -160,6 +194,7 @@ func (ft *fetching) ask(b *budget.Buffer) {
 	ft.last, ft.asked = nil, time.Now()
 	if peer, ok := ft.s.cfg.Nodes.Peer(c.Node); ok && c.Node != "" {
 		ft.last = peer
+		ft.peers = append(ft.peers, peer)
 	}
 	peer := ft.last
 	reply := func(err error) {
@@ -248,7 +283,10 @@ func getChecked(ctx context.Context, peer *membership.Peer, name raid.ChunkName,
 func (s *Store) readUnknown(ctx context.Context, p *piece, name raid.ChunkName, dst []byte) error {
 	whole := dst
 	if p.length != p.part.Length {
-		b := s.cfg.Pool.Get(int(p.part.Length))
+		b, ok := s.cfg.Pool.TryGet(int(p.part.Length))
+		if !ok { // the reader, who is told, takes the whole part at once
+			return fmt.Errorf("lab peers: no memory for a whole chunk: %w", raid.ErrBusy)
+		}
 		defer b.Release()
 		whole = b.Bytes()
 	}

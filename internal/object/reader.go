@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/raidpi/raidpi/internal/budget"
 	"github.com/raidpi/raidpi/internal/raid"
@@ -37,6 +38,7 @@ type Reader struct {
 	queue  []*piece
 	ahead  int64 // where the next piece begins
 	step   int64 // size of the next piece while the end is unknown
+	run    int64 // how much was read in sequence since the last Seek
 	window []raid.Part
 	from   int64 // first stripe in window
 	failed error // once a read failed the reader stays failed until a Seek
@@ -81,13 +83,14 @@ func (r *Reader) Seek(offset int64, whence int) (int64, error) {
 	}
 	if offset != r.pos || r.failed != nil {
 		r.dropQueue()
-		r.pos, r.failed, r.step = offset, nil, firstPiece
+		r.pos, r.failed, r.step, r.run = offset, nil, firstPiece, 0
 	}
 	return offset, nil
 }
 
-// Read reads the next bytes. Its end being unknown, it fetches little at first
-// and more as the reading goes on; WriteN knows better.
+// Read reads the next bytes. Its end being unknown, it fetches no more than asked
+// for at first, and then as much ahead as was read in sequence; WriteN knows
+// better.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.pos >= r.file.Size {
 		return 0, io.EOF
@@ -95,7 +98,8 @@ func (r *Reader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	b, err := r.next(r.file.Size, r.step)
+	ahead := max(int64(len(p)), r.run)
+	b, err := r.next(min(r.file.Size, r.pos+ahead), r.step)
 	if err != nil {
 		return 0, err
 	}
@@ -173,6 +177,7 @@ func (r *Reader) next(end, step int64) ([]byte, error) {
 func (r *Reader) consumed(n int64) {
 	p := r.queue[0]
 	r.pos += n
+	r.run += n
 	r.asked = false
 	p.read += n
 	r.s.stats.bytesOut.Add(n)
@@ -190,8 +195,12 @@ func (r *Reader) fetchAhead(end, step int64) error {
 		if err != nil {
 			return err
 		}
-		if len(r.queue) == 0 {
+		if len(r.queue) == 0 && p.length <= maxPiece {
 			p.buf = r.s.cfg.Pool.Get(int(p.length))
+		} else if len(r.queue) == 0 { // a whole chunk of a lab peer waits for its turn
+			if p.buf, err = r.s.cfg.Pool.Acquire(r.ctx, int(p.length)); err != nil {
+				return err
+			}
 		} else {
 			b, ok := r.s.cfg.Pool.TryGet(int(p.length))
 			if !ok {
@@ -225,23 +234,33 @@ func (r *Reader) plan(offset, n int64) (*piece, error) {
 	}
 	start := e.Offset - e.Offset%raid.BlockSize
 	limit := start + maxPiece
-	if onlyLab(part) { // a lab peer knows nothing but whole chunks
+	if r.whole(part) { // a lab peer knows nothing but whole chunks
 		start, limit = 0, part.Length
 		e.Length = min(part.Length-e.Offset, r.file.Size-offset)
 	}
-	stop := min(e.Offset+e.Length, limit)
-	p := &piece{part: part, offset: start, skip: e.Offset - start, want: stop - e.Offset, done: make(chan struct{})}
-	p.length = min((stop+raid.BlockSize-1)/raid.BlockSize*raid.BlockSize, part.Length) - start
+	// The rest of the last block comes along, and may be wanted next.
+	stop := min((e.Offset+e.Length+raid.BlockSize-1)/raid.BlockSize*raid.BlockSize, limit, part.Length)
+	p := &piece{part: part, offset: start, length: stop - start, skip: e.Offset - start, want: stop - e.Offset, done: make(chan struct{})}
 	return p, nil
 }
 
+// onlyLab reports whether no native node is known to have a copy.
 func onlyLab(p raid.Part) bool {
+	return !slices.ContainsFunc(p.Copies, func(c raid.Copy) bool { return c.Node != "" })
+}
+
+// whole reports whether a part is to be had from lab peers alone, or will be
+// after the first try failed.
+func (r *Reader) whole(p raid.Part) bool {
+	lab := false
 	for _, c := range p.Copies {
-		if c.Node != "" {
+		if c.Node == "" {
+			lab = true
+		} else if _, ok := r.s.cfg.Nodes.Peer(c.Node); ok && !c.Bad && !r.asked {
 			return false
 		}
 	}
-	return true
+	return lab
 }
 
 // part looks a part up, asking the catalog for several stripes at once.

@@ -63,6 +63,7 @@ type target struct {
 type attempt struct {
 	peer    *membership.Peer
 	key     raid.ChunkKey
+	began   time.Time
 	doubled bool // the node has another copy of the part: better than none
 	cancel  context.CancelFunc
 	err     error // once it is over
@@ -163,7 +164,7 @@ func (j *job) beside(p int, running map[*attempt]bool, results chan<- *attempt) 
 		return nil
 	}
 	for a := range running {
-		if !a.peer.Suspect() {
+		if !a.peer.Suspect() && !a.peer.StoreTooLong(time.Since(a.began)) {
 			return nil
 		}
 	}
@@ -207,7 +208,7 @@ func (j *job) start(p int, peer *membership.Peer, doubled bool, results chan<- *
 		Length: j.parts[p].Length, Blocks: j.chunks[p].blocks, Commit: cfg.Commit(), File: j.file,
 	}
 	ctx, cancel := context.WithTimeout(j.up.ctx, storeTimeout)
-	a := &attempt{peer: peer, key: key, doubled: doubled, cancel: cancel}
+	a := &attempt{peer: peer, key: key, began: time.Now(), doubled: doubled, cancel: cancel}
 	held := j.buf.Retain()
 	j.up.sends.Add(1)
 	ok := j.up.s.spawn(func() {

@@ -33,6 +33,9 @@ type Session struct {
 	calls map[uint64]*call
 	ended bool
 	err   error
+
+	reading bool      // in the middle of a payload
+	read    time.Time // the end of the last payload
 }
 
 // newSession starts out with no connection. prior closes when the callbacks of
@@ -102,6 +105,23 @@ func (s *Session) SilentFor() time.Duration {
 		}
 	}
 	return max(silent, 0)
+}
+
+// ReadSilentFor is the time since the last byte of a payload: a node that serves
+// reads at all, however slowly, is never silent for long while any are asked for.
+func (s *Session) ReadSilentFor() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.conns[roleData]; s.reading && c != nil {
+		return c.SilentFor()
+	}
+	return time.Since(s.read)
+}
+
+func (s *Session) setReading(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reading, s.read = on, time.Now()
 }
 
 // Outstanding is how many payload bytes the node has not acknowledged, those of

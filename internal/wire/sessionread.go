@@ -82,6 +82,7 @@ func (d *dataReader) sink(prev [][]byte, size int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.session.setReading(true)
 	c := d.session.fill(r)
 	if c == nil {
 		return nil, nil
@@ -104,6 +105,7 @@ func (d *dataReader) sink(prev [][]byte, size int64) ([]byte, error) {
 // finish ends the call of the message that is over, with err when the connection
 // is.
 func (d *dataReader) finish(err error) {
+	d.session.setReading(false)
 	if d.call == nil {
 		return
 	}
