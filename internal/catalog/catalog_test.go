@@ -201,6 +201,23 @@ func listAll(t testing.TB, c *Catalog, q Query) (files []raid.File) {
 	return files
 }
 
+// allNames are the chunk names of a file's first and second parts.
+func allNames(c *Catalog, f raid.File) (part1, part2 []raid.ChunkName, err error) {
+	for n, err := range c.Names(bg, f, 1) {
+		if err != nil {
+			return nil, nil, err
+		}
+		part1 = append(part1, n)
+	}
+	for n, err := range c.Names(bg, f, 2) {
+		if err != nil {
+			return nil, nil, err
+		}
+		part2 = append(part2, n)
+	}
+	return part1, part2, nil
+}
+
 // sqlDo changes the database behind the catalog's back.
 func sqlDo(t testing.TB, c *Catalog, sql string, args ...any) {
 	t.Helper()

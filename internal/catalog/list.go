@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"iter"
 	"strings"
 
@@ -17,9 +18,11 @@ type Query struct {
 }
 
 const (
-	// listPage is how many files a listing reads at once: names of 5,000
-	// characters make that 4 MB.
-	listPage = 200
+	// listPage is how many files a listing reads at once at most, and listBytes
+	// how many bytes of their names: 200 of 5,000 characters would be 4 MB for each
+	// client that reads slowly. A page has one file at least.
+	listPage  = 200
+	listBytes = 64 << 10
 	// searchPage is how many names a search looks at in one read.
 	searchPage = 2000
 )
@@ -55,6 +58,9 @@ func (c *Catalog) Files(ctx context.Context, q Query) iter.Seq2[raid.File, error
 	}
 }
 
+// errPageFull ends a query whose page has all that it may have.
+var errPageFull = errors.New("the page is full")
+
 // listFrom reads up to size files after an id, the id to go on after, and whether
 // to go on.
 func listFrom(r *conn, filename string, after int64, size int) (page []raid.File, last int64, more bool, err error) {
@@ -62,11 +68,21 @@ func listFrom(r *conn, filename string, after int64, size int) (page []raid.File
 		return searchFrom(r, filename, after, size)
 	}
 	last = after
+	bytes := 0
 	err = r.query(func(row []driver.Value) error {
 		f, err := scanFile(row)
+		if err != nil {
+			return err
+		}
 		page, last = append(page, f), int64(f.ID)
-		return err
+		if bytes += len(f.Filename); bytes >= listBytes {
+			return errPageFull
+		}
+		return nil
 	}, "SELECT "+fileColumns+" FROM upload u WHERE u.id > ? AND u.state = 1 ORDER BY u.id LIMIT +?", after, int64(size))
+	if errors.Is(err, errPageFull) {
+		return page, last, true, nil
+	}
 	return page, last, len(page) == size, err
 }
 
@@ -75,19 +91,23 @@ func listFrom(r *conn, filename string, after int64, size int) (page []raid.File
 func searchFrom(r *conn, filename string, after int64, size int) (page []raid.File, last int64, more bool, err error) {
 	wanted := strings.ToLower(filename)
 	var found []int64
-	seen := 0
+	seen, bytes := 0, 0
 	last = after
 	err = r.query(func(row []driver.Value) error {
-		if len(found) == size {
+		seen++
+		last = integer(row[0])
+		name := text(row[1])
+		if !strings.Contains(strings.ToLower(name), wanted) {
 			return nil
 		}
-		seen++
-		if last = integer(row[0]); strings.Contains(strings.ToLower(text(row[1])), wanted) {
-			found = append(found, last)
+		found = append(found, last)
+		if bytes += len(name); len(found) == size || bytes >= listBytes {
+			return errPageFull
 		}
 		return nil
 	}, "SELECT id, filename FROM upload WHERE id > ? AND state = 1 ORDER BY id LIMIT +?", after, int64(searchPage))
-	if err != nil {
+	full := errors.Is(err, errPageFull)
+	if err != nil && !full {
 		return nil, last, false, err
 	}
 	for _, id := range found {
@@ -100,5 +120,5 @@ func searchFrom(r *conn, filename string, after int64, size int) (page []raid.Fi
 		}
 		page = append(page, f)
 	}
-	return page, last, seen == searchPage || len(found) == size, nil
+	return page, last, full || seen == searchPage, nil
 }

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -64,6 +65,90 @@ func TestListingDoesNotKeepAnyoneWaiting(t *testing.T) {
 	}
 	for range c.Files(bg, Query{}) {
 		break // and one may stop early
+	}
+}
+
+// A client that reads slowly holds a page for as long as it likes.
+func TestPagesOfLongNamesAreShort(t *testing.T) {
+	c := openTest(t, "")
+	long := strings.Repeat("𝄞", 5000)
+	var want []raid.FileID
+	for range 30 {
+		want = append(want, storeNamed(t, c, long).ID)
+	}
+	for _, search := range []string{"", "𝄞"} {
+		var got []raid.FileID
+		for after, more := int64(0), true; more; {
+			var page []raid.File
+			must(t, c.read(bg, "test", func(r *conn) (err error) {
+				page, after, more, err = listFrom(r, search, after, listPage)
+				return err
+			}))
+			bytes := 0
+			for _, f := range page {
+				bytes += len(f.Filename)
+				got = append(got, f.ID)
+			}
+			if bytes >= listBytes+len(long) {
+				t.Errorf("a page has %d bytes of names", bytes)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("search %q: files %v, want %v", search, got, want)
+		}
+		if n := len(listAll(t, c, Query{Filename: search, Limit: 11})); n != 11 {
+			t.Errorf("search %q: %d files listed, want 11", search, n)
+		}
+	}
+}
+
+func TestNamesOfAHugeFileTakeNoMemory(t *testing.T) {
+	c := openTest(t, "")
+	f := store(t, c, 1)
+	const stripes = 100_000 // 200,000 names would be 9 MB
+	must(t, c.write(bg, &op{name: "test", rows: 1, run: func(t *tx) error {
+		_, err := t.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+			INSERT INTO chunk SELECT ?, i, 2, copy, 1, 1, 0 FROM n, (SELECT 1 AS copy UNION ALL SELECT 2)`, int64(stripes-1), int64(f.ID))
+		return err
+	}}))
+	sqlDo(t, c, "UPDATE upload SET stripes = ? WHERE id = ?", int64(stripes), int64(f.ID))
+	f, err := c.File(bg, f.ID)
+	must(t, err)
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before, most := heap(), int64(0)
+	n := 0
+	for _, err := range c.Names(bg, f, 2) {
+		must(t, err)
+		if n++; n%20_000 == 0 {
+			most = max(most, heap()-before)
+		}
+	}
+	if n != 2*stripes || most > 1<<20 {
+		t.Errorf("%d names, %d KiB of memory", n, most>>10)
+	}
+}
+
+// A file that goes while its names are read must not look as if it had fewer.
+func TestNamesOfAFileDeletedMeanwhileBreakOff(t *testing.T) {
+	c := openTest(t, "")
+	f := store(t, c, namesStripes+1)
+	n, ended := 0, error(nil)
+	for _, err := range c.Names(bg, f, 1) {
+		if ended = err; err == nil {
+			n++
+		}
+		if n == 1 {
+			must(t, c.Delete(bg, f.ID))
+		}
+	}
+	wants(t, ended, raid.ErrNotFound)
+	if n != 2*namesStripes {
+		t.Errorf("%d names", n)
 	}
 }
 

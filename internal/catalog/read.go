@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 
@@ -131,30 +132,57 @@ func (c *Catalog) stripes(r *conn, id, from, to int64) (parts []raid.Part, err e
 	return parts, err
 }
 
-// namesStripes is how many stripes Names reads at once.
+// namesStripes is how many stripes Names reads at once: two copies of each make
+// that 32 KiB.
 const namesStripes = 1024
 
-// Names returns the chunk names of the good copies of a file's first and second
-// parts, over all stripes in order. It fails with raid.ErrNotFound.
-func (c *Catalog) Names(ctx context.Context, id raid.FileID) (part1, part2 []raid.ChunkName, err error) {
-	f, err := c.File(ctx, id)
-	if err != nil || f.Stripes == 1 {
-		return f.Part1Names, f.Part2Names, err
-	}
-	scan := func(row []driver.Value) error {
-		addName(&part1, &part2, raid.ChunkKey{
-			Upload: f.Upload, Stripe: integer(row[0]), Part: int(integer(row[1])), Attempt: int(integer(row[2])),
-		})
-		return nil
-	}
-	for from := int64(0); from < f.Stripes; from += namesStripes {
-		err = c.read(ctx, fmt.Sprintf("look up chunk names of file %d", id), func(r *conn) error {
-			return r.query(scan, `SELECT stripe, part, attempt FROM chunk
-				WHERE file = ? AND stripe >= ? AND stripe < ? AND flaw <> 1 ORDER BY stripe, part, copy`, int64(id), from, from+namesStripes)
-		})
-		if err != nil {
-			return nil, nil, err
+// chunkNumber is what a chunk's name has besides upload and part.
+type chunkNumber struct {
+	stripe  int64
+	attempt int
+}
+
+// Names yields the chunk names of the good copies of a file's parts of one
+// number, 1 or 2, over all stripes in order. It reads them in pages and holds
+// nothing between these, so a slow reader costs little memory however large the
+// file is. It ends with raid.ErrNotFound when the file is not there, or no more.
+func (c *Catalog) Names(ctx context.Context, f raid.File, part int) iter.Seq2[raid.ChunkName, error] {
+	return func(yield func(raid.ChunkName, error) bool) {
+		page := make([]chunkNumber, 0, min(f.Stripes, namesStripes)*2)
+		for from := int64(0); from < f.Stripes; from += namesStripes {
+			page = page[:0]
+			err := c.read(ctx, fmt.Sprintf("look up chunk names of file %d", f.ID), func(r *conn) (err error) {
+				page, err = namesFrom(r, page, int64(f.ID), from, part)
+				return err
+			})
+			if err != nil {
+				yield("", err)
+				return
+			}
+			for _, n := range page {
+				if !yield(raid.ChunkKey{Upload: f.Upload, Stripe: n.stripe, Part: part, Attempt: n.attempt}.Name(), nil) {
+					return
+				}
+			}
 		}
 	}
-	return part1, part2, nil
+}
+
+// namesFrom appends a page of names. That the file is still there is looked at
+// last: the rows of one that was deleted go one after the other, later. SQLite
+// would sort where it is told that part is the same in all rows, hence the +.
+func namesFrom(r *conn, page []chunkNumber, id, from int64, part int) ([]chunkNumber, error) {
+	err := r.query(func(row []driver.Value) error {
+		page = append(page, chunkNumber{integer(row[0]), int(integer(row[1]))})
+		return nil
+	}, `SELECT stripe, attempt FROM chunk
+		WHERE file = ? AND stripe >= ? AND stripe < ? AND +part = ? AND flaw <> 1 ORDER BY stripe, part, copy`, id, from, from+namesStripes, int64(part))
+	if err != nil {
+		return page, err
+	}
+	_, there, err := r.queryInt("SELECT 1 FROM upload WHERE id = ? AND state = 1", id)
+	if err == nil && !there {
+		err = raid.ErrNotFound
+	}
+	return page, err
 }

@@ -19,7 +19,7 @@ func TestDeletedFileIsGoneAtOnceAndItsChunksLater(t *testing.T) {
 	wants(t, c.Delete(bg, f.ID), raid.ErrNotFound)
 	_, err := c.File(bg, f.ID)
 	wants(t, err, raid.ErrNotFound)
-	_, _, err = c.Names(bg, f.ID)
+	_, _, err = allNames(c, f)
 	wants(t, err, raid.ErrNotFound)
 	if n, _ := c.Counts(bg); n.Files != 1 || n.Bytes != kept.Size || n.Removals != 0 {
 		t.Errorf("%+v", n)

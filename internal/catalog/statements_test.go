@@ -41,7 +41,7 @@ func useEverything(t *testing.T, c *Catalog) {
 	onLab := next(t, c, g.ID, 0, 1, 1, "")
 	must(t, c.ReplaceCopy(bg, g.ID, 0, 1, p.Copies[0], onLab))
 	must(t, c.ReplaceCopy(bg, g.ID, 0, 1, onLab, next(t, c, g.ID, 0, 1, 1, "n3")))
-	_, _, err = c.Names(bg, f.ID)
+	_, _, err = allNames(c, f)
 	must(t, err)
 	listAll(t, c, Query{Filename: "x"})
 	listAll(t, c, Query{Limit: 1})

@@ -37,14 +37,14 @@ func TestViewHasTheAssignmentsTable(t *testing.T) {
 		t.Fatalf("%d rows, want the 2 complete files: %v", len(got), got)
 	}
 	for i, f := range []raid.File{small, large} {
-		p1, p2, err := c.Names(bg, f.ID)
+		p1, p2, err := allNames(c, f)
 		must(t, err)
 		want := []driver.Value{int64(f.ID), f.Filename, f.Size, f.ContentType, f.Created, joined(p1), joined(p2)}
 		if !slices.Equal(got[i], want) {
 			t.Errorf("row %v\nwant %v", got[i], want)
 		}
 	}
-	p1, p2, err := c.Names(bg, large.ID)
+	p1, p2, err := allNames(c, large)
 	must(t, err)
 	if len(p1) != 140 || len(p2) != 139 {
 		t.Errorf("%d and %d names", len(p1), len(p2))
@@ -95,7 +95,7 @@ func TestPlainSQLiteReadsTheCatalog(t *testing.T) {
 	}
 	var want string
 	for _, f := range []raid.File{f, g} {
-		p1, p2, err := c.Names(bg, f.ID)
+		p1, p2, err := allNames(c, f)
 		must(t, err)
 		want += strings.Join([]string{itoa(int64(f.ID)), f.Filename, itoa(f.Size), f.ContentType, f.Created, joined(p1), joined(p2)}, "|") + "\n"
 	}

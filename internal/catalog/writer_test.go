@@ -242,7 +242,7 @@ func oneLife(c *Catalog, fin Finish, j int) error {
 	var errs []error
 	_, err = c.File(bg, f.ID)
 	errs = append(errs, err)
-	_, _, err = c.Names(bg, f.ID)
+	_, _, err = allNames(c, f)
 	errs = append(errs, err)
 	parts, err := c.Parts(bg, f.ID, 0, f.Stripes)
 	errs = append(errs, err)

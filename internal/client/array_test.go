@@ -164,8 +164,14 @@ func (a *array) File(_ context.Context, id raid.FileID) (raid.File, error) {
 	return f, nil
 }
 
-func (a *array) Names(context.Context, raid.FileID) (part1, part2 []raid.ChunkName, err error) {
-	return []raid.ChunkName{"aaa", "bbb"}, []raid.ChunkName{"ccc", "ddd"}, nil
+func (a *array) Names(_ context.Context, _ raid.File, part int) iter.Seq2[raid.ChunkName, error] {
+	return func(yield func(raid.ChunkName, error) bool) {
+		for _, n := range [][]raid.ChunkName{{"aaa", "bbb"}, {"ccc", "ddd"}}[part-1] {
+			if !yield(n, nil) {
+				return
+			}
+		}
+	}
 }
 
 func (a *array) Files(_ context.Context, q httpapi.Query) iter.Seq2[raid.File, error] {

@@ -66,9 +66,14 @@ func (i index) File(ctx context.Context, id raid.FileID) (raid.File, error) {
 }
 
 // Names implements httpapi.Index.
-func (i index) Names(ctx context.Context, id raid.FileID) (part1, part2 []raid.ChunkName, err error) {
-	part1, part2, err = i.c.catalog.Names(ctx, id)
-	return part1, part2, i.orBehind(err)
+func (i index) Names(ctx context.Context, f raid.File, part int) iter.Seq2[raid.ChunkName, error] {
+	return func(yield func(raid.ChunkName, error) bool) {
+		for n, err := range i.c.catalog.Names(ctx, f, part) {
+			if !yield(n, i.orBehind(err)) {
+				return
+			}
+		}
+	}
 }
 
 // Files implements httpapi.Index.

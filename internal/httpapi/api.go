@@ -33,8 +33,10 @@ type Files interface {
 // say raid.ErrNotFound.
 type Index interface {
 	File(ctx context.Context, id raid.FileID) (raid.File, error)
-	// Names are the chunk names of all stripes of a file.
-	Names(ctx context.Context, id raid.FileID) (part1, part2 []raid.ChunkName, err error)
+	// Names yields the chunk names of all stripes of a file, of the parts of one
+	// number (1 or 2), until the first error. As Files does, it holds nothing open
+	// between two of them, and no more than a page of them.
+	Names(ctx context.Context, f raid.File, part int) iter.Seq2[raid.ChunkName, error]
 	// Files yields complete files by ascending id until the first error. It holds
 	// nothing open between two of them that a slow client could block.
 	Files(ctx context.Context, q Query) iter.Seq2[raid.File, error]
@@ -66,7 +68,7 @@ type Config struct {
 
 	MaxBody     int64         // bytes of a request's body, 0: no limit
 	MaxFile     int64         // bytes of a file, 0: no limit; what is known to be larger is refused unread
-	MaxRequests int           // uploads and downloads at once, 64 unless set
+	MaxRequests int           // uploads and downloads at once, and as many listings; 64 unless set
 	MaxConns    int           // open connections, 1024 unless set; the longest idle one makes room
 	Stall       time.Duration // without progress a connection is cut, 30 s unless set
 	Drain       time.Duration // for requests under way when Serve has to end, 10 s unless set
@@ -80,6 +82,7 @@ type API struct {
 	metrics   *metrics
 	routes    *router
 	transfers chan struct{} // one element per upload or download under way
+	listings  chan struct{} // one per listing, or list of a long file's chunks
 	keys      keys
 	origins   *http.CrossOriginProtection
 }
@@ -97,6 +100,7 @@ func New(cfg Config) *API {
 		cfg:       cfg,
 		log:       cfg.Log,
 		transfers: make(chan struct{}, cfg.MaxRequests),
+		listings:  make(chan struct{}, cfg.MaxRequests),
 		keys:      keys{running: map[string][32]byte{}},
 		origins:   http.NewCrossOriginProtection(),
 	}
@@ -118,13 +122,24 @@ func (a *API) Handler() http.Handler { return http.HandlerFunc(a.serveHTTP) }
 // all requests together. It never waits: a client that is told to come back
 // costs nothing.
 func (a *API) admit() (release func(), err error) {
+	return enter(a.transfers, "uploads and downloads")
+}
+
+// admitListing takes one of the places for answers that are streamed out of the
+// catalog. They are others than those for files, so that one can look what there
+// is while these are taken; small answers need none.
+func (a *API) admitListing() (release func(), err error) {
+	return enter(a.listings, "listings")
+}
+
+func enter(places chan struct{}, what string) (release func(), err error) {
 	select {
-	case a.transfers <- struct{}{}:
-		return func() { <-a.transfers }, nil
+	case places <- struct{}{}:
+		return func() { <-places }, nil
 	default:
 		return nil, &failure{
 			status:  http.StatusServiceUnavailable,
-			message: "too many uploads and downloads at once (max_requests); try again in a second",
+			message: "too many " + what + " at once (max_requests); try again in a second",
 			header:  http.Header{"Retry-After": {"1"}},
 		}
 	}

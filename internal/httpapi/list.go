@@ -28,6 +28,11 @@ func (a *API) list(x *exchange) error {
 	if x.r.Method == http.MethodHead {
 		return nil
 	}
+	release, err := a.admitListing()
+	if err != nil {
+		return err
+	}
+	defer release()
 	w := bufio.NewWriterSize(x, listBuffer)
 	rec := newRecorder(w)
 	w.WriteString(`{"files": [`)
@@ -41,7 +46,7 @@ func (a *API) list(x *exchange) error {
 		if f.Stripes > 1 {
 			f.Part1Names, f.Part2Names = nil, nil
 		}
-		if err := rec.write(&f, f.Part1Names, f.Part2Names); err != nil {
+		if err := rec.write(&f, given(f.Part1Names), given(f.Part2Names)); err != nil {
 			return err
 		}
 	}
@@ -96,18 +101,21 @@ func (a *API) info(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	part1, part2 := f.Part1Names, f.Part2Names
-	if f.Stripes > 1 || len(part1) == 0 {
-		if part1, part2, err = a.cfg.Index.Names(x.r.Context(), id); err != nil {
-			return err
-		}
-	}
 	h := x.Header()
 	h["Content-Type"], h["Cache-Control"] = jsonType, noStore
 	if x.r.Method == http.MethodHead {
 		return nil
 	}
-	w := bufio.NewWriterSize(x, 4<<10)
+	part1, part2, buffer := given(f.Part1Names), given(f.Part2Names), 4<<10
+	if f.Stripes > 1 || len(f.Part1Names) == 0 { // as many as the file is long
+		release, err := a.admitListing()
+		if err != nil {
+			return err
+		}
+		defer release()
+		part1, part2, buffer = a.cfg.Index.Names(x.r.Context(), f, 1), a.cfg.Index.Names(x.r.Context(), f, 2), listBuffer
+	}
+	w := bufio.NewWriterSize(x, buffer)
 	if err := newRecorder(w).write(&f, part1, part2); err != nil {
 		return err
 	}

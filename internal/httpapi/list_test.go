@@ -2,9 +2,11 @@ package httpapi
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"iter"
 	"net/http"
 	"runtime"
@@ -127,5 +129,121 @@ func TestListingTakesNoMemoryPerFile(t *testing.T) {
 	}
 	if lines.Err() != nil || n != files+2 || most > 16<<20 {
 		t.Errorf("%d lines, %v, %d MiB of heap", n, lines.Err(), most>>20)
+	}
+}
+
+// long is an index whose files have very many chunks. first is called before the
+// first name.
+type long struct {
+	*store
+	stripes int64
+	first   func()
+}
+
+func (l long) File(ctx context.Context, id raid.FileID) (raid.File, error) {
+	f, err := l.store.File(ctx, id)
+	f.Stripes = l.stripes
+	return f, err
+}
+
+func (l long) Names(_ context.Context, f raid.File, part int) iter.Seq2[raid.ChunkName, error] {
+	return func(yield func(raid.ChunkName, error) bool) {
+		l.first()
+		for range f.Stripes {
+			if !yield("0123456789abcdefghijklmnopqrstuv", nil) {
+				return
+			}
+		}
+	}
+}
+
+func TestInfoTakesNoMemoryPerStripe(t *testing.T) {
+	const stripes = 500_000 // their names would be 32 MB
+	st := newStore()
+	s := serve(t, st, func(c *Config) { c.Index = long{st, stripes, func() {}} })
+	s.put("f", nil)
+	res, err := s.client.Get(s.url + "/files/1/info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var most uint64
+	n, buf := 0, make([]byte, 1<<20)
+	for err == nil {
+		var k int
+		k, err = io.ReadFull(res.Body, buf)
+		n += bytes.Count(buf[:k], []byte(","))
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		most = max(most, m.HeapAlloc)
+	}
+	if n < 2*stripes-2 || most > 16<<20 {
+		t.Errorf("%d commas, %v, %d MiB of heap", n, err, most>>20)
+	}
+}
+
+func TestInfoThatFailsIsNotTakenForWhole(t *testing.T) {
+	st := newStore()
+	st.change = func(f *raid.File) { f.Stripes = 3 }
+	st.namesErr = fmt.Errorf("look up names: %w", raid.ErrNotFound)
+	s := serve(t, st)
+	s.put("f", nil)
+	s.wantError(s.do("GET", "/files/1/info", nil), http.StatusNotFound) // early: a status
+	s.put(strings.Repeat("n", 5000), nil)
+	st.change = nil
+	f := st.files[2]
+	f.Filename = strings.Repeat("\x01", listBuffer) // what was written before is more than the buffer
+	st.files[2] = f
+	if r := s.do("GET", "/files/2/info", nil); r.err == nil {
+		t.Errorf("a torn record of %d bytes looks whole", len(r.body))
+	}
+}
+
+// Clients that read slowly can't have listings without number under way, and
+// what is small needs no place.
+func TestListingsAreBoundedAndSmallCallsAreNot(t *testing.T) {
+	st := newStore()
+	hold, held := make(chan struct{}), make(chan struct{}, 10)
+	s := serve(t, st, func(c *Config) {
+		c.MaxRequests = 2
+		c.Index = long{st, 3, func() {
+			held <- struct{}{}
+			<-hold
+		}}
+	})
+	s.put("f", nil)
+	done := make(chan reply)
+	for range 2 {
+		go func() { done <- s.do("GET", "/files/1/info", nil) }()
+		<-held
+	}
+	for _, path := range []string{"/files", "/files?limit=1", "/files/1/info"} {
+		r := s.do("GET", path, nil)
+		if m := s.wantError(r, http.StatusServiceUnavailable); !strings.Contains(m, "listings") || r.Header.Get("Retry-After") != "1" {
+			t.Errorf("%s: %q, %v", path, m, r.Header)
+		}
+		if r := s.do("HEAD", path, nil); r.StatusCode != 200 {
+			t.Errorf("HEAD %s: %d", path, r.StatusCode)
+		}
+	}
+	for _, path := range []string{"/status", "/nodes", "/files/1", "/livez"} {
+		if r := s.do("GET", path, nil); r.StatusCode != 200 {
+			t.Errorf("%s: %d", path, r.StatusCode)
+		}
+	}
+	s.put("g", nil)
+	s.api.cfg.Index = st // a file of one stripe
+	if r := s.do("GET", "/files/1/info", nil); r.StatusCode != 200 {
+		t.Errorf("info of a small file: %d", r.StatusCode)
+	}
+	close(hold)
+	for range 2 {
+		if r := <-done; r.StatusCode != 200 {
+			t.Errorf("%d %s", r.StatusCode, r.body)
+		}
+	}
+	if r := s.do("GET", "/files", nil); r.StatusCode != 200 {
+		t.Errorf("afterwards: %d", r.StatusCode)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"iter"
 
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -37,9 +38,23 @@ func newRecorder(w *bufio.Writer) *recorder {
 	return r
 }
 
+// names are chunk names until the first error.
+type names = iter.Seq2[raid.ChunkName, error]
+
+// given yields names that are there.
+func given(list []raid.ChunkName) names {
+	return func(yield func(raid.ChunkName, error) bool) {
+		for _, n := range list {
+			if !yield(n, nil) {
+				return
+			}
+		}
+	}
+}
+
 // write writes one file with the given chunk names, which are of [A-Za-z0-9] and
-// so need no escaping. Errors stay in w and come with its Flush.
-func (r *recorder) write(f *raid.File, part1, part2 []raid.ChunkName) error {
+// so need no escaping. Its error is one of reading them, or the first of w's.
+func (r *recorder) write(f *raid.File, part1, part2 names) error {
 	r.buf.Reset()
 	err := r.enc.Encode(record{
 		ID: f.ID, Filename: f.Filename, Size: f.Size, ContentType: f.ContentType, Created: f.Created,
@@ -49,18 +64,30 @@ func (r *recorder) write(f *raid.File, part1, part2 []raid.ChunkName) error {
 		return err
 	}
 	r.w.Write(bytes.TrimSuffix(r.buf.Bytes(), []byte("}\n")))
-	r.names(`,"part1_filenames":"`, part1)
-	r.names(`","part2_filenames":"`, part2)
+	if err := r.names(`,"part1_filenames":"`, part1); err != nil {
+		return err
+	}
+	if err := r.names(`","part2_filenames":"`, part2); err != nil {
+		return err
+	}
 	_, err = r.w.WriteString(`"}`)
 	return err
 }
 
-func (r *recorder) names(before string, names []raid.ChunkName) {
-	r.w.WriteString(before)
-	for i, n := range names {
-		if i > 0 {
+func (r *recorder) names(before string, list names) error {
+	_, err := r.w.WriteString(before)
+	first := true
+	for n, failed := range list {
+		if failed != nil {
+			return failed
+		}
+		if !first {
 			r.w.WriteByte(',')
 		}
-		r.w.WriteString(string(n))
+		first = false
+		if _, err = r.w.WriteString(string(n)); err != nil {
+			break // the client is gone: no use in reading on
+		}
 	}
+	return err
 }

@@ -84,6 +84,9 @@ func serve(t *testing.T, s *store, set ...func(*Config)) *server {
 		if n := len(api.transfers); n != 0 {
 			t.Errorf("%d transfers were never released", n)
 		}
+		if n := len(api.listings); n != 0 {
+			t.Errorf("%d listings were never released", n)
+		}
 	})
 	return srv
 }

@@ -32,6 +32,7 @@ type store struct {
 	discard   bool                                 // keep no contents
 	hold      chan struct{}                        // an upload waits for it after its body
 	change    func(*raid.File)                     // of the record that Upload makes
+	namesErr  error                                // after the names of the first stripe
 	listErr   error                                // after the last file
 	open      int                                  // readers
 	opened    int                                  // readers, ever
@@ -120,13 +121,20 @@ func (s *store) File(_ context.Context, id raid.FileID) (raid.File, error) {
 	return f.File, nil
 }
 
-func (s *store) Names(ctx context.Context, id raid.FileID) (part1, part2 []raid.ChunkName, err error) {
-	f, err := s.File(ctx, id)
-	for i := range f.Stripes {
-		part1 = append(part1, raid.ChunkName(fmt.Sprintf("a%dx1", i)), raid.ChunkName(fmt.Sprintf("a%dx2", i)))
-		part2 = append(part2, raid.ChunkName(fmt.Sprintf("b%dx1", i)), raid.ChunkName(fmt.Sprintf("b%dx2", i)))
+func (s *store) Names(_ context.Context, f raid.File, part int) iter.Seq2[raid.ChunkName, error] {
+	return func(yield func(raid.ChunkName, error) bool) {
+		for i := range f.Stripes {
+			for c := range 2 {
+				if !yield(raid.ChunkName(fmt.Sprintf("%c%dx%d", 'a'+part-1, i, c+1)), nil) {
+					return
+				}
+			}
+			if s.namesErr != nil {
+				yield("", s.namesErr)
+				return
+			}
+		}
 	}
-	return part1, part2, err
 }
 
 func (s *store) Files(_ context.Context, q Query) iter.Seq2[raid.File, error] {
