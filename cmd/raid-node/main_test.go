@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/chunkstore"
 	"github.com/raidpi/raidpi/internal/config"
 	"github.com/raidpi/raidpi/internal/node"
 	"github.com/raidpi/raidpi/internal/service"
@@ -138,6 +140,26 @@ func TestNodeRefusesADiskThatIsNotItsOwn(t *testing.T) {
 	}
 	if status, out := start(t, dir, "--new-disk"); status != 0 {
 		t.Errorf("with --new-disk: status %d\n%s", status, out)
+	}
+	if status, out := start(t, dir); status != 0 {
+		t.Errorf("afterwards: status %d\n%s", status, out)
+	}
+}
+
+// The other node may be about to end: the service manager should try again.
+func TestNodeWhoseDiskIsInUseEndsAsOneThatMayBeStartedAgain(t *testing.T) {
+	dir := t.TempDir()
+	other, err := chunkstore.OpenDisk(chunkstore.DiskConfig{
+		ChunkDir: filepath.Join(dir, "chunks"), StateDir: filepath.Join(dir, "state"), Random: rand.Reader,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, out := start(t, dir); status != service.ExitFailed || !strings.Contains(out, "another raid-node has it") {
+		t.Errorf("disk in use: status %d\n%s", status, out)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
 	}
 	if status, out := start(t, dir); status != 0 {
 		t.Errorf("afterwards: status %d\n%s", status, out)

@@ -18,6 +18,10 @@ import (
 // as it is. A person has to decide; starting again does not help.
 var ErrDisk = errors.New("chunk directory refused")
 
+// ErrInUse is wrapped by errors that say that another process has a chunk
+// directory open. It may end, so starting again may help.
+var ErrInUse = errors.New("chunk directory in use")
+
 // DiskConfig says where a node's disk is.
 type DiskConfig struct {
 	ChunkDir string // what is in it is described in the package comment
@@ -48,8 +52,9 @@ type Disk struct {
 //   - the directory that StateDir remembers has no marker (a USB disk that is
 //     not mounted, an empty replacement) or another one,
 //   - there are chunks in it, and no marker,
-//   - another process uses it,
-//   - the file system folds case or can't fsync a directory.
+//   - the file system folds case or can't fsync a directory,
+//
+// and with ErrInUse while another process uses it.
 func OpenDisk(cfg DiskConfig) (*Disk, error) {
 	o := diskOpener{DiskConfig: cfg}
 	d, err := o.open()

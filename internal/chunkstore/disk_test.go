@@ -200,11 +200,19 @@ func TestDiskInUseIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	m.refused("another raid-node")
+	busy := func() {
+		t.Helper()
+		_, err := m.try(false)
+		wantErr(t, err, chunkstore.ErrInUse)
+		if errors.Is(err, chunkstore.ErrDisk) || !strings.Contains(err.Error(), "another raid-node") {
+			t.Errorf("it says %q", err)
+		}
+	}
+	busy()
 	if err := d.Adopt(testArray); err != nil {
 		t.Fatal(err)
 	}
-	m.refused("another raid-node") // the marker is a new file now
+	busy() // the marker is a new file now
 }
 
 func TestStateAndChunksNeedDirectoriesOfTheirOwn(t *testing.T) {

@@ -51,7 +51,7 @@ type Dir struct {
 }
 
 // OpenDir opens the directory at path and locks it until Close (flock(2)), so
-// that no two processes use it. It fails with ErrDisk when another has it.
+// that no two processes use it. It fails with ErrInUse while another has it.
 func OpenDir(path string) (*Dir, error) {
 	d, err := openRoot(path)
 	if err != nil {
@@ -62,7 +62,7 @@ func OpenDir(path string) (*Dir, error) {
 	err = unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	switch {
 	case errors.Is(err, unix.EWOULDBLOCK):
-		err = fmt.Errorf("lock chunk directory %s: %w: another raid-node is using it; stop that one first", path, ErrDisk)
+		err = fmt.Errorf("lock %s: %w: another raid-node has it; stop that one first", path, ErrInUse)
 	case err != nil:
 		err = fmt.Errorf("lock chunk directory %s: %w", path, err)
 	}

@@ -49,7 +49,8 @@ const bufferBudget = 24 << 20
 const statusEvery = time.Second
 
 // Run runs a node until ctx ends or its disk can't be used; then it returns
-// chunkstore.ErrDisk if a person has to see to that.
+// chunkstore.ErrDisk if a person has to see to that, and chunkstore.ErrInUse if
+// another node has it.
 func Run(ctx context.Context, cfg Config) (err error) {
 	disk, err := chunkstore.OpenDisk(chunkstore.DiskConfig{
 		ChunkDir: cfg.ChunkDir, StateDir: cfg.StateDir, NewDisk: cfg.NewDisk, Random: cfg.Random, OpenDir: cfg.OpenDir,

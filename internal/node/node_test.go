@@ -138,7 +138,7 @@ func TestTwoNodesDoNotShareADisk(t *testing.T) {
 	c.session()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	wantErr(t, node.Run(ctx, n.cfg), chunkstore.ErrDisk)
+	wantErr(t, node.Run(ctx, n.cfg), chunkstore.ErrInUse)
 }
 
 func TestCorruptChunkIsNeverServed(t *testing.T) {
