@@ -16,11 +16,16 @@ const (
 	// drainTime and drainBytes bound what is read of a refused body.
 	drainTime  = 2 * time.Second
 	drainBytes = 512 << 20
+	// Each slowTime that is spent waiting for a body must bring slowBytes of it,
+	// 1 KiB/s on the average. Clients who send a byte now and then would else have
+	// all places for uploads for ever. The slowest modem is faster.
+	slowTime  = time.Minute
+	slowBytes = 60 << 10
 )
 
 // body is a request's body: counted, limited, under a read deadline that moves
-// with the progress, and with errors that tell a client what it did. Its errors
-// are sticky.
+// with the progress, at a least rate, and with errors that tell a client what it
+// did. Its errors are sticky.
 type body struct {
 	src      io.Reader
 	ctl      *http.ResponseController
@@ -31,6 +36,8 @@ type body struct {
 	expect   bool      // the client waits for 100 Continue, which the first Read sends
 	sum      hash.Hash // of what was read, may be nil
 	read     int64
+	waited   time.Duration // for the client, since the rate was last looked at
+	before   int64         // what read was then
 	err      error
 }
 
@@ -61,8 +68,10 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.limit > 0 && int64(len(p)) > b.limit-b.read {
 		p = p[:b.limit-b.read+1] // one more byte tells that it is too large
 	}
-	b.extend()
+	start := time.Now()
+	b.extend(start)
 	n, err := b.src.Read(p)
+	b.waited += time.Since(start)
 	b.read += int64(n)
 	if b.sum != nil {
 		b.sum.Write(p[:n])
@@ -72,8 +81,24 @@ func (b *body) Read(p []byte) (int, error) {
 		n, b.err = 0, b.tooLarge()
 	case err != nil:
 		b.err = b.explain(err)
+	default:
+		b.err = b.checkRate()
 	}
 	return n, b.err
+}
+
+// checkRate refuses a client that sends too slowly. Only the time of waiting for
+// it counts: it is not to blame while the array is slow and nobody reads.
+func (b *body) checkRate() error {
+	if b.waited < slowTime {
+		return nil
+	}
+	if n := b.read - b.before; n < slowBytes {
+		return fail(http.StatusRequestTimeout, "the body comes too slowly: %d bytes in %v, and %d is the least; nothing was stored",
+			n, b.waited.Round(time.Second), slowBytes)
+	}
+	b.waited, b.before = 0, b.read
+	return nil
 }
 
 // explain says what a failed read means. At the end of the body net/http lifts
@@ -90,8 +115,8 @@ func (b *body) explain(err error) error {
 	return &failure{status: http.StatusBadRequest, message: "the body broke off; nothing was stored", cause: err}
 }
 
-func (b *body) extend() {
-	if now := time.Now(); now.Sub(b.extended) > b.stall/4 {
+func (b *body) extend(now time.Time) {
+	if now.Sub(b.extended) > b.stall/4 {
 		b.extended = now
 		_ = b.ctl.SetReadDeadline(now.Add(b.stall))
 	}
