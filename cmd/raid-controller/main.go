@@ -9,6 +9,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"flag"
 	"io"
 	"log/slog"
 	"net"
@@ -34,8 +35,13 @@ func main() {
 // run is the whole program; its result is the exit status.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
 	var cfg *config.Controller
+	var giveUp uint64
 	d := service.Daemon{
 		Program: "raid-controller", Version: version,
+		Flags: func(fs *flag.FlagSet) {
+			fs.Uint64Var(&giveUp, "give-up-commit", 0,
+				"take this catalog for the newest although nodes have seen commit `NUMBER` of another: what was stored there alone is lost. Then end. See docs/catalog.md")
+		},
 		Load: func(path string, env []string) (func(io.Writer) error, error) {
 			loaded, origins, err := config.LoadController(path, env)
 			if err != nil {
@@ -45,6 +51,9 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 			return func(w io.Writer) error { return cfg.Print(w, origins) }, nil
 		},
 		Serve: func(ctx context.Context, log *slog.Logger, notify *service.Notifier) error {
+			if giveUp != 0 {
+				return controller.GiveUp(ctx, compose(cfg, log, notify), giveUp)
+			}
 			return controller.Run(ctx, compose(cfg, log, notify))
 		},
 	}

@@ -125,6 +125,8 @@ func TestControllerRefusesWhatItCannotRun(t *testing.T) {
 		{nil, []string{"RAID_CONTROLLER_HTTP_LISTEN=" + taken.Addr().String()}, 1, "address already in use"},
 		{nil, []string{"RAID_CONTROLLER_STATE_DIR=/dev/null/x"}, 1, "/dev/null/x"},
 		{[]string{"--what"}, nil, 2, "--help"},
+		{[]string{"--give-up-commit", "-1"}, nil, 2, "--help"},
+		{[]string{"--give-up-commit", "5"}, nil, 1, "stop the node that reports it"},
 	} {
 		cmd := exec.CommandContext(t.Context(), binary, c.args...)
 		cmd.Env = append(append(os.Environ(), settings(t)...), c.env...)

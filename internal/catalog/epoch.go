@@ -46,8 +46,8 @@ func drawEpoch(run uint32, random io.Reader) (first uint64, err error) {
 	return (uint64(run)<<tagBits|tag)<<countBits | 1, nil
 }
 
-// insertEpoch notes how far an epoch came that is over.
-const insertEpoch = "INSERT INTO epoch (epoch, last) VALUES (?, ?)"
+// insertEpoch notes how far an epoch came that is over, or given up.
+const insertEpoch = "INSERT INTO epoch (epoch, last) VALUES (?, ?) ON CONFLICT DO UPDATE SET last = max(last, excluded.last)"
 
 // loadEpochs notes how far the last epoch came, and loads how far all did.
 func loadEpochs(w *conn, last uint64) (map[epoch]uint64, error) {
@@ -81,6 +81,7 @@ func (t *tx) count() error {
 	if t.meta.commit, err = drawEpoch(t.meta.run, t.random); err != nil {
 		return err
 	}
+	t.ended = append(t.ended, last)
 	_, err = t.exec(insertEpoch, int64(epochOf(last)), int64(last))
 	return err
 }

@@ -22,6 +22,7 @@ type tx struct {
 	added    []raid.NodeID     // nodes that get the next keys
 	saved    []raid.NodeRecord // nodes whose records changed
 	removals []removalDelta
+	ended    []uint64 // last commit numbers of epochs
 	after    []func() // run once it is durable, on the writer's goroutine
 }
 
@@ -31,17 +32,18 @@ type removalDelta struct{ node, n int64 }
 type txMark struct {
 	meta                          meta
 	changed                       bool
-	added, saved, removals, after int
+	added, saved, removals, ended int
+	after                         int
 }
 
 func (t *tx) mark() txMark {
-	return txMark{t.meta, t.changed, len(t.added), len(t.saved), len(t.removals), len(t.after)}
+	return txMark{t.meta, t.changed, len(t.added), len(t.saved), len(t.removals), len(t.ended), len(t.after)}
 }
 
 func (t *tx) reset(m txMark) {
 	t.meta, t.changed = m.meta, m.changed
 	t.added, t.saved = t.added[:m.added], t.saved[:m.saved]
-	t.removals, t.after = t.removals[:m.removals], t.after[:m.after]
+	t.removals, t.ended, t.after = t.removals[:m.removals], t.ended[:m.ended], t.after[:m.after]
 }
 
 // exec runs sql and notes whether it changed anything.
@@ -115,8 +117,8 @@ func (t *tx) settle() error {
 
 // apply makes what t committed part of s.
 func (s *state) apply(t *tx) {
-	if was := s.meta.commit; epochOf(was) != epochOf(t.meta.commit) {
-		s.ends[epochOf(was)] = was
+	for _, last := range t.ended {
+		s.ends[epochOf(last)] = last
 	}
 	s.meta = t.meta
 	for _, id := range t.added {

@@ -166,9 +166,10 @@ func (c *Controller) build(ctx context.Context) error {
 }
 
 // sentCommit is the commit number that nodes are told: none while the catalog is
-// behind them, since what they have seen is the evidence of that.
+// behind them, or may turn out to be, since what they have seen is the evidence of
+// that.
 func (c *Controller) sentCommit() uint64 {
-	if c.members.Behind() != nil {
+	if c.members.Behind() != nil || c.members.Gathering() > 0 {
 		return 0
 	}
 	return c.catalog.Commit()

@@ -227,17 +227,24 @@ func (a *array) saveCatalog() map[string][]byte {
 	a.t.Helper()
 	up := a.nodesIn(raid.Up)
 	a.stopController()
-	old := map[string][]byte{}
+	old := a.readCatalog()
+	a.startController()
+	a.awaitUp(up)
+	return old
+}
+
+// readCatalog copies the catalog of a stopped controller.
+func (a *array) readCatalog() map[string][]byte {
+	a.t.Helper()
+	files := map[string][]byte{}
 	for _, f := range a.catalogFiles() {
 		b, err := os.ReadFile(f)
 		if err != nil {
 			a.t.Fatal(err)
 		}
-		old[f] = b
+		files[f] = b
 	}
-	a.startController()
-	a.awaitUp(up)
-	return old
+	return files
 }
 
 // restoreCatalog puts a copy in place of the catalog of a stopped controller.

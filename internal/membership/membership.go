@@ -63,6 +63,7 @@ type Members struct {
 	lab     map[raid.NodeID]*wire.LabNode
 	changed chan struct{} // closed and replaced at every change
 	behind  error
+	unheard map[raid.NodeID]struct{} // known at the start and not yet seen
 }
 
 // member is one native node.
@@ -86,8 +87,10 @@ func New(cfg Config) *Members {
 	m := &Members{
 		cfg: cfg, started: time.Now(), saves: make(chan struct{}, 1),
 		native: map[raid.NodeID]*member{}, lab: map[raid.NodeID]*wire.LabNode{}, changed: make(chan struct{}),
+		unheard: map[raid.NodeID]struct{}{},
 	}
 	for _, r := range cfg.Known {
+		m.unheard[r.ID] = struct{}{}
 		m.native[r.ID] = &member{id: r.ID, record: r, known: true, downSince: m.started}
 	}
 	return m
@@ -171,6 +174,20 @@ func (m *Members) Behind() error {
 	return m.behind
 }
 
+// Gathering is how long it is yet to be waited for what nodes have seen: until
+// all that the catalog knew at the start have reported, or for settle. Until it
+// is zero nothing may be stored or removed and no commit number told to any node,
+// since one of the others may prove the catalog to be an old one. Whoever had
+// heard a number of that one would then call the right one old.
+func (m *Members) Gathering() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.unheard) == 0 {
+		return 0
+	}
+	return max(0, m.cfg.Settle-time.Since(m.started))
+}
+
 // checkCommit compares what a node has seen, and what lies on its disk, with our
 // catalog. Callers hold mu.
 func (m *Members) checkCommit(n *member, seen ...uint64) {
@@ -179,7 +196,8 @@ func (m *Members) checkCommit(n *member, seen ...uint64) {
 			continue
 		}
 		m.behind = fmt.Errorf("%w: node %s has seen commit %d, which this catalog does not have. The catalog was put back from a backup or an older card. "+
-			"Nothing is stored or removed until raid-controller is stopped, the newest catalog is put into its state directory, and it is started again",
+			"Nothing is stored or removed until raid-controller is stopped, the newest catalog is put into its state directory, and it is started again. "+
+			"If this is the newest, an older one was in use since: docs/catalog.md says what to do then",
 			raid.ErrCatalogBehind, n.id, c)
 		m.cfg.Log.Error("the catalog is older than what a node has seen: uploads and deletes stop", "node", n.id, "node_commit", c)
 	}

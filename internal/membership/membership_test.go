@@ -46,6 +46,27 @@ func TestKnownNodesAreWaitedForAndNotForEver(t *testing.T) {
 	})
 }
 
+func TestAStartWaitsForTheWordOfKnownNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config()
+		cfg.Known = append(cfg.Known, raid.NodeRecord{ID: "gone"})
+		m := New(cfg)
+		time.Sleep(4 * time.Second)
+		delete(m.unheard, "known") // as NodeUp does
+		if left := m.Gathering(); left != 6*time.Second {
+			t.Errorf("with one of two, %v are left", left)
+		}
+		time.Sleep(6 * time.Second)
+		if left := m.Gathering(); left != 0 {
+			t.Errorf("a node that stays away is waited for %v more", left)
+		}
+		cfg.Known = nil
+		if left := New(cfg).Gathering(); left != 0 {
+			t.Errorf("nobody is waited for %v", left)
+		}
+	})
+}
+
 func TestACommitNumberThatTheCatalogDoesNotKnowStopsChanges(t *testing.T) {
 	for name, beat := range map[string]wire.Beat{"heard of": {HighestCommit: 101}, "found on disk": {FoundCommit: 101}} {
 		m := New(config())

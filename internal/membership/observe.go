@@ -18,6 +18,7 @@ func (m *Members) NodeUp(s *wire.Session) {
 		m.native[n.id] = n
 	}
 	m.remembers(n)
+	delete(m.unheard, n.id)
 	n.session = s
 	m.apply(n, s.Beat())
 	n.seen = true

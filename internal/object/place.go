@@ -19,7 +19,8 @@ func tooManyAttempts() error {
 	return fmt.Errorf("%w: %d attempts to store one part failed", raid.ErrTooFewNodes, maxAttempts)
 }
 
-// place chooses a node for one more copy of part p. When there are too few it
+// place chooses a node for one more copy of part p, once it is clear that the
+// catalog is not an old one. When there are too few it
 // waits: for known nodes to settle, and as long for nodes that are up and failed
 // to recover. doubled says that the node has another copy of the part, since no
 // other node is up and none is expected back soon.
@@ -27,6 +28,12 @@ func (j *job) place(p int) (peer *membership.Peer, doubled bool, err error) {
 	for {
 		if err := j.up.s.cfg.Nodes.Behind(); err != nil {
 			return nil, false, err
+		}
+		if left := j.up.s.cfg.Nodes.Gathering(); left > 0 {
+			if err := j.wait(min(left, watchEvery)); err != nil {
+				return nil, false, err
+			}
+			continue
 		}
 		peer, err = j.tryPlace(p, false)
 		if err == nil {

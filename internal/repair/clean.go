@@ -17,6 +17,9 @@ func (r *Repairer) cleanPass(ctx context.Context) (left bool, err error) {
 	if r.cfg.Nodes.Behind() != nil {
 		return false, nil
 	}
+	if r.cfg.Nodes.Gathering() > 0 {
+		return true, nil
+	}
 	for more := true; more; {
 		if more, err = r.cfg.Queue.Sweep(ctx, sweepBatch); err != nil {
 			return true, fmt.Errorf("turn deleted files into removals: %w", err)

@@ -18,6 +18,9 @@ func (r *Repairer) mendPass(ctx context.Context) (left bool, err error) {
 	if r.cfg.Nodes.Behind() != nil {
 		return false, nil
 	}
+	if r.cfg.Nodes.Gathering() > 0 {
+		return true, nil
+	}
 	var after catalog.RepairCursor
 	for {
 		batch, err := r.cfg.Copies.Repairs(ctx, after, repairBatch)

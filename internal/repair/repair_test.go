@@ -102,6 +102,24 @@ func TestWhatCanNotBeRepairedIsNotTriedAllTheTime(t *testing.T) {
 	})
 }
 
+// Until the nodes that the catalog knows have reported, it may be an old one.
+func TestNothingIsDoneBeforeTheKnownNodesHaveReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &failing{}
+		r := mender(f, func() (raid.Copy, error) { return raid.Copy{}, raid.ErrTooFewNodes })
+		r.cfg.Nodes = membership.New(membership.Config{Known: []raid.NodeRecord{{ID: "n"}}, Settle: 10 * time.Second})
+		for _, pass := range []func(context.Context) (bool, error){r.mendPass, r.cleanPass} { // without a queue, cleaning would panic
+			if left, err := pass(t.Context()); !left || err != nil || f.repairs > 0 {
+				t.Errorf("left %v, %v, looked %d times", left, err, f.repairs)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		if _, err := r.mendPass(t.Context()); err != nil || f.repairs == 0 {
+			t.Errorf("after settle: %v, looked %d times", err, f.repairs)
+		}
+	})
+}
+
 func TestABrokenCatalogEndsRepair(t *testing.T) {
 	f := &failing{replaced: raid.ErrCatalogBroken}
 	r := mender(f, func() (raid.Copy, error) { return raid.Copy{Index: 1, Attempt: 9, Node: "n"}, nil })

@@ -1,0 +1,47 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+const (
+	// giveUpRuns is how far ahead of the catalog a run may be that is given up: a
+	// number that no controller can have reached must not use up those that are left.
+	giveUpRuns = 1 << 20
+	// giveUpIDs is how many file ids are skipped, as ones that may have been given
+	// out by the catalog that is given up.
+	giveUpIDs = 1 << 20
+)
+
+// GiveUp makes a commit number known, durably, and all others of its epoch, on an
+// operator's decision: what was stored under them and is not in this catalog is
+// given up. Later runs get higher numbers, and ids that are higher than what the
+// other catalog is likely to have given out.
+//
+// It fails with raid.ErrInvalid when the number is known already or no controller
+// can have made it. Close the catalog afterwards: the present run's own numbers may
+// be lower than what is given up.
+func (c *Catalog) GiveUp(ctx context.Context, commit uint64) error {
+	name := fmt.Sprintf("give up commit %d", commit)
+	if c.Knows(commit) {
+		return fmt.Errorf("%s: %w: this catalog has it; nothing is changed", name, raid.ErrInvalid)
+	}
+	run := commit >> (countBits + tagBits)
+	return c.write(ctx, &op{name: name, rows: 1, run: func(t *tx) error {
+		if run < 1 || run > maxRun || run > uint64(t.meta.run)+giveUpRuns {
+			return fmt.Errorf("%w: no controller of this array made that number; stop the node that reports it", raid.ErrInvalid)
+		}
+		e := epochOf(commit)
+		end := uint64(e)<<countBits | lastCount
+		if _, err := t.exec(insertEpoch, int64(e), int64(end)); err != nil {
+			return err
+		}
+		t.meta.run = max(t.meta.run, uint32(run))
+		t.meta.nextID += giveUpIDs
+		t.ended = append(t.ended, end)
+		return nil
+	}})
+}
