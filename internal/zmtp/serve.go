@@ -45,7 +45,8 @@ func Serve(ctx context.Context, ln net.Listener, cfg ServerConfig) error {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	s := &server{cfg: cfg, log: quiet{log: cfg.Log}, open: map[*Conn]struct{}{}}
+	s := &server{cfg: cfg, log: quiet{log: cfg.Log, every: quietFor}, open: map[*Conn]struct{}{}}
+	s.failed.rest = &s.log
 	s.work.Go(func() {
 		<-ctx.Done()
 		ln.Close()
@@ -59,9 +60,10 @@ func Serve(ctx context.Context, ln net.Listener, cfg ServerConfig) error {
 
 // server is the state of one Serve.
 type server struct {
-	cfg  ServerConfig
-	log  quiet
-	work sync.WaitGroup
+	cfg    ServerConfig
+	log    quiet
+	failed perAddress // handshakes
+	work   sync.WaitGroup
 
 	mu      sync.Mutex
 	stopped bool
@@ -139,7 +141,7 @@ func (s *server) leave(place *list.Element, c *Conn) bool {
 func (s *server) serve(ctx context.Context, nc net.Conn, place *list.Element) {
 	c, err := s.handshake(ctx, nc)
 	if err != nil && ctx.Err() == nil {
-		s.log.warn("handshake failed", "peer", nc.RemoteAddr(), "err", err)
+		s.failed.warn(nc.RemoteAddr(), "handshake failed", "peer", nc.RemoteAddr(), "err", err)
 	}
 	admitted := s.leave(place, c)
 	if c == nil {
@@ -198,30 +200,4 @@ func (s *server) closeAll() {
 	for c := range s.open {
 		c.CloseWith(raid.ErrShutdown)
 	}
-}
-
-const quietFor = 10 * time.Second
-
-// quiet logs at most one warning in quietFor and says how many it left out:
-// a stranger must not fill the log.
-type quiet struct {
-	log  *slog.Logger
-	mu   sync.Mutex
-	next time.Time
-	lost int
-}
-
-func (q *quiet) warn(msg string, args ...any) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	now := time.Now()
-	if now.Before(q.next) {
-		q.lost++
-		return
-	}
-	if q.lost > 0 {
-		args = append(args, "not_logged", q.lost)
-	}
-	q.next, q.lost = now.Add(quietFor), 0
-	q.log.Warn(msg, args...)
 }
