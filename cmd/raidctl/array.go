@@ -60,6 +60,10 @@ func showStatus(out io.Writer, s client.Status) error {
 	}
 	row("state", state)
 	row("nodes", nodeCounts(s.Nodes))
+	for _, c := range s.Clones {
+		row("clone", fmt.Sprintf("of node %s at %s, refused (last %s UTC): give it an empty disk with raid-node --new-disk",
+			printable(string(c.Node)), printable(c.Address), printable(c.LastRefused)))
+	}
 	row("space", fmt.Sprintf("%s free of %s", humanSize(s.FreeBytes), humanSize(s.TotalBytes)))
 	files := fmt.Sprintf("%s, %s", plural(s.Files, "file"), humanSize(s.FileBytes))
 	if s.DegradedFiles > 0 {

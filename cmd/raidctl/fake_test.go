@@ -207,7 +207,8 @@ const fakeNodes = `{"nodes": [
 
 const fakeStatus = `{"array": "TIzPgsHtLSx9sOLUYazQs6", "version": "0.1.0", "ready": %v, "message": "", "uptime_seconds": 93784,
  "nodes": {"up": 3, "suspect": 0, "down": 1, "draining": 0, "lab": 1}, "total_bytes": 32000000000, "free_bytes": 12345678,
- "files": 12, "file_bytes": 1536, "degraded_files": 2, "removals_queued": 1, "commit": 77, "transfers": 0}`
+ "files": 12, "file_bytes": 1536, "degraded_files": 2, "removals_queued": 1, "commit": 77, "transfers": 0,
+ "clones": [{"node": "AbCdEfGhIjKlMnOpQrStUv", "address": "192.168.1.99:40000", "last_refused": "2026-01-02 03:04:05"}]}`
 
 // result is how a run of raidctl ended.
 type result struct {

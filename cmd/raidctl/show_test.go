@@ -98,6 +98,7 @@ func TestStatusShowsTheArray(t *testing.T) {
 controller raid-controller 0.1.0, up for 1 d 2 h
 state      %s
 nodes      3 up, 1 down (1 of them lab peers)
+clone      of node AbCdEfGhIjKlMnOpQrStUv at 192.168.1.99:40000, refused (last 2026-01-02 03:04:05 UTC): give it an empty disk with raid-node --new-disk
 space      11.8 MiB free of 29.8 GiB
 files      12 files, 1.5 KiB; 2 degraded, to be repaired
 removals   1 chunk queued

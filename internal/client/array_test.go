@@ -59,7 +59,7 @@ func newArray(t *testing.T, faults ...fault) *array {
 			return []raid.NodeInfo{{ID: "n1", Kind: raid.Native, State: raid.Up, Seen: true, TotalBytes: 10}, {ID: "lab-x", Kind: raid.Lab, State: raid.Down}}
 		},
 		Status: func(context.Context) (httpapi.Status, error) {
-			return httpapi.Status{Array: "theArray", Commit: 1 << 63}, nil
+			return httpapi.Status{Array: "theArray", Commit: 1 << 63, Clones: []httpapi.Clone{{Node: "n1", Address: "a:1", LastRefused: "2026-01-02 03:04:05"}}}, nil
 		},
 		Ready: func() error { return nil },
 		Log:   slog.New(slog.DiscardHandler),

@@ -90,7 +90,8 @@ func TestRecordsComeWhole(t *testing.T) {
 		t.Errorf("nodes %+v, %v", nodes, err)
 	}
 	s, err := a.client.Status(t.Context())
-	if err != nil || s.Array != "theArray" || s.Version != "1.2.3" || !s.Ready || s.Commit != 1<<63 || s.Nodes.Down != 1 {
+	if err != nil || s.Array != "theArray" || s.Version != "1.2.3" || !s.Ready || s.Commit != 1<<63 || s.Nodes.Down != 1 ||
+		len(s.Clones) != 1 || s.Clones[0] != (Clone{"n1", "a:1", "2026-01-02 03:04:05"}) {
 		t.Errorf("status %+v, %v", s, err)
 	}
 }

@@ -48,6 +48,15 @@ type Status struct {
 	RemovalsQueued int64        `json:"removals_queued"`
 	Commit         uint64       `json:"commit"`
 	Transfers      int          `json:"transfers"`
+	Clones         []Clone      `json:"clones"`
+}
+
+// Clone is a machine that is refused because another one with its node id is
+// connected.
+type Clone struct {
+	Node        raid.NodeID `json:"node"`
+	Address     string      `json:"address"`
+	LastRefused string      `json:"last_refused"` // UTC
 }
 
 // NodeCounts is how many nodes are in each state; lab peers count in their state

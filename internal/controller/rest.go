@@ -111,6 +111,9 @@ func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Sta
 			s.FreeBytes += node.FreeBytes
 		}
 	}
+	for _, clone := range c.hub.Clones() {
+		s.Clones = append(s.Clones, httpapi.Clone{Node: clone.Node, Address: clone.Addr, LastRefused: clone.Last.UTC().Format(time.DateTime)})
+	}
 	if err := c.members.Behind(); err != nil {
 		s.Message = err.Error()
 	}

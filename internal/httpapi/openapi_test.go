@@ -140,6 +140,13 @@ func TestDocumentAllowsWhatTheAPIDoes(t *testing.T) {
 	}
 
 	st := newStore()
+	s = serve(t, st, func(c *Config) {
+		c.Status = func(context.Context) (Status, error) {
+			return Status{Clones: []Clone{{Node: "n1", Address: "10.0.0.1:5", LastRefused: "2026-01-02 03:04:05"}}}, nil
+		}
+	})
+	good(200, "GET", "/status", nil)
+	st = newStore()
 	st.uploadErr = raid.ErrArrayFull
 	s = serve(t, st, func(c *Config) { c.MaxBody, c.Ready = 2000, func() error { return errors.New("no") } })
 	bad(507, "POST", "/files?filename=a", []byte("x"), "Content-Type: image/png")

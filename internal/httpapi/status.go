@@ -25,6 +25,15 @@ type Status struct {
 	RemovalsQueued int64        `json:"removals_queued"` // chunks that still have to go from nodes
 	Commit         uint64       `json:"commit"`          // the catalog's last durable commit number
 	Transfers      int          `json:"transfers"`       // uploads and downloads under way
+	Clones         []Clone      `json:"clones"`          // machines that are refused for their node ids
+}
+
+// Clone is a machine that is refused because another one with its node id is
+// connected: both run from copies of one disk.
+type Clone struct {
+	Node        raid.NodeID `json:"node"`
+	Address     string      `json:"address"`
+	LastRefused string      `json:"last_refused"` // UTC
 }
 
 // NodeCounts is how many nodes are in each state. Lab peers count in their state
@@ -77,6 +86,9 @@ func (a *API) status(x *exchange) error {
 		return err
 	}
 	s.Version, s.Transfers, s.Nodes = a.cfg.Version, len(a.transfers), countNodes(a.cfg.Nodes())
+	if s.Clones == nil {
+		s.Clones = []Clone{}
+	}
 	if err := a.cfg.Ready(); err == nil {
 		s.Ready = true
 	} else if s.Message == "" {

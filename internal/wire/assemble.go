@@ -2,18 +2,10 @@ package wire
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
 
 	"github.com/raidpi/raidpi/internal/zmtp"
 )
-
-var errClone = errors.New("another node with this id is connected: two machines run from copies of one disk. " +
-	"Give one of them an empty disk with raid-node --new-disk")
-
-// cloneLogEvery bounds how often the same clone is logged.
-const cloneLogEvery = time.Minute
 
 // admit judges a peer in its handshake, before it is answered.
 func (h *Hub) admit(peer zmtp.Peer) (zmtp.Properties, error) {
@@ -34,7 +26,7 @@ func (h *Hub) admit(peer zmtp.Peer) (zmtp.Properties, error) {
 	err = h.checkClone(hi)
 	h.mu.Unlock()
 	if err != nil {
-		h.logClone(hi, peer)
+		h.noteClone(hi, peer)
 		return nil, err
 	}
 	return welcome(h.cfg.Array), nil
@@ -48,24 +40,6 @@ func (h *Hub) checkClone(hi hello) error {
 		return nil
 	}
 	return errClone
-}
-
-// logClone reports a clone. A node that lost its connections unnoticed looks
-// like one for a moment, and one that is real tries again and again.
-func (h *Hub) logClone(hi hello, peer zmtp.Peer) {
-	h.mu.Lock()
-	last, known := h.clones[hi.node]
-	due := !known || time.Since(last) >= cloneLogEvery
-	if due {
-		if len(h.clones) > 1000 {
-			clear(h.clones)
-		}
-		h.clones[hi.node] = time.Now()
-	}
-	h.mu.Unlock()
-	if due {
-		h.cfg.Log.Warn("Node refused: another with its id is connected", "node", hi.node, "addr", peer.Addr, "session", hi.session)
-	}
 }
 
 // join finds or makes the session that a connection belongs to, and adds it.

@@ -162,6 +162,45 @@ func TestSilentNodesPlaceIsFreeAfterFifteenHundredMilliseconds(t *testing.T) {
 	})
 }
 
+func TestClonesAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := startHub(t, &memory{}, realTimes)
+		first := newRawNode(t, th)
+		first.connect()
+		first.keepBeating(roleStore, roleRequest, roleControl, roleData)
+		second := newRawNode(t, th)
+		second.hello.node = first.hello.node
+		refuse := func() {
+			t.Helper()
+			if second.open(roleRequest) == nil {
+				t.Fatal("a clone was let in")
+			}
+		}
+		refuse()
+		time.Sleep(time.Second) // a node that lost its connections looks like this too
+		refuse()
+		if c := th.Clones(); len(c) != 0 {
+			t.Fatalf("%+v after a second", c)
+		}
+		for range 5 {
+			time.Sleep(5 * time.Second)
+			refuse()
+		}
+		c := th.Clones()
+		if len(c) != 1 || c[0].Node != first.hello.node || c[0].Addr == "" || time.Since(c[0].Last) > time.Second {
+			t.Fatalf("%+v", c)
+		}
+		time.Sleep(time.Minute)
+		if c := th.Clones(); len(c) != 0 {
+			t.Fatalf("%+v a minute after it has left", c)
+		}
+		refuse()
+		if c := th.Clones(); len(c) != 0 {
+			t.Fatalf("%+v at once", c)
+		}
+	})
+}
+
 // slow is an Observer whose NodeDown takes its time.
 type slow struct {
 	*recorder

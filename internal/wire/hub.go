@@ -68,8 +68,8 @@ type Hub struct {
 	running sync.WaitGroup // the sessions' own goroutines
 
 	mu     sync.Mutex
-	nodes  map[raid.NodeID]*Session  // the latest of each, until its NodeDown is over
-	clones map[raid.NodeID]time.Time // when one was last logged
+	nodes  map[raid.NodeID]*Session // the latest of each, until its NodeDown is over
+	clones map[raid.NodeID]*clone
 }
 
 // NewHub makes a Hub; Run serves it.
@@ -96,7 +96,7 @@ func NewHub(cfg HubConfig) *Hub {
 	if cfg.Commit == nil {
 		cfg.Commit = func() uint64 { return 0 }
 	}
-	h := &Hub{cfg: cfg, nodes: map[raid.NodeID]*Session{}, clones: map[raid.NodeID]time.Time{}}
+	h := &Hub{cfg: cfg, nodes: map[raid.NodeID]*Session{}, clones: map[raid.NodeID]*clone{}}
 	h.labs = newLabs(&h.cfg, &h.encoder)
 	return h
 }
