@@ -2,15 +2,18 @@ package controller
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -151,26 +154,42 @@ func TestBothCopiesBadIsAnErrorAndNoFile(t *testing.T) {
 }
 
 func TestUnfinishedUploadsOfAnEarlierRunAreCleanedUp(t *testing.T) {
-	a := newArray(t, 3, nil)
+	const stripe, stripes = 1 << 20, 20 // enough for rows in the catalog
+	a := newArray(t, 3, func(c *Config) { c.StripeSize = stripe })
 	keep := randomBytes(300_000)
 	id := a.upload(keep).ID
 	want := a.totalChunks()
 	r, w := io.Pipe()
-	go func() {
+	var client sync.WaitGroup
+	client.Go(func() {
 		resp, err := http.Post(a.url+"/files?filename=f", "text/plain", r)
 		if err == nil {
 			resp.Body.Close()
 		}
-	}()
-	if _, err := w.Write(randomBytes(30 * 256 << 10)); err != nil {
-		t.Fatal(err)
+	})
+	defer client.Wait()
+	for i := range stripes { // more slowly than the nodes write
+		for quarter := range slices.Chunk(randomBytes(stripe), stripe/4) {
+			if _, err := w.Write(quarter); err != nil {
+				t.Fatal(err)
+			}
+			// The first byte of a stripe sends the one before.
+			a.eventually("chunks of the unfinished upload", func() bool { return a.totalChunks() >= want+4*i })
+			time.Sleep(5 * time.Millisecond)
+		}
 	}
-	a.eventually("chunks of the unfinished upload", func() bool { return a.totalChunks() > want+20 })
 	for _, n := range a.nodes { // as if the power went: nobody can clean up now
 		n.stop()
 	}
+	// This is what the next start finds. The controller itself would still give
+	// the upload up.
+	crashed := a.readCatalog()
+	w.CloseWithError(errors.New("the client goes away"))
 	a.stopController()
-	w.Close()
+	if n := unfinished(t, crashed); n != 1 {
+		t.Fatalf("%d uploads were unfinished in the catalog, want 1: nothing was tested", n)
+	}
+	a.restoreCatalog(crashed)
 	a.startController()
 	for _, n := range a.nodes {
 		a.startNode(n, "")
@@ -178,6 +197,27 @@ func TestUnfinishedUploadsOfAnEarlierRunAreCleanedUp(t *testing.T) {
 	a.awaitUp(3)
 	a.eventually("only the whole file's chunks are left", func() bool { return a.totalChunks() == want })
 	a.mustEqual(id, keep)
+}
+
+// unfinished counts the uploads in progress of a catalog, of which it opens a copy.
+func unfinished(t *testing.T, files map[string][]byte) int {
+	t.Helper()
+	dir := t.TempDir()
+	for f, b := range files {
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(f)), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := catalog.Open(t.Context(), catalog.Config{Path: filepath.Join(dir, CatalogFile)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	n, err := c.AbandonUnfinished(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func TestAnOlderCatalogIsNoticed(t *testing.T) {
@@ -233,11 +273,15 @@ func (a *array) saveCatalog() map[string][]byte {
 	return old
 }
 
-// readCatalog copies the catalog of a stopped controller.
+// readCatalog reads the catalog's files as they are. SQLite's shared memory is
+// left out: a machine that lost power does not have it either.
 func (a *array) readCatalog() map[string][]byte {
 	a.t.Helper()
 	files := map[string][]byte{}
 	for _, f := range a.catalogFiles() {
+		if strings.HasSuffix(f, "-shm") {
+			continue
+		}
 		b, err := os.ReadFile(f)
 		if err != nil {
 			a.t.Fatal(err)
