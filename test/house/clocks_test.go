@@ -1,0 +1,98 @@
+package house
+
+import (
+	"go/ast"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A Pi has no battery for its clock and starts in 1970, so decisions use the
+// monotonic time since something that the same process saw. These are what
+// reads, makes or compares times of day or of files.
+var (
+	dayMethods   = []string{"ModTime", "Unix", "UnixNano", "UnixMilli", "UnixMicro", "UTC", "Local", "In", "AddDate", "YearDay", "Year", "Weekday"}
+	dayFunctions = []string{
+		"time.Parse", "time.ParseInLocation", "time.Date", "time.Unix", "time.UnixMilli", "time.UnixMicro",
+		"os.Chtimes", "http.ParseTime", "syscall.Stat_t", "unix.Stat_t",
+	}
+	dayInSQL = regexp.MustCompile(`(?i)\b(current_(time|date|timestamp)|(date|time|datetime|julianday|unixepoch|strftime|timediff)\s*\()`)
+)
+
+// dayForPeople may read the time of day, and write it for a person to read.
+var dayForPeople = map[string]string{
+	"internal/catalog/upload.go":  "created, of a file without one",
+	"internal/object/upload.go":   "created",
+	"internal/controller/rest.go": "when a clone was last refused",
+	"internal/httpapi/status.go":  "when a node was last seen",
+}
+
+func TestNothingIsDecidedByTheTimeOfDayOrOfAFile(t *testing.T) {
+	used := map[string]bool{}
+	for _, f := range all(t).files {
+		if f.isTest() || f.generated || strings.HasPrefix(f.dir(), "test/") {
+			continue
+		}
+		if found := dayInSQL.FindString(sqlIn(f)); found != "" {
+			t.Errorf("%s has %q in its SQL", f.path, found)
+		}
+		ast.Inspect(f.File, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			name := sel.Sel.Name
+			if pkg, ok := sel.X.(*ast.Ident); ok && slices.Contains(dayFunctions, pkg.Name+"."+name) {
+				t.Errorf("%s uses %s.%s", f.path, pkg.Name, name)
+			}
+			if !slices.Contains(dayMethods, name) {
+				return true
+			}
+			if dayForPeople[f.path] == "" || name != "UTC" {
+				t.Errorf("%s uses %s: decide by time.Since, which is monotonic", f.path, name)
+			}
+			used[f.path] = true
+			return true
+		})
+	}
+	for path := range dayForPeople {
+		if !used[path] {
+			t.Errorf("%s is allowed to tell the time of day and does not", path)
+		}
+	}
+}
+
+// sqlIn is the text of a file's string literals.
+func sqlIn(f *file) string {
+	var all strings.Builder
+	ast.Inspect(f.File, func(n ast.Node) bool {
+		if lit, ok := n.(*ast.BasicLit); ok {
+			all.WriteString(lit.Value + "\n")
+		}
+		return true
+	})
+	return all.String()
+}
+
+func TestNoMigrationAsksForTheTimeOfDay(t *testing.T) {
+	seen := 0
+	err := fs.WalkDir(os.DirFS(filepath.Join("..", "..")), "internal", func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || path.Ext(name) != ".sql" {
+			return err
+		}
+		seen++
+		text, err := os.ReadFile(filepath.Join("..", "..", name))
+		if found := dayInSQL.Find(text); found != nil {
+			t.Errorf("%s says %q", name, found)
+		}
+		return err
+	})
+	if err != nil || seen == 0 {
+		t.Errorf("%d SQL files, %v", seen, err)
+	}
+}
