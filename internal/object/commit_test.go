@@ -281,38 +281,45 @@ func (c *client) Read(b []byte) (int, error) {
 // Drain, repair and the next start see a long upload by its rows, and the last
 // transaction stays small.
 func TestLongUploadsKeepTheirRowsAsTheyGo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBubble(t, 3)
-		defer b.close()
-		b.store.cfg.StripeSize = 2 * readStep
-		for _, n := range b.nodes {
-			n.slow = 100 * time.Millisecond
-		}
-		before, err := b.put(content(1), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		id, stripe := before.ID+1, b.store.cfg.StripeSize
-		const read = 3 * appendEvery // stripes, when the catalog is looked at
-		body := content((read + 1) * int(stripe))
-		f, err := b.store.Upload(b.ctx, Upload{
-			Size: -1, Bound: -1, Describe: named(nil),
-			Body: &client{r: bytes.NewReader(body), each: 200 * time.Millisecond, at: read * stripe, look: func() {
-				// What is under way, and what waits for company, may be missing.
-				least := 2 * (read - stripesAhead - appendEvery)
-				if parts, err := b.cat.Parts(b.ctx, id, 0, read); err != nil || len(parts) < least {
-					t.Errorf("after %d stripes the catalog has %d parts, want at least %d: %v", read, len(parts), least, err)
+	for name, each := range clients {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBubble(t, 3)
+				defer b.close()
+				b.store.cfg.StripeSize = 2 * readStep
+				for _, n := range b.nodes {
+					n.slow = 100 * time.Millisecond
 				}
-				if _, err := b.cat.File(b.ctx, id); !errors.Is(err, raid.ErrNotFound) {
-					t.Errorf("an upload in progress is a file: %v", err)
+				before, err := b.put(content(1), nil)
+				if err != nil {
+					t.Fatal(err)
 				}
-			}},
+				id, stripe := before.ID+1, b.store.cfg.StripeSize
+				const read = 3 * appendEvery // stripes, when the catalog is looked at
+				body := content((read + 1) * int(stripe))
+				f, err := b.store.Upload(b.ctx, Upload{
+					Size: -1, Bound: -1, Describe: named(nil),
+					Body: &client{r: bytes.NewReader(body), each: each, at: read * stripe, look: func() {
+						// What is under way, and what waits for company, may be missing.
+						least := 2 * (read - stripesAhead - appendEvery)
+						if parts, err := b.cat.Parts(b.ctx, id, 0, read); err != nil || len(parts) < least {
+							t.Errorf("after %d stripes the catalog has %d parts, want at least %d: %v", read, len(parts), least, err)
+						}
+						if _, err := b.cat.File(b.ctx, id); !errors.Is(err, raid.ErrNotFound) {
+							t.Errorf("an upload in progress is a file: %v", err)
+						}
+					}},
+				})
+				if err != nil || f.ID != id {
+					t.Fatalf("file %d, want %d: %v", f.ID, id, err)
+				}
+				if got, err := b.get(f); err != nil || !bytes.Equal(got, body) {
+					t.Errorf("read back: %v", err)
+				}
+			})
 		})
-		if err != nil || f.ID != id {
-			t.Fatalf("file %d, want %d: %v", f.ID, id, err)
-		}
-		if got, err := b.get(f); err != nil || !bytes.Equal(got, body) {
-			t.Errorf("read back: %v", err)
-		}
-	})
+	}
 }
+
+// clients are how long they take for each 256 KiB.
+var clients = map[string]time.Duration{"slower than the nodes": 200 * time.Millisecond, "faster than the nodes": 3 * time.Millisecond}

@@ -314,7 +314,7 @@ func (up *upload) collect(wait bool) error {
 		select {
 		case <-j.done:
 		default:
-			return nil
+			return up.appendIfMany()
 		}
 		if j.err != nil {
 			return j.err
@@ -323,10 +323,16 @@ func (up *upload) collect(wait bool) error {
 		up.jobs = up.jobs[1:]
 		up.keep(j)
 	}
-	if len(up.parts) >= appendEvery*2 {
-		return up.appendRows()
+	return up.appendIfMany()
+}
+
+// appendIfMany writes rows once there are enough for a transaction; stripes may
+// still be under way, as they are all the time when the client is the faster side.
+func (up *upload) appendIfMany() error {
+	if len(up.parts) < appendEvery*2 {
+		return nil
 	}
-	return nil
+	return up.appendRows()
 }
 
 // keep takes over the parts of a finished stripe. Whether they leave the file
