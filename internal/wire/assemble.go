@@ -9,7 +9,7 @@ import (
 
 // admit judges a peer in its handshake, before it is answered.
 func (h *Hub) admit(peer zmtp.Peer) (zmtp.Properties, error) {
-	if !h.cfg.Plaintext.Allows(peer.Addr) {
+	if peer.TLS == nil && !h.cfg.Plaintext.Allows(peer.Addr) {
 		return nil, fmt.Errorf("this controller takes no connections without TLS from %v: see plaintext under [nodes] in its configuration", peer.Addr)
 	}
 	if isLab(peer.Properties) {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -26,6 +27,7 @@ type HubConfig struct {
 	Response  net.Listener // port 5558
 	Request   net.Listener // port 5559
 	Plaintext Plaintext    // who may speak without TLS; "" is off
+	TLS       *tls.Config  // for those who begin with TLS; nil: they are refused
 	// Pool is not drawn upon: nothing comes in here for which no request waits.
 	Pool     *budget.Pool
 	Commit   func() uint64
@@ -137,7 +139,7 @@ func (h *Hub) Run(ctx context.Context) error {
 // connConfig is how one of our ports speaks ZMTP.
 func (h *Hub) connConfig(typ zmtp.SocketType) zmtp.Config {
 	cfg := zmtp.Config{
-		Type: typ, Admit: h.admit,
+		Type: typ, Admit: h.admit, TLS: h.cfg.TLS,
 		// Each connection is pinged too, so that one that is half-open by itself
 		// is noticed. A PONG may have to wait for a large payload on a slow line.
 		PingEvery: h.cfg.Suspect, PingTimeout: 4 * h.cfg.Dead,

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ type LinkConfig struct {
 	ResponseAddr string                                                            // host:port, 5558
 	RequestAddr  string                                                            // host:port, 5559
 	Plaintext    Plaintext                                                         // which controllers may be spoken to without TLS; "" is off
+	TLS          *tls.Config                                                       // with this, all are spoken to inside TLS and none without
 
 	Node  raid.NodeID
 	Array raid.ArrayID // empty: none yet, the first controller's is taken

@@ -85,7 +85,7 @@ func (s *linkSession) dial(ctx context.Context, r role) (*zmtp.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)
 	}
-	if !cfg.Plaintext.Allows(nc.RemoteAddr()) {
+	if cfg.TLS == nil && !cfg.Plaintext.Allows(nc.RemoteAddr()) {
 		nc.Close()
 		return nil, fmt.Errorf("connect to %s: talking without TLS to %v is not allowed: see plaintext under [controller] in the configuration", addr, nc.RemoteAddr())
 	}
@@ -94,7 +94,7 @@ func (s *linkSession) dial(ctx context.Context, r role) (*zmtp.Conn, error) {
 	s.link.mu.Unlock()
 	hi := hello{version: ProtocolVersion, array: array, node: cfg.Node, session: s.id, role: r}
 	c, err := zmtp.Connect(ctx, nc, zmtp.Config{
-		Type: typ, Properties: hi.properties(), Pool: cfg.Pool, Limits: limits,
+		Type: typ, TLS: cfg.TLS, Properties: hi.properties(), Pool: cfg.Pool, Limits: limits,
 		PingEvery: cfg.Dead, PingTimeout: 4 * cfg.Dead,
 	})
 	if err != nil {

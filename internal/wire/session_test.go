@@ -14,9 +14,13 @@ import (
 )
 
 func TestEveryRequestReachesItsNode(t *testing.T) {
-	th := startHub(t, &loopback{}, nil)
+	everyRequestReachesItsNode(t, startHub(t, &loopback{}, nil), nil)
+}
+
+func everyRequestReachesItsNode(t *testing.T, th *testHub, change func(*LinkConfig)) {
+	t.Helper()
 	node := newMemNode()
-	startLink(t, th, node, nil)
+	startLink(t, th, node, change)
 	s := th.events.next(t, "up").sess
 	ctx := within(t, 10*time.Second)
 	up := newUpload(t, 3)

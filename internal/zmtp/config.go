@@ -1,6 +1,7 @@
 package zmtp
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"time"
@@ -67,6 +68,8 @@ type Peer struct {
 	Identity   string // 0 to 255 bytes
 	Properties Properties
 	Addr       net.Addr
+	// TLS is what is known of a peer inside TLS; nil if the connection is plaintext.
+	TLS *tls.ConnectionState
 }
 
 // Limits bound what a peer may send after the handshake. More is a protocol
@@ -89,6 +92,11 @@ type Limits struct {
 type Config struct {
 	Type       SocketType
 	Properties Properties
+	// TLS is what a connecting side speaks TLS with before anything else; there
+	// is no way back to plaintext. On the binding side, peers that begin with TLS
+	// are let in as well as others, and Admit tells them apart by Peer.TLS. Nil:
+	// plaintext alone. DynamicRecordSizingDisabled makes for fewer records.
+	TLS *tls.Config
 	// Admit, on the binding side, decides on a peer before READY is answered.
 	// What it returns is added to Properties; its error's text (the first 255
 	// bytes) is sent to the peer as ERROR. Nil admits everybody.
@@ -97,7 +105,7 @@ type Config struct {
 	// Pool is where frames above Limits.FreeFrame come from, unless a Sink
 	// takes them. Without a pool such frames are a protocol error.
 	Pool *budget.Pool
-	// HandshakeTimeout bounds the whole handshake. Default 5 s.
+	// HandshakeTimeout bounds the whole handshake, that of TLS included. Default 5 s.
 	HandshakeTimeout time.Duration
 	// WriteTimeout, plus the message's size at 1 MB/s, is how long one message
 	// may take to leave. Default 5 s.

@@ -10,7 +10,8 @@ import (
 // Conn is a connection after its handshake. Send may be called by any number
 // of goroutines, Receive by one at a time.
 type Conn struct {
-	nc   net.Conn
+	nc   net.Conn // the network, below TLS: for deadlines and the end
+	tls  *secure  // nil: plaintext
 	cfg  Config
 	peer Peer
 	in   *inbound
@@ -23,8 +24,8 @@ type Conn struct {
 	writer sync.WaitGroup
 }
 
-func newConn(nc net.Conn, in *inbound, cfg Config, peer Peer) *Conn {
-	c := &Conn{nc: nc, cfg: cfg, peer: peer, in: in}
+func newConn(nc net.Conn, s *secure, in *inbound, cfg Config, peer Peer) *Conn {
+	c := &Conn{nc: nc, tls: s, cfg: cfg, peer: peer, in: in}
 	c.ctx, c.end = context.WithCancelCause(context.Background())
 	in.last.Store(int64(time.Since(in.start)))
 	c.out.init()
@@ -54,7 +55,7 @@ func (c *Conn) CloseWith(err error) {
 	}
 	c.closing.Do(func() {
 		c.end(err)
-		c.nc.Close()
+		c.nc.Close() // not TLS: it would wait for a peer that does not read
 	})
 }
 

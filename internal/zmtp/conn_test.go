@@ -83,6 +83,12 @@ func pattern(n int, seed byte) []byte {
 func TestMessagesArriveAsTheyWereSent(t *testing.T) {
 	cfg := large()
 	push, pull := pushPull(t, cfg)
+	messagesArrive(t, push, pull, cfg)
+}
+
+// messagesArrive sends messages of many sizes.
+func messagesArrive(t *testing.T, push, pull *Conn, cfg Config) {
+	t.Helper()
 	sizes := []int{0, 1, 255, 256, 4096, 4097, 16 << 10, 16<<10 + 1, 64 << 10, 64<<10 + 1, 1 << 20, 5 << 20}
 	sent := make(chan error, 1)
 	go func() {

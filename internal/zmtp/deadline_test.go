@@ -3,6 +3,7 @@ package zmtp
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"math/rand/v2"
 	"net"
@@ -15,6 +16,15 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/zmtp/memnet"
 )
+
+// shaker makes connections as shake does.
+type shaker func(t testing.TB, near, far net.Conn, a, b Config) (*Conn, *Conn)
+
+// inBubbles runs f in a bubble outside of TLS and in one inside.
+func inBubbles(t *testing.T, f func(t *testing.T, shake shaker)) {
+	t.Run("plain", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { f(t, shake) }) })
+	t.Run("TLS", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { f(t, shakeInTLS) }) })
+}
 
 // memPair is the two ends of a connection in memory.
 func memPair() (near, far *memnet.Conn) { return memnet.Pipe("near:1", "far:1", 64<<10) }
@@ -35,7 +45,7 @@ func TestHandshakeEndsInTime(t *testing.T) {
 }
 
 func TestIdlePeersThatAnswerAreKept(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubbles(t, func(t *testing.T, shake shaker) {
 		near, far := memPair()
 		cfg := Config{Type: Push, PingEvery: 2 * time.Second, PingTimeout: 7 * time.Second}
 		push, pull := shake(t, near, far, cfg, Config{Type: Pull})
@@ -49,7 +59,7 @@ func TestIdlePeersThatAnswerAreKept(t *testing.T) {
 }
 
 func TestSilenceEndsAConnection(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubbles(t, func(t *testing.T, shake shaker) {
 		near, far := memPair()
 		cfg := Config{Type: Push, PingEvery: 2 * time.Second, PingTimeout: 7 * time.Second}
 		push, _ := shake(t, near, far, cfg, Config{Type: Pull}) // whose Receive nobody calls
@@ -64,7 +74,7 @@ func TestSilenceEndsAConnection(t *testing.T) {
 }
 
 func TestQuietConnectionsNeedNoPings(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubbles(t, func(t *testing.T, shake shaker) {
 		near, far := memPair()
 		push, pull := shake(t, near, far, Config{Type: Push}, Config{Type: Pull})
 		got := make(chan error, 1)
@@ -116,7 +126,7 @@ func TestBytesInTheMiddleOfAFrameAreALifeSign(t *testing.T) {
 }
 
 func TestPeerThatNeverReadsStallsSendForABoundedTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubbles(t, func(t *testing.T, shake shaker) {
 		near, far := memPair()
 		push, _ := shake(t, near, far, Config{Type: Push}, Config{Type: Pull})
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -136,7 +146,7 @@ func TestPeerThatNeverReadsStallsSendForABoundedTime(t *testing.T) {
 }
 
 func TestQueuedSendLeavesWithItsContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubbles(t, func(t *testing.T, shake shaker) {
 		near, far := memPair()
 		push, pull := shake(t, near, far, Config{Type: Push}, Config{Type: Pull, Limits: Limits{MaxFrame: 200 << 10, FreeFrame: 200 << 10}})
 		first := make(chan error, 1)
@@ -238,20 +248,25 @@ func TestSendEndsWithTheConnection(t *testing.T) {
 func TestPongsStayBetweenMessages(t *testing.T) {
 	t.Run("TCP", func(t *testing.T) {
 		near, far := tcpPair(t)
-		pongsStayBetweenMessages(t, near, far, 250)
+		pongsStayBetweenMessages(t, near, far, nil, 250)
 	})
 	// Where a write is taken in pieces, a second writer would show at once.
 	t.Run("memory", func(t *testing.T) {
 		near, far := memPair()
-		pongsStayBetweenMessages(t, near, far, 100)
+		pongsStayBetweenMessages(t, near, far, nil, 100)
+	})
+	t.Run("TLS", func(t *testing.T) {
+		near, far := tcpPair(t)
+		ca := newAuthority(t)
+		pongsStayBetweenMessages(t, tls.Client(near, ca.client("node")), far, ca.server(), 100)
 	})
 }
 
 // pongsStayBetweenMessages reads our stream byte by byte while it floods us
 // with PINGs.
-func pongsStayBetweenMessages(t *testing.T, near, far net.Conn, count int) {
+func pongsStayBetweenMessages(t *testing.T, near, far net.Conn, server *tls.Config, count int) {
 	go func() { _, _ = near.Write(append(greeting(1), ready(property("Socket-Type", "PULL"))...)) }()
-	push, err := Accept(t.Context(), far, Config{Type: Push})
+	push, err := Accept(t.Context(), far, Config{Type: Push, TLS: server})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +278,7 @@ func pongsStayBetweenMessages(t *testing.T, near, far net.Conn, count int) {
 	t.Cleanup(wg.Wait)
 	t.Cleanup(func() { near.Close() })
 
-	in := newInbound(near, nil, time.Minute)
+	in := newInbound(near, time.Minute)
 	if err := in.fill(greetingSize); err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,10 @@
 //     that stops arriving, or trickles, ends its connection and gives that back.
 //   - A message is written whole or the connection is closed: one writer per
 //     connection, one write under a deadline, and any error is final.
+//   - With Config.TLS, ZMTP runs inside TLS, never instead of it: who connects
+//     with TLS has it or no connection. A port may serve both kinds; the first
+//     byte tells. TLS's handshake shares the deadline and the places of ZMTP's,
+//     and is read up to 32 KiB.
 //   - PING is answered by that writer, between messages.
 //   - Send does not return while the frames it was given are still referenced.
 //   - Any error closes the connection for good. Who wants another dials again.
@@ -33,6 +37,7 @@
 //
 // # The wire
 //
+//	first     16 of a TLS ClientHello, or FF of a greeting
 //	greeting  FF 00 00 00 00 00 00 00 01 7F  03 00  "NULL"+16×00  as-server  31×00
 //	frame     flags  length  body
 //	flags     bit 0 MORE, bit 1 LONG (length is 8 bytes, big endian; else 1 byte),

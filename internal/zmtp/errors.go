@@ -13,6 +13,9 @@ var (
 	ErrProtocol = errors.New("protocol error")
 	// ErrRefused: the peer answered the handshake with ERROR; see RefusedError.
 	ErrRefused = errors.New("refused by the peer")
+	// ErrTLS: there is no TLS with the peer, because it speaks none or because
+	// one side does not accept the other's certificate.
+	ErrTLS = errors.New("no TLS")
 	// ErrClosed: our side closed the connection.
 	ErrClosed = errors.New("connection closed")
 	// ErrSilent: the peer did not send anything in time.

@@ -3,7 +3,9 @@ package zmtp
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
+	"io"
 	"maps"
 	"testing"
 
@@ -57,6 +59,65 @@ func FuzzHandshake(f *testing.F) {
 	})
 }
 
+// FuzzFirstByte: on a port for both, whatever comes first and in whatever pieces,
+// nothing but TLS and ZMTP gets further, and TLS hears every byte once.
+func FuzzFirstByte(f *testing.F) {
+	ca := newAuthority(f)
+	server := ca.server()
+	f.Add(hello(), uint16(1))
+	f.Add(clientHello(f, ca.client("node")), uint16(3))
+	f.Add(clientHello(f, ca.client("node")), uint16(5000))
+	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"), uint16(100))
+	f.Add([]byte{firstOfTLS}, uint16(0))
+	f.Add(append([]byte{firstOfTLS, 3, 1, 0, 4, 1, 0, 0, 0}, hello()...), uint16(600))
+	f.Fuzz(func(t *testing.T, b []byte, piece uint16) {
+		c, err := Accept(t.Context(), said(t, b), Config{Type: Pull, TLS: server})
+		switch {
+		case err == nil:
+			if b[0] != firstOfZMTP || c.Peer().TLS != nil {
+				t.Errorf("%.20x was let in", b)
+			}
+			c.Close()
+		case errors.Is(err, ErrTLS) != (len(b) > 0 && b[0] == firstOfTLS):
+			t.Errorf("%.20x ended with %v", b, err)
+		}
+
+		nc := said(t, b)
+		defer nc.Close()
+		in := newInbound(nc, defaultProgress)
+		if len(b) == 0 || in.fill(1) != nil {
+			return
+		}
+		s := newSecure(in, bytes.Clone(in.next(in.w-in.r)), server, true)
+		var heard []byte
+		for p := make([]byte, int(piece)+1); ; {
+			n, err := s.below.Read(p)
+			heard = append(heard, p[:n]...)
+			if err != nil {
+				break
+			}
+		}
+		if !bytes.Equal(heard, b[:min(len(b), maxTLSHandshake)]) {
+			t.Errorf("of %d bytes, TLS hears %d others", len(b), len(heard))
+		}
+	})
+}
+
+// clientHello is what a client says first.
+func clientHello(t testing.TB, cfg *tls.Config) []byte {
+	near, far := memnet.Pipe("near:1", "far:1", 64<<10)
+	_ = far.CloseWrite()
+	if err := tls.Client(near, cfg).Handshake(); err == nil {
+		t.Fatal("a handshake with nobody")
+	}
+	near.Close()
+	b, err := io.ReadAll(far)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 // FuzzFrames: whatever follows the handshake, messages stay within their
 // limits, and the budget gets everything back.
 func FuzzFrames(f *testing.F) {
@@ -75,7 +136,7 @@ func FuzzFrames(f *testing.F) {
 			t.Fatal(err)
 		}
 		nc := said(t, b)
-		c := newConn(nc, newInbound(nc, nil, cfg.ProgressTimeout), cfg, Peer{Type: Push, Addr: nc.RemoteAddr()})
+		c := newConn(nc, nil, newInbound(nc, cfg.ProgressTimeout), cfg, Peer{Type: Push, Addr: nc.RemoteAddr()})
 		defer c.Close()
 		var into Sink
 		if sink {

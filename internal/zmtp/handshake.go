@@ -3,6 +3,7 @@ package zmtp
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,32 +17,35 @@ import (
 // Connect makes a connection of nc as the connecting side. It fails with a
 // *RefusedError when the peer answers ERROR, and closes nc on any failure.
 func Connect(ctx context.Context, nc net.Conn, cfg Config) (*Conn, error) {
-	return open(ctx, nc, nil, cfg, false)
+	return open(ctx, nc, cfg, false)
 }
 
 // Accept makes a connection of nc as the binding side, which admits or refuses
 // the peer. It closes nc on any failure; a peer that was refused gets a moment
 // to read why.
 func Accept(ctx context.Context, nc net.Conn, cfg Config) (*Conn, error) {
-	return open(ctx, nc, nil, cfg, true)
+	return open(ctx, nc, cfg, true)
 }
 
-// open does either; prefix is what has been read from nc already.
-func open(ctx context.Context, nc net.Conn, prefix []byte, cfg Config, bound bool) (*Conn, error) {
+// open does either.
+func open(ctx context.Context, nc net.Conn, cfg Config, bound bool) (*Conn, error) {
 	if err := cfg.complete(); err != nil {
 		nc.Close()
 		return nil, err
 	}
-	h := &handshake{nc: nc, in: newInbound(nc, prefix, cfg.ProgressTimeout), cfg: &cfg, bound: bound}
+	h := &handshake{nc: nc, in: newInbound(nc, cfg.ProgressTimeout), cfg: &cfg, bound: bound}
 	if err := h.run(ctx); err != nil {
-		if h.refused {
+		if h.linger {
 			linger(ctx, nc)
 		}
 		nc.Close()
 		return nil, fmt.Errorf("shake hands with %s: %w", nc.RemoteAddr(), err)
 	}
 	h.in.resize(readBuffer)
-	return newConn(nc, h.in, cfg, h.peer), nil
+	if h.tls != nil {
+		h.tls.established(cfg.WriteTimeout)
+	}
+	return newConn(nc, h.tls, h.in, cfg, h.peer), nil
 }
 
 // handshake is zmq4's Security for the NULL mechanism, and the net.Conn that
@@ -58,7 +62,10 @@ type handshake struct {
 	name    string       // of the peer's command
 	reason  string       // if it is ERROR
 	peer    Peer         // if it is READY
-	refused bool         // ERROR has been sent
+	linger  bool         // the peer has been told why, and gets time to read it
+
+	tls   *secure // nil: plaintext
+	state *tls.ConnectionState
 }
 
 func (h *handshake) run(ctx context.Context) (err error) {
@@ -70,7 +77,9 @@ func (h *handshake) run(ctx context.Context) (err error) {
 		h.nc.Close()
 		close(ended)
 	})
-	err = h.open()
+	if err = h.secure(ctx); err == nil {
+		err = h.open()
+	}
 	if !stop() {
 		<-ended
 		return ctx.Err()
@@ -84,6 +93,34 @@ func (h *handshake) run(ctx context.Context) (err error) {
 	return h.nc.SetDeadline(time.Time{})
 }
 
+// secure finds out whether the peer speaks TLS and makes its handshake, which
+// ZMTP's then goes through.
+func (h *handshake) secure(ctx context.Context) (err error) {
+	var said []byte
+	if h.bound {
+		if err := h.in.fill(1); err != nil {
+			return fmt.Errorf("read the first byte: %w", err)
+		}
+		switch first := h.in.buf[h.in.r]; {
+		case first == firstOfZMTP:
+			return nil
+		case first != firstOfTLS:
+			return malformed("the first byte is %#02x, neither a ZMTP greeting's nor that of TLS", first)
+		case h.cfg.TLS == nil:
+			h.linger = true
+			return malformed("the peer wants TLS, which is not set up here")
+		}
+		said = bytes.Clone(h.in.next(h.in.w - h.in.r))
+	} else if h.cfg.TLS == nil {
+		return nil
+	}
+	h.tls = newSecure(h.in, said, h.cfg.TLS, h.bound)
+	h.state, err = h.tls.handshake(ctx)
+	// An alert that says why may be on its way, unless it is the peer that ended it.
+	h.linger = err != nil && !isTimeout(err) && !isCut(err) && alertOf(err) == nil
+	return err
+}
+
 // open lets zmq4 do the greeting and our Handshake. zmq4 panics on some input;
 // none of those known gets past Read, and the next one ends only its connection.
 func (h *handshake) open() (err error) {
@@ -92,7 +129,14 @@ func (h *handshake) open() (err error) {
 			err = malformed("panic in the handshake: %v", r)
 		}
 	}()
-	_, err = zmq4.Open(wrapped{h.nc, h}, h, h.cfg.Type.zmq4(), nil, false, nil)
+	nc := h.nc
+	if h.tls != nil {
+		nc = h.tls
+	}
+	_, err = zmq4.Open(wrapped{nc, h}, h, h.cfg.Type.zmq4(), nil, false, nil)
+	if alert := alertOf(err); alert != nil {
+		return alert
+	}
 	return err
 }
 
@@ -119,7 +163,7 @@ func (h *handshake) Handshake(conn *zmq4.Conn, _ bool) error {
 	if h.name == cmdError {
 		return &RefusedError{Reason: h.reason}
 	}
-	h.peer.Addr = h.nc.RemoteAddr()
+	h.peer.Addr, h.peer.TLS = h.nc.RemoteAddr(), h.state
 	conn.Peer.Meta["Socket-Type"] = string(h.peer.Type)
 	if !h.cfg.Type.fits(h.peer.Type) {
 		return h.refuse(conn, malformed("a %.10q socket can't talk to a %s socket", h.peer.Type, h.cfg.Type))
@@ -166,7 +210,7 @@ func (h *handshake) refuse(conn *zmq4.Conn, why error) error {
 		if err := conn.SendCmd(cmdError, reasonBytes(why.Error())); err != nil {
 			return fmt.Errorf("%w (and telling the peer failed: %w)", why, err)
 		}
-		h.refused = true
+		h.linger = true
 	}
 	return why
 }

@@ -22,9 +22,10 @@ const (
 // goroutine reads; SilentFor may be asked by any.
 type inbound struct {
 	nc       net.Conn
-	progress time.Duration // Config.ProgressTimeout
+	source   func([]byte) (int, error) // network, or TLS that reads from it
+	progress time.Duration             // Config.ProgressTimeout
 	buf      []byte
-	r, w     int // buf[r:w] has been read from nc and not yet used
+	r, w     int // buf[r:w] has been read and not yet used
 
 	start  time.Time
 	last   atomic.Int64 // when the last byte came, as time since start
@@ -38,9 +39,9 @@ type inbound struct {
 	armed time.Duration
 }
 
-func newInbound(nc net.Conn, prefix []byte, progress time.Duration) *inbound {
+func newInbound(nc net.Conn, progress time.Duration) *inbound {
 	in := &inbound{nc: nc, progress: progress, buf: make([]byte, handshakeBuffer), start: time.Now(), begun: -1, armed: -1}
-	in.w = copy(in.buf, prefix)
+	in.source = in.network
 	return in
 }
 
@@ -75,12 +76,23 @@ func (in *inbound) announce(n int64) {
 	in.armed = min(in.armed, 0)
 }
 
-// read reads once from the network into p, past the buffer.
-func (in *inbound) read(p []byte) (int, error) {
+// network reads once from the network into p. Below TLS, bytes count as a sign
+// of life only in the middle of a message, where the peer has to make progress;
+// elsewhere they might be a record that never becomes whole.
+func (in *inbound) network(p []byte) (int, error) {
 	if err := in.setDeadline(); err != nil {
 		return 0, err
 	}
 	n, err := in.nc.Read(p)
+	if n > 0 && in.begun >= 0 {
+		in.last.Store(int64(time.Since(in.start)))
+	}
+	return n, err
+}
+
+// read reads once into p, past the buffer.
+func (in *inbound) read(p []byte) (int, error) {
+	n, err := in.source(p)
 	if n > 0 {
 		in.last.Store(int64(time.Since(in.start)))
 		return n, nil

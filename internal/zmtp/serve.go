@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -139,7 +138,7 @@ func (s *server) leave(place *list.Element, c *Conn) bool {
 }
 
 func (s *server) serve(ctx context.Context, nc net.Conn, place *list.Element) {
-	c, err := s.handshake(ctx, nc)
+	c, err := Accept(ctx, nc, s.cfg.Config(nc))
 	if err != nil && ctx.Err() == nil {
 		s.failed.warn(nc.RemoteAddr(), "handshake failed", "peer", nc.RemoteAddr(), "err", err)
 	}
@@ -156,37 +155,6 @@ func (s *server) serve(ctx context.Context, nc net.Conn, place *list.Element) {
 	s.mu.Lock()
 	delete(s.open, c)
 	s.mu.Unlock()
-}
-
-const greetingByte = 0xFF
-
-// handshake tells by its first byte what a connection speaks. Whoever binds a
-// port that other protocols share adds them here: TLS, for one, begins with 0x16.
-func (s *server) handshake(ctx context.Context, nc net.Conn) (*Conn, error) {
-	cfg := s.cfg.Config(nc)
-	if err := cfg.complete(); err != nil {
-		nc.Close()
-		return nil, err
-	}
-	first := make([]byte, 1)
-	if err := nc.SetReadDeadline(time.Now().Add(cfg.HandshakeTimeout)); err != nil {
-		nc.Close()
-		return nil, err
-	}
-	if _, err := io.ReadFull(nc, first); err != nil {
-		nc.Close()
-		if isTimeout(err) {
-			return nil, fmt.Errorf("%w: no first byte within %v", ErrSilent, cfg.HandshakeTimeout)
-		}
-		return nil, fmt.Errorf("read the first byte: %w", err)
-	}
-	switch first[0] {
-	case greetingByte:
-		return open(ctx, nc, first, cfg, true)
-	default:
-		nc.Close()
-		return nil, malformed("the first byte is %#02x, not a ZMTP greeting's", first[0])
-	}
 }
 
 // closeAll ends everything that is open, and what will come.

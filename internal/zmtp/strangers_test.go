@@ -43,7 +43,7 @@ func stranger(t testing.TB, addr string) net.Conn {
 	if _, err := nc.Write(hello()); err != nil {
 		t.Fatal(err)
 	}
-	in := newInbound(nc, nil, time.Minute)
+	in := newInbound(nc, time.Minute)
 	if err := in.fill(greetingSize); err != nil {
 		t.Fatal(err)
 	}

@@ -209,15 +209,23 @@ func (c *Conn) flush() error {
 	if len(w.bufs) == 0 {
 		return nil
 	}
-	err := c.nc.SetWriteDeadline(time.Now().Add(c.cfg.WriteTimeout + time.Duration(w.bytes)*(time.Second/writeRate)))
-	if err == nil {
-		err = w.send(c.nc)
-	}
+	err := c.transmit(time.Now().Add(c.cfg.WriteTimeout + time.Duration(w.bytes)*(time.Second/writeRate)))
 	w.reset()
 	if err != nil {
 		return fmt.Errorf("write to %s: %w", c.peer.Addr, err)
 	}
 	return nil
+}
+
+// transmit writes the batch to the network until then at the latest.
+func (c *Conn) transmit(until time.Time) error {
+	if c.tls != nil {
+		return c.tls.send(c.out.bufs, until)
+	}
+	if err := c.nc.SetWriteDeadline(until); err != nil {
+		return err
+	}
+	return c.out.send(c.nc)
 }
 
 // send writes all of bufs: with writev where nc is a *net.TCPConn.
