@@ -16,7 +16,8 @@
 //
 // A [Reader] fetches pieces of at most 1 MiB ahead of its consumer, each from a
 // random copy of its part. An error means the other copy at once; silence means
-// the other copy after a delay that follows the node's own recent latency. Every
+// the other copy after a delay that follows the node's own recent latency, for
+// at most one read in twenty, unless the node sends nothing to anybody. Every
 // piece is checked against the block checksums that came with it, and those
 // against the length and CRC-32C that the catalog has for the part.
 //
