@@ -11,7 +11,7 @@ BUILD = $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(
 # Where the size of an int or the alignment of a word can matter.
 WORDS = ./internal/raid ./internal/budget ./internal/zmtp ./internal/wire/... \
 	./internal/chunkstore/... ./internal/catalog/... ./internal/stripe \
-	./internal/placement ./internal/object/... ./internal/config
+	./internal/placement ./internal/object/... ./internal/config ./internal/identity
 
 .PHONY: build demo test test-setup test-32 test-arm lint bench fuzz proto clean help
 
