@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"testing"
 
@@ -23,25 +24,34 @@ func (n *idleNode) Get(_ context.Context, req NodeGet) (NodeChunk, error) {
 }
 
 // benchSessions are four sessions over loopback.
-func benchSessions(b *testing.B) []*Session {
+func benchSessions(b *testing.B, inTLS bool) []*Session {
 	b.Helper()
-	th := startHub(b, &loopback{}, realTimes)
+	var server, client *tls.Config
+	if inTLS {
+		server, client = pinned(b)
+	}
+	th := startHub(b, &loopback{}, func(c *HubConfig) { realTimes(c); c.TLS = server })
 	n := &idleNode{memNode: newMemNode(), pool: budget.New(1 << 30), blocks: map[int64][]uint32{}}
 	for _, size := range []int{2 << 10, 1 << 20} {
 		n.blocks[int64(size)] = raid.BlockChecksums(make([]byte, size))
 	}
 	var sessions []*Session
 	for range 4 {
-		startLink(b, th, n.memNode, func(c *LinkConfig) { realLinkTimes(c); c.Handler = n })
+		startLink(b, th, n.memNode, func(c *LinkConfig) { realLinkTimes(c); c.Handler, c.TLS = n, client })
 		sessions = append(sessions, th.events.next(b, "up").sess)
 	}
 	return sessions
 }
 
-func BenchmarkStore(b *testing.B) {
+func BenchmarkStore(b *testing.B) { benchStore(b, false) }
+
+// BenchmarkStoreInsideTLS is to be compared with BenchmarkStore of the same run.
+func BenchmarkStoreInsideTLS(b *testing.B) { benchStore(b, true) }
+
+func benchStore(b *testing.B, inTLS bool) {
 	for _, size := range []int{2 << 10, 2 << 20} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			sessions := benchSessions(b)
+			sessions := benchSessions(b, inTLS)
 			payload := make([]byte, size)
 			req := newUpload(b, 1).store(payload)
 			b.SetBytes(int64(size))
@@ -59,10 +69,15 @@ func BenchmarkStore(b *testing.B) {
 	}
 }
 
-func BenchmarkGet(b *testing.B) {
+func BenchmarkGet(b *testing.B) { benchGet(b, false) }
+
+// BenchmarkGetInsideTLS is to be compared with BenchmarkGet of the same run.
+func BenchmarkGetInsideTLS(b *testing.B) { benchGet(b, true) }
+
+func benchGet(b *testing.B, inTLS bool) {
 	for _, size := range []int{2 << 10, 1 << 20} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			sessions := benchSessions(b)
+			sessions := benchSessions(b, inTLS)
 			req := wholeGet(newUpload(b, 1).store(make([]byte, size)))
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
