@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -87,6 +88,9 @@ func TestJoinRefusesOtherControllers(t *testing.T) {
 		{"another CA", evil, ErrWrongPin},
 		{"our CA behind another's certificate", withOurs, ErrStranger},
 		{"a node of the array", node.certificate(), ErrRole},
+		{"a name of another array", custom(t, ca, name{array: "another", role: roleController}, func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		}), ErrStranger},
 	} {
 		_, n := meet(t, &tls.Config{Certificates: []tls.Certificate{c.cert}}, token.ClientTLS())
 		if !errors.Is(n.err, c.want) {

@@ -3,6 +3,7 @@ package identity
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"os"
 	"path/filepath"
@@ -113,6 +114,9 @@ func TestAnswersThatDoNotFitChangeNothing(t *testing.T) {
 	r, another := must(Prepare(dir, Machine{1}))(t), must(Prepare(t.TempDir(), Machine{1}))(t)
 	controller := must(ca.IssueController(rand.Reader))(t).Certificate[0]
 	pin := ca.Pin().Short()
+	tmpl := must(template(name{"another", roleNode, id}, "test", rand.Reader))(t)
+	tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	misnamed := must(sign(rand.Reader, tmpl, ca.cert, r.next.key.Public(), ca.key))(t).Raw
 	for _, c := range []struct {
 		what     string
 		cert, ca []byte
@@ -126,6 +130,7 @@ func TestAnswersThatDoNotFitChangeNothing(t *testing.T) {
 		{"another node's", issued(t, ca, r, newNodeID(t)), ca.Certificate(), pin, ErrForeign},
 		{"another array's", issued(t, other, r, id), other.Certificate(), other.Pin().Short(), ErrForeign},
 		{"a node's certificate for the CA's", issued(t, ca, r, id), old.own.certs[0].Raw, PinOf(old.own.certs[0]).Short(), ErrRole},
+		{"with a name of another array", misnamed, ca.Certificate(), pin, ErrForeign},
 		{"garbage", []byte("x"), ca.Certificate(), pin, ErrDamaged},
 		{"garbage for the CA's", issued(t, ca, r, id), nil, pin, ErrDamaged},
 	} {
@@ -137,6 +142,12 @@ func TestAnswersThatDoNotFitChangeNothing(t *testing.T) {
 		}
 	}
 	must(r.Complete(issued(t, ca, r, id), ca.Certificate(), pin))(t)
+	if err := Forget(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Complete(misnamed, ca.Certificate(), pin); !errors.Is(err, ErrForeign) {
+		t.Errorf("with a name of another array, at a first join: %v", err)
+	}
 }
 
 func TestTornNodeFilesAreRefusedAndKept(t *testing.T) {

@@ -97,6 +97,17 @@ func TestControllerRefusesNoCertificateAndOldTLS(t *testing.T) {
 	}
 }
 
+// The checks refuse older versions too; the handshake should not get that far.
+func TestEveryConfigurationIsTLS13WithoutSessions(t *testing.T) {
+	ca := newCAFor(t, array)
+	node, _ := joined(t, ca, newNodeID(t))
+	for what, c := range map[string]*tls.Config{"controller": serverOf(t, ca), "node": node.ClientTLS(), "join": newTestToken(t).ClientTLS()} {
+		if c.MinVersion != tls.VersionTLS13 || c.MaxVersion != tls.VersionTLS13 || !c.SessionTicketsDisabled || c.ClientSessionCache != nil || c.VerifyConnection == nil {
+			t.Errorf("%s: %+v", what, c)
+		}
+	}
+}
+
 func TestPeerNodeBelievesNoOtherState(t *testing.T) {
 	ca, other := newCAFor(t, array), newCAFor(t, array)
 	node, _ := joined(t, other, newNodeID(t))
@@ -150,7 +161,9 @@ func TestRemovedNodeIsRefusedWithSavedSession(t *testing.T) {
 	for _, tickets := range []bool{false, true} {
 		var removed atomic.Bool
 		server := ca.ServerTLS(must(ca.IssueController(rand.Reader))(t), func(raid.NodeID) bool { return removed.Load() })
-		server.SessionTicketsDisabled = !tickets
+		if tickets {
+			server.SessionTicketsDisabled = false
+		}
 		client := node.ClientTLS()
 		client.SessionTicketsDisabled = false
 		client.ServerName = "controller"
