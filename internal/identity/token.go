@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// A token is 76 characters:
+// A token is 75 characters:
 //
 //	RAID1-<pin>-<id>-<secret>-<check>
 //	       26    8    26       6

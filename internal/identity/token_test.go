@@ -29,7 +29,7 @@ func TestTokenReadsAsItIsWritten(t *testing.T) {
 	for range 100 {
 		token := newTestToken(t)
 		text := token.String()
-		if !form.MatchString(text) || len(text) != TokenLen {
+		if !form.MatchString(text) || len(text) != TokenLen || TokenLen != 75 {
 			t.Fatalf("token %q has %d characters", text, len(text))
 		}
 		got, err := ParseToken("  " + text + "\r\n")
