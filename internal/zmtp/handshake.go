@@ -322,7 +322,7 @@ func linger(ctx context.Context, nc net.Conn) {
 			return
 		}
 	}
-	if nc.SetDeadline(time.Now().Add(lingerTime)) != nil {
+	if nc.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
 		return
 	}
 	stop := context.AfterFunc(ctx, func() { nc.Close() })

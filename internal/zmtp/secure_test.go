@@ -453,3 +453,22 @@ func TestBrokenRecordsEndTheConnection(t *testing.T) {
 	}
 	<-pull.Done()
 }
+
+// To close at once could reset the connection, and take the alert with it.
+func TestWhoIsRefusedHasTimeToReadWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, server := range []*tls.Config{nil, newAuthority(t).server()} {
+			near, far := memPair()
+			_, _ = near.Write([]byte{firstOfTLS, 3, 1, 0, 4, 1, 0, 0, 0}) // a ClientHello of nothing
+			start := time.Now()
+			if _, err := Accept(t.Context(), far, Config{Type: Pull, TLS: server}); err == nil || time.Since(start) != lingerTime {
+				t.Errorf("refused with %v after %v", err, time.Since(start))
+			}
+			b, err := io.ReadAll(near)
+			if err != nil || server != nil && (len(b) < 7 || b[0] != 21) || server == nil && len(b) > 0 {
+				t.Errorf("answered %x, %v", b, err)
+			}
+			near.Close()
+		}
+	})
+}
