@@ -14,7 +14,6 @@ import (
 
 	"github.com/raidpi/raidpi/internal/budget"
 	"github.com/raidpi/raidpi/internal/chunkstore"
-	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
@@ -83,14 +82,7 @@ func newLink(cfg *Config, disk *chunkstore.Disk, store *chunkstore.Store, pool *
 	return wire.NewLink(wire.LinkConfig{
 		Dial: cfg.Dial, StoreAddr: port(cfg.StorePort), ResponseAddr: port(cfg.ResponsePort), RequestAddr: port(cfg.RequestPort),
 		Plaintext: cfg.Plaintext, Node: disk.Node, Array: disk.Array(),
-		Adopt: func(array raid.ArrayID) error {
-			err := disk.Adopt(array)
-			if err == nil {
-				log.Info("Joined an array", "array", array)
-			}
-			return err
-		},
-		Handler: &handler{store, pool}, Lab: labHandler{store}, Pool: pool, SawCommit: store.SawCommit,
+		Adopt: disk.Adopt, Handler: &handler{store, pool}, Lab: labHandler{store}, Pool: pool, SawCommit: store.SawCommit,
 		Beat: func() wire.Beat { return beat(store, cfg) }, Log: log, Random: cfg.Random,
 	})
 }
