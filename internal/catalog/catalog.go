@@ -18,6 +18,9 @@ type Config struct {
 	Random  io.Reader    // for the array id and the tags of runs; crypto/rand when nil
 	Log     *slog.Logger // discarded when nil
 	Reserve int64        // bytes of the disk that uploads leave free; deletes and repairs still work
+
+	// Wall is the time of day, for REST tokens alone; time.Now when nil.
+	Wall func() time.Time
 }
 
 // Catalog is an open catalog. Its methods may be called concurrently.
@@ -32,6 +35,7 @@ type Catalog struct {
 	firstID  int64 // ids of earlier runs are lower
 	commit   atomic.Uint64
 	ids      ids
+	wall     *wallClock
 	writer   *writer
 	readers  chan *conn   // those that nobody uses
 	reading  sync.RWMutex // held by readers; see writer.restartLog
@@ -50,6 +54,8 @@ type state struct {
 	nodes []node // by key: node k is at k-1
 	byID  map[raid.NodeID]int64
 	ends  map[epoch]uint64 // the last commit number of each earlier epoch
+
+	tokens map[string]raid.AccessToken // by id; changed by what a transaction does after its commit
 }
 
 // meta is the part of the row of the table meta that changes while running.
@@ -57,6 +63,7 @@ type meta struct {
 	run    uint32 // of commit numbers; Catalog.run until that run's are used up
 	commit uint64
 	nextID int64
+	latest string // the highest time of day that is durable
 	counts Counts
 }
 

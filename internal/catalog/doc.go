@@ -35,6 +35,7 @@
 //     Other programs may read it; one that holds a write lock for longer than
 //     two seconds makes writes fail with [raid.ErrBusy].
 //   - Nothing is written while nothing changes.
-//   - Times are monotonic and counted anew from each start.
+//   - Times are monotonic and counted anew from each start, but for the end of REST
+//     tokens; see wallClock.
 //   - Chunk names have no column: they follow from the upload and three numbers.
 package catalog

@@ -26,7 +26,8 @@ func (c *Catalog) begin(cfg Config) (err error) {
 		_, _ = w.exec("ROLLBACK")
 		return err
 	}
-	_, err = w.exec("UPDATE meta SET run = ?, commit_number = ?, next_id = ?", int64(m.run), int64(m.commit), m.nextID)
+	m.latest = c.wall.text()
+	_, err = w.exec("UPDATE meta SET run = ?, commit_number = ?, next_id = ?, latest = ?", int64(m.run), int64(m.commit), m.nextID, m.latest)
 	if err != nil {
 		_, _ = w.exec("ROLLBACK")
 		return fmt.Errorf("write run number: %w", err)
@@ -48,8 +49,8 @@ func (c *Catalog) load(w *conn, cfg Config) error {
 		c.array, run = raid.ArrayID(text(r[0])), integer(r[1])
 		m.commit, m.nextID = uint64(integer(r[2])), integer(r[3])
 		m.counts = Counts{Files: integer(r[4]), Bytes: integer(r[5]), Degraded: integer(r[6]), Removals: integer(r[7])}
-		return nil
-	}, "SELECT array_id, run, commit_number, next_id, files, bytes, degraded, removals FROM meta")
+		return c.wall.start(text(r[8]))
+	}, "SELECT array_id, run, commit_number, next_id, files, bytes, degraded, removals, latest FROM meta")
 	if err != nil {
 		return fmt.Errorf("read totals: %w", err)
 	}
@@ -75,7 +76,7 @@ func (c *Catalog) load(w *conn, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("read nodes: %w", err)
 	}
-	return nil
+	return c.loadTokens(w)
 }
 
 // drawArray gives a new catalog its array id.
@@ -88,6 +89,6 @@ func (c *Catalog) drawArray(w *conn, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.exec("INSERT INTO meta VALUES (1, ?, 0, 0, 1, 0, 0, 0, 0)", id)
+	_, err = w.exec("INSERT INTO meta VALUES (1, ?, 0, 0, 1, 0, 0, 0, 0, '1970-01-01 00:00:00')", id)
 	return err
 }

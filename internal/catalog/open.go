@@ -45,10 +45,13 @@ func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) 
 	if err != nil {
 		return nil, fmt.Errorf("open catalog %s: %w", cfg.Path, err)
 	}
-	c := &Catalog{path: cfg.Path, log: cfg.Log, started: time.Now(), lock: lock, closing: make(chan struct{})}
+	if cfg.Wall == nil {
+		cfg.Wall = time.Now
+	}
+	c := &Catalog{path: cfg.Path, wall: &wallClock{read: cfg.Wall}, log: cfg.Log, started: time.Now(), lock: lock, closing: make(chan struct{})}
 	c.writer = &writer{
 		log: cfg.Log, random: cfg.Random, path: cfg.Path, reserve: cfg.Reserve, checkpointAt: opt.checkpoint, restartAt: patience * opt.checkpoint,
-		reading: &c.reading, base: c.committed, keep: c.publish,
+		reading: &c.reading, now: c.wall.text, base: c.committed, keep: c.publish,
 	}
 	c.readers = make(chan *conn, readers)
 	if err := c.prepare(cfg, opt); err != nil {

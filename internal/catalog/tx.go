@@ -15,6 +15,7 @@ type tx struct {
 	conn    *conn
 	log     *slog.Logger
 	random  io.Reader
+	now     func() string
 	base    state // what was committed before
 	meta    meta
 	changed bool
@@ -109,9 +110,10 @@ func (t *tx) settle() error {
 	if err := t.count(); err != nil {
 		return err
 	}
+	t.meta.latest = t.now()
 	c := t.meta.counts
-	_, err := t.exec(`UPDATE meta SET run = ?, commit_number = ?, next_id = ?, files = ?, bytes = ?, degraded = ?, removals = ?`,
-		int64(t.meta.run), int64(t.meta.commit), t.meta.nextID, c.Files, c.Bytes, c.Degraded, c.Removals)
+	_, err := t.exec(`UPDATE meta SET run = ?, commit_number = ?, next_id = ?, files = ?, bytes = ?, degraded = ?, removals = ?, latest = ?`,
+		int64(t.meta.run), int64(t.meta.commit), t.meta.nextID, c.Files, c.Bytes, c.Degraded, c.Removals, t.meta.latest)
 	return err
 }
 

@@ -37,6 +37,7 @@ type writer struct {
 	path    string
 	reserve int64
 	reading *sync.RWMutex // readers hold it while they read
+	now     func() string // the time of day, noted by each transaction
 	base    func() state  // what is committed
 	keep    func(*tx)     // publishes what was committed
 

@@ -25,16 +25,17 @@ var (
 )
 
 // dayAllowed are the files that may use some of these, and for what. None of it
-// decides anything.
+// decides anything, but for the end of REST tokens, which people set in days.
 var dayAllowed = map[string]struct {
 	uses []string
 	why  string
 }{
-	"internal/catalog/upload.go":  {[]string{"UTC"}, "created, of a file without one, for people"},
-	"internal/object/upload.go":   {[]string{"UTC"}, "created, for people"},
-	"internal/controller/rest.go": {[]string{"UTC"}, "when a clone was last refused, for people"},
-	"internal/httpapi/status.go":  {[]string{"UTC"}, "when a node was last seen, for people"},
-	"internal/identity/cert.go":   {[]string{"time.Date", "UTC"}, "constants: from when to when certificates are valid, and the fixed moment that stands for now"},
+	"internal/catalog/walltime.go": {[]string{"time.Parse", "UTC"}, "when REST tokens expire: never by a clock that has gone back"},
+	"internal/catalog/upload.go":   {[]string{"UTC"}, "created, of a file without one, for people"},
+	"internal/object/upload.go":    {[]string{"UTC"}, "created, for people"},
+	"internal/controller/rest.go":  {[]string{"UTC"}, "when a clone was last refused, for people"},
+	"internal/httpapi/status.go":   {[]string{"UTC"}, "when a node was last seen, for people"},
+	"internal/identity/cert.go":    {[]string{"time.Date", "UTC"}, "constants: from when to when certificates are valid, and the fixed moment that stands for now"},
 }
 
 func TestNothingIsDecidedByTheTimeOfDayOrOfAFile(t *testing.T) {

@@ -1,0 +1,116 @@
+package raid
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Scope is what a REST token allows. Each scope includes those before it.
+type Scope int
+
+// The scopes. The numbers are in the catalog.
+const (
+	ScopeNone  Scope = iota // what needs no token
+	ScopeRead               // list and download files, look at the array
+	ScopeWrite              // store and delete files
+	ScopeAdmin              // hand out and revoke tokens
+)
+
+var scopeNames = [...]string{"none", "read", "write", "admin"}
+
+// String is the scope's name.
+func (s Scope) String() string {
+	if s < ScopeNone || s > ScopeAdmin {
+		return fmt.Sprintf("scope %d", int(s))
+	}
+	return scopeNames[s]
+}
+
+// ParseScope reads the name of a scope that a token can have.
+func ParseScope(name string) (Scope, error) {
+	for s := ScopeRead; s <= ScopeAdmin; s++ {
+		if name == s.String() {
+			return s, nil
+		}
+	}
+	return ScopeNone, fmt.Errorf("%w: %.40q is no scope: write read, write or admin", ErrInvalid, name)
+}
+
+// AccessToken is what the array knows of a REST token: all but its secret.
+type AccessToken struct {
+	ID      string // AccessIDLen characters of [A-Za-z0-9]
+	Name    string // for people
+	Scope   Scope
+	SHA256  [32]byte // of the secret
+	Created string   // UTC, YYYY-MM-DD HH:MM:SS, by the controller's clock
+	Expires string   // the same, empty: never
+	Revoked bool
+	Expired bool // when it was looked up
+}
+
+const (
+	// AccessIDLen is the length of a REST token's id in characters.
+	AccessIDLen = 8
+	// AccessNameLen is how long a REST token's name may be, in characters.
+	AccessNameLen = 100
+
+	accessPrefix = "raidpi_"
+	accessLen    = len(accessPrefix) + AccessIDLen + 1 + 2*IDLen
+)
+
+// NewAccessToken draws a REST token: its id, the text that its owner shows, which
+// is "raidpi_", the id, "_" and 32 random bytes in 44 digits of base 62, and the
+// SHA-256 of those bytes, which is all that is kept of them.
+func NewAccessToken(random io.Reader) (id, text string, sum [32]byte, err error) {
+	if id, err = NewID(random); err != nil {
+		return "", "", sum, err
+	}
+	id = id[:AccessIDLen]
+	var secret [32]byte
+	if _, err := io.ReadFull(random, secret[:]); err != nil {
+		return "", "", sum, fmt.Errorf("draw a token's secret: %w", err)
+	}
+	text = accessPrefix + id + "_" + EncodeID([16]byte(secret[:16])) + EncodeID([16]byte(secret[16:]))
+	return id, text, sha256.Sum256(secret[:]), nil
+}
+
+// ParseAccessToken takes a token's text apart. It returns ErrBadID for any text
+// that NewAccessToken does not write, and never the text itself.
+func ParseAccessToken(text string) (id string, sum [32]byte, err error) {
+	if len(text) != accessLen || !strings.HasPrefix(text, accessPrefix) {
+		return "", sum, ErrBadID
+	}
+	id, digits := text[len(accessPrefix):][:AccessIDLen], text[accessLen-2*IDLen:]
+	if text[accessLen-2*IDLen-1] != '_' || strings.Trim(id, base62) != "" {
+		return "", sum, ErrBadID
+	}
+	first, err := DecodeID(digits[:IDLen])
+	if err != nil {
+		return "", sum, err
+	}
+	second, err := DecodeID(digits[IDLen:])
+	if err != nil {
+		return "", sum, err
+	}
+	var secret [32]byte
+	copy(secret[:16], first[:])
+	copy(secret[16:], second[:])
+	return id, sha256.Sum256(secret[:]), nil
+}
+
+// CheckAccessName accepts 1 to AccessNameLen characters that can stand on a line.
+func CheckAccessName(name string) error {
+	switch n := utf8.RuneCountInString(name); {
+	case !utf8.ValidString(name):
+		return fmt.Errorf("%w: the token's name is not valid UTF-8", ErrInvalid)
+	case n < 1 || n > AccessNameLen:
+		return fmt.Errorf("%w: the token's name has %d characters; it must have 1 to %d", ErrInvalid, n, AccessNameLen)
+	case strings.ContainsFunc(name, func(r rune) bool { return r != ' ' && !unicode.IsPrint(r) }):
+		return fmt.Errorf("%w: the token's name has characters that can't be shown", ErrInvalid)
+	}
+	return nil
+}
