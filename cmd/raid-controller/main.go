@@ -72,7 +72,8 @@ func compose(cfg *config.Controller, log *slog.Logger, notify *service.Notifier)
 	}
 	return controller.Config{
 		StateDir: cfg.StateDir, Reserve: int64(cfg.Reserve),
-		HTTPListen: string(cfg.HTTP.Listen), MaxBody: int64(cfg.HTTP.MaxBody), MaxRequests: cfg.HTTP.MaxRequests,
+		HTTPListen: string(cfg.HTTP.Listen), Auth: cfg.HTTP.Auth == config.AuthToken, Names: cfg.HTTP.Names,
+		Open: cfg.HTTP.Plaintext == config.PlaintextAny, MaxBody: int64(cfg.HTTP.MaxBody), MaxRequests: cfg.HTTP.MaxRequests,
 		StoreListen: string(cfg.Nodes.StoreListen), ResponseListen: string(cfg.Nodes.ResponseListen),
 		RequestListen: string(cfg.Nodes.RequestListen), Plaintext: wire.Plaintext(cfg.Nodes.Plaintext),
 		Settle: time.Duration(cfg.Nodes.Settle),

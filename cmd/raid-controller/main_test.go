@@ -106,7 +106,7 @@ func TestControllerTellsSystemdWhenItIsReadyAndWhenItStops(t *testing.T) {
 
 func TestControllerRefusesWhatItCannotRun(t *testing.T) {
 	conf := filepath.Join(t.TempDir(), "c.toml")
-	if err := os.WriteFile(conf, []byte("[http]\nauth = \"token\"\n"), 0o600); err != nil {
+	if err := os.WriteFile(conf, []byte("[http]\nauth = \"tokens\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

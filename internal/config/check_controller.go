@@ -10,6 +10,7 @@ const (
 	MinCopies       = 2
 	MaxCopies       = 4
 	MaxRequestLimit = 10_000
+	MaxNames        = 100
 	MaxSettle       = Duration(10 * time.Minute)
 	MinScrubEvery   = Duration(time.Hour)
 	MaxDuration     = 3650 * Day
@@ -37,8 +38,13 @@ func (h *HTTP) check(r *report) {
 		r.bad("http.plaintext", `"off" needs TLS, which this version does not have yet; `+
 			`use "loopback" (clients on this machine) or "any" (clients of the whole network)`)
 	}
-	if h.Auth == AuthToken {
-		r.bad("http.auth", `"token" needs tokens, which this version does not hand out yet; use "off"`)
+	if len(h.Names) > MaxNames {
+		r.bad("http.names", "has %d names; at most %d are possible", len(h.Names), MaxNames)
+	}
+	for _, name := range h.Names {
+		if err := checkHost(name); err != nil {
+			r.bad("http.names", "%v", err)
+		}
 	}
 	r.between("http.max_requests", int64(h.MaxRequests), 1, MaxRequestLimit)
 }

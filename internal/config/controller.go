@@ -29,6 +29,7 @@ type HTTP struct {
 	Listen      Address   `toml:"listen"`
 	Plaintext   Plaintext `toml:"plaintext"`
 	Auth        Auth      `toml:"auth"`
+	Names       []string  `toml:"names"`        // of this machine, for clients on it without a token
 	MaxBody     ByteSize  `toml:"max_body"`     // 0: no limit
 	MaxRequests int       `toml:"max_requests"` // served at once
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -22,7 +23,7 @@ func TestManualShowsEveryKeyWithItsDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *c != *DefaultController() {
+	if !reflect.DeepEqual(c, DefaultController()) {
 		t.Errorf("the manual's defaults are %+v", c)
 	}
 	n, nodeOrigins, err := LoadNode(write(t, blocks[1][1]), nil)

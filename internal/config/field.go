@@ -78,8 +78,28 @@ func (f field) set(x any) error {
 		}
 		f.value.SetInt(n)
 		return nil
+	case reflect.Slice:
+		return f.setList(x)
 	}
 	panic("config: no key may have the type " + f.value.Type().String())
+}
+
+// setList stores a list of texts.
+func (f field) setList(x any) error {
+	list, ok := x.([]any)
+	if !ok {
+		return fmt.Errorf(`want a list of texts, as in ["a", "b"], got %s`, describe(x))
+	}
+	var texts []string
+	for _, e := range list {
+		s, ok := e.(string)
+		if !ok {
+			return fmt.Errorf("want a list of texts in quotes, got %s in it", describe(e))
+		}
+		texts = append(texts, s)
+	}
+	f.value.Set(reflect.ValueOf(texts))
+	return nil
 }
 
 // setText stores what an environment variable holds.
@@ -99,6 +119,14 @@ func (f field) setText(s string) error {
 			return fmt.Errorf("want true or false, got %q", s)
 		}
 		return f.set(s == "true")
+	case reflect.Slice: // joined with commas
+		var list []any
+		for e := range strings.SplitSeq(s, ",") {
+			if s != "" {
+				list = append(list, strings.TrimSpace(e))
+			}
+		}
+		return f.setList(list)
 	}
 	return f.set(s)
 }

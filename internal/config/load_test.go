@@ -25,7 +25,8 @@ reserve = "1GiB"
 [http]
 listen = ":9001"
 plaintext = "any"
-auth = "off"
+auth = "token"
+names = ["files.example", "192.168.1.10"]
 max_body = "10GB"
 max_requests = 7
 [nodes]
@@ -52,7 +53,7 @@ func TestEveryKeyOfTheControllerIsRead(t *testing.T) {
 	}
 	want := &Controller{
 		StateDir: "/srv/state", Reserve: GiB,
-		HTTP: HTTP{":9001", PlaintextAny, AuthOff, 10_000_000_000, 7},
+		HTTP: HTTP{":9001", PlaintextAny, AuthToken, []string{"files.example", "192.168.1.10"}, 10_000_000_000, 7},
 		Nodes: Nodes{":6557", "192.168.1.10:6558", "[::1]:6559", PlaintextAny,
 			Duration(90 * time.Second)},
 		RAID:   RAID{RAID1, 3, WholeFile, 100 * MiB, false},
@@ -66,8 +67,8 @@ func TestEveryKeyOfTheControllerIsRead(t *testing.T) {
 			t.Errorf("%s comes from %+v, want a line of the file", f.key, o)
 		}
 	}
-	if o := origins["raid.copies"]; o.Line != 18 || o.Column != 10 {
-		t.Errorf("raid.copies stands at %d:%d, want 18:10", o.Line, o.Column)
+	if o := origins["raid.copies"]; o.Line != 19 || o.Column != 10 {
+		t.Errorf("raid.copies stands at %d:%d, want 19:10", o.Line, o.Column)
 	}
 }
 

@@ -55,6 +55,12 @@ func (f field) toml() (string, error) {
 		return strconv.FormatBool(f.value.Bool()), nil
 	case reflect.Int:
 		return strconv.FormatInt(f.value.Int(), 10), nil
+	case reflect.Slice:
+		quoted := make([]string, f.value.Len())
+		for i := range quoted {
+			quoted[i] = quote(f.value.Index(i).String())
+		}
+		return "[" + strings.Join(quoted, ", ") + "]", nil
 	}
 	return "", fmt.Errorf("no key may have the type %s", f.value.Type())
 }

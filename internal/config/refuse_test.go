@@ -65,7 +65,13 @@ func TestWrongFilesAreRefusedWithPositionAndAdvice(t *testing.T) {
 		{"duration too long", "", "[repair]\ngrace = \"4000d\"", "2:9: repair.grace: 4000d is out of range: 0s to 3650d"},
 		{"scrub too often", "", "[repair]\nscrub_every = \"5m\"", "2:15: repair.scrub_every: 5m is out of range: 1h to 3650d"},
 
-		{"tokens", "", "[http]\nauth = \"token\"", `2:8: http.auth: "token" needs tokens, which this version does not hand out yet; use "off"`},
+		{"names as text", "", "[http]\nnames = \"pi\"", `2:9: http.names: want a list of texts, as in ["a", "b"], got the text "pi"`},
+		{"number for a name", "", "[http]\nnames = [\"pi\", 7]", `2:1: http.names: want a list of texts in quotes, got the number 7 in it`},
+		{"name with port", "", "[http]\nnames = [\"pi:9000\"]", `2:1: http.names: "pi:9000": write the name alone ("pi"); ports have keys of their own`},
+		{"name as URL", "", "[http]\nnames = [\"http://pi\"]", `2:1: http.names: "http://pi": write the name alone, without http:// or tcp://`},
+		{"all names", "", "[http]\nnames = [\"pi\", \"*\"]", `2:1: http.names: "*" is neither a host name nor an IP address`},
+		{"empty name", "", "[http]\nnames = [\"\"]", `2:1: http.names: "" is neither a host name nor an IP address`},
+		{"too many names", "", "[http]\nnames = [" + strings.Repeat("\"a\",", 101) + "]", "2:1: http.names: has 101 names; at most 100 are possible"},
 		{"auth mistyped", "", "[http]\nauth = \"offf\"", `2:8: http.auth: "offf" is not one of "token" or "off"; did you mean "off"?`},
 		{"TLS for clients", "", "[http]\nplaintext = \"off\"", `2:13: http.plaintext: "off" needs TLS, which this version does not have yet; use "loopback" (clients on this machine) or "any" (clients of the whole network)`},
 		{"TLS for nodes", "", "[nodes]\nplaintext = \"off\"", `2:13: nodes.plaintext: "off" would let no node in: this version has no TLS for nodes yet; use "loopback" (nodes on this machine) or "any" (nodes of the whole network)`},
@@ -127,9 +133,10 @@ environment RAID_CONTROLLER_URLS: unknown variable; did you mean RAID_CONTROLLER
 }
 
 func TestEnvironmentValuesAreCheckedLikeTheFile(t *testing.T) {
-	got := refused(t, "", "", []string{"RAID_CONTROLLER_RAID_COPIES=9", "RAID_CONTROLLER_HTTP_AUTH=token"})
+	got := refused(t, "", "", []string{"RAID_CONTROLLER_RAID_COPIES=9", "RAID_CONTROLLER_HTTP_PLAINTEXT=off", "RAID_CONTROLLER_HTTP_NAMES=pi, *"})
 	want := `environment RAID_CONTROLLER_RAID_COPIES: raid.copies: 9 is out of range: 2 to 4`
-	if !strings.Contains(got, want) || !strings.Contains(got, "environment RAID_CONTROLLER_HTTP_AUTH: http.auth:") {
+	if !strings.Contains(got, want) || !strings.Contains(got, "environment RAID_CONTROLLER_HTTP_PLAINTEXT: http.plaintext:") ||
+		!strings.Contains(got, `environment RAID_CONTROLLER_HTTP_NAMES: http.names: "*" is neither`) {
 		t.Errorf("got\n%s", got)
 	}
 	got = refused(t, "", "", []string{"RAID_CONTROLLER_RAID_COPIES=two", "RAID_CONTROLLER_RAID_DEGRADED_WRITES=1"})

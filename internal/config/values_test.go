@@ -43,7 +43,7 @@ func TestDurationsSurviveTheRoundTrip(t *testing.T) {
 }
 
 func TestNearestFindsTyposAndNothingElse(t *testing.T) {
-	words := []string{"listen", "plaintext", "auth", "max_body", "max_requests"}
+	words := []string{"listen", "plaintext", "auth", "names", "max_body", "max_requests"}
 	for word, want := range map[string]string{
 		"lisen": "listen", "litsen": "listen", "plain_text": "plaintext", "aut": "auth", "max_request": "max_requests",
 		"maxbody": "max_body", "colour": "", "": "", "x": "",

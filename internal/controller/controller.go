@@ -33,7 +33,10 @@ type Config struct {
 	Reserve  int64 // bytes of StateDir's disk that uploads leave free
 
 	HTTPListen  string
-	MaxBody     int64 // bytes; 0: no limit
+	Auth        bool     // REST asks for tokens
+	Names       []string // of this machine, besides localhost
+	Open        bool     // REST lets other machines connect
+	MaxBody     int64    // bytes; 0: no limit
 	MaxRequests int
 
 	StoreListen, ResponseListen, RequestListen string
@@ -200,6 +203,7 @@ func (c *Controller) serve(ctx context.Context) error {
 	midGroup.Go(func() error { return c.repair.Run(midCtx) })
 	midGroup.Go(func() error { return c.watchCatalog(midCtx) })
 	midGroup.Go(func() error { return c.report(midCtx) })
+	midGroup.Go(func() error { return c.noteExpired(midCtx) })
 
 	top, stopTop := context.WithCancel(ctx)
 	defer stopTop()
@@ -210,6 +214,9 @@ func (c *Controller) serve(ctx context.Context) error {
 		case <-top.Done():
 		}
 	}()
+	if c.exposed() {
+		c.cfg.Log.Warn(exposedMessage, "http", c.http.Addr())
+	}
 	c.cfg.Ready()
 	c.cfg.Log.Info("raid-controller is ready", "http", c.http.Addr(), "array", c.catalog.Array(), "run", c.catalog.Run(), "version", c.cfg.Version)
 	err := c.api.Serve(top, c.http)

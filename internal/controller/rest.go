@@ -31,6 +31,7 @@ func (c *Controller) newAPI() *httpapi.API {
 		Ready:   c.ready,
 		Metrics: registry, Version: c.cfg.Version, Log: c.cfg.Log,
 		MaxBody: c.cfg.MaxBody, MaxFile: maxFile, MaxRequests: c.cfg.MaxRequests,
+		Auth: c.cfg.Auth, Names: c.cfg.Names, Tokens: c.catalog, Random: c.cfg.Random,
 	})
 }
 
@@ -113,6 +114,9 @@ func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Sta
 	}
 	for _, clone := range c.hub.Clones() {
 		s.Clones = append(s.Clones, httpapi.Clone{Node: clone.Node, Address: clone.Addr, LastRefused: clone.Last.UTC().Format(time.DateTime)})
+	}
+	if c.exposed() {
+		s.Message = exposedMessage
 	}
 	if err := c.members.Behind(); err != nil {
 		s.Message = err.Error()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"strconv"
 	"time"
 )
@@ -107,8 +108,13 @@ func (x *exchange) attrs() []any {
 	return a
 }
 
-// clip bounds what a stranger can put into one line of the log.
+// secretText is a REST token with its secret, whole or in part.
+var secretText = regexp.MustCompile(`(raidpi_[A-Za-z0-9]{8}_)[A-Za-z0-9]+`)
+
+// clip bounds what a stranger can put into one line of the log, and takes the
+// secrets of tokens away that somebody put where an id belongs.
 func clip(s string) string {
+	s = secretText.ReplaceAllString(s, "$1…")
 	if len(s) > 200 {
 		return s[:200] + "…"
 	}

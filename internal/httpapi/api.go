@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/rand"
 	"io"
 	"iter"
 	"log/slog"
@@ -66,6 +67,11 @@ type Config struct {
 	Version string
 	Log     *slog.Logger
 
+	Auth   bool      // ask for tokens; see allow
+	Names  []string  // host names of this machine, besides localhost
+	Tokens Tokens    // must be set with Auth, and for the calls that manage them
+	Random io.Reader // for secrets; crypto/rand when nil
+
 	MaxBody     int64         // bytes of a request's body, 0: no limit
 	MaxFile     int64         // bytes of a file, 0: no limit; what is known to be larger is refused unread
 	MaxRequests int           // uploads and downloads at once, and as many listings; 64 unless set
@@ -85,6 +91,7 @@ type API struct {
 	listings  chan struct{} // one per listing, or list of a long file's chunks
 	keys      keys
 	origins   *http.CrossOriginProtection
+	attempts  attempts
 }
 
 // New makes an API.
@@ -95,6 +102,9 @@ func New(cfg Config) *API {
 	setDefault(&cfg.Drain, 10*time.Second)
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
+	}
+	if cfg.Random == nil {
+		cfg.Random = rand.Reader
 	}
 	a := &API{
 		cfg:       cfg,

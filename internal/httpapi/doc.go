@@ -6,6 +6,8 @@
 //
 //   - Every answer to a request that net/http could parse comes from here: errors
 //     are JSON, {"message": "…"}, with the status that [statusOf] chose.
+//   - Whether a request may be served is decided from its header, before its body
+//     is read. A route without a scope serves nobody.
 //   - Request bodies are streams. Memory per request is bounded by a few buffers,
 //     whatever the size of a file or of its JSON.
 //   - An upload's reader reports EOF only when everything that can be known of

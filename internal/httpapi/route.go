@@ -7,31 +7,39 @@ import (
 	"sort"
 	"strings"
 	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
 )
 
 // route is one call of the API.
 type route struct {
-	call   string // its name in metrics and logs
-	method string // a GET also answers HEAD
-	path   string // with {id} where a file's id goes
+	call   string     // its name in metrics and logs
+	method string     // a GET also answers HEAD
+	path   string     // with {id} where an id goes
+	scope  raid.Scope // that a token must have; without one nobody is served
+	open   bool       // no token is asked for
 	serve  func(*exchange) error
 	meter  *meter
 }
 
 // table lists every call; openapi.yaml is checked against it.
 func (a *API) table() []route {
+	const read, write, admin = raid.ScopeRead, raid.ScopeWrite, raid.ScopeAdmin
 	return []route{
-		{call: "upload", method: "POST", path: "/files", serve: a.upload},
-		{call: "list", method: "GET", path: "/files", serve: a.list},
-		{call: "download", method: "GET", path: "/files/{id}", serve: a.download},
-		{call: "delete", method: "DELETE", path: "/files/{id}", serve: a.remove},
-		{call: "info", method: "GET", path: "/files/{id}/info", serve: a.info},
-		{call: "nodes", method: "GET", path: "/nodes", serve: a.nodes},
-		{call: "status", method: "GET", path: "/status", serve: a.status},
-		{call: "livez", method: "GET", path: "/livez", serve: a.livez},
-		{call: "readyz", method: "GET", path: "/readyz", serve: a.readyz},
-		{call: "metrics", method: "GET", path: "/metrics", serve: a.showMetrics},
-		{call: "openapi", method: "GET", path: "/openapi.yaml", serve: a.openapi},
+		{call: "upload", method: "POST", path: "/files", scope: write, serve: a.upload},
+		{call: "list", method: "GET", path: "/files", scope: read, serve: a.list},
+		{call: "download", method: "GET", path: "/files/{id}", scope: read, serve: a.download},
+		{call: "delete", method: "DELETE", path: "/files/{id}", scope: write, serve: a.remove},
+		{call: "info", method: "GET", path: "/files/{id}/info", scope: read, serve: a.info},
+		{call: "nodes", method: "GET", path: "/nodes", scope: read, serve: a.nodes},
+		{call: "status", method: "GET", path: "/status", scope: read, serve: a.status},
+		{call: "livez", method: "GET", path: "/livez", open: true, serve: a.livez},
+		{call: "readyz", method: "GET", path: "/readyz", open: true, serve: a.readyz},
+		{call: "metrics", method: "GET", path: "/metrics", scope: read, serve: a.showMetrics},
+		{call: "openapi", method: "GET", path: "/openapi.yaml", scope: read, serve: a.openapi},
+		{call: "tokens", method: "GET", path: "/access-tokens", scope: admin, serve: a.listTokens},
+		{call: "createToken", method: "POST", path: "/access-tokens", scope: admin, serve: a.createToken},
+		{call: "revokeToken", method: "DELETE", path: "/access-tokens/{id}", scope: admin, serve: a.revokeToken},
 	}
 }
 
@@ -77,12 +85,15 @@ func newRouter(table []route, m *metrics) *router {
 // find returns the route for a request and the {id} in its path.
 func (rt *router) find(r *http.Request) (*route, string, error) {
 	path, id := r.URL.Path, ""
-	if rest, ok := strings.CutPrefix(path, "/files/"); ok {
-		tail := ""
-		if i := strings.IndexByte(rest, '/'); i >= 0 {
-			rest, tail = rest[:i], rest[i:]
+	for _, prefix := range []string{"/files/", "/access-tokens/"} {
+		if rest, ok := strings.CutPrefix(path, prefix); ok {
+			tail := ""
+			if i := strings.IndexByte(rest, '/'); i >= 0 {
+				rest, tail = rest[:i], rest[i:]
+			}
+			path, id = prefix+"{id}"+tail, rest
+			break
 		}
-		path, id = "/files/{id}"+tail, rest
 	}
 	res := rt.paths[path]
 	if res == nil || id == "" && strings.Contains(path, "{id}") {
@@ -123,6 +134,9 @@ func (a *API) run(x *exchange) {
 	}()
 	var err error
 	if x.route, x.id, err = a.routes.find(x.r); err == nil {
+		err = a.allow(x)
+	}
+	if err == nil {
 		if x.body != nil && x.r.Method != http.MethodPost {
 			if x.body.skip(); x.body.spent() {
 				x.Header().Set("Connection", "close")

@@ -34,6 +34,15 @@ type server struct {
 // serve starts an API over s; set may change its configuration.
 func serve(t *testing.T, s *store, set ...func(*Config)) *server {
 	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serveOn(t, ln, s, set...)
+}
+
+func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *server {
+	t.Helper()
 	logged := &syncBuffer{}
 	cfg := Config{
 		Files: s, Index: s,
@@ -45,15 +54,12 @@ func serve(t *testing.T, s *store, set ...func(*Config)) *server {
 		},
 		Status:  func(context.Context) (Status, error) { return Status{Array: "array"}, nil },
 		Ready:   func() error { return nil },
+		Tokens:  &tokens{},
 		Version: "test",
 		Log:     slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, f := range set {
 		f(&cfg)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	api := New(cfg)

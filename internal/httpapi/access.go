@@ -1,0 +1,182 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// Tokens keeps the tokens that requests show.
+type Tokens interface {
+	// Token looks one up, with whether it has expired or was revoked. It does no
+	// I/O, and knows of a change when the call that made it has returned.
+	Token(id string) (raid.AccessToken, bool)
+	// Tokens are all of them, the oldest first; they are few.
+	Tokens() []raid.AccessToken
+	// CreateToken keeps a new one, which ends after life; 0: never.
+	CreateToken(ctx context.Context, k raid.AccessToken, life time.Duration) (raid.AccessToken, error)
+	// RevokeToken takes one back for good; raid.ErrNotFound.
+	RevokeToken(ctx context.Context, id string) error
+}
+
+// allow decides from a request's header alone whether it is served. It comes
+// before the body is read, and so before a client is told to send it.
+//
+// Without Config.Auth everything is, but for what needs the scope admin: tokens
+// that a stranger gave himself would still work when they are asked for.
+func (a *API) allow(x *exchange) error {
+	need := x.route.scope
+	if x.route.open || !a.cfg.Auth && need != raid.ScopeAdmin {
+		return nil
+	}
+	if given := x.r.Header["Authorization"]; len(given) > 0 {
+		return a.checkToken(x.r, given, need)
+	}
+	if !fromThisMachine(x.r) {
+		return unauthorized("", "a token is needed here: send it as Authorization: Bearer TOKEN, or as the password with any user name. "+
+			"On the controller itself, POST /access-tokens makes one")
+	}
+	if !a.isLocalName(x.r.Host) {
+		return fail(http.StatusMisdirectedRequest, "without a token this machine is served as localhost only, and %q is another name: "+
+			"use http://localhost, or put the name into names under [http] of the configuration", clip(x.r.Host))
+	}
+	return nil
+}
+
+// checkToken serves whoever shows a token that is good for what is needed.
+func (a *API) checkToken(r *http.Request, given []string, need raid.Scope) error {
+	k, wrong := a.findToken(given)
+	switch {
+	case wrong != "":
+	case k.Revoked:
+		wrong = "this token has been revoked"
+	case k.Expired:
+		wrong = "this token has expired, at " + k.Expires + " UTC"
+	case need < raid.ScopeRead || k.Scope < need:
+		return &failure{
+			status:  http.StatusForbidden,
+			message: fmt.Sprintf("this token has the scope %v, and here %v is needed", k.Scope, need),
+			header:  http.Header{"Www-Authenticate": {`Bearer realm="raidpi", error="insufficient_scope", scope="` + need.String() + `"`}},
+		}
+	default:
+		return nil
+	}
+	from := remoteAddr(r)
+	wait, lines := a.attempts.fail(from)
+	if lines > 0 {
+		a.log.Warn("REST token refused", "remote", from.String(), "reason", wrong, "times", lines)
+	}
+	if wait > 0 {
+		return &failure{
+			status:  http.StatusTooManyRequests,
+			message: "too many attempts with tokens that are not valid have come from this address; try again later, with the right one",
+			header:  http.Header{"Retry-After": {strconv.Itoa(int((wait + time.Second - 1) / time.Second))}},
+		}
+	}
+	return unauthorized(`, error="invalid_token"`, wrong)
+}
+
+// findToken is the token whose secret is shown, or what is wrong with what is. A
+// token that nobody knows and a wrong secret are told in the same words.
+func (a *API) findToken(given []string) (k raid.AccessToken, wrong string) {
+	const unknown = "this token is not valid here"
+	text, ok := credentials(given)
+	if !ok {
+		return k, "the Authorization header is not understood: send Bearer TOKEN, or Basic with the token as the password"
+	}
+	id, sum, err := raid.ParseAccessToken(text)
+	if err != nil {
+		return k, unknown
+	}
+	k, found := a.cfg.Tokens.Token(id)
+	if same := subtle.ConstantTimeCompare(sum[:], k.SHA256[:]) == 1; !same || !found {
+		return raid.AccessToken{}, unknown
+	}
+	return k, ""
+}
+
+// maxCredentials is the longest Authorization header that is looked into, in
+// bytes: a token of 60 with a user name.
+const maxCredentials = 1024
+
+// credentials takes the token out of Authorization headers (RFC 6750 section
+// 2.1, RFC 7617). There must be one.
+func credentials(given []string) (text string, ok bool) {
+	if len(given) != 1 || len(given[0]) > maxCredentials {
+		return "", false
+	}
+	scheme, rest, _ := strings.Cut(given[0], " ")
+	rest = strings.Trim(rest, " ")
+	switch {
+	case strings.EqualFold(scheme, "Bearer"):
+		return rest, rest != ""
+	case strings.EqualFold(scheme, "Basic"):
+		both, err := base64.StdEncoding.DecodeString(rest)
+		if err != nil {
+			return "", false
+		}
+		_, password, ok := strings.Cut(string(both), ":")
+		return password, ok
+	}
+	return "", false
+}
+
+func unauthorized(detail, message string) error {
+	return &failure{status: http.StatusUnauthorized, message: message, header: http.Header{
+		"Www-Authenticate": {`Bearer realm="raidpi"` + detail, `Basic realm="raidpi", charset="UTF-8"`},
+	}}
+}
+
+// remoteAddr is the address that a request comes from, the zero one if unknown.
+func remoteAddr(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap().WithZone("")
+}
+
+// passedOn are headers of requests that a proxy passes on. Whoever asked a proxy
+// on this machine may be anywhere.
+var passedOn = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip"}
+
+func fromThisMachine(r *http.Request) bool {
+	for _, name := range passedOn {
+		if _, there := r.Header[name]; there {
+			return false
+		}
+	}
+	return remoteAddr(r).IsLoopback()
+}
+
+// isLocalName tells names under which programs on this machine ask for it from
+// those that a web page has given to this machine's address (DNS rebinding).
+func (a *API) isLocalName(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	} else {
+		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Unmap().IsLoopback() {
+		return true
+	}
+	host = strings.TrimSuffix(host, ".")
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	for _, name := range a.cfg.Names {
+		if host != "" && strings.EqualFold(host, strings.TrimSuffix(name, ".")) {
+			return true
+		}
+	}
+	return false
+}
