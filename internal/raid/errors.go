@@ -36,6 +36,12 @@ var (
 	ErrTooLarge = errors.New("too large")
 	// ErrPrecondition: a condition that the caller named does not hold.
 	ErrPrecondition = errors.New("precondition failed")
+	// ErrUnauthorized: who asks has not proved who it is, or its token is over.
+	ErrUnauthorized = errors.New("not authorized")
+	// ErrForbidden: who asks is known, and may not do this.
+	ErrForbidden = errors.New("not allowed")
+	// ErrUpgrade: a peer's version is too old or too new.
+	ErrUpgrade = errors.New("versions do not fit")
 	// ErrShutdown: the daemon is stopping.
 	ErrShutdown = errors.New("shutting down")
 )

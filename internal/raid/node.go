@@ -26,6 +26,7 @@ const (
 // NodeInfo is one row of the controller's view of its nodes.
 type NodeInfo struct {
 	ID         NodeID
+	Name       string // host name of a node that has joined; for people
 	Kind       NodeKind
 	State      NodeState
 	Address    string

@@ -17,6 +17,7 @@ var order = []string{
 	"internal/httpapi",
 	"internal/object",
 	"internal/repair",
+	"internal/admission", // who may be a node
 	"internal/membership",
 	"internal/placement",
 	"internal/stripe",

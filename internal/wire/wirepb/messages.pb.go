@@ -359,6 +359,7 @@ type GetdataRequest struct {
 	RequestId     uint64                 `protobuf:"varint,16,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	RemainingMs   uint32                 `protobuf:"varint,17,opt,name=remaining_ms,json=remainingMs,proto3" json:"remaining_ms,omitempty"`
 	CatalogCommit uint64                 `protobuf:"varint,18,opt,name=catalog_commit,json=catalogCommit,proto3" json:"catalog_commit,omitempty"`
+	RenewKey      bool                   `protobuf:"varint,19,opt,name=renew_key,json=renewKey,proto3" json:"renew_key,omitempty"` // in heartbeats: the node should ask for a certificate for a new key
 	// Types that are valid to be assigned to Op:
 	//
 	//	*GetdataRequest_Get
@@ -426,6 +427,13 @@ func (x *GetdataRequest) GetCatalogCommit() uint64 {
 		return x.CatalogCommit
 	}
 	return 0
+}
+
+func (x *GetdataRequest) GetRenewKey() bool {
+	if x != nil {
+		return x.RenewKey
+	}
+	return false
 }
 
 func (x *GetdataRequest) GetOp() isGetdataRequest_Op {
@@ -1177,13 +1185,14 @@ const file_messages_proto_rawDesc = "" +
 	"\acreated\x18\x04 \x01(\tR\acreated\x12\x12\n" +
 	"\x04size\x18\x05 \x01(\x04R\x04size\x12\x16\n" +
 	"\x06sha256\x18\x06 \x01(\fR\x06sha256\x12\x18\n" +
-	"\astripes\x18\a \x01(\x04R\astripes\"\xbd\x02\n" +
+	"\astripes\x18\a \x01(\x04R\astripes\"\xda\x02\n" +
 	"\x0fgetdata_request\x12\x1a\n" +
 	"\bfilename\x18\x01 \x01(\tR\bfilename\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x10 \x01(\x04R\trequestId\x12!\n" +
 	"\fremaining_ms\x18\x11 \x01(\rR\vremainingMs\x12%\n" +
-	"\x0ecatalog_commit\x18\x12 \x01(\x04R\rcatalogCommit\x12!\n" +
+	"\x0ecatalog_commit\x18\x12 \x01(\x04R\rcatalogCommit\x12\x1b\n" +
+	"\trenew_key\x18\x13 \x01(\bR\brenewKey\x12!\n" +
 	"\x03get\x18\x14 \x01(\v2\r.raidpi.GetOpH\x00R\x03get\x12*\n" +
 	"\x06delete\x18\x15 \x01(\v2\x10.raidpi.DeleteOpH\x00R\x06delete\x12$\n" +
 	"\x04list\x18\x16 \x01(\v2\x0e.raidpi.ListOpH\x00R\x04list\x12*\n" +

@@ -1,0 +1,58 @@
+package raid
+
+import "time"
+
+// KeyPin is the SHA-256 of a node's public key. Zero: none.
+type KeyPin [32]byte
+
+// Member is a native node that has joined the array: what the catalog knows of
+// its identity.
+type Member struct {
+	ID   NodeID
+	Name string // the machine's host name, for people
+	// Key is the one that the node proves to have when it connects. Next has been
+	// certified and not been seen yet: from its first connection on it is Key, and
+	// the one before is refused.
+	Key, Next KeyPin
+	Issued    string // when the latest certificate was made: UTC, YYYY-MM-DD HH:MM:SS, as the catalog saw the time
+	Removed   bool   // for good: this id is never let in again
+}
+
+// TokenUse is one use of a join token.
+type TokenUse struct {
+	Token string // its id
+	Uses  int    // how many it allows in all
+}
+
+// JoinToken is what the controller knows of a token that lets nodes in, without
+// its secret.
+type JoinToken struct {
+	ID     string
+	Uses   int           // allowed in all
+	Left   int           // still possible
+	Node   NodeID        // the one node that it lets in again, with a new key; empty: any new one
+	Expiry time.Duration // until its end; not positive: it is over, for so long
+	UsedBy []string      // host names, for people
+}
+
+// JoinRequest is a node's wish to join.
+type JoinRequest struct {
+	Protocol int    // of the wire, see wire.ProtocolVersion
+	Version  string // the program's, for people
+	Token    string // id
+	CSR      []byte // PKCS #10, DER
+	Proof    []byte // that the node knows the token's secret
+	Node     NodeID // as the node's disk is marked
+	Name     string // host name, for people
+}
+
+// Certificate is what a node that has joined gets, or one whose key is rotated.
+type Certificate struct {
+	Array ArrayID
+	Node  NodeID
+	DER   []byte // the node's certificate
+	CA    []byte // the array's, DER
+	// StorePort and so on are where the controller listens for nodes.
+	StorePort, ResponsePort, RequestPort int
+	Up, Known                            int // nodes up and known in all before this one, for people
+}
