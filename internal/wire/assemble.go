@@ -2,8 +2,10 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/zmtp"
 )
 
@@ -13,10 +15,16 @@ func (h *Hub) admit(peer zmtp.Peer) (zmtp.Properties, error) {
 		return nil, fmt.Errorf("this controller takes no connections without TLS from %v: see plaintext under [nodes] in its configuration", peer.Addr)
 	}
 	if isLab(peer.Properties) {
+		if peer.TLS != nil {
+			return nil, errLabInTLS
+		}
 		return nil, nil
 	}
 	hi, err := parseHello(peer)
 	if err != nil {
+		return nil, err
+	}
+	if err := h.checkIdentity(peer, hi.node); err != nil {
 		return nil, err
 	}
 	if err := checkArray(hi.array, h.cfg.Array); err != nil {
@@ -30,6 +38,39 @@ func (h *Hub) admit(peer zmtp.Peer) (zmtp.Properties, error) {
 		return nil, err
 	}
 	return welcome(h.cfg.Array), nil
+}
+
+var errLabInTLS = errors.New("inside TLS only raid-node is served")
+
+// checkIdentity refuses a native peer that has not proved to be the node that it
+// says it is. Without TLS nothing is proved, so such a node must be on this
+// machine, whatever is allowed to lab peers, and must not have joined: who can
+// pretend to be another reads and removes what that one is asked for.
+func (h *Hub) checkIdentity(peer zmtp.Peer, node raid.NodeID) error {
+	if peer.TLS == nil {
+		if elsewhere(peer.Addr) {
+			return fmt.Errorf("node %s comes without TLS from another machine: run sudo raid-node join there, with a token of this controller (sudo raidctl token create)", node)
+		}
+		return h.cfg.MayBePlain(node)
+	}
+	named, err := h.cfg.Identify(*peer.TLS)
+	if err != nil {
+		return err
+	}
+	if named != node {
+		return fmt.Errorf("the certificate is that of node %s, and the peer says that it is node %s", named, node)
+	}
+	return nil
+}
+
+// Cut ends a node's session, if it has one.
+func (h *Hub) Cut(node raid.NodeID, why error) {
+	h.mu.Lock()
+	s := h.nodes[node]
+	h.mu.Unlock()
+	if s != nil {
+		s.End(why)
+	}
 }
 
 // checkClone refuses a session of a node that has another one which lives and is
@@ -113,6 +154,12 @@ func (h *Hub) serveNative(ctx context.Context, c *zmtp.Conn) error {
 	s, err := h.join(ctx, hi, c)
 	if err != nil {
 		h.cfg.Log.Info("Connection refused", "node", hi.node, "session", hi.session, "role", hi.role, "reason", err)
+		return err
+	}
+	// It may have been removed since it was admitted. Who removes it looks for its
+	// session after that is known here, so one of the two finds the other.
+	if err := h.checkIdentity(c.Peer(), hi.node); err != nil {
+		s.End(err)
 		return err
 	}
 	switch hi.role {

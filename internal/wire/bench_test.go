@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"testing"
 
@@ -26,18 +25,20 @@ func (n *idleNode) Get(_ context.Context, req NodeGet) (NodeChunk, error) {
 // benchSessions are four sessions over loopback.
 func benchSessions(b *testing.B, inTLS bool) []*Session {
 	b.Helper()
-	var server, client *tls.Config
-	if inTLS {
-		server, client = pinned(b)
-	}
-	th := startHub(b, &loopback{}, func(c *HubConfig) { realTimes(c); c.TLS = server })
+	club := newClub(b, testArray)
+	th := startHub(b, &loopback{}, func(c *HubConfig) { realTimes(c); club.serve(c) })
 	n := &idleNode{memNode: newMemNode(), pool: budget.New(1 << 30), blocks: map[int64][]uint32{}}
 	for _, size := range []int{2 << 10, 1 << 20} {
 		n.blocks[int64(size)] = raid.BlockChecksums(make([]byte, size))
 	}
 	var sessions []*Session
 	for range 4 {
-		startLink(b, th, n.memNode, func(c *LinkConfig) { realLinkTimes(c); c.Handler, c.TLS = n, client })
+		startLink(b, th, n.memNode, func(c *LinkConfig) {
+			if realLinkTimes(c); inTLS {
+				club.join(c)
+			}
+			c.Handler = n
+		})
 		sessions = append(sessions, th.events.next(b, "up").sess)
 	}
 	return sessions

@@ -27,6 +27,7 @@ type nodeRequest struct {
 	name      raid.ChunkName
 	remaining uint32
 	commit    uint64
+	renewKey  bool
 	get       *NodeGet
 	delete    []raid.ChunkName
 	list      *ListRequest
@@ -46,6 +47,7 @@ func decodeRequest(frame []byte, maxFrame int64) (r nodeRequest, invalid, err er
 	}
 	r = nodeRequest{id: pb.RequestId, name: raid.ChunkName(pb.Filename), remaining: pb.RemainingMs, commit: pb.CatalogCommit}
 	if r.heartbeat() {
+		r.renewKey = pb.RenewKey
 		return r, nil, nil
 	}
 	switch op := pb.Op.(type) {

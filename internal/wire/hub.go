@@ -28,6 +28,15 @@ type HubConfig struct {
 	Request   net.Listener // port 5559
 	Plaintext Plaintext    // who may speak without TLS; "" is off
 	TLS       *tls.Config  // for those who begin with TLS; nil: they are refused
+	// Identify names the native node at the other end of TLS, and fails when that
+	// may not come any more. It is asked several times for each connection, from
+	// several goroutines, and must not wait. It must be set with TLS.
+	Identify func(tls.ConnectionState) (raid.NodeID, error)
+	// MayBePlain fails for a native node that must come inside TLS; nil: none must.
+	MayBePlain func(raid.NodeID) error
+	// Renew reports whether a node should ask for a certificate for a new key; nil:
+	// none. It is asked with each heartbeat.
+	Renew func(raid.NodeID) bool
 	// Pool is not drawn upon: nothing comes in here for which no request waits.
 	Pool     *budget.Pool
 	Commit   func() uint64
@@ -97,6 +106,12 @@ func NewHub(cfg HubConfig) *Hub {
 	}
 	if cfg.Commit == nil {
 		cfg.Commit = func() uint64 { return 0 }
+	}
+	if cfg.MayBePlain == nil {
+		cfg.MayBePlain = func(raid.NodeID) error { return nil }
+	}
+	if cfg.Renew == nil {
+		cfg.Renew = func(raid.NodeID) bool { return false }
 	}
 	h := &Hub{cfg: cfg, nodes: map[raid.NodeID]*Session{}, clones: map[raid.NodeID]*clone{}}
 	h.labs = newLabs(&h.cfg, &h.encoder)

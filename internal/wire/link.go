@@ -25,7 +25,9 @@ type LinkConfig struct {
 	ResponseAddr string                                                            // host:port, 5558
 	RequestAddr  string                                                            // host:port, 5559
 	Plaintext    Plaintext                                                         // which controllers may be spoken to without TLS; "" is off
-	TLS          *tls.Config                                                       // with this, all are spoken to inside TLS and none without
+	// TLS is asked for each connection, which then is made inside it, and never
+	// without. Nil: all connections are plaintext.
+	TLS func() *tls.Config
 
 	Node  raid.NodeID
 	Array raid.ArrayID // empty: none yet, the first controller's is taken
@@ -40,6 +42,9 @@ type LinkConfig struct {
 	Beat func() Beat
 	// SawCommit is told every commit number that the controller sends.
 	SawCommit func(uint64)
+	// RenewKey is called when a heartbeat asks for a new key, with each that does.
+	// It must not wait.
+	RenewKey func()
 
 	Concurrency int   // Stores handled at once, and as many other requests beside them (16)
 	MaxFrame    int64 // largest payload, bytes (64 MiB)
@@ -123,6 +128,9 @@ func NewLink(cfg LinkConfig) *Link {
 	}
 	if cfg.Beat == nil {
 		cfg.Beat = func() Beat { return Beat{} }
+	}
+	if cfg.RenewKey == nil {
+		cfg.RenewKey = func() {}
 	}
 	if cfg.SawCommit == nil {
 		cfg.SawCommit = func(uint64) {}

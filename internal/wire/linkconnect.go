@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -93,8 +94,12 @@ func (s *linkSession) dial(ctx context.Context, r role) (*zmtp.Conn, error) {
 	array := s.link.array
 	s.link.mu.Unlock()
 	hi := hello{version: ProtocolVersion, array: array, node: cfg.Node, session: s.id, role: r}
+	var inside *tls.Config
+	if cfg.TLS != nil {
+		inside = cfg.TLS()
+	}
 	c, err := zmtp.Connect(ctx, nc, zmtp.Config{
-		Type: typ, TLS: cfg.TLS, Properties: hi.properties(), Pool: cfg.Pool, Limits: limits,
+		Type: typ, TLS: inside, Properties: hi.properties(), Pool: cfg.Pool, Limits: limits,
 		PingEvery: cfg.Dead, PingTimeout: 4 * cfg.Dead,
 	})
 	if err != nil {

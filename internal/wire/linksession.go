@@ -170,6 +170,9 @@ func (s *linkSession) readRequests() error {
 		}
 		s.link.cfg.SawCommit(r.commit)
 		if r.heartbeat() {
+			if r.renewKey {
+				s.link.cfg.RenewKey()
+			}
 			continue
 		}
 		s.queueRequest(r, invalid)

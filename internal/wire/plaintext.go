@@ -23,12 +23,24 @@ func (p Plaintext) Allows(remote net.Addr) bool {
 	case PlaintextAny:
 		return true
 	case PlaintextLoopback:
-		if remote == nil {
-			return false
-		}
-		ap, err := netip.ParseAddrPort(remote.String())
-		return err == nil && ap.Addr().Unmap().IsLoopback()
+		addr, ok := addressOf(remote)
+		return ok && addr.IsLoopback()
 	default:
 		return false
 	}
+}
+
+func addressOf(remote net.Addr) (netip.Addr, bool) {
+	if remote == nil {
+		return netip.Addr{}, false
+	}
+	ap, err := netip.ParseAddrPort(remote.String())
+	return ap.Addr().Unmap(), err == nil
+}
+
+// elsewhere reports whether a peer is on another machine. What has no IP address
+// is a network in the process's own memory.
+func elsewhere(remote net.Addr) bool {
+	addr, ok := addressOf(remote)
+	return ok && !addr.IsLoopback()
 }

@@ -103,7 +103,7 @@ func (s *Session) sendBeats(ctx context.Context) {
 	defer tick.Stop()
 	var frame []byte
 	for {
-		frame, _ = proto.MarshalOptions{}.MarshalAppend(frame[:0], &wirepb.GetdataRequest{CatalogCommit: s.hub.cfg.Commit()})
+		frame, _ = proto.MarshalOptions{}.MarshalAppend(frame[:0], &wirepb.GetdataRequest{CatalogCommit: s.hub.cfg.Commit(), RenewKey: s.hub.cfg.Renew(s.node)})
 		if err := conn.Send(ctx, frame); err != nil {
 			s.End(fmt.Errorf("send heartbeat: %w", err))
 			return

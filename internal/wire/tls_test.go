@@ -1,51 +1,99 @@
 package wire
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"math/big"
+	"errors"
+	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/raidpi/raidpi/internal/identity"
+	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/zmtp"
 )
 
-// pinned makes configurations of two ends that trust each other's one certificate
-// and nothing else.
-func pinned(t testing.TB) (server, client *tls.Config) {
+// club is an array's CA and who may not come any more.
+type club struct {
+	t       testing.TB
+	ca      *identity.CA
+	own     tls.Certificate
+	mu      sync.Mutex
+	removed map[raid.NodeID]bool
+}
+
+func newClub(t testing.TB, array raid.ArrayID) *club {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
+	c := &club{t: t, removed: map[raid.NodeID]bool{}}
+	var err error
+	if c.ca, err = identity.OpenCA(t.TempDir(), array, rand.Reader); err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"array"}, NotBefore: time.Unix(0, 0), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
+	if c.own, err = c.ca.IssueController(rand.Reader); err != nil {
 		t.Fatal(err)
 	}
-	cert, err := x509.ParseCertificate(der)
+	return c
+}
+
+func (c *club) isRemoved(id raid.NodeID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.removed[id]
+}
+
+func (c *club) remove(id raid.NodeID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.removed[id] = true
+}
+
+// serve lets the club's nodes into a hub.
+func (c *club) serve(cfg *HubConfig) {
+	cfg.TLS = c.ca.ServerTLS(c.own, c.isRemoved)
+	cfg.Identify = func(cs tls.ConnectionState) (raid.NodeID, error) {
+		id, err := c.ca.PeerNode(cs)
+		if err == nil && c.isRemoved(id) {
+			err = identity.ErrRemoved
+		}
+		return id, err
+	}
+}
+
+// node is the identity of a node of the club.
+func (c *club) node(id raid.NodeID) *identity.Node {
+	c.t.Helper()
+	req, err := identity.Prepare(c.t.TempDir(), identity.Machine{})
 	if err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	trusted := x509.NewCertPool()
-	trusted.AddCert(cert)
-	cfg := &tls.Config{
-		MinVersion: tls.VersionTLS13, ServerName: "array", RootCAs: trusted, ClientCAs: trusted,
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-		ClientAuth:   tls.RequireAndVerifyClientCert, SessionTicketsDisabled: true,
+	key, err := identity.ReadCSR(req.CSR())
+	if err != nil {
+		c.t.Fatal(err)
 	}
-	return cfg, cfg.Clone()
+	der, err := c.ca.IssueNode(key, id, rand.Reader)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	n, err := req.Complete(der, c.ca.Certificate(), c.ca.Pin().Short())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return n
+}
+
+// join makes a link that of a node of the club, which never speaks without TLS.
+func (c *club) join(cfg *LinkConfig) {
+	n := c.node(cfg.Node)
+	cfg.Plaintext, cfg.TLS = PlaintextOff, n.ClientTLS
 }
 
 func TestSessionsRunInsideTLS(t *testing.T) {
-	server, client := pinned(t)
-	th := startHub(t, &loopback{}, func(c *HubConfig) { c.Plaintext, c.TLS = PlaintextOff, server })
-	everyRequestReachesItsNode(t, th, func(c *LinkConfig) { c.Plaintext, c.TLS = PlaintextOff, client })
+	c := newClub(t, testArray)
+	th := startHub(t, &loopback{}, func(cfg *HubConfig) { c.serve(cfg); cfg.Plaintext = PlaintextOff })
+	everyRequestReachesItsNode(t, th, c.join)
 	if _, err := rawConnect(t, th, roleStore, nil); err == nil || !strings.Contains(err.Error(), "plaintext under [nodes]") {
 		t.Errorf("outside of TLS a peer is refused with %v", err)
 	}
@@ -53,11 +101,11 @@ func TestSessionsRunInsideTLS(t *testing.T) {
 
 // The demo's nodes, lab peers and joined nodes meet at one controller.
 func TestSessionsInsideAndOutsideTLSShareAHub(t *testing.T) {
-	server, client := pinned(t)
-	th := startHub(t, &loopback{}, func(c *HubConfig) { c.Plaintext, c.TLS = PlaintextLoopback, server })
+	c := newClub(t, testArray)
+	th := startHub(t, &loopback{}, func(cfg *HubConfig) { c.serve(cfg); cfg.Plaintext = PlaintextLoopback })
 	inside, outside := newMemNode(), newMemNode()
-	startLink(t, th, inside, func(c *LinkConfig) { c.Plaintext, c.TLS = PlaintextOff, client })
-	startLink(t, th, outside, func(c *LinkConfig) { c.Plaintext = PlaintextLoopback })
+	startLink(t, th, inside, c.join)
+	startLink(t, th, outside, func(cfg *LinkConfig) { cfg.Plaintext = PlaintextLoopback })
 	up := newUpload(t, 1)
 	for range 2 {
 		s := th.events.next(t, "up").sess
@@ -71,21 +119,155 @@ func TestSessionsInsideAndOutsideTLSShareAHub(t *testing.T) {
 }
 
 func TestStatusTellsWhyThereIsNoTLS(t *testing.T) {
-	server, client := pinned(t)
-	_, stranger := pinned(t)
-	stranger.RootCAs = client.RootCAs
-	_, distrustful := pinned(t)
-	th := startHub(t, &loopback{}, func(c *HubConfig) { c.TLS = server })
+	c, other := newClub(t, testArray), newClub(t, testArray)
+	th := startHub(t, &loopback{}, c.serve)
 	plain := startHub(t, &loopback{}, nil)
-	for want, c := range map[string]struct {
-		th     *testHub
-		client *tls.Config
+	removed := newNodeID(t)
+	c.remove(removed)
+	for want, k := range map[string]struct {
+		th   *testHub
+		node raid.NodeID
+		tls  func() *tls.Config
 	}{
-		"does not accept our certificate":             {th, stranger},
-		"the peer's certificate is not accepted here": {th, distrustful},
-		"does it take TLS on this port?":              {plain, client},
+		// Each end checks the other; whose word comes first is the network's luck.
+		"certificate":                    {th, removed, c.node(removed).ClientTLS},
+		"is this the controller of":      {th, newNodeID(t), other.node(newNodeID(t)).ClientTLS},
+		"does it take TLS on this port?": {plain, newNodeID(t), c.node(newNodeID(t)).ClientTLS},
 	} {
-		l, _ := startLink(t, c.th, newMemNode(), func(cfg *LinkConfig) { cfg.TLS = c.client })
+		l, _ := startLink(t, k.th, newMemNode(), func(cfg *LinkConfig) { cfg.Node, cfg.TLS = k.node, k.tls })
 		eventually(t, "the status tells: "+want, func() bool { return strings.Contains(l.Status(), want) })
+	}
+}
+
+// Whoever has one node's key is that node and no other.
+func TestOneNodeCannotSpeakAsAnother(t *testing.T) {
+	c := newClub(t, testArray)
+	th := startHub(t, &loopback{}, c.serve)
+	victim := newNodeID(t)
+	thief := c.node(newNodeID(t))
+	l, _ := startLink(t, th, newMemNode(), func(cfg *LinkConfig) { cfg.Node, cfg.TLS = victim, thief.ClientTLS })
+	eventually(t, "the status tells why", func() bool {
+		return strings.Contains(l.Status(), "the certificate is that of node "+string(thief.ID()))
+	})
+}
+
+// Without TLS a peer proves nothing.
+func TestJoinedNodeIsNotServedWithoutTLS(t *testing.T) {
+	joined := newNodeID(t)
+	th := startHub(t, &loopback{}, func(cfg *HubConfig) {
+		cfg.Plaintext = PlaintextAny
+		cfg.MayBePlain = func(id raid.NodeID) error {
+			if id == joined {
+				return errors.New("node " + string(id) + " has joined and must come inside TLS")
+			}
+			return nil
+		}
+	})
+	l, _ := startLink(t, th, newMemNode(), func(cfg *LinkConfig) { cfg.Node = joined })
+	eventually(t, "the status tells why", func() bool { return strings.Contains(l.Status(), "must come inside TLS") })
+}
+
+func TestNativeNodeOfAnotherMachineIsNotServedWithoutTLS(t *testing.T) {
+	h := NewHub(HubConfig{Array: testArray, Plaintext: PlaintextAny})
+	peer := zmtp.Peer{
+		Type: zmtp.Pull, Addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 1234},
+		Properties: hello{version: ProtocolVersion, node: newNodeID(t), session: raid.SessionID(newNodeID(t)), role: roleStore}.properties(),
+	}
+	if _, err := h.admit(peer); err == nil || !strings.Contains(err.Error(), "raid-node join") {
+		t.Errorf("admitted: %v", err)
+	}
+	peer.Addr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1234}
+	if _, err := h.admit(peer); err != nil {
+		t.Error(err)
+	}
+	peer.Addr, peer.Properties = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 1234}, nil // a lab peer
+	if _, err := h.admit(peer); err != nil {
+		t.Error(err)
+	}
+	peer.TLS = &tls.ConnectionState{}
+	if _, err := h.admit(peer); !errors.Is(err, errLabInTLS) {
+		t.Errorf("a lab peer inside TLS: %v", err)
+	}
+}
+
+// A removed node's connections end at once, and it gets no further ones.
+func TestRemovalCutsAndKeepsOut(t *testing.T) {
+	c := newClub(t, testArray)
+	th := startHub(t, &loopback{}, c.serve)
+	var id raid.NodeID
+	l, _ := startLink(t, th, newMemNode(), func(cfg *LinkConfig) { id = cfg.Node; c.join(cfg) })
+	other, _ := startLink(t, th, newMemNode(), c.join)
+	th.events.next(t, "up")
+	th.events.next(t, "up")
+	c.remove(id)
+	th.Cut(id, identity.ErrRemoved)
+	if e := th.events.next(t, "down"); e.node != id || !errors.Is(e.err, identity.ErrRemoved) {
+		t.Errorf("%s is down: %v", e.node, e.err)
+	}
+	th.Cut(newNodeID(t), identity.ErrRemoved) // nobody
+	eventually(t, "the node tells that it is refused", func() bool { return strings.Contains(l.Status(), "certificate") })
+	if !strings.HasPrefix(other.Status(), "Connected") {
+		t.Errorf("the other: %s", other.Status())
+	}
+}
+
+// The node was removed while its connections were being made.
+func TestRemovalBetweenHandshakeAndSessionIsNoticed(t *testing.T) {
+	c := newClub(t, testArray)
+	var asked atomic.Int32
+	var id raid.NodeID
+	th := startHub(t, &loopback{}, func(cfg *HubConfig) {
+		c.serve(cfg)
+		identify := cfg.Identify
+		cfg.Identify = func(cs tls.ConnectionState) (raid.NodeID, error) {
+			named, err := identify(cs)
+			if asked.Add(1) == 1 { // in the first handshake, after it was allowed
+				c.remove(named)
+			}
+			return named, err
+		}
+	})
+	l, _ := startLink(t, th, newMemNode(), func(cfg *LinkConfig) { id = cfg.Node; c.join(cfg) })
+	eventually(t, "the node is not served", func() bool {
+		th.mu.Lock()
+		defer th.mu.Unlock()
+		return c.isRemoved(id) && th.nodes[id] == nil && !strings.HasPrefix(l.Status(), "Connected")
+	})
+	select {
+	case e := <-th.events.events:
+		t.Errorf("%s %s", e.what, e.node)
+	case <-time.After(100 * time.Millisecond):
+	}
+}
+
+func TestNewKeyIsAskedForAndUsedByTheNextConnection(t *testing.T) {
+	c := newClub(t, testArray)
+	var due atomic.Bool
+	th := startHub(t, &loopback{}, func(cfg *HubConfig) {
+		c.serve(cfg)
+		cfg.Renew = func(raid.NodeID) bool { return due.Load() }
+	})
+	asked := make(chan struct{}, 1000)
+	var current atomic.Pointer[identity.Node]
+	startLink(t, th, newMemNode(), func(cfg *LinkConfig) {
+		current.Store(c.node(cfg.Node))
+		cfg.TLS = func() *tls.Config { return current.Load().ClientTLS() }
+		cfg.RenewKey = func() { asked <- struct{}{} }
+	})
+	s := th.events.next(t, "up").sess
+	time.Sleep(200 * time.Millisecond) // some heartbeats
+	if len(asked) > 0 {
+		t.Error("a key is asked for that nobody needs")
+	}
+	due.Store(true)
+	<-asked
+	current.Store(c.node(s.Node()))
+	if s.over() {
+		t.Error("the session ended because of the key")
+	}
+	th.Cut(s.Node(), errors.New("test"))
+	again := th.events.next(t, "up").sess
+	if got := identity.KeyOf(*again.conns[roleStore].Peer().TLS); got != current.Load().Key() {
+		t.Error("the next connection uses the old key")
 	}
 }
