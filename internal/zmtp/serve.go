@@ -21,11 +21,13 @@ type ServerConfig struct {
 	// admitted; the connection is closed when it returns. ctx ends with Serve's.
 	Handle func(ctx context.Context, c *Conn)
 	// MaxHandshakes is how many may be under way, default 64. When one more
-	// comes, the one that has taken longest is closed: strangers who say
-	// nothing do not keep others out.
+	// comes, the one that has taken longest is closed, of those from the address
+	// that has most of them: strangers who say nothing, however fast they come, do
+	// not keep others out.
 	MaxHandshakes int
 	// MaxConns is how many connections may be open after their handshake,
-	// default 1024. One more is closed at once.
+	// default 1024, and a quarter of that from one address of another machine. One
+	// more is closed at once.
 	MaxConns int
 	Log      *slog.Logger // default: nothing is logged
 }
@@ -44,7 +46,7 @@ func Serve(ctx context.Context, ln net.Listener, cfg ServerConfig) error {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	s := &server{cfg: cfg, log: quiet{log: cfg.Log, every: quietFor}, open: map[*Conn]struct{}{}}
+	s := &server{cfg: cfg, log: quiet{log: cfg.Log, every: quietFor}, open: map[*Conn]struct{}{}, greets: perSource{}, sources: perSource{}}
 	s.failed.rest = &s.log
 	s.work.Go(func() {
 		<-ctx.Done()
@@ -66,8 +68,10 @@ type server struct {
 
 	mu      sync.Mutex
 	stopped bool
-	pending list.List // of net.Conn in the handshake, the oldest first
+	pending list.List // of newcomer, the oldest first
+	greets  perSource // pending
 	open    map[*Conn]struct{}
+	sources perSource // open
 }
 
 // acceptRetry is the pause after an error of accept that may pass, such as too
@@ -109,31 +113,71 @@ func (s *server) enter(nc net.Conn) (place *list.Element, ok bool) {
 	if s.stopped {
 		return nil, false
 	}
-	if len(s.open) >= s.cfg.MaxConns {
-		s.log.warn("too many connections, the new one is closed", "peer", nc.RemoteAddr(), "connections", len(s.open))
+	from := sourceOf(nc.RemoteAddr())
+	if !s.roomFor(from, nc.RemoteAddr()) {
 		return nil, false
 	}
 	if s.pending.Len() >= s.cfg.MaxHandshakes {
-		slowest := s.pending.Remove(s.pending.Front()).(net.Conn)
-		s.log.warn("too many handshakes at once, the slowest is closed", "peer", slowest.RemoteAddr(), "handshakes", s.cfg.MaxHandshakes)
-		slowest.Close()
+		s.evict(s.greets.most())
 	}
-	return s.pending.PushBack(nc), true
+	s.greets.add(from, 1)
+	return s.pending.PushBack(newcomer{nc, from}), true
+}
+
+// newcomer is a connection that is not served yet.
+type newcomer struct {
+	net.Conn
+	from string
+}
+
+// evict closes the slowest handshake of a source.
+func (s *server) evict(from string) {
+	for e := s.pending.Front(); e != nil; e = e.Next() {
+		if h := e.Value.(newcomer); h.from == from {
+			s.drop(e)
+			s.log.warn("too many handshakes at once, the slowest is closed", "peer", h.RemoteAddr(), "handshakes", s.cfg.MaxHandshakes)
+			h.Close()
+			return
+		}
+	}
+}
+
+// drop takes a handshake out of the list, if it still is in it.
+func (s *server) drop(place *list.Element) {
+	h := place.Value.(newcomer)
+	before := s.pending.Len()
+	if s.pending.Remove(place); s.pending.Len() < before {
+		s.greets.add(h.from, -1)
+	}
+}
+
+// roomFor reports whether one more connection may be served. Callers hold mu.
+func (s *server) roomFor(from string, peer net.Addr) bool {
+	switch {
+	case len(s.open) >= s.cfg.MaxConns:
+		s.log.warn("too many connections, the new one is closed", "peer", peer, "connections", len(s.open))
+	case from != "" && s.sources[from] >= s.cfg.MaxConns/4:
+		s.failed.warn(peer, "too many connections from one address, the new one is closed", "peer", peer, "connections", s.sources[from])
+	default:
+		return true
+	}
+	return false
 }
 
 // leave ends a handshake; c is its connection if it succeeded.
 func (s *server) leave(place *list.Element, c *Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pending.Remove(place) // does nothing if enter removed it
+	s.drop(place)
 	if c == nil || s.stopped {
 		return false
 	}
-	if len(s.open) >= s.cfg.MaxConns {
-		s.log.warn("too many connections, the new one is closed", "peer", c.peer.Addr, "connections", len(s.open))
+	from := place.Value.(newcomer).from
+	if !s.roomFor(from, c.peer.Addr) {
 		return false
 	}
 	s.open[c] = struct{}{}
+	s.sources.add(from, 1)
 	return true
 }
 
@@ -154,6 +198,7 @@ func (s *server) serve(ctx context.Context, nc net.Conn, place *list.Element) {
 	c.Close()
 	s.mu.Lock()
 	delete(s.open, c)
+	s.sources.add(place.Value.(newcomer).from, -1)
 	s.mu.Unlock()
 }
 
@@ -163,7 +208,7 @@ func (s *server) closeAll() {
 	defer s.mu.Unlock()
 	s.stopped = true
 	for e := s.pending.Front(); e != nil; e = e.Next() {
-		e.Value.(net.Conn).Close()
+		e.Value.(newcomer).Close()
 	}
 	for c := range s.open {
 		c.CloseWith(raid.ErrShutdown)

@@ -303,3 +303,83 @@ func TestAThousandStrangersKeepNobodyOut(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// dialFrom connects from another address of this machine.
+func dialFrom(t testing.TB, from, addr string) net.Conn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	nc, err := d.DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	return nc
+}
+
+// Somebody connects far faster than any honest handshake ends.
+func TestFloodOfHandshakesPushesOutTheFlooderAlone(t *testing.T) {
+	got := make(chan string, 1)
+	addr := pullServer(t, got, func(cfg *ServerConfig) { cfg.MaxHandshakes = 16 })
+	slow := dialFrom(t, "127.0.0.3", addr)
+	for range 100 {
+		dialFrom(t, "127.0.0.2", addr)
+	}
+	// The slow one began long before, and is let in all the same.
+	c, err := Connect(t.Context(), slow, Config{Type: Push})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Send(t.Context(), []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if s := <-got; s != "hello" {
+		t.Fatalf("got %q", s)
+	}
+}
+
+func TestOneAddressDoesNotTakeAllConnections(t *testing.T) {
+	got := make(chan string, 1)
+	addr := pullServer(t, got, func(cfg *ServerConfig) { cfg.MaxConns = 12 })
+	open := func(from string) error {
+		c, err := Connect(t.Context(), dialFrom(t, from, addr), Config{Type: Push})
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { c.Close() })
+		if err := c.Send(t.Context(), []byte("in")); err != nil {
+			return err
+		}
+		<-got
+		return nil
+	}
+	for range 3 {
+		if err := open("127.0.0.2"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Connect(t.Context(), dialFrom(t, "127.0.0.2", addr), Config{Type: Push}); err == nil {
+		t.Error("a fourth connection of one address was let in")
+	}
+	for range 3 {
+		if err := open("127.0.0.3"); err != nil {
+			t.Errorf("another address: %v", err)
+		}
+	}
+}
+
+func TestSources(t *testing.T) {
+	for addr, want := range map[string]string{
+		"127.0.0.1:5": "", "[::1]:5": "", "memory": "", "127.0.0.2:5": "127.0.0.2", "192.0.2.7:5": "192.0.2.7",
+		"[::ffff:192.0.2.7]:5": "192.0.2.7", "[2001:db8:1:2:3:4:5:6]:5": "2001:db8:1:2::", "[fe80::1%eth0]:5": "fe80::",
+	} {
+		if got := sourceOf(textAddr(addr)); got != want {
+			t.Errorf("%s counts for %q, want %q", addr, got, want)
+		}
+	}
+}
+
+type textAddr string
+
+func (textAddr) Network() string  { return "tcp" }
+func (a textAddr) String() string { return string(a) }
