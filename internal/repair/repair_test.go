@@ -64,7 +64,7 @@ func (m maker) Remake(context.Context, raid.File, raid.Part, raid.Copy) (raid.Co
 func mender(f *failing, m maker) *Repairer {
 	log := slog.New(slog.DiscardHandler)
 	nodes := membership.New(membership.Config{Knows: func(uint64) bool { return true }, Log: log})
-	return New(Config{Copies: f, Maker: m, Nodes: nodes, Log: log})
+	return New(Config{Copies: f, Losses: none{}, Maker: m, Nodes: nodes, Log: log})
 }
 
 func TestACopyMadeInVainIsRecordedForRemoval(t *testing.T) {
