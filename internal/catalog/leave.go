@@ -190,7 +190,7 @@ const countRows = 10_000
 // NodeChunks counts the good chunks of files and of uploads in progress that are
 // on a node, and how many of those are alone: no other node has a good copy of
 // that part. It looks at every chunk of the catalog, in pages, and keeps nobody
-// waiting meanwhile; 10 million take a Pi about a minute. It fails with
+// waiting meanwhile; a PC takes some six seconds for 10 million. It fails with
 // raid.ErrNotFound when there is no such node.
 func (c *Catalog) NodeChunks(ctx context.Context, id raid.NodeID) (chunks, alone int64, err error) {
 	name := "count the chunks of node " + string(id)
