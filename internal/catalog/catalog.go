@@ -19,7 +19,8 @@ type Config struct {
 	Log     *slog.Logger // discarded when nil
 	Reserve int64        // bytes of the disk that uploads leave free; deletes and repairs still work
 
-	// Wall is the time of day, for REST tokens alone; time.Now when nil.
+	// Wall is the time of day, for the end of REST tokens and the age of nodes' keys
+	// alone; time.Now when nil.
 	Wall func() time.Time
 }
 
@@ -51,7 +52,7 @@ type Catalog struct {
 // state is what the catalog keeps in memory of what is committed.
 type state struct {
 	meta  meta
-	nodes []node // by key: node k is at k-1
+	nodes []node // by key: node k is at k-1, also when it was removed
 	byID  map[raid.NodeID]int64
 	ends  map[epoch]uint64 // the last commit number of each earlier epoch
 
@@ -70,6 +71,7 @@ type meta struct {
 // node is a row of the table node.
 type node struct {
 	raid.NodeRecord
+	identity
 	removals int64
 }
 

@@ -36,6 +36,7 @@
 //     two seconds makes writes fail with [raid.ErrBusy].
 //   - Nothing is written while nothing changes.
 //   - Times are monotonic and counted anew from each start, but for the end of REST
-//     tokens; see wallClock.
+//     tokens and the age of nodes' keys; see wallClock.
+//   - A node that was removed keeps its row and its key: it must stay known.
 //   - Chunk names have no column: they follow from the upload and three numbers.
 package catalog

@@ -66,13 +66,17 @@ func (c *Catalog) load(w *conn, cfg Config) error {
 		n := node{removals: integer(r[6])}
 		n.ID, n.Zone, n.Address = raid.NodeID(text(r[1])), text(r[2]), text(r[3])
 		n.Draining, n.CleanedRun = integer(r[4]) != 0, uint32(integer(r[5]))
+		var err error
+		if n.identity, err = scanIdentity(r[7:]); err != nil {
+			return fmt.Errorf("node %s: %w", n.ID, err)
+		}
 		c.state.nodes = append(c.state.nodes, n)
 		c.state.byID[n.ID] = int64(len(c.state.nodes))
 		if integer(r[0]) != int64(len(c.state.nodes)) {
 			return fmt.Errorf("node %s has key %d, not %d: %w", n.ID, integer(r[0]), len(c.state.nodes), raid.ErrCorrupt)
 		}
 		return nil
-	}, "SELECT key, id, zone, address, draining, cleaned_run, removals FROM node ORDER BY key")
+	}, "SELECT key, id, zone, address, draining, cleaned_run, removals, "+identityColumns+" FROM node ORDER BY key")
 	if err != nil {
 		return fmt.Errorf("read nodes: %w", err)
 	}

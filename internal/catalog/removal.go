@@ -16,7 +16,8 @@ const inUse = `SELECT 1 FROM upload u JOIN chunk c ON c.file = u.id
 	WHERE u.upload_id = ? AND u.state IN (0, 1) AND c.stripe = ? AND c.part = ? AND c.attempt = ? AND c.node = ?`
 
 // recordRemovals queues chunks to be removed from their nodes. Those of lab nodes
-// are dropped: nothing can be removed from there. What a file rests on is never
+// are dropped: nothing can be removed from there. So are those of nodes that were
+// removed themselves. What a file rests on is never
 // queued, whatever the caller says.
 func (t *tx) recordRemovals(removals []raid.Removal) error {
 	for _, r := range removals {
@@ -24,7 +25,7 @@ func (t *tx) recordRemovals(removals []raid.Removal) error {
 		if err != nil {
 			return err
 		}
-		if node == 0 {
+		if node == 0 || t.identity(node).removed != staying {
 			continue
 		}
 		u, k := r.Key.Upload.String(), r.Key
@@ -89,12 +90,13 @@ func (c *Catalog) inBatches(ctx context.Context, name string, all []raid.Removal
 	return nil
 }
 
-// Removals returns up to limit chunks that wait to be removed from a node.
+// Removals returns up to limit chunks that wait to be removed from a node: none
+// from one that was removed.
 func (c *Catalog) Removals(ctx context.Context, node raid.NodeID, limit int) (out []raid.Removal, err error) {
 	c.mu.RLock()
 	key := c.state.byID[node]
 	c.mu.RUnlock()
-	if key == 0 {
+	if key == 0 || c.Gone(node) {
 		return nil, c.writer.check()
 	}
 	err = c.read(ctx, "look up removals of node "+string(node), func(r *conn) error {

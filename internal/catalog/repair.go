@@ -56,19 +56,25 @@ func (c *Catalog) MarkBad(ctx context.Context, file raid.FileID, stripe int64, p
 	id := int64(file)
 	name := fmt.Sprintf("mark bad copy %d of file %d stripe %d part %d", index, file, stripe, part)
 	return c.write(ctx, &op{name: name, rows: 2, run: func(t *tx) error {
-		n, err := t.exec(`UPDATE chunk SET flaw = 1 WHERE file = ? AND stripe = ? AND part = ? AND copy = ? AND attempt = ? AND flaw <> 1
-			AND EXISTS (SELECT 1 FROM upload WHERE id = file AND state IN (0, 1))`, id, stripe, int64(part), int64(index), int64(attempt))
-		if err != nil || n == 0 {
-			return err
-		}
-		// A good copy that shared its node with this one does not any more.
-		if err := t.findFlaws(id, stripe, int64(part)); err != nil {
-			return err
-		}
-		n, err = t.exec("UPDATE upload SET degraded = 1 WHERE id = ? AND state = 1 AND degraded = 0", id)
-		t.meta.counts.Degraded += n
+		_, err := t.markBad(id, stripe, int64(part), int64(index), int64(attempt))
 		return err
 	}})
+}
+
+// markBad returns how many copies it has marked: one or none.
+func (t *tx) markBad(id, stripe, part, index, attempt int64) (marked int64, err error) {
+	marked, err = t.exec(`UPDATE chunk SET flaw = 1 WHERE file = ? AND stripe = ? AND part = ? AND copy = ? AND attempt = ? AND flaw <> 1
+		AND EXISTS (SELECT 1 FROM upload WHERE id = file AND state IN (0, 1))`, id, stripe, part, index, attempt)
+	if err != nil || marked == 0 {
+		return 0, err
+	}
+	// A good copy that shared its node with this one does not any more.
+	if err := t.findFlaws(id, stripe, part); err != nil {
+		return 0, err
+	}
+	n, err := t.exec("UPDATE upload SET degraded = 1 WHERE id = ? AND state = 1 AND degraded = 0", id)
+	t.meta.counts.Degraded += n
+	return marked, err
 }
 
 // findFlaws writes flaws anew for the copies of one part.
@@ -155,7 +161,7 @@ func (t *tx) checkNumber(id int64, key raid.ChunkKey) error {
 //
 // The number of a new chunk must come from NextAttempt, else it fails with
 // raid.ErrInvalid. It fails with raid.ErrPrecondition when the row is no longer as
-// old says or the file is gone; the new chunk is then queued for removal instead. Once a deleted
+// old says, or the file is gone or the new copy's node was removed; the new chunk is then queued for removal instead. Once a deleted
 // file is swept, though, its upload is not known here any more, and only a caller
 // that knows it can Record that.
 func (c *Catalog) ReplaceCopy(ctx context.Context, file raid.FileID, stripe int64, part int, old, new raid.Copy) error {
@@ -205,7 +211,7 @@ func (t *tx) replaceCopy(id, stripe, part int64, old, new raid.Copy) (refused, e
 		}
 	}
 	if n == 0 {
-		refused := fmt.Errorf("%w: the copy changed or the file is gone", raid.ErrPrecondition)
+		refused := fmt.Errorf("%w: the copy changed, or the file or the new copy's node is gone", raid.ErrPrecondition)
 		if !moved {
 			return refused, nil // no new chunk was made
 		}
@@ -225,8 +231,11 @@ func (t *tx) replaceCopy(id, stripe, part int64, old, new raid.Copy) (refused, e
 }
 
 // putCopy changes the row of a copy when it still is as old says, and returns how
-// many rows that were.
+// many rows that were. No good copy is put on a node that was removed.
 func (t *tx) putCopy(id int64, key raid.ChunkKey, old, new raid.Copy) (int64, error) {
+	if t.gone(new.Node) {
+		return 0, nil
+	}
 	oldNode, err := t.nodeValue(old.Node)
 	if err != nil {
 		return 0, err

@@ -7,7 +7,8 @@ import (
 
 // Sweep turns up to limit chunks of deleted and abandoned uploads into removals
 // and drops their rows, and the upload's own with the last. more says that there
-// is more to do. Chunks on lab nodes stay there, which is logged.
+// is more to do. Chunks on lab nodes stay there, which is logged, and so do those on
+// nodes that were removed.
 func (c *Catalog) Sweep(ctx context.Context, limit int) (more bool, err error) {
 	more, err = c.unsettled(ctx)
 	for left := int64(limit); err == nil && more && left > 0; {
@@ -88,7 +89,7 @@ func (t *tx) sweepChunks(id int64, upload string, limit int64) (n int64, err err
 		return nil
 	}, `INSERT OR IGNORE INTO removal (node, upload_id, stripe, part, attempt)
 		SELECT node, ?, stripe, part, attempt FROM chunk
-		WHERE file = ? AND (stripe, part, copy) <= (?, ?, ?) AND node IS NOT NULL RETURNING node`, upload, id, stripe, part, copies)
+		WHERE file = ? AND (stripe, part, copy) <= (?, ?, ?) AND node IN (SELECT key FROM node WHERE removed = 0) RETURNING node`, upload, id, stripe, part, copies)
 	if err != nil {
 		return 0, err
 	}

@@ -20,11 +20,12 @@ type tx struct {
 	meta    meta
 	changed bool
 
-	added    []raid.NodeID     // nodes that get the next keys
-	saved    []raid.NodeRecord // nodes whose records changed
-	removals []removalDelta
-	ended    []uint64 // last commit numbers of epochs
-	after    []func() // run once it is durable, on the writer's goroutine
+	added      []raid.NodeID     // nodes that get the next keys
+	saved      []raid.NodeRecord // nodes whose records changed
+	identities []identityChange
+	removals   []removalDelta
+	ended      []uint64 // last commit numbers of epochs
+	after      []func() // run once it is durable, on the writer's goroutine
 }
 
 type removalDelta struct{ node, n int64 }
@@ -34,17 +35,18 @@ type txMark struct {
 	meta                          meta
 	changed                       bool
 	added, saved, removals, ended int
-	after                         int
+	identities, after             int
 }
 
 func (t *tx) mark() txMark {
-	return txMark{t.meta, t.changed, len(t.added), len(t.saved), len(t.removals), len(t.ended), len(t.after)}
+	return txMark{t.meta, t.changed, len(t.added), len(t.saved), len(t.removals), len(t.ended), len(t.identities), len(t.after)}
 }
 
 func (t *tx) reset(m txMark) {
 	t.meta, t.changed = m.meta, m.changed
 	t.added, t.saved = t.added[:m.added], t.saved[:m.saved]
 	t.removals, t.ended, t.after = t.removals[:m.removals], t.ended[:m.ended], t.after[:m.after]
+	t.identities = t.identities[:m.identities]
 }
 
 // exec runs sql and notes whether it changed anything.
@@ -62,11 +64,8 @@ func (t *tx) nodeKey(id raid.NodeID) (int64, error) {
 	if !native(id) {
 		return 0, nil
 	}
-	if k := t.base.byID[id]; k != 0 {
+	if k := t.findNode(id); k != 0 {
 		return k, nil
-	}
-	if i := slices.Index(t.added, id); i >= 0 {
-		return int64(len(t.base.nodes) + i + 1), nil
 	}
 	key := int64(len(t.base.nodes) + len(t.added) + 1)
 	if _, err := t.exec("INSERT INTO node (key, id) VALUES (?, ?)", key, string(id)); err != nil {
@@ -74,6 +73,18 @@ func (t *tx) nodeKey(id raid.NodeID) (int64, error) {
 	}
 	t.added = append(t.added, id)
 	return key, nil
+}
+
+// findNode is the key of a node that has one, also one that this transaction gave
+// it, else 0.
+func (t *tx) findNode(id raid.NodeID) int64 {
+	if k := t.base.byID[id]; k != 0 {
+		return k
+	}
+	if i := slices.Index(t.added, id); i >= 0 {
+		return int64(len(t.base.nodes) + i + 1)
+	}
+	return 0
 }
 
 // nodeID is the node with a key, also one that this transaction added.
@@ -129,6 +140,9 @@ func (s *state) apply(t *tx) {
 	}
 	for _, r := range t.saved {
 		s.nodes[s.byID[r.ID]-1].NodeRecord = r
+	}
+	for _, i := range t.identities {
+		s.nodes[i.key-1].identity = i.to
 	}
 	for _, d := range t.removals {
 		s.nodes[d.node-1].removals += d.n

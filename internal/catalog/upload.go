@@ -70,6 +70,7 @@ func (c *Catalog) Append(ctx context.Context, id raid.FileID, parts []raid.Part)
 		if !ok {
 			return fmt.Errorf("%w: it is not an upload in progress", raid.ErrPrecondition)
 		}
+		t.markGone(parts)
 		return t.rewriteParts(int64(id), parts)
 	}})
 }
@@ -105,6 +106,7 @@ func (c *Catalog) finish(t *tx, fin *Finish, appended int64) error {
 			return err
 		}
 	}
+	t.markGone(fin.Parts)
 	var err error
 	if fin.Begun {
 		err = t.finishBegun(fin, appended)

@@ -8,8 +8,8 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// wallClock tells the time that REST tokens end by, the only thing that the time
-// of day decides. It never goes back: it is the clock's time, or the highest time
+// wallClock tells the time that REST tokens end by and that nodes' keys are aged
+// by, the only things that the time of day decides. It never goes back: it is the clock's time, or the highest time
 // that the catalog has ever noted plus what has passed since by the monotonic
 // clock, whichever is later. So a token that was over stays so when a Pi starts
 // in 1970, and one that was not ends when it has lasted long enough with the
@@ -48,6 +48,15 @@ func (k *wallClock) now() time.Time {
 		k.high = t
 	}
 	return k.high
+}
+
+// since is how long ago a time was that text has told; zero for what is no time.
+func (k *wallClock) since(told string) time.Duration {
+	t, err := time.Parse(time.DateTime, told)
+	if err != nil {
+		return 0
+	}
+	return max(0, k.now().Sub(t))
 }
 
 // text is now as the catalog writes times. Such texts compare as times do.

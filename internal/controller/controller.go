@@ -162,7 +162,7 @@ func (c *Controller) build(ctx context.Context) error {
 		Commit: c.catalog.Commit, Random: cfg.Random, Draw: rand.Int64N, Wake: func() { c.repair.Wake() }, Log: cfg.Log,
 	})
 	c.repair = repair.New(repair.Config{
-		Queue: c.catalog, Copies: c.catalog, Maker: c.objects, Nodes: c.members, Run: c.catalog.Run(), Grace: cfg.Grace, Log: cfg.Log,
+		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Maker: c.objects, Nodes: c.members, Run: c.catalog.Run(), Grace: cfg.Grace, Log: cfg.Log,
 	})
 	c.api = c.newAPI()
 	return nil

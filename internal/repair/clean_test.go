@@ -170,7 +170,7 @@ func newCleaner(t *testing.T, says wire.Beat) *cleaner {
 		Known: []raid.NodeRecord{{ID: c.node}}, Save: func(context.Context, raid.NodeRecord) error { return nil },
 		Knows: func(n uint64) bool { return n <= lastKnown }, Settle: time.Second, Window: 8 << 20, Log: log,
 	})
-	c.repair = New(Config{Queue: c.queue, Copies: &whole{}, Nodes: c.members, Run: thisRun, Log: log})
+	c.repair = New(Config{Queue: c.queue, Copies: &whole{}, Losses: none{}, Nodes: c.members, Run: thisRun, Log: log})
 	c.connect(log)
 	return c
 }
@@ -181,6 +181,14 @@ type whole struct{ failing }
 func (*whole) Repairs(context.Context, catalog.RepairCursor, int) ([]raid.Repair, error) {
 	return nil, nil
 }
+
+// none is the record of an array that no node was removed from.
+type none struct{}
+
+func (none) MarkLost(context.Context, catalog.LostCursor, int) (next catalog.LostCursor, more bool, err error) {
+	return next, false, nil
+}
+func (none) Gone(raid.NodeID) bool { return false }
 
 func newID(t *testing.T) string {
 	t.Helper()

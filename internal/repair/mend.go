@@ -132,9 +132,9 @@ func worst(p raid.Part) (raid.Copy, bool) {
 
 // mendCopy returns what the copy should be: itself without the flag when its
 // node has it whole after all, or a new one. A node that is away is given grace:
-// after a reboot its chunks are usually good.
+// after a reboot its chunks are usually good. One that was removed is not asked.
 func (r *Repairer) mendCopy(ctx context.Context, f raid.File, p raid.Part, c raid.Copy) (raid.Copy, error) {
-	if c.Bad && c.Node != "" {
+	if c.Bad && c.Node != "" && !r.cfg.Losses.Gone(c.Node) {
 		peer, ok := r.cfg.Nodes.Peer(c.Node)
 		if !ok && r.cfg.Nodes.AwayFor(c.Node) < r.cfg.Grace {
 			return raid.Copy{}, errLater

@@ -1,6 +1,7 @@
 // Package repair keeps the nodes as the catalog wants them: it removes chunks on
 // recorded evidence, clears what earlier runs of the controller left behind, and
-// makes bad, missing and degraded copies again.
+// makes bad, missing and degraded copies again, and those on nodes that were
+// removed from the array.
 //
 // Nothing is removed that is not on record: the chunks of a deleted file, of an
 // abandoned upload, of a copy that was placed again, or of an upload of an
@@ -41,6 +42,13 @@ type Copies interface {
 	Record(ctx context.Context, removals []raid.Removal) error
 }
 
+// Losses is the record of nodes that were removed for good.
+type Losses interface {
+	// MarkLost marks some of what they held bad, after the cursor.
+	MarkLost(ctx context.Context, at catalog.LostCursor, rows int) (next catalog.LostCursor, more bool, err error)
+	Gone(id raid.NodeID) bool
+}
+
 // Maker makes a copy anew; object.Store does, and says what it may leave behind.
 type Maker interface {
 	Remake(ctx context.Context, f raid.File, part raid.Part, old raid.Copy) (raid.Copy, error)
@@ -50,6 +58,7 @@ type Maker interface {
 type Config struct {
 	Queue  Queue
 	Copies Copies
+	Losses Losses
 	Maker  Maker
 	Nodes  *membership.Members
 	Run    uint32        // the controller's run number
@@ -58,12 +67,14 @@ type Config struct {
 }
 
 // Batch sizes and times. A batch of removals is one message to a node and one
-// transaction; retryAfter is how soon failed work is tried again.
+// transaction; a page of lostRows is what one search for chunks of a removed node
+// looks at; retryAfter is how soon failed work is tried again.
 const (
 	sweepBatch   = 1000
 	removalBatch = 500
 	listBatch    = 1000
 	repairBatch  = 200
+	lostRows     = 5000
 	retryAfter   = 5 * time.Second
 	retryMax     = 5 * time.Minute
 	callTimeout  = 30 * time.Second
@@ -75,15 +86,19 @@ type Repairer struct {
 	cfg   Config
 	clean chan struct{}
 	mend  chan struct{}
+	lose  chan struct{}
+	lost  catalog.LostCursor // of losePass
 }
 
 // New makes a Repairer; Run does its work.
 func New(cfg Config) *Repairer {
-	return &Repairer{cfg: cfg, clean: make(chan struct{}, 1), mend: make(chan struct{}, 1)}
+	return &Repairer{cfg: cfg, clean: make(chan struct{}, 1), mend: make(chan struct{}, 1), lose: make(chan struct{}, 1)}
 }
 
-// Wake says that something was recorded for removal or found bad.
+// Wake says that something was recorded for removal or found bad, or a node was
+// removed.
 func (r *Repairer) Wake() {
+	wake(r.lose)
 	wake(r.clean)
 	wake(r.mend)
 }
@@ -101,6 +116,7 @@ func (r *Repairer) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.loop(ctx, r.clean, r.cleanPass) })
 	g.Go(func() error { return r.loop(ctx, r.mend, r.mendPass) })
+	g.Go(func() error { return r.loop(ctx, r.lose, r.losePass) })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return err
 	} else if errors.Is(err, raid.ErrCatalogBroken) {

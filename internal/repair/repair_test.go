@@ -64,7 +64,7 @@ func (m maker) Remake(context.Context, raid.File, raid.Part, raid.Copy) (raid.Co
 func mender(f *failing, m maker) *Repairer {
 	log := slog.New(slog.DiscardHandler)
 	nodes := membership.New(membership.Config{Knows: func(uint64) bool { return true }, Log: log})
-	return New(Config{Copies: f, Maker: m, Nodes: nodes, Log: log})
+	return New(Config{Copies: f, Losses: none{}, Maker: m, Nodes: nodes, Log: log})
 }
 
 func TestACopyMadeInVainIsRecordedForRemoval(t *testing.T) {
@@ -108,7 +108,7 @@ func TestNothingIsDoneBeforeTheKnownNodesHaveReported(t *testing.T) {
 		f := &failing{}
 		r := mender(f, func() (raid.Copy, error) { return raid.Copy{}, raid.ErrTooFewNodes })
 		r.cfg.Nodes = membership.New(membership.Config{Known: []raid.NodeRecord{{ID: "n"}}, Settle: 10 * time.Second})
-		for _, pass := range []func(context.Context) (bool, error){r.mendPass, r.cleanPass} { // without a queue, cleaning would panic
+		for _, pass := range []func(context.Context) (bool, error){r.mendPass, r.losePass, r.cleanPass} { // without a queue, cleaning would panic
 			if left, err := pass(t.Context()); !left || err != nil || f.repairs > 0 {
 				t.Errorf("left %v, %v, looked %d times", left, err, f.repairs)
 			}

@@ -25,12 +25,13 @@ var (
 )
 
 // dayAllowed are the files that may use some of these, and for what. None of it
-// decides anything, but for the end of REST tokens, which people set in days.
+// decides anything, but for the end of REST tokens, which people set in days, and the
+// age of nodes' keys, which lasts over restarts.
 var dayAllowed = map[string]struct {
 	uses []string
 	why  string
 }{
-	"internal/catalog/walltime.go": {[]string{"time.Parse", "UTC"}, "when REST tokens expire: never by a clock that has gone back"},
+	"internal/catalog/walltime.go": {[]string{"time.Parse", "UTC"}, "when REST tokens expire and nodes' keys are renewed: never by a clock that has gone back"},
 	"internal/catalog/upload.go":   {[]string{"UTC"}, "created, of a file without one, for people"},
 	"internal/object/upload.go":    {[]string{"UTC"}, "created, for people"},
 	"internal/controller/rest.go":  {[]string{"UTC"}, "when a clone was last refused, for people"},

@@ -1,0 +1,235 @@
+package catalog
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"math"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// RemoveNode removes a native node for good, durably, whether it has joined or
+// only holds chunks: it leaves Nodes, is never let in under its id again, and
+// nothing new rests on it from then on. Again is fine. It fails with
+// raid.ErrNotFound when there is no such node.
+//
+// MarkLost then has its chunks made anew, which may take long, and drops what was
+// still to be removed from it; until that is done, reads may still ask for a copy
+// that was on it.
+func (c *Catalog) RemoveNode(ctx context.Context, id raid.NodeID) error {
+	return c.write(ctx, &op{name: "remove node " + string(id), rows: 1, run: func(t *tx) error {
+		key := t.findNode(id)
+		if key == 0 {
+			return fmt.Errorf("%w: there is no such node", raid.ErrNotFound)
+		}
+		i := t.identity(key)
+		if i.removed != staying {
+			return nil
+		}
+		i.removed = leaving
+		return t.setIdentity(key, i)
+	}})
+}
+
+// Gone reports whether a node was removed for good. No I/O.
+func (c *Catalog) Gone(id raid.NodeID) bool {
+	n, ok := c.known(id)
+	return ok && n.removed != staying
+}
+
+// lostBatch is how many chunks one op marks bad, so that others get their turn.
+const lostBatch = 256
+
+// place is a row of chunk.
+type place struct{ file, stripe, part, copy int64 }
+
+// beyond is after all rows.
+var beyond = place{math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64}
+
+// LostCursor is how far MarkLost has come. The zero value is the beginning.
+type LostCursor struct {
+	Node   raid.NodeID // whose chunks it looks for
+	Marked int64       // how many of them it has marked bad
+	after  place
+}
+
+// MarkLost does a small step of what is left to do for nodes that were removed, one
+// node after the other: it looks at so many rows of chunk, marks what the node held
+// bad, so that repair makes it anew, and drops what was to be removed from the node.
+// next is where to go on; more says that there is more to do. That a node is done
+// is durable. What was cut off begins anew with the zero cursor, and what is marked
+// already costs little then.
+func (c *Catalog) MarkLost(ctx context.Context, at LostCursor, rows int) (next LostCursor, more bool, err error) {
+	key, removals := c.nextLeaving(&at)
+	if key == 0 {
+		return at, false, c.writer.check()
+	}
+	var p lostPage
+	err = c.read(ctx, "look for chunks of node "+string(at.Node), func(r *conn) (err error) {
+		p, err = lostFrom(r, key, at.after, rows)
+		return err
+	})
+	if err != nil {
+		return at, true, err
+	}
+	next = at
+	if len(p.found) == 0 && removals == 0 && !p.last {
+		next.after = p.end
+		return next, true, nil
+	}
+	done, marked := false, int64(0)
+	name := "mark chunks of node " + string(at.Node) + " bad"
+	err = c.write(ctx, &op{name: name, rows: 2*len(p.found) + int(min(removals, batchRows)) + 1, run: func(t *tx) (err error) {
+		marked, done, err = t.lose(key, p)
+		return err
+	}})
+	if err != nil {
+		return at, true, err
+	}
+	next.Marked += marked
+	switch {
+	case done:
+		c.log.Info("all chunks of a removed node are marked to be made anew", "node", at.Node, "chunks", next.Marked)
+		key, _ = c.nextLeaving(&LostCursor{})
+		return next, key != 0, nil
+	case !p.last:
+		next.after = p.end
+	}
+	return next, true, nil
+}
+
+// nextLeaving finds the node that the cursor is at, or, when that is done, the
+// next one, to begin with. The key is 0 when there is none.
+func (c *Catalog) nextLeaving(at *LostCursor) (key, removals int64) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if k := c.state.byID[at.Node]; k != 0 && c.state.nodes[k-1].removed == leaving {
+		return k, c.state.nodes[k-1].removals
+	}
+	for i, n := range c.state.nodes {
+		if n.removed == leaving {
+			*at = LostCursor{Node: n.ID}
+			return int64(i + 1), n.removals
+		}
+	}
+	return 0, 0
+}
+
+// lostPage are chunks of a removed node that still count as good.
+type lostPage struct {
+	found []lostChunk
+	end   place // looked at up to there
+	last  bool  // which is the end
+}
+
+type lostChunk struct {
+	place
+	attempt int64
+}
+
+func lostFrom(r *conn, key int64, after place, rows int) (p lostPage, err error) {
+	if p.end, p.last, err = pageEnd(r, after, rows); err != nil {
+		return p, err
+	}
+	err = r.query(func(row []driver.Value) error {
+		at := place{integer(row[0]), integer(row[1]), integer(row[2]), integer(row[3])}
+		p.found = append(p.found, lostChunk{at, integer(row[4])})
+		return nil
+	}, `SELECT file, stripe, part, copy, attempt FROM chunk
+		WHERE (file, stripe, part, copy) > (?, ?, ?, ?) AND (file, stripe, part, copy) <= (?, ?, ?, ?) AND node = ? AND flaw <> 1
+		ORDER BY file, stripe, part, copy LIMIT +?`,
+		after.file, after.stripe, after.part, after.copy, p.end.file, p.end.stripe, p.end.part, p.end.copy, key, int64(lostBatch))
+	if n := len(p.found); n == lostBatch {
+		p.end, p.last = p.found[n-1].place, false
+	}
+	return p, err
+}
+
+// pageEnd is the place of the last of so many rows of chunk; last says that there
+// are fewer. To step over rows is much faster than to fetch them.
+func pageEnd(r *conn, after place, rows int) (end place, last bool, err error) {
+	end, last = beyond, true
+	err = r.query(func(row []driver.Value) error {
+		end, last = place{integer(row[0]), integer(row[1]), integer(row[2]), integer(row[3])}, false
+		return nil
+	}, `SELECT file, stripe, part, copy FROM chunk WHERE (file, stripe, part, copy) > (?, ?, ?, ?)
+		ORDER BY file, stripe, part, copy LIMIT 1 OFFSET +?`, after.file, after.stripe, after.part, after.copy, int64(rows-1))
+	return end, last, err
+}
+
+// lose marks a page bad, drops removals, and ends the search when both are through.
+func (t *tx) lose(key int64, p lostPage) (marked int64, done bool, err error) {
+	for _, f := range p.found {
+		n, err := t.markBad(f.file, f.stripe, f.part, f.copy, f.attempt)
+		if err != nil {
+			return 0, false, err
+		}
+		marked += n
+	}
+	dropped, err := t.exec(`DELETE FROM removal WHERE node = ? AND (upload_id, stripe, part, attempt) IN
+		(SELECT upload_id, stripe, part, attempt FROM removal WHERE node = ? ORDER BY upload_id, stripe, part, attempt LIMIT +?)`,
+		key, key, int64(batchRows))
+	if err != nil {
+		return 0, false, err
+	}
+	if dropped > 0 {
+		t.removals = append(t.removals, removalDelta{key, -dropped})
+	}
+	i := t.identity(key)
+	if !p.last || dropped == batchRows || i.removed != leaving {
+		return marked, false, nil
+	}
+	i.removed = left
+	return marked, true, t.setIdentity(key, i)
+}
+
+// countRows is how many rows of chunk NodeChunks looks at in one read.
+const countRows = 10_000
+
+// NodeChunks counts the good chunks of files and of uploads in progress that are
+// on a node, and how many of those are alone: no other node has a good copy of
+// that part. It looks at every chunk of the catalog, in pages, and keeps nobody
+// waiting meanwhile; a PC takes some six seconds for 10 million. It fails with
+// raid.ErrNotFound when there is no such node.
+func (c *Catalog) NodeChunks(ctx context.Context, id raid.NodeID) (chunks, alone int64, err error) {
+	name := "count the chunks of node " + string(id)
+	c.mu.RLock()
+	key := c.state.byID[id]
+	c.mu.RUnlock()
+	if key == 0 {
+		return 0, 0, fmt.Errorf("%s: %w: there is no such node", name, raid.ErrNotFound)
+	}
+	var after place
+	for last := false; !last; {
+		err := c.read(ctx, name, func(r *conn) (err error) {
+			var end place
+			if end, last, err = pageEnd(r, after, countRows); err != nil {
+				return err
+			}
+			n, a, err := countFrom(r, key, after, end)
+			chunks, alone, after = chunks+n, alone+a, end
+			return err
+		})
+		if err != nil {
+			return 0, 0, err
+		}
+	}
+	return chunks, alone, nil
+}
+
+// countFrom counts a page of them. Of two good copies on the node the second is
+// flawed: what is alone is counted with the first.
+func countFrom(r *conn, key int64, after, end place) (chunks, alone int64, err error) {
+	err = r.query(func(row []driver.Value) error {
+		chunks, alone = integer(row[0]), integer(row[1])
+		return nil
+	}, `SELECT count(*), sum(c.flaw = 0 AND NOT EXISTS (
+			SELECT 1 FROM chunk o WHERE o.file = c.file AND o.stripe = c.stripe AND o.part = c.part AND o.flaw <> 1
+			AND (o.node IS NULL OR o.node <> c.node AND o.node NOT IN (SELECT key FROM node WHERE removed > 0))))
+		FROM chunk c
+		WHERE (c.file, c.stripe, c.part, c.copy) > (?, ?, ?, ?) AND (c.file, c.stripe, c.part, c.copy) <= (?, ?, ?, ?)
+		AND c.node = ? AND c.flaw <> 1 AND EXISTS (SELECT 1 FROM upload u WHERE u.id = c.file AND u.state IN (0, 1))`,
+		after.file, after.stripe, after.part, after.copy, end.file, end.stripe, end.part, end.copy, key)
+	return chunks, alone, err
+}

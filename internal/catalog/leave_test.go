@@ -1,0 +1,313 @@
+package catalog
+
+import (
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// loseAll goes through all that is left to do for removed nodes, and returns how
+// many chunks that marked.
+func loseAll(t testing.TB, c *Catalog, rows int) (marked int64) {
+	t.Helper()
+	var at LostCursor
+	for more := true; more; {
+		next, again, err := c.MarkLost(bg, at, rows)
+		must(t, err)
+		if next.Node != at.Node {
+			at.Marked = 0
+		}
+		marked += next.Marked - at.Marked
+		at, more = next, again
+	}
+	return marked
+}
+
+const goodOn = "SELECT count(*) FROM chunk c JOIN node n ON n.key = c.node WHERE n.id = ? AND c.flaw <> 1"
+
+func TestARemovedNodeIsRemovedForGood(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	c := openTest(t, path)
+	store(t, c, 4)
+	join(t, c, "n2", 1)
+	wants(t, c.RemoveNode(bg, "nobody"), raid.ErrNotFound)
+	wants(t, c.RemoveNode(bg, ""), raid.ErrNotFound)
+	must(t, c.SaveNode(bg, raid.NodeRecord{ID: "n2", Zone: "shed"}))
+	for _, id := range []raid.NodeID{"n2", "n3"} { // one that joined and one that did not
+		must(t, c.RemoveNode(bg, id))
+		commit := c.Commit()
+		must(t, c.RemoveNode(bg, id))
+		must(t, c.SaveNode(bg, raid.NodeRecord{ID: id, Zone: "back"}))
+		if c.Commit() != commit {
+			t.Errorf("%s: written again", id)
+		}
+	}
+	for range 3 {
+		nodes, err := c.Nodes(bg)
+		must(t, err)
+		if len(nodes) != 2 || nodes[0].ID == "n2" || nodes[1].ID == "n2" {
+			t.Errorf("nodes %+v", nodes)
+		}
+		for id, want := range map[raid.NodeID]bool{"n1": false, "n2": true, "n3": true, "nobody": false} {
+			if c.Gone(id) != want || want && (c.Remembers(id) || !memberOf(t, c, id).Removed) {
+				t.Errorf("%s: gone %v, remembered %v, member %+v", id, c.Gone(id), c.Remembers(id), memberOf(t, c, id))
+			}
+		}
+		checkMembers(t, c)
+		loseAll(t, c, 3)
+		must(t, c.Close())
+		c = openTest(t, path)
+	}
+	// The nodes after it have kept their keys.
+	f := store(t, c, 1)
+	parts, err := c.Parts(bg, f.ID, 0, 1)
+	must(t, err)
+	if got := []raid.NodeID{parts[0].Copies[0].Node, parts[0].Copies[1].Node, parts[1].Copies[1].Node}; !slices.Equal(got, []raid.NodeID{"n1", "n2", "n3"}) {
+		t.Errorf("on %v", got)
+	}
+	if n := sqlInt(t, c, "SELECT count(*) FROM node WHERE zone = 'back'"); n != 0 {
+		t.Error("a record of a removed node was saved")
+	}
+}
+
+func TestWhatARemovedNodeHeldIsToBeMadeAnew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	c := openTest(t, path)
+	f, g := store(t, c, 300), store(t, c, 2) // 600 parts, of which 300 have a copy on n1
+	lab := newFile(t, c, 1)
+	lab.Parts[0].Copies[0].Node, lab.Parts[0].Copies[1].Node = "", "n0"
+	h, err := c.Finish(bg, lab)
+	must(t, err)
+	deleted := store(t, c, 8)
+	must(t, c.Delete(bg, deleted.ID))
+	held := sqlInt(t, c, goodOn, "n1")
+	must(t, c.RemoveNode(bg, "n1"))
+	var at LostCursor
+	for range 5 {
+		before := at
+		at, _, err = c.MarkLost(bg, at, 50)
+		must(t, err)
+		if at.Node != "n1" || at.Marked > before.Marked+50 {
+			t.Errorf("%+v after %+v", at, before)
+		}
+	}
+	checkTotals(t, c)
+	must(t, c.Close()) // in the middle
+	c = openTest(t, path)
+	if marked := loseAll(t, c, 70) + at.Marked; marked != held-8 { // without those of the deleted file
+		t.Errorf("%d of %d chunks were marked", marked, held)
+	}
+	if n := sqlInt(t, c, goodOn, "n1"); n != 8 {
+		t.Errorf("%d good chunks are on the node", n)
+	}
+	if !degraded(t, c, f.ID) || !degraded(t, c, g.ID) || degraded(t, c, h.ID) {
+		t.Error("degraded are others than those that were on the node")
+	}
+	for _, r := range repairs(t, c) {
+		for _, cp := range r.Part.Copies {
+			if cp.Bad != (cp.Node == "n1") {
+				t.Fatalf("%+v", r)
+			}
+		}
+	}
+	commit := c.Commit()
+	if next, more, err := c.MarkLost(bg, LostCursor{}, 50); more || err != nil || next != (LostCursor{}) || c.Commit() != commit {
+		t.Errorf("again: %+v, %v, %v", next, more, err)
+	}
+}
+
+// The search stops short of what is full, and goes on there.
+func TestManyChunksOnOnePageAreMarkedInTurns(t *testing.T) {
+	c := openTest(t, "")
+	store(t, c, 400)
+	held := sqlInt(t, c, goodOn, "n1")
+	must(t, c.RemoveNode(bg, "n1"))
+	next, more, err := c.MarkLost(bg, LostCursor{}, 1<<30)
+	if err != nil || !more || next.Marked != lostBatch {
+		t.Errorf("%+v, %v, %v", next, more, err)
+	}
+	if n := loseAll(t, c, 1<<30); n != held-lostBatch {
+		t.Errorf("%d marked, want %d", n, held-lostBatch)
+	}
+	checkTotals(t, c)
+}
+
+func TestNothingWaitsToBeRemovedFromARemovedNode(t *testing.T) {
+	c := openTest(t, "")
+	must(t, c.Delete(bg, store(t, c, 2*batchRows).ID))
+	kept, later := store(t, c, 2), store(t, c, 2)
+	sweepAll(t, c, 1000)
+	must(t, c.RemoveNode(bg, "n1"))
+	counts, err := c.RemovalCounts(bg)
+	must(t, err)
+	if rs, err := c.Removals(bg, "n1", 10); err != nil || len(rs) != 0 || counts["n1"] != 0 || counts["n2"] == 0 {
+		t.Errorf("%d removals, %v, counted %v", len(rs), err, counts)
+	}
+	at, steps := LostCursor{}, 0
+	for more := true; more; steps++ {
+		at, more, err = c.MarkLost(bg, at, 1<<20)
+		must(t, err)
+	}
+	checkTotals(t, c)
+	if n := sqlInt(t, c, "SELECT removals FROM node WHERE id = 'n1'"); n != 0 || steps < 2 {
+		t.Errorf("%d removals are left after %d steps", n, steps)
+	}
+	// Nor does anything new.
+	must(t, c.Delete(bg, kept.ID))
+	sweepAll(t, c, 1000)
+	part := newParts(0, 1)[0]
+	must(t, c.Record(bg, []raid.Removal{{Node: "n1", Key: raid.ChunkKey{Upload: kept.Upload, Part: 1, Attempt: 7}}}))
+	must(t, c.ReplaceCopy(bg, later.ID, 0, 1, part.Copies[0], next(t, c, later.ID, 0, 1, 1, "n0")))
+	if n := sqlInt(t, c, "SELECT count(*) FROM removal r JOIN node n ON n.key = r.node WHERE n.id = 'n1'"); n != 0 {
+		t.Errorf("%d new removals", n)
+	}
+	checkTotals(t, c)
+}
+
+// An upload under way, or a repair, may have placed copies on the node that is
+// removed meanwhile, and the search for them may be over.
+func TestNoGoodCopyGetsOntoARemovedNode(t *testing.T) {
+	c := openTest(t, "")
+	long, small, f := begin(t, c, 3), newFile(t, c, 1), store(t, c, 1)
+	must(t, c.Append(bg, long.File.ID, newParts(0, 1)))
+	fresh := next(t, c, f.ID, 0, 2, 1, "n1")
+	bad := newParts(0, 1)[0].Copies[0]
+	must(t, c.MarkBad(bg, f.ID, 0, 1, 1, 1))
+	must(t, c.RemoveNode(bg, "n1"))
+	loseAll(t, c, 100)
+	must(t, c.Append(bg, long.File.ID, newParts(1, 2)))
+	long.Parts = newParts(2, 3)
+	long.Parts[0].Copies[1].Node = "n1"
+	for _, fin := range []Finish{long, small} {
+		g, err := c.Finish(bg, fin)
+		must(t, err)
+		if !g.Degraded || !degraded(t, c, g.ID) {
+			t.Errorf("file %d is whole", g.ID)
+		}
+	}
+	wants(t, c.ReplaceCopy(bg, f.ID, 0, 2, newParts(0, 1)[1].Copies[0], fresh), raid.ErrPrecondition)
+	wants(t, c.ReplaceCopy(bg, f.ID, 0, 1, raid.Copy{Index: 1, Attempt: 1, Node: "n1", Bad: true}, bad), raid.ErrPrecondition)
+	if n := sqlInt(t, c, goodOn, "n1"); n != 0 {
+		t.Errorf("%d good chunks are on the node", n)
+	}
+	checkTotals(t, c)
+}
+
+func TestNodesAreRemovedWhileFilesComeAndGo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	c := openTest(t, path)
+	rng := rand.New(rand.NewPCG(3, 4))
+	var files []raid.File
+	var at LostCursor
+	for i := range 300 {
+		if len(files) < 3 || rng.IntN(2) == 0 {
+			files = append(files, store(t, c, int64(1+rng.IntN(3))))
+		} else if err := tryChange(c, rng, files[rng.IntN(len(files))]); err != nil {
+			must(t, err)
+		}
+		switch i {
+		case 100:
+			must(t, c.RemoveNode(bg, "n1"))
+		case 130:
+			must(t, c.RemoveNode(bg, "n2"))
+		case 110:
+			must(t, c.Close())
+			c, at = openTest(t, path), LostCursor{}
+		}
+		var err error
+		at, _, err = c.MarkLost(bg, at, 7)
+		must(t, err)
+	}
+	loseAll(t, c, 7)
+	for _, id := range []string{"n1", "n2"} {
+		if n := sqlInt(t, c, goodOn+" AND c.file IN (SELECT id FROM upload WHERE state IN (0, 1))", id); n != 0 {
+			t.Errorf("%d good chunks are on node %s", n, id)
+		}
+	}
+	checkTotals(t, c)
+	checkMembers(t, c)
+}
+
+// tryChange deletes a file, or puts a copy elsewhere, if there is one to.
+func tryChange(c *Catalog, rng *rand.Rand, f raid.File) error {
+	if rng.IntN(3) == 0 {
+		if err := c.Delete(bg, f.ID); err != nil && !isGone(err) {
+			return err
+		}
+		_, err := c.Sweep(bg, 5)
+		return err
+	}
+	parts, err := c.Parts(bg, f.ID, 0, 1)
+	if isGone(err) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	old := parts[0].Copies[0]
+	n, err := c.NextAttempt(bg, f.ID, 0, 1)
+	if isGone(err) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	to := raid.Copy{Index: old.Index, Attempt: n, Node: nodeN(rng.IntN(4))}
+	if err := c.ReplaceCopy(bg, f.ID, 0, 1, old, to); err != nil && !c.Gone(to.Node) {
+		return err
+	}
+	return nil
+}
+
+func TestChunksOfANodeAreCounted(t *testing.T) {
+	c := openTest(t, "")
+	count := func(id raid.NodeID, chunks, alone int64) {
+		t.Helper()
+		n, a, err := c.NodeChunks(bg, id)
+		must(t, err)
+		if n != chunks || a != alone {
+			t.Errorf("node %s has %d chunks, %d alone, want %d and %d", id, n, a, chunks, alone)
+		}
+	}
+	_, _, err := c.NodeChunks(bg, "nobody")
+	wants(t, err, raid.ErrNotFound)
+	f := store(t, c, 1) // part 1 on n1 and n2, part 2 on n2 and n3
+	count("n1", 1, 0)
+	count("n2", 2, 0)
+	must(t, c.MarkBad(bg, f.ID, 0, 1, 1, 1))
+	count("n1", 0, 0)
+	count("n2", 2, 1)
+	must(t, c.RemoveNode(bg, "n3")) // before anything is marked
+	count("n2", 2, 2)
+	count("n3", 1, 0)
+
+	twins := newFile(t, c, 1)
+	for i := range twins.Parts {
+		twins.Parts[i].Copies[0].Node, twins.Parts[i].Copies[1].Node = "twin", "twin"
+	}
+	twins.Parts[1].Copies[1].Node = "" // on a lab node
+	_, err = c.Finish(bg, twins)
+	must(t, err)
+	count("twin", 3, 1)
+
+	going := begin(t, c, 1)
+	must(t, c.Append(bg, going.File.ID, []raid.Part{{Number: 1, Length: 1, Copies: []raid.Copy{{Index: 1, Attempt: 1, Node: "twin"}}}}))
+	count("twin", 4, 2)
+	must(t, c.Abandon(bg, going.File, nil))
+	count("twin", 3, 1)
+	must(t, c.Delete(bg, f.ID))
+	count("n2", 0, 0)
+}
+
+func TestChunksAreCountedOverManyPages(t *testing.T) {
+	c := openTest(t, "")
+	const stripes = countRows/4 + 100
+	store(t, c, stripes)
+	for _, id := range []raid.NodeID{"n0", "n1", "n2", "n3"} {
+		want := sqlInt(t, c, goodOn, string(id))
+		if n, alone, err := c.NodeChunks(bg, id); n != want || alone != 0 || err != nil || n < stripes/2 {
+			t.Errorf("%s: %d chunks, %d alone, %v; want %d", id, n, alone, err, want)
+		}
+	}
+}
