@@ -28,8 +28,8 @@
 //
 // No certificate between members hangs on a clock: a Pi starts in 1970. They are
 // valid from 1970-01-01 to 9999-12-31 (RFC 5280 4.1.2.5) and are verified at a
-// fixed moment in between. What ends a node is its removal, which the controller
-// asks about at every handshake. Only the certificate for browsers has a
+// fixed moment in between. What ends a node is its removal, and what ends a key is
+// the next one; the controller asks about both at every handshake. Only the certificate for browsers has a
 // validity that means something, because browsers insist on it.
 //
 // # Files
@@ -44,7 +44,7 @@
 // No two processes may open the same directory at once: the daemons lock their
 // state directories, which this package leaves to them. A key from crypto/ecdsa
 // is drawn from the system's randomness, whatever reader is passed; readers
-// passed here draw serial numbers, ids and secrets. A node whose key was rotated
-// could still speak with the old one; who wants to refuse that compares
-// [KeyOf] with the key that it knows.
+// passed here draw serial numbers, ids and secrets. A certificate of an earlier
+// key of a node stays genuine for ever: which key counts is for the check to know
+// that is given to [CA.ServerTLS].
 package identity

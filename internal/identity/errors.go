@@ -22,12 +22,15 @@ var (
 	ErrRole = errors.New("certificate is for another role")
 	// ErrRemoved: the peer's node was removed from the array.
 	ErrRemoved = errors.New("node was removed")
-	// ErrWrongPin: a controller is not the one that a token was made for.
+	// ErrWrongPin: a controller is not the one that a token was made for, or whose
+	// fingerprint is known.
 	ErrWrongPin = errors.New("not the controller that the token was made for")
 	// ErrNotToken: a text does not look like a token.
 	ErrNotToken = errors.New("not a token")
 	// ErrMistyped: a text looks like a token, and its check digits don't fit.
 	ErrMistyped = errors.New("token was mistyped")
+	// ErrFingerprint: a text is no fingerprint of a CA.
+	ErrFingerprint = errors.New("not a fingerprint")
 	// ErrProof: a proof was made with another secret, on another connection or
 	// for another certificate request.
 	ErrProof = errors.New("proof does not fit")

@@ -52,11 +52,11 @@ func issued(t testing.TB, ca *CA, r *Request, id raid.NodeID) []byte {
 	return must(ca.IssueNode(key, id, rand.Reader))(t)
 }
 
-func nobody(raid.NodeID) bool { return false }
+func anyKey(raid.NodeID, Pin) error { return nil }
 
 func serverOf(t testing.TB, ca *CA) *tls.Config {
 	t.Helper()
-	return ca.ServerTLS(must(ca.IssueController(rand.Reader))(t), nobody)
+	return ca.ServerTLS(must(ca.IssueController(rand.Reader))(t), anyKey)
 }
 
 // custom is a certificate of the CA with whatever a test changes in it.

@@ -35,33 +35,11 @@ func wrongPin(want, got ShortPin) error { return &PinError{Want: want, Got: got}
 // its own, with ErrWrongPin (a [PinError]) when no CA with this pin is presented,
 // or with ErrStranger or ErrRole when what is presented beside it is not its
 // controller. No clock is asked.
-func (t Token) ClientTLS() *tls.Config {
-	c := base()
-	c.InsecureSkipVerify = true // the pin is all there is; VerifyConnection does it
-	c.VerifyConnection = t.verify
-	return c
-}
+func (t Token) ClientTLS() *tls.Config { return pinned(t.match) }
 
-func (t Token) verify(cs tls.ConnectionState) error {
-	if err := checkVersion(cs); err != nil {
-		return fmt.Errorf("refuse the controller: %w", err)
-	}
-	leaf, ca := cs.PeerCertificates[0], cs.PeerCertificates[len(cs.PeerCertificates)-1]
-	if got := PinOf(ca).Short(); got != t.pin {
-		return fmt.Errorf("refuse the controller: %w", wrongPin(t.pin, got))
-	}
-	own, err := checkCA(ca)
-	if err != nil {
-		return fmt.Errorf("refuse the controller: %w", err)
-	}
-	// At a moment at which it is valid in any case: the one for browsers has
-	// another validity, and this Pi's clock may say 1970.
-	n, err := verify(leaf, ca, asController, leaf.NotBefore)
-	if err != nil {
-		return fmt.Errorf("refuse the controller: %w", err)
-	}
-	if n.array != own.array {
-		return fmt.Errorf("refuse the controller: %w: its certificate names array %s", ErrStranger, n.array)
+func (t Token) match(ca Pin) error {
+	if got := ca.Short(); got != t.pin {
+		return wrongPin(t.pin, got)
 	}
 	return nil
 }
@@ -71,7 +49,7 @@ func (t Token) verify(cs tls.ConnectionState) error {
 // CSR). It is worth nothing on another connection or with another request. It
 // checks the pin again, so that no connection made in another way gets a proof.
 func (t Token) Prove(cs tls.ConnectionState, csr []byte) ([]byte, error) {
-	if err := t.verify(cs); err != nil {
+	if _, err := verifyPinned(cs, t.match); err != nil {
 		return nil, fmt.Errorf("prove the token: %w", err)
 	}
 	return t.proof(cs, csr)

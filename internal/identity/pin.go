@@ -3,7 +3,10 @@ package identity
 import (
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
+	"fmt"
+	"strings"
 )
 
 // Pin is the SHA-256 of a public key as certificates carry it (the DER of its
@@ -25,3 +28,23 @@ func (p ShortPin) String() string { return hex.EncodeToString(p[:]) }
 
 // PinOf is the pin of a certificate's key.
 func PinOf(c *x509.Certificate) Pin { return sha256.Sum256(c.RawSubjectPublicKeyInfo) }
+
+// fingerprintPrefix and base 64 without padding are how ssh writes a key's hash.
+const fingerprintPrefix = "SHA256:"
+
+var fingerprintDigits = base64.RawStdEncoding.Strict()
+
+// Fingerprint writes the pin for people who compare it, as ssh does.
+func (p Pin) Fingerprint() string { return fingerprintPrefix + fingerprintDigits.EncodeToString(p[:]) }
+
+// ParseFingerprint reads what [Pin.Fingerprint] writes, with white space around
+// it. It fails with ErrFingerprint.
+func ParseFingerprint(text string) (p Pin, err error) {
+	digits, ours := strings.CutPrefix(strings.TrimSpace(text), fingerprintPrefix)
+	// Decoding passes over line ends within; a fingerprint is one word.
+	if b, err := fingerprintDigits.DecodeString(digits); ours && err == nil && len(b) == len(p) && !strings.ContainsAny(digits, "\r\n") {
+		return Pin(b), nil
+	}
+	return p, fmt.Errorf("%w: one is %s and %d characters; on the controller run: sudo raidctl fingerprint",
+		ErrFingerprint, fingerprintPrefix, fingerprintDigits.EncodedLen(len(p)))
+}

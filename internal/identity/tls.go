@@ -24,13 +24,15 @@ func base() *tls.Config {
 
 // ServerTLS is the controller's side of connections with nodes. own is from
 // [CA.IssueController]. The node must have a certificate of this CA for clients
-// that names a node of this array; removed is asked at each handshake whether
-// that node was removed, from several goroutines at once; it must not be nil, and
-// must answer without waiting.
+// that names a node of this array; check is asked at each handshake whether that
+// node may still come with that key, from several goroutines at once; it must not
+// be nil, and must answer without waiting. It must remember nothing: the node has
+// shown its certificate and not yet proved that it has the key, which the rest of
+// the handshake does.
 //
 // A refused node sees the alert "bad certificate" with its first read. The
-// handshake's error here is ErrStranger, ErrRole or ErrRemoved.
-func (ca *CA) ServerTLS(own tls.Certificate, removed func(raid.NodeID) bool) *tls.Config {
+// handshake's error here is ErrStranger, ErrRole or check's.
+func (ca *CA) ServerTLS(own tls.Certificate, check func(raid.NodeID, Pin) error) *tls.Config {
 	c := base()
 	c.Certificates = []tls.Certificate{own}
 	c.ClientAuth = tls.RequireAnyClientCert // and VerifyConnection verifies it
@@ -39,8 +41,8 @@ func (ca *CA) ServerTLS(own tls.Certificate, removed func(raid.NodeID) bool) *tl
 		if err != nil {
 			return fmt.Errorf("refuse a connection: %w", err)
 		}
-		if removed(n.node) {
-			return fmt.Errorf("refuse a connection: %w: %s; to let it in again, run raid-node reset-identity there and join", ErrRemoved, n.node)
+		if err := check(n.node, KeyOf(cs)); err != nil {
+			return fmt.Errorf("refuse a connection: %w", err)
 		}
 		return nil
 	}
@@ -49,7 +51,7 @@ func (ca *CA) ServerTLS(own tls.Certificate, removed func(raid.NodeID) bool) *tl
 
 // PeerNode says which node is at the other end of a connection. It verifies the
 // certificate again, so the state may come from any TLS connection. It does not
-// ask whether the node was removed since the handshake.
+// ask whether the node may still come.
 func (ca *CA) PeerNode(cs tls.ConnectionState) (raid.NodeID, error) {
 	if !cs.HandshakeComplete {
 		return "", fmt.Errorf("name the peer: %w", errUnfinished)

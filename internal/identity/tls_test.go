@@ -101,7 +101,8 @@ func TestControllerRefusesNoCertificateAndOldTLS(t *testing.T) {
 func TestEveryConfigurationIsTLS13WithoutSessions(t *testing.T) {
 	ca := newCAFor(t, array)
 	node, _ := joined(t, ca, newNodeID(t))
-	for what, c := range map[string]*tls.Config{"controller": serverOf(t, ca), "node": node.ClientTLS(), "join": newTestToken(t).ClientTLS()} {
+	for what, c := range map[string]*tls.Config{"controller": serverOf(t, ca), "node": node.ClientTLS(), "join": newTestToken(t).ClientTLS(),
+		"pinned": Pinned(ca.Pin()), "node on the port": node.PortTLS()} {
 		if c.MinVersion != tls.VersionTLS13 || c.MaxVersion != tls.VersionTLS13 || !c.SessionTicketsDisabled || c.ClientSessionCache != nil || c.VerifyConnection == nil {
 			t.Errorf("%s: %+v", what, c)
 		}
@@ -141,7 +142,12 @@ func TestNodeCannotSpeakAsAnother(t *testing.T) {
 func TestRemovedNodeIsRefused(t *testing.T) {
 	ca := newCAFor(t, array)
 	gone, stays := newNodeID(t), newNodeID(t)
-	server := ca.ServerTLS(must(ca.IssueController(rand.Reader))(t), func(id raid.NodeID) bool { return id == gone })
+	server := ca.ServerTLS(must(ca.IssueController(rand.Reader))(t), func(id raid.NodeID, _ Pin) error {
+		if id == gone {
+			return ErrRemoved
+		}
+		return nil
+	})
 	node, _ := joined(t, ca, gone)
 	if s, c := meet(t, server, node.ClientTLS()); !errors.Is(s.err, ErrRemoved) || c.err == nil {
 		t.Errorf("removed node: %v, %v", s.err, c.err)
@@ -160,7 +166,12 @@ func TestRemovedNodeIsRefusedWithSavedSession(t *testing.T) {
 	node, _ := joined(t, ca, id)
 	for _, tickets := range []bool{false, true} {
 		var removed atomic.Bool
-		server := ca.ServerTLS(must(ca.IssueController(rand.Reader))(t), func(raid.NodeID) bool { return removed.Load() })
+		server := ca.ServerTLS(must(ca.IssueController(rand.Reader))(t), func(raid.NodeID, Pin) error {
+			if removed.Load() {
+				return ErrRemoved
+			}
+			return nil
+		})
 		if tickets {
 			server.SessionTicketsDisabled = false
 		}

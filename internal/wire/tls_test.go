@@ -52,7 +52,12 @@ func (c *club) remove(id raid.NodeID) {
 
 // serve lets the club's nodes into a hub.
 func (c *club) serve(cfg *HubConfig) {
-	cfg.TLS = c.ca.ServerTLS(c.own, c.isRemoved)
+	cfg.TLS = c.ca.ServerTLS(c.own, func(id raid.NodeID, _ identity.Pin) error {
+		if c.isRemoved(id) {
+			return identity.ErrRemoved
+		}
+		return nil
+	})
 	cfg.Identify = func(cs tls.ConnectionState) (raid.NodeID, error) {
 		id, err := c.ca.PeerNode(cs)
 		if err == nil && c.isRemoved(id) {
