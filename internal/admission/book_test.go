@@ -1,0 +1,166 @@
+package admission
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// memBook is a book in memory that keeps the promises of Book.
+type memBook struct {
+	mu      sync.Mutex
+	members map[raid.NodeID]raid.Member
+	issued  map[raid.NodeID]time.Time
+	nodes   map[raid.NodeID]bool // that never joined
+	uses    map[string][]string  // names by token
+	chunks  map[raid.NodeID][2]int64
+	writes  int
+	fail    error             // of every write; the write is not done
+	half    error             // of RemoveNode, after its durable mark
+	before  func(what string) // called at the beginning of every write, without mu
+}
+
+func newBook() *memBook {
+	return &memBook{
+		members: map[raid.NodeID]raid.Member{}, issued: map[raid.NodeID]time.Time{}, nodes: map[raid.NodeID]bool{},
+		uses: map[string][]string{}, chunks: map[raid.NodeID][2]int64{},
+	}
+}
+
+// begin is the start of a write. The caller unlocks mu if there is no error.
+func (b *memBook) begin(ctx context.Context, what string) error {
+	if b.before != nil {
+		b.before(what)
+	}
+	b.mu.Lock()
+	if err := ctx.Err(); err != nil {
+		b.mu.Unlock()
+		return err
+	}
+	if b.fail != nil {
+		defer b.mu.Unlock()
+		return b.fail
+	}
+	b.writes++
+	return nil
+}
+
+func (b *memBook) Members(context.Context) (all []raid.Member, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.members {
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+func (b *memBook) Join(ctx context.Context, m raid.Member, use raid.TokenUse) (raid.Member, error) {
+	return b.enter(ctx, m, use, false)
+}
+
+func (b *memBook) Rekey(ctx context.Context, m raid.Member, use raid.TokenUse) (raid.Member, error) {
+	return b.enter(ctx, m, use, true)
+}
+
+func (b *memBook) enter(ctx context.Context, m raid.Member, use raid.TokenUse, rekey bool) (raid.Member, error) {
+	if err := b.begin(ctx, "join"); err != nil {
+		return raid.Member{}, err
+	}
+	defer b.mu.Unlock()
+	old, known := b.members[m.ID]
+	switch {
+	case old.Removed:
+		return raid.Member{}, fmt.Errorf("join: %w", raid.ErrForbidden)
+	case known && (old.Key == m.Key || old.Next == m.Key):
+		return old, nil
+	case known && !rekey:
+		return raid.Member{}, fmt.Errorf("join: %w", raid.ErrPrecondition)
+	case len(b.uses[use.Token]) >= use.Uses:
+		return raid.Member{}, fmt.Errorf("join: %w: used by %s", raid.ErrUnauthorized, strings.Join(b.uses[use.Token], ", "))
+	}
+	b.uses[use.Token] = append(b.uses[use.Token], m.Name)
+	b.members[m.ID], b.issued[m.ID] = m, time.Now()
+	return m, nil
+}
+
+func (b *memBook) Certify(ctx context.Context, id raid.NodeID, next raid.KeyPin) (raid.Member, error) {
+	if err := b.begin(ctx, "certify"); err != nil {
+		return raid.Member{}, err
+	}
+	defer b.mu.Unlock()
+	m := b.members[id]
+	m.Next = next
+	b.members[id], b.issued[id] = m, time.Now()
+	return m, nil
+}
+
+func (b *memBook) Promote(ctx context.Context, id raid.NodeID, key raid.KeyPin) error {
+	if err := b.begin(ctx, "promote"); err != nil {
+		return err
+	}
+	defer b.mu.Unlock()
+	switch m := b.members[id]; key {
+	case m.Key:
+	case m.Next:
+		m.Key, m.Next = key, raid.KeyPin{}
+		b.members[id] = m
+	default:
+		return fmt.Errorf("promote: %w", raid.ErrPrecondition)
+	}
+	return nil
+}
+
+func (b *memBook) RemoveNode(ctx context.Context, id raid.NodeID) error {
+	if err := b.begin(ctx, "remove"); err != nil {
+		return err
+	}
+	defer b.mu.Unlock()
+	m, known := b.members[id]
+	if !known && !b.nodes[id] {
+		return fmt.Errorf("remove: %w", raid.ErrNotFound)
+	}
+	m.ID, m.Removed = id, true
+	b.members[id] = m
+	return b.half
+}
+
+func (b *memBook) NodeChunks(_ context.Context, id raid.NodeID) (int64, int64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.chunks[id][0], b.chunks[id][1], nil
+}
+
+func (b *memBook) KeyAge(m raid.Member) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Since(b.issued[m.ID])
+}
+
+func (b *memBook) member(id raid.NodeID) raid.Member {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.members[id]
+}
+
+func (b *memBook) usedBy(token string) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.uses[token])
+}
+
+func (b *memBook) written() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.writes
+}
+
+func (b *memBook) failWith(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fail = err
+}

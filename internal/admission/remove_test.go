@@ -1,0 +1,138 @@
+package admission
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/raidpi/raidpi/internal/identity"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// On each port, and with a session that it saved.
+func TestRemovedNodeIsCutAndRefused(t *testing.T) {
+	p := newPlace(t)
+	n, other := p.joined(t, "pi-2"), p.joined(t, "pi-3")
+	node := n.identity(t)
+	saved := func(c *tls.Config) *tls.Config {
+		c.SessionTicketsDisabled = false
+		c.ServerName = "controller"
+		c.ClientSessionCache = tls.NewLRUClientSessionCache(8)
+		return c
+	}
+	clients := map[*tls.Config]*tls.Config{ // with the server's side
+		node.ClientTLS(): p.member, node.PortTLS(): p.port, saved(node.ClientTLS()): p.member, saved(node.PortTLS()): p.port,
+	}
+	// If tickets were on by mistake, a resumed session is asked for its node too.
+	careless := p.member.Clone()
+	careless.SessionTicketsDisabled = false
+	resuming := saved(node.ClientTLS())
+	clients[resuming] = careless
+	for client, server := range clients {
+		for range 2 {
+			s, _, sErr, cErr := meet(t, false, server, client)
+			if sErr != nil || cErr != nil {
+				t.Fatalf("%v, %v", sErr, cErr)
+			}
+			if s.DidResume && server != careless {
+				t.Error("a session was resumed")
+			}
+		}
+	}
+	open := p.dialPort(t, node)
+	if err := p.Remove(t.Context(), n.id, false); err != nil {
+		t.Fatal(err)
+	}
+	if !p.wasCut(n.id) || p.IsMember(n.id) {
+		t.Error("its connections were not cut, or it is still a member")
+	}
+	for client, server := range clients {
+		_, _, sErr, cErr := meet(t, false, server, client)
+		wants(t, "removed", sErr, identity.ErrRemoved, "sudo raid-node reset-identity")
+		if cErr == nil {
+			t.Error("the node was not told")
+		}
+	}
+	// Its connection from before is worth nothing either.
+	_, err := p.Identify(open)
+	wants(t, "open connection", err, identity.ErrRemoved)
+	_, err = p.Renew(t.Context(), open, newPi(t, "").prepare(t).CSR())
+	wants(t, "open connection renews", err, raid.ErrForbidden)
+	wants(t, "without TLS", p.MayBePlain(n.id), identity.ErrRemoved)
+	if got, err := p.connect(t, other.identity(t).ClientTLS()); err != nil || got != other.id {
+		t.Errorf("another node: %q, %v", got, err)
+	}
+	p.restart(t)
+	_, err = p.connect(t, node.ClientTLS())
+	wants(t, "after a restart", err, identity.ErrRemoved)
+	_, err = p.join(t, false, n, p.token(t, 1, ""))
+	wants(t, "it joins again", err, raid.ErrForbidden, "was removed")
+}
+
+func TestNodeWithChunksIsRemovedByForceAlone(t *testing.T) {
+	p := newPlace(t)
+	n := p.joined(t, "pi-2")
+	p.book.chunks[n.id] = [2]int64{120, 0}
+	err := p.Remove(t.Context(), n.id, false)
+	wants(t, "all have copies", err, raid.ErrPrecondition, "Node pi-2 still has 120 chunks", "each of them has a good copy", "add --force")
+	p.book.chunks[n.id] = [2]int64{120, 7}
+	err = p.Leave(t.Context(), p.dialPort(t, n.identity(t)), false)
+	wants(t, "some have none", err, raid.ErrPrecondition, "Node pi-2 still has 120 chunks", "7 of them have no other good copy", "LOST", "add --force")
+	if !p.IsMember(n.id) || p.book.member(n.id).Removed || len(p.cuts) != 1 {
+		t.Error("it was removed all the same")
+	}
+	if err := p.Remove(t.Context(), n.id, true); err != nil || p.IsMember(n.id) {
+		t.Errorf("by force: %v", err)
+	}
+	if err := p.Remove(t.Context(), n.id, false); err != nil {
+		t.Errorf("again: %v", err)
+	}
+}
+
+func TestNodeLeaves(t *testing.T) {
+	p := newPlace(t)
+	n := p.joined(t, "pi-2")
+	wants(t, "without a certificate", p.Leave(t.Context(), tls.ConnectionState{}, true), raid.ErrUnauthorized)
+	cs := p.dialPort(t, n.identity(t))
+	if err := p.Leave(t.Context(), cs, false); err != nil {
+		t.Fatal(err)
+	}
+	if !p.book.member(n.id).Removed || !p.wasCut(n.id) {
+		t.Error("it is still there")
+	}
+	wants(t, "again", p.Leave(t.Context(), cs, false), raid.ErrForbidden)
+}
+
+func TestAnyNodeCanBeRemoved(t *testing.T) {
+	p := newPlace(t)
+	plain := newPi(t, "").id // has been here without joining
+	p.book.nodes[plain] = true
+	if err := p.Remove(t.Context(), plain, false); err != nil || !p.wasCut(plain) {
+		t.Errorf("one that never joined: %v", err)
+	}
+	wants(t, "it comes back", p.MayBePlain(plain), identity.ErrRemoved)
+	wants(t, "unknown", p.Remove(t.Context(), newPi(t, "").id, false), raid.ErrNotFound)
+	for _, id := range []raid.NodeID{"", "pi-2", "lab-10.0.0.1", raid.NodeID(strings.Repeat("z", 22))} {
+		wants(t, string(id), p.Remove(t.Context(), id, true), raid.ErrNotFound)
+	}
+}
+
+// The mark is durable and what comes after it failed: then it is removed.
+func TestRemovalThatFailedHalfWayHolds(t *testing.T) {
+	p := newPlace(t)
+	n := p.joined(t, "pi-2")
+	ctx, cancel := context.WithCancel(t.Context())
+	p.book.before = func(string) { cancel() } // and who asked has hung up
+	p.book.half = raid.ErrNoSpace
+	err := p.Remove(ctx, n.id, true)
+	if !errors.Is(err, raid.ErrNoSpace) || p.IsMember(n.id) || !p.wasCut(n.id) {
+		t.Errorf("%v; member: %v", err, p.IsMember(n.id))
+	}
+	n = p.joined(t, "pi-3")
+	p.book.failWith(raid.ErrNoSpace)
+	if err := p.Remove(t.Context(), n.id, true); !errors.Is(err, raid.ErrNoSpace) || !p.IsMember(n.id) {
+		t.Errorf("before the mark: %v; member: %v", err, p.IsMember(n.id))
+	}
+}
