@@ -58,7 +58,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, disk.Close()) }()
-	log := cfg.Log.With("node", disk.Node)
+	log := cfg.Log.With("node", disk.Node())
 	pool := budget.New(bufferBudget)
 	store, err := chunkstore.Open(chunkstore.Config{FS: disk.FS, Reserve: cfg.Reserve, Array: disk.Array, Pool: pool, Log: log})
 	if err != nil {
@@ -81,7 +81,7 @@ func newLink(cfg *Config, disk *chunkstore.Disk, store *chunkstore.Store, pool *
 	port := func(p int) string { return net.JoinHostPort(cfg.Host, strconv.Itoa(p)) }
 	return wire.NewLink(wire.LinkConfig{
 		Dial: cfg.Dial, StoreAddr: port(cfg.StorePort), ResponseAddr: port(cfg.ResponsePort), RequestAddr: port(cfg.RequestPort),
-		Plaintext: cfg.Plaintext, Node: disk.Node, Array: disk.Array(),
+		Plaintext: cfg.Plaintext, Node: disk.Node(), Array: disk.Array(),
 		Adopt: disk.Adopt, Handler: &handler{store, pool}, Lab: labHandler{store}, Pool: pool, SawCommit: store.SawCommit,
 		Beat: func() wire.Beat { return beat(store, cfg) }, Log: log, Random: cfg.Random,
 	})
