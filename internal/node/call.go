@@ -93,7 +93,7 @@ func (c *call) connect(ctx context.Context, dial dialFunc, addr string) (*tls.Co
 	defer cancel()
 	nc, err := dial(dialing, "tcp", addr)
 	if err != nil {
-		return nil, notConnected(c.host, addr, err)
+		return nil, notConnected(c.host, addr, c.elsewhere(), err)
 	}
 	conn := tls.Client(nc, c.tls)
 	shaking, cancel := context.WithTimeout(ctx, connectTimeout)
@@ -103,6 +103,14 @@ func (c *call) connect(ctx context.Context, dial dialFunc, addr string) (*tls.Co
 		return nil, noHandshake(addr, err)
 	}
 	return conn, nil
+}
+
+// elsewhere is how a person names the controller by its address.
+func (c *call) elsewhere() string {
+	if c.path == joinPath {
+		return "sudo raid-node join 192.168.1.10 ..."
+	}
+	return "host under [controller] in the configuration"
 }
 
 // refusal puts the controller's no into words: its own, where it has some.

@@ -63,8 +63,9 @@ func failureOf(err error) *Failure {
 // certificate.
 var errNotLetIn = errors.New("certificate refused by the controller")
 
-// notConnected says why there is no connection with the controller.
-func notConnected(host, addr string, err error) error {
+// notConnected says why there is no connection with the controller. elsewhere is
+// how to name it in another way.
+func notConnected(host, addr, elsewhere string, err error) error {
 	at := addr
 	var op *net.OpError
 	if errors.As(err, &op) && op.Addr != nil {
@@ -75,9 +76,9 @@ func notConnected(host, addr string, err error) error {
 	switch {
 	case errors.As(err, &dns) && isLocal(host):
 		return fail(ExitUnreachable, err, "%s was not found by mDNS. Is avahi-daemon running here, and is the controller on this network? "+
-			"Try its address: sudo raid-node join 192.168.1.10 ...", host)
+			"Try its address: %s", host, elsewhere)
 	case errors.As(err, &dns):
-		return fail(ExitUnreachable, err, "%s was not found by DNS. Is the name right? Try the controller's address: sudo raid-node join 192.168.1.10 ...", host)
+		return fail(ExitUnreachable, err, "%s was not found by DNS. Is the name right? Try the controller's address: %s", host, elsewhere)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fail(ExitUnreachable, err, "%s refused the connection. On the controller run: systemctl status raid-controller", at)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():

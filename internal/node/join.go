@@ -28,6 +28,7 @@ type Done struct {
 }
 
 const (
+	joinPath        = "/v1/nodes/join"
 	defaultHTTPPort = 9000
 	// heartbeatWait is how long a node that has joined waits for its controller's
 	// first heartbeat. They come twice a second.
@@ -89,7 +90,7 @@ func (d *daemon) join(ctx context.Context, order JoinOrder) (*Done, error) {
 	}
 	j := &joining{daemon: d, order: order, token: token}
 	var answer certificateAnswer
-	err = (&call{host: order.Host, port: order.Port, tls: token.ClientTLS(), path: "/v1/nodes/join",
+	err = (&call{host: order.Host, port: order.Port, tls: token.ClientTLS(), path: joinPath,
 		body: func(cs tls.ConnectionState) (any, error) { return j.ask(ctx, cs) }}).do(ctx, d.cfg.Dial, &answer)
 	if err != nil {
 		return nil, err

@@ -284,7 +284,7 @@ func TestNextConnectionUsesTheNewKey(t *testing.T) {
 	o.renew = true
 	o.mu.Unlock()
 	eventually(t, "there is a new key", func() bool { return n.log.count("Key renewed") == 1 })
-	o.hub.Disconnect(id, identity.ErrRemoved)
+	o.hub.Cut(id, identity.ErrRemoved)
 	if s := o.session(); s.Node() != id {
 		t.Errorf("node %s came", s.Node())
 	}

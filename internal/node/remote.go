@@ -84,7 +84,7 @@ func (r Remote) notReached(err error) error {
 		return fail(ExitUnreachable, err, "raid-node does not run here, or has another control_socket than %s. Try: sudo systemctl start raid-node", r.Socket)
 	case errors.Is(err, fs.ErrPermission):
 		return fail(ExitRefused, err, "Only root and the daemon's user may use %s: run it with sudo", r.Socket)
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fail(ExitAgain, err, "Interrupted; look with raid-node status")
 	}
 	return fail(ExitAgain, err, "The daemon ended before it answered; look at: journalctl -u raid-node")
