@@ -1,8 +1,12 @@
 // Command raid-node keeps the chunks that its controller sends, on one disk.
 //
-// It ends with status 0 after SIGTERM or SIGINT, 2 for a wrong command line, 78
-// for a refused configuration or disk, and 1 for everything else; standard error
-// says why.
+// The daemon ends with status 0 after SIGTERM or SIGINT, 2 for a wrong command
+// line, 78 for a refused configuration or disk, and 1 for everything else;
+// standard error says why.
+//
+// With the name of a command as its first argument (join, leave, reset-identity,
+// status) it is no daemon: it tells the one on this machine what to do. Its exit
+// statuses are those of package node.
 package main
 
 import (
@@ -23,19 +27,27 @@ import (
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
-// version is set by the linker: -X main.version=1.2.3.
-var version string
+// version and built are set by the linker: -X main.version=1.2.3 -X
+// main.built=2026-12-24.
+var version, built string
 
 func main() {
 	ctx, stop := service.Context(context.Background())
-	status := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	status := run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)
 }
 
 // run is the whole program; its result is the exit status.
-func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if len(args) > 0 {
+		if run, ok := commands[args[0]]; ok {
+			c := &command{name: args[0], env: env, stdin: stdin, stdout: stdout, stderr: stderr}
+			return c.status(run(ctx, c, args[1:]))
+		}
+	}
 	var cfg *config.Node
+	var origins config.Origins
 	var newDisk bool
 	d := service.Daemon{
 		Program: "raid-node", Version: version,
@@ -44,15 +56,14 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 				"take chunk_dir for a new disk although state_dir remembers another, whose chunks are given up")
 		},
 		Load: func(path string, env []string) (func(io.Writer) error, error) {
-			loaded, origins, err := config.LoadNode(path, env)
-			if err != nil {
+			var err error
+			if cfg, origins, err = config.LoadNode(path, env); err != nil {
 				return nil, err
 			}
-			cfg = loaded
 			return func(w io.Writer) error { return cfg.Print(w, origins) }, nil
 		},
 		Serve: func(ctx context.Context, log *slog.Logger, notify *service.Notifier) error {
-			return node.Run(ctx, compose(cfg, newDisk, log, notify))
+			return node.Run(ctx, compose(cfg, origins, newDisk, log, notify))
 		},
 		Refused: func(err error) bool { return errors.Is(err, chunkstore.ErrDisk) },
 	}
@@ -63,15 +74,43 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 // soon.
 const dialTimeout = 5 * time.Second
 
+// machineID is where systemd keeps what tells machines apart (machine-id(5)).
+const machineID = "/etc/machine-id"
+
 // compose puts the configuration and this machine into the daemon's hands.
-func compose(cfg *config.Node, newDisk bool, log *slog.Logger, notify *service.Notifier) node.Config {
+func compose(cfg *config.Node, origins config.Origins, newDisk bool, log *slog.Logger, notify *service.Notifier) node.Config {
 	dialer := &net.Dialer{Timeout: dialTimeout}
+	name, err := os.Hostname()
+	if err != nil {
+		name = "raid-node"
+	}
+	machine, err := os.ReadFile(machineID)
+	if err != nil {
+		log.Warn("A copy of this card can't be told from it", "reason", err)
+	}
 	c := &cfg.Controller
+	fallback := node.Place{Host: c.Host, HTTPPort: c.HTTPPort, StorePort: c.StorePort, ResponsePort: c.ResponsePort, RequestPort: c.RequestPort}
 	return node.Config{
 		StateDir: cfg.StateDir, ChunkDir: cfg.ChunkDir, Reserve: int64(cfg.Reserve), Zone: cfg.Zone, NewDisk: newDisk,
-		Host: c.Host, StorePort: c.StorePort, ResponsePort: c.ResponsePort, RequestPort: c.RequestPort,
-		Plaintext: wire.Plaintext(c.Plaintext),
-		Version:   service.Version(version), Log: log, Random: rand.Reader, Dial: dialer.DialContext,
+		Controller: written(fallback, origins), Fallback: fallback, Plaintext: wire.Plaintext(c.Plaintext),
+		ControlSocket: cfg.ControlSocket, Name: name, MachineID: string(machine), Now: time.Now, Built: service.Built(built),
+		Version: service.Version(version), Log: log, Random: rand.Reader, Dial: dialer.DialContext,
 		Ready: notify.Ready, Status: notify.Status,
 	}
+}
+
+// written is what of a place somebody wrote, in the file or the environment.
+func written(p node.Place, origins config.Origins) node.Place {
+	isDefault := func(key string) bool { return origins["controller."+key] == config.Origin{} }
+	if isDefault("host") {
+		p.Host = ""
+	}
+	for key, port := range map[string]*int{
+		"http_port": &p.HTTPPort, "store_port": &p.StorePort, "response_port": &p.ResponsePort, "request_port": &p.RequestPort,
+	} {
+		if isDefault(key) {
+			*port = 0
+		}
+	}
+	return p
 }

@@ -45,6 +45,7 @@ func TestMain(m *testing.M) {
 func settings(dir string) []string {
 	return []string{
 		"RAID_NODE_STATE_DIR=" + filepath.Join(dir, "state"), "RAID_NODE_CHUNK_DIR=" + filepath.Join(dir, "chunks"), "RAID_NODE_RESERVE=0",
+		"RAID_NODE_CONTROL_SOCKET=" + filepath.Join(dir, "control.sock"), "RAID_NODE_CONTROLLER_PLAINTEXT=loopback",
 		"RAID_NODE_CONTROLLER_STORE_PORT=1", "RAID_NODE_CONTROLLER_RESPONSE_PORT=2", "RAID_NODE_CONTROLLER_REQUEST_PORT=3",
 	}
 }
@@ -183,26 +184,44 @@ func TestNodeRefusesABadConfiguration(t *testing.T) {
 // nothing.
 func TestEveryKeyReachesTheNode(t *testing.T) {
 	env := []string{
-		"STATE_DIR=/s", "CHUNK_DIR=/c", "RESERVE=1", "ZONE=z", "CONTROLLER_HOST=h", "CONTROLLER_STORE_PORT=2",
+		"STATE_DIR=/s", "CHUNK_DIR=/c", "RESERVE=1", "ZONE=z", "CONTROL_SOCKET=/k", "CONTROLLER_HOST=h", "CONTROLLER_HTTP_PORT=9", "CONTROLLER_STORE_PORT=2",
 		"CONTROLLER_RESPONSE_PORT=3", "CONTROLLER_REQUEST_PORT=4", "CONTROLLER_PLAINTEXT=any",
 	}
 	for i := range env {
 		env[i] = config.NodePrefix + env[i]
 	}
-	cfg, _, err := config.LoadNode("/dev/null", env)
+	cfg, origins, err := config.LoadNode("/dev/null", env)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := compose(cfg, true, slog.New(slog.DiscardHandler), &service.Notifier{})
-	if c.Log == nil || c.Random == nil || c.Dial == nil || c.Ready == nil || c.Status == nil || c.Version == "" {
+	c := compose(cfg, origins, true, slog.New(slog.DiscardHandler), &service.Notifier{})
+	if c.Log == nil || c.Random == nil || c.Dial == nil || c.Ready == nil || c.Status == nil || c.Now == nil || c.Built.IsZero() ||
+		c.Version == "" || c.Name == "" {
 		t.Errorf("something of %+v is missing", c)
 	}
-	c.Log, c.Random, c.Dial, c.Ready, c.Status, c.Version = nil, nil, nil, nil, nil, ""
+	c.Log, c.Random, c.Dial, c.Ready, c.Status, c.Now, c.Built = nil, nil, nil, nil, nil, nil, time.Time{}
+	c.Version, c.Name, c.MachineID = "", "", ""
+	place := node.Place{Host: "h", HTTPPort: 9, StorePort: 2, ResponsePort: 3, RequestPort: 4}
 	want := node.Config{
-		StateDir: "/s", ChunkDir: "/c", Reserve: 1, Zone: "z", NewDisk: true, Host: "h", StorePort: 2, ResponsePort: 3, RequestPort: 4,
-		Plaintext: wire.PlaintextAny,
+		StateDir: "/s", ChunkDir: "/c", Reserve: 1, Zone: "z", NewDisk: true, ControlSocket: "/k",
+		Controller: place, Fallback: place, Plaintext: wire.PlaintextAny,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
+	}
+}
+
+// What joining has told comes before a default and after a person's word.
+func TestOnlyWhatSomebodyWroteComesBeforeWhatJoiningTold(t *testing.T) {
+	cfg, origins, err := config.LoadNode("/dev/null", []string{config.NodePrefix + "CONTROLLER_STORE_PORT=2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := compose(cfg, origins, false, slog.New(slog.DiscardHandler), &service.Notifier{})
+	if want := (node.Place{StorePort: 2}); c.Controller != want {
+		t.Errorf("written: %+v, want %+v", c.Controller, want)
+	}
+	if want := (node.Place{Host: "controller.local", HTTPPort: 9000, StorePort: 2, ResponsePort: 5558, RequestPort: 5559}); c.Fallback != want {
+		t.Errorf("at last: %+v, want %+v", c.Fallback, want)
 	}
 }

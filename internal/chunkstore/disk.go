@@ -38,11 +38,14 @@ type DiskConfig struct {
 
 // Disk is a chunk directory that belongs to this node, locked until Close.
 type Disk struct {
-	FS   FS
-	ID   raid.DiskID
-	Node raid.NodeID
+	FS FS
+	ID raid.DiskID
+
+	stateDir string
+	random   io.Reader
 
 	mu    sync.Mutex
+	node  raid.NodeID
 	array raid.ArrayID
 }
 
@@ -108,7 +111,7 @@ func (o *diskOpener) open() (disk *Disk, err error) {
 	if m, err = o.settle(m, remembered); err != nil {
 		return nil, err
 	}
-	return &Disk{FS: o.fs, ID: m.Disk, Node: m.Node, array: m.Array}, nil
+	return &Disk{FS: o.fs, ID: m.Disk, stateDir: o.StateDir, random: o.Random, node: m.Node, array: m.Array}, nil
 }
 
 // refuseSame fails if both directories are one: both have a raid-node.json.
@@ -158,7 +161,7 @@ func (o *diskOpener) marker(remembered remembered, known bool) (m marker, err er
 			ErrDisk, markerFile, remembered.Node, remembered.Disk, orNewDisk)
 	case missing:
 		return m, o.refuseOrphans()
-	case known && (m.Disk != remembered.Disk || m.Node != remembered.Node):
+	case known && m.Disk != remembered.Disk: // with another node id it is still this disk: see Disk.NewNode
 		return m, fmt.Errorf("%w: it is disk %s of node %s, and this node (%s) remembers disk %s; mount its disk%s",
 			ErrDisk, m.Disk, m.Node, remembered.Node, remembered.Disk, orNewDisk)
 	}
@@ -223,41 +226,4 @@ func checkFileSystem(fsys FS) error {
 		return fmt.Errorf("%w: its file system can't make a directory durable (%w); use ext4", ErrDisk, err)
 	}
 	return err
-}
-
-// Array is the array that the disk belongs to, or empty as long as it belongs to
-// none.
-func (d *Disk) Array() raid.ArrayID {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.array
-}
-
-// Adopt makes the disk part of an array, durably. It fails with
-// raid.ErrPrecondition when it is part of another.
-func (d *Disk) Adopt(array raid.ArrayID) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.array == array {
-		return nil
-	}
-	if d.array != "" {
-		return fmt.Errorf("join array %s: the disk belongs to array %s: %w", array, d.array, raid.ErrPrecondition)
-	}
-	m := marker{Array: array, Node: d.Node, Disk: d.ID}
-	if err := writeMarker(d.FS, m); err != nil {
-		return fmt.Errorf("join array %s: %w", array, err)
-	}
-	d.array = array
-	return nil
-}
-
-// Close releases the disk.
-func (d *Disk) Close() error { return closeFS(d.FS) }
-
-func closeFS(fsys FS) error {
-	if c, ok := fsys.(io.Closer); ok {
-		return c.Close()
-	}
-	return nil
 }

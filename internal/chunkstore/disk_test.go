@@ -64,11 +64,11 @@ func (m *machine) refused(words ...string) {
 func TestNodeKeepsItsNameBetweenStarts(t *testing.T) {
 	m := newMachine(t)
 	first := m.start(false)
-	if !raid.ValidName(string(first.Node)) || !raid.ValidName(string(first.ID)) || first.Array() != "" {
+	if !raid.ValidName(string(first.Node())) || !raid.ValidName(string(first.ID)) || first.Array() != "" {
 		t.Fatalf("first start: %+v", first)
 	}
-	if again := m.start(false); again.Node != first.Node || again.ID != first.ID {
-		t.Fatalf("node %s came back as %s", first.Node, again.Node)
+	if again := m.start(false); again.Node() != first.Node() || again.ID != first.ID {
+		t.Fatalf("node %s came back as %s", first.Node(), again.Node())
 	}
 }
 
@@ -108,10 +108,10 @@ func TestMissingDiskIsRefused(t *testing.T) {
 	m.refused("raid-node --new-disk", "does not exist")
 
 	second := m.start(true)
-	if second.Node == first.Node || second.ID == first.ID {
+	if second.Node() == first.Node() || second.ID == first.ID {
 		t.Fatal("the new disk took the old one's name")
 	}
-	if again := m.start(false); again.Node != second.Node {
+	if again := m.start(false); again.Node() != second.Node() {
 		t.Fatal("the new disk is not remembered")
 	}
 }
@@ -127,15 +127,15 @@ func TestExchangedDiskIsRefused(t *testing.T) {
 	}
 	m.refused("raid-node --new-disk", string(first.ID), string(theirs.ID))
 	// With a person's word the disk is taken for what it says it is.
-	if now := m.start(true); now.Node != theirs.Node || now.ID != theirs.ID {
-		t.Fatalf("node %s with the disk of %s", now.Node, theirs.Node)
+	if now := m.start(true); now.Node() != theirs.Node() || now.ID != theirs.ID {
+		t.Fatalf("node %s with the disk of %s", now.Node(), theirs.Node())
 	}
 }
 
 func TestNewDiskFlagLeavesTheRightDiskAlone(t *testing.T) {
 	m := newMachine(t)
 	first := m.start(false)
-	if again := m.start(true); again.Node != first.Node || again.ID != first.ID {
+	if again := m.start(true); again.Node() != first.Node() || again.ID != first.ID {
 		t.Fatal("--new-disk made a new node of the old disk")
 	}
 }
@@ -146,7 +146,7 @@ func TestDiskIsKnownWhenTheStateIsLost(t *testing.T) {
 	if err := os.RemoveAll(m.state); err != nil {
 		t.Fatal(err)
 	}
-	if again := m.start(false); again.Node != first.Node {
+	if again := m.start(false); again.Node() != first.Node() {
 		t.Fatal("the node forgot the name that is on its disk")
 	}
 }
@@ -250,6 +250,81 @@ func TestFileSystemsThatLoseChunksAreRefused(t *testing.T) {
 		}
 		if _, err := os.Stat(filepath.Join(chunks, "raid-node.json")); !errors.Is(err, fs.ErrNotExist) {
 			t.Error("a refused directory was marked")
+		}
+	}
+}
+
+func TestNewNodeIDIsKeptAndLeavesTheRestAlone(t *testing.T) {
+	m := newMachine(t)
+	d, err := m.try(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := d.Node()
+	if err := d.Adopt(testArray); err != nil {
+		t.Fatal(err)
+	}
+	second, err := d.NewNode()
+	if err != nil || second == first || second != d.Node() {
+		t.Fatalf("node %s became %s, which is said to be %s: %v", first, d.Node(), second, err)
+	}
+	d.Close()
+	if again := m.start(false); again.Node() != second || again.ID != d.ID || again.Array() != testArray {
+		t.Errorf("node %s, disk %s of array %q came back as %s, %s of %q", second, d.ID, testArray, again.Node(), again.ID, again.Array())
+	}
+}
+
+func TestDiskIsMovedToAnotherArrayWithoutTheOldCommitNumber(t *testing.T) {
+	m := newMachine(t)
+	d, err := m.try(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Adopt(testArray); err != nil {
+		t.Fatal(err)
+	}
+	checkpoint := filepath.Join(m.chunks, "raid-node.commit")
+	if err := os.WriteFile(checkpoint, []byte("x"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	const other = "9000000000000000000000"
+	for range 2 {
+		if err := d.Reassign(other); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(checkpoint); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the commit number of the old array is still there: %v", err)
+	}
+	d.Close()
+	if again := m.start(false); again.Array() != other || again.Node() != d.Node() {
+		t.Errorf("array %q, node %s after a restart", again.Array(), again.Node())
+	}
+}
+
+// The marker has the new id and the state the old one.
+func TestDiskWhoseNodeIDIsNewerThanTheStateIsBelieved(t *testing.T) {
+	m := newMachine(t)
+	m.start(false)
+	old, err := os.ReadFile(filepath.Join(m.state, "raid-node.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := m.try(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := d.NewNode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	if err := os.WriteFile(filepath.Join(m.state, "raid-node.json"), old, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if again := m.start(false); again.Node() != second {
+			t.Errorf("node %s came back as %s", second, again.Node())
 		}
 	}
 }

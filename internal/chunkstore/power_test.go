@@ -1,6 +1,7 @@
 package chunkstore_test
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"testing"
@@ -158,11 +159,52 @@ func TestPowerCutAtTheFirstStartKeepsTheMarker(t *testing.T) {
 		if err != nil {
 			t.Fatalf("power cut before step %d of the first start: the next start fails: %v", n, err)
 		}
-		if done && (again.Node != d.Node || again.Array() != testArray) {
-			t.Fatalf("step %d: node %s of array %q came back as %s of %q", n, d.Node, testArray, again.Node, again.Array())
+		if done && (again.Node() != d.Node() || again.Array() != testArray) {
+			t.Fatalf("step %d: node %s of array %q came back as %s of %q", n, d.Node(), testArray, again.Node(), again.Array())
 		}
 		again.Close()
 		if done {
+			return
+		}
+	}
+}
+
+func TestPowerCutWhileTheOwnerChangesIsNoReasonToRefuseTheDisk(t *testing.T) {
+	const other = "9000000000000000000000"
+	for n := 1; ; n++ {
+		dir, state := t.TempDir(), t.TempDir()
+		var f *faultfs.FS
+		d, err := chunkstore.OpenDisk(chunkstore.DiskConfig{ChunkDir: dir, StateDir: state, Random: rand.Reader,
+			OpenDir: func(path string) (fsys chunkstore.FS, err error) {
+				f, err = faultfs.New(path)
+				return f, err
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Adopt(testArray); err != nil {
+			t.Fatal(err)
+		}
+		first := d.Node()
+		f.CutPowerBefore(n)
+		second, err := d.NewNode()
+		drawn := err == nil
+		moved := drawn && d.Reassign(other) == nil
+		if err := f.Recover(faultfs.Everything()); err != nil && moved {
+			t.Fatal(err)
+		}
+		again, err := chunkstore.OpenDisk(chunkstore.DiskConfig{ChunkDir: dir, StateDir: state, Random: rand.Reader})
+		if err != nil {
+			t.Fatalf("power cut before step %d: the next start fails: %v", n, err)
+		}
+		if node := again.Node(); drawn && node != second || !drawn && node != first {
+			t.Errorf("step %d: node %s, then %s came back as %s", n, first, second, node)
+		}
+		if array := again.Array(); moved && array != other || !moved && array != testArray {
+			t.Errorf("step %d: moved %t, came back in array %q", n, moved, array)
+		}
+		again.Close()
+		if moved {
 			return
 		}
 	}

@@ -78,13 +78,14 @@ chunk_dir = "/srv/chunks"
 state_dir = '/srv/state'
 reserve = 4096
 zone = "attic"
-controller = { host = "controller.local", store_port = 1, response_port = 2, request_port = 65535, plaintext = "any" }
+control_socket = "/run/pi/c.sock"
+controller = { host = "pi.local", http_port = 9443, store_port = 1, response_port = 2, request_port = 65535, plaintext = "any" }
 `), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Node{"/srv/state", "/srv/chunks", 4096, "attic",
-		NodeController{"controller.local", 1, 2, 65535, PlaintextAny}}
+	want := &Node{"/srv/state", "/srv/chunks", 4096, "attic", "/run/pi/c.sock",
+		NodeController{"pi.local", 9443, 1, 2, 65535, PlaintextAny}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -97,8 +98,11 @@ func TestDefaultsStayOnLoopback(t *testing.T) {
 			t.Errorf("default listener %q is not on loopback", a)
 		}
 	}
-	if n := DefaultNode(); n.Controller.Host != "127.0.0.1" {
-		t.Errorf("default controller %q is not on loopback", n.Controller.Host)
+}
+
+func TestNodeTalksToNobodyWithoutTLSUnlessAsked(t *testing.T) {
+	if n := DefaultNode(); n.Controller.Plaintext != PlaintextOff {
+		t.Errorf("plaintext is %q", n.Controller.Plaintext)
 	}
 }
 
@@ -190,17 +194,19 @@ func TestPrintTellsWhereEachValueComesFrom(t *testing.T) {
 	if err := n.Print(&b, origins); err != nil {
 		t.Fatal(err)
 	}
-	want := strings.ReplaceAll(`state_dir = "/var/lib/raid-node"         # default
-chunk_dir = "/var/lib/raid-node/chunks"  # default
-reserve = "0"                            # environment RAID_NODE_RESERVE
-zone = "attic"                           # from FILE:1
+	want := strings.ReplaceAll(`state_dir = "/var/lib/raid-node"                # default
+chunk_dir = "/var/lib/raid-node/chunks"         # default
+reserve = "0"                                   # environment RAID_NODE_RESERVE
+zone = "attic"                                  # from FILE:1
+control_socket = "/run/raid-node/control.sock"  # default
 
 [controller]
-host = "10.0.0.1"                        # from FILE:3
-store_port = 5557                        # default
-response_port = 5558                     # default
-request_port = 5559                      # default
-plaintext = "loopback"                   # default
+host = "10.0.0.1"                               # from FILE:3
+http_port = 9000                                # default
+store_port = 5557                               # default
+response_port = 5558                            # default
+request_port = 5559                             # default
+plaintext = "off"                               # default
 `, "FILE", path)
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)

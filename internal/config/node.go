@@ -15,42 +15,51 @@ const NodePath = "/etc/raid-node/raid-node.toml"
 // NodePrefix begins the environment variables that override raid-node.toml.
 const NodePrefix = "RAID_NODE_"
 
+// MaxSocket is the longest path of a Unix socket, in bytes (unix(7), without the
+// zero at its end).
+const MaxSocket = 107
+
 // MaxZone is the longest name of a zone, in bytes.
 const MaxZone = 64
 
 // Node is raid-node.toml.
 type Node struct {
-	StateDir string   `toml:"state_dir"` // absolute path; remembers which disk is this node's
+	StateDir string   `toml:"state_dir"` // absolute path; remembers which disk is this node's and who the node is
 	ChunkDir string   `toml:"chunk_dir"` // absolute path; holds the chunks
 	Reserve  ByteSize `toml:"reserve"`   // of ChunkDir's disk: never used
 	Zone     string   `toml:"zone"`      // copies are kept in different zones; may be empty
+
+	ControlSocket string `toml:"control_socket"` // absolute path; where raid-node join and the like find the daemon
 
 	Controller NodeController `toml:"controller"`
 }
 
 // NodeController is where the controller is.
 type NodeController struct {
-	Host         string    `toml:"host"` // name or IP address
+	Host         string    `toml:"host"`      // name or IP address
+	HTTPPort     int       `toml:"http_port"` // for joining, leaving and new keys
 	StorePort    int       `toml:"store_port"`
 	ResponsePort int       `toml:"response_port"`
 	RequestPort  int       `toml:"request_port"`
 	Plaintext    Plaintext `toml:"plaintext"`
 }
 
-// DefaultNode holds until a file or the environment says otherwise. The
-// controller is looked for on this machine as long as the two can't prove to
-// each other who they are.
+// DefaultNode holds until a file or the environment says otherwise; what joining
+// has told about the controller comes in between.
 func DefaultNode() *Node {
 	return &Node{
 		StateDir: "/var/lib/raid-node",
 		ChunkDir: "/var/lib/raid-node/chunks",
 		Reserve:  GiB,
+
+		ControlSocket: "/run/raid-node/control.sock",
 		Controller: NodeController{
-			Host:         "127.0.0.1",
+			Host:         "controller.local",
+			HTTPPort:     9000,
 			StorePort:    5557,
 			ResponsePort: 5558,
 			RequestPort:  5559,
-			Plaintext:    PlaintextLoopback,
+			Plaintext:    PlaintextOff,
 		},
 	}
 }
@@ -88,6 +97,10 @@ func (n *Node) check(r *report) {
 	if len(n.Zone) > MaxZone || !utf8.ValidString(n.Zone) || strings.ContainsFunc(n.Zone, unicode.IsControl) {
 		r.bad("zone", "a zone's name has at most %d bytes and no control characters", MaxZone)
 	}
+	r.path("control_socket", n.ControlSocket)
+	if len(n.ControlSocket) > MaxSocket {
+		r.bad("control_socket", "has %d bytes; the path of a socket has at most %d", len(n.ControlSocket), MaxSocket)
+	}
 	n.Controller.check(r)
 }
 
@@ -101,6 +114,7 @@ func (c *NodeController) check(r *report) {
 		key  string
 		port int
 	}{
+		{"controller.http_port", c.HTTPPort},
 		{"controller.store_port", c.StorePort},
 		{"controller.response_port", c.ResponsePort},
 		{"controller.request_port", c.RequestPort},
@@ -109,14 +123,10 @@ func (c *NodeController) check(r *report) {
 		r.between(p.key, int64(p.port), 1, 65535)
 		for _, other := range ports[:i] {
 			if p.port == other.port {
-				r.bad(p.key, "%d is %s too: the controller has three different ports", p.port, other.key)
+				r.bad(p.key, "%d is %s too: the controller has four different ports", p.port, other.key)
 				break
 			}
 		}
-	}
-	if c.Plaintext == PlaintextOff {
-		r.bad("controller.plaintext", `"off" would reach no controller: this version has no TLS for nodes yet; `+
-			`use "loopback" (a controller on this machine) or "any"`)
 	}
 }
 

@@ -97,12 +97,14 @@ func TestWrongFilesAreRefusedWithPositionAndAdvice(t *testing.T) {
 		{"same folder", "node", "state_dir = \"/x\"\nchunk_dir = \"/x/\"", `1:13: state_dir: "/x" lies in chunk_dir ("/x/"): choose a folder outside of it`},
 		{"state in chunks", "node", "state_dir = \"/x/y\"\nchunk_dir = \"/x\"", `1:13: state_dir: "/x/y" lies in chunk_dir ("/x"): choose a folder outside of it`},
 		{"port 0", "node", "[controller]\nstore_port = 0", "2:14: controller.store_port: 0 is out of range: 1 to 65535"},
-		{"ports equal", "node", "[controller]\nrequest_port = 5557", "2:16: controller.request_port: 5557 is controller.store_port too: the controller has three different ports"},
+		{"ports equal", "node", "[controller]\nrequest_port = 5557", "2:16: controller.request_port: 5557 is controller.store_port too: the controller has four different ports"},
 		{"host with port", "node", "[controller]\nhost = \"pi:5557\"", `2:8: controller.host: "pi:5557": write the name alone ("pi"); ports have keys of their own`},
 		{"host as URL", "node", "[controller]\nhost = \"http://pi\"", `2:8: controller.host: "http://pi": write the name alone, without http:// or tcp://`},
 		{"host in brackets", "node", "[controller]\nhost = \"[::1]\"", `2:8: controller.host: "[::1]": write it without brackets: "::1"`},
 		{"host empty", "node", "[controller]\nhost = \"\"", `2:8: controller.host: is empty: write the controller's name or IP address`},
-		{"controller without TLS", "node", "[controller]\nplaintext = \"off\"", `2:13: controller.plaintext: "off" would reach no controller: this version has no TLS for nodes yet; use "loopback" (a controller on this machine) or "any"`},
+		{"HTTP port taken", "node", "[controller]\nstore_port = 9000", "2:14: controller.store_port: 9000 is controller.http_port too: the controller has four different ports"},
+		{"socket relative", "node", "control_socket = \"control.sock\"", `1:18: control_socket: "control.sock" is a relative path: write the whole path, beginning with /`},
+		{"socket too long", "node", "control_socket = \"/" + strings.Repeat("a", 107) + "\"", "1:18: control_socket: has 108 bytes; the path of a socket has at most 107"},
 		{"zone", "node", `zone = "a\nb"`, "1:8: zone: a zone's name has at most 64 bytes and no control characters"},
 	}
 	for _, c := range cases {

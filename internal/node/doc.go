@@ -9,6 +9,27 @@
 // counts its chunks and reads their trailers in the background. From there on the
 // node is ready; the controller may be away for as long as it likes.
 //
+// # Identity
+//
+// What the node connects to follows from what lies on its disks: the identity in
+// the state directory (package identity) and the marker on the chunk directory.
+// A node that has joined speaks TLS with its array's controller and nothing else;
+// one that has not, speaks with nobody, unless plaintext is allowed. An identity
+// that is damaged, a copy's or another disk's is no reason to end: the node stays
+// up without a connection, and status and log say what to do.
+//
+// A life is a store and a link under one identity. Joining, leaving and resetting
+// happen between two lives, when nothing is connected and no store is open: the
+// disk may get another id or array then. A new key needs no new life; the next
+// connection uses it. The daemon does all of it, told over the control socket
+// ([Remote]), because it holds the disk.
+//
+// Each step is durable before the next one begins. Joining: new id of a blank
+// disk, key, the controller's yes, the disk's array, where the controller is, the
+// identity. Leaving: the controller's yes, new id, no identity. Who dies in
+// between does the same again, with the same key and without a second use of the
+// token.
+//
 // # End
 //
 // What depends ends before what it depends on: first the link, so that no

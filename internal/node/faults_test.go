@@ -249,8 +249,8 @@ func checkAll(t *testing.T, s *wire.Session, acknowledged []chunk) {
 const victimEnv = "RAIDPI_TEST_NODE"
 
 func victim(args string) int {
-	cfg := node.Config{Host: "127.0.0.1", Plaintext: wire.PlaintextLoopback, Random: rand.Reader, Log: slog.New(slog.DiscardHandler)}
-	if _, err := fmt.Sscan(args, &cfg.StateDir, &cfg.ChunkDir, &cfg.StorePort, &cfg.ResponsePort, &cfg.RequestPort); err != nil {
+	cfg := node.Config{Controller: node.Place{Host: "127.0.0.1"}, Plaintext: wire.PlaintextLoopback, Random: rand.Reader, Log: slog.New(slog.DiscardHandler)}
+	if _, err := fmt.Sscan(args, &cfg.StateDir, &cfg.ChunkDir, &cfg.Controller.StorePort, &cfg.Controller.ResponsePort, &cfg.Controller.RequestPort); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

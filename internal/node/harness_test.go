@@ -120,8 +120,8 @@ func newNode(t *testing.T, c *controller) *testNode {
 	n := &testNode{t: t, ready: make(chan struct{}, 100), log: &lines{}, status: &lines{}}
 	n.cfg = node.Config{
 		StateDir: filepath.Join(dir, "state"), ChunkDir: filepath.Join(dir, "chunks"), Zone: "attic",
-		Host: "127.0.0.1", StorePort: c.ports[0], ResponsePort: c.ports[1], RequestPort: c.ports[2],
-		Plaintext: wire.PlaintextLoopback, Version: "1.2.3", Random: rand.Reader,
+		Controller: node.Place{Host: "127.0.0.1", HTTPPort: 1, StorePort: c.ports[0], ResponsePort: c.ports[1], RequestPort: c.ports[2]},
+		Plaintext:  wire.PlaintextLoopback, Version: "1.2.3", Random: rand.Reader,
 		Log:   slog.New(slog.NewTextHandler(n.log, nil)),
 		Ready: func() { n.ready <- struct{}{} },
 		Status: func(line string) {

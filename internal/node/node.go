@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +13,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/raidpi/raidpi/internal/budget"
 	"github.com/raidpi/raidpi/internal/chunkstore"
 	"github.com/raidpi/raidpi/internal/wire"
 )
@@ -26,17 +26,24 @@ type Config struct {
 	Zone     string
 	NewDisk  bool // start with a disk that StateDir does not remember
 
-	Host                                 string // the controller's
-	StorePort, ResponsePort, RequestPort int
-	Plaintext                            wire.Plaintext
+	// Controller is where a person said that the controller is. What is zero in it
+	// is as joining has told, else as in Fallback.
+	Controller, Fallback Place
+	Plaintext            wire.Plaintext // whom to speak with without TLS, as long as the node has not joined
+
+	ControlSocket string           // path; empty: none
+	Name          string           // of the machine, for people
+	MachineID     string           // content of /etc/machine-id; empty: not known
+	Now           func() time.Time // the time of day, which is only ever warned about; nil: not looked at
+	Built         time.Time        // before this no clock is right
 
 	Version string
 	Log     *slog.Logger
-	Random  io.Reader // of cryptographic quality
-	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
-	OpenDir func(path string) (chunkstore.FS, error) // nil: the real directory
-	Ready   func()                                   // called once the disk is open; the controller may be away
-	Status  func(string)                             // one line for a person, when it changes
+	Random  io.Reader                                                            // of cryptographic quality
+	Dial    func(ctx context.Context, network, address string) (net.Conn, error) // nil: net.Dialer's
+	OpenDir func(path string) (chunkstore.FS, error)                             // nil: the real directory
+	Ready   func()                                                               // called once the disk is open; the controller may be away
+	Status  func(string)                                                         // one line for a person, when it changes
 }
 
 // bufferBudget is what payloads in memory may take together, in bytes: the
@@ -51,6 +58,9 @@ const statusEvery = time.Second
 // chunkstore.ErrDisk if a person has to see to that, and chunkstore.ErrInUse if
 // another node has it.
 func Run(ctx context.Context, cfg Config) (err error) {
+	if cfg.Dial == nil {
+		cfg.Dial = (&net.Dialer{}).DialContext
+	}
 	disk, err := chunkstore.OpenDisk(chunkstore.DiskConfig{
 		ChunkDir: cfg.ChunkDir, StateDir: cfg.StateDir, NewDisk: cfg.NewDisk, Random: cfg.Random, OpenDir: cfg.OpenDir,
 	})
@@ -58,33 +68,28 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, disk.Close()) }()
-	log := cfg.Log.With("node", disk.Node)
-	pool := budget.New(bufferBudget)
-	store, err := chunkstore.Open(chunkstore.Config{FS: disk.FS, Reserve: cfg.Reserve, Array: disk.Array, Pool: pool, Log: log})
-	if err != nil {
-		return fmt.Errorf("open the chunk store in %s: %w", cfg.ChunkDir, err)
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-
-	link := newLink(&cfg, disk, store, pool, log)
-	if cfg.Ready != nil {
-		cfg.Ready()
-	}
-	log.Info("raid-node is ready", "chunk_dir", cfg.ChunkDir, "array", disk.Array(), "version", cfg.Version)
+	d := newDaemon(&cfg, disk)
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return link.Run(gctx) })
-	g.Go(func() error { return report(gctx, link, store, cfg.Status) })
+	g.Go(func() error { return d.live(gctx) })
+	g.Go(func() error { return d.serveControl(gctx) })
 	return g.Wait()
 }
 
-func newLink(cfg *Config, disk *chunkstore.Disk, store *chunkstore.Store, pool *budget.Pool, log *slog.Logger) *wire.Link {
-	port := func(p int) string { return net.JoinHostPort(cfg.Host, strconv.Itoa(p)) }
-	return wire.NewLink(wire.LinkConfig{
-		Dial: cfg.Dial, StoreAddr: port(cfg.StorePort), ResponseAddr: port(cfg.ResponsePort), RequestAddr: port(cfg.RequestPort),
-		Plaintext: cfg.Plaintext, Node: disk.Node, Array: disk.Array(),
-		Adopt: disk.Adopt, Handler: &handler{store, pool}, Lab: labHandler{store}, Pool: pool, SawCommit: store.SawCommit,
-		Beat: func() wire.Beat { return beat(store, cfg) }, Log: log, Random: cfg.Random,
-	})
+// newLink makes the connection of a life. It has joined when who is there.
+func (d *daemon) newLink(l *life) *wire.Link {
+	cfg, place := d.cfg, d.place()
+	port := func(p int) string { return net.JoinHostPort(place.Host, strconv.Itoa(p)) }
+	link := wire.LinkConfig{
+		Dial: cfg.Dial, StoreAddr: port(place.StorePort), ResponseAddr: port(place.ResponsePort), RequestAddr: port(place.RequestPort),
+		Plaintext: cfg.Plaintext, Node: d.disk.Node(), Array: d.disk.Array(),
+		Adopt: d.disk.Adopt, Handler: &handler{l.store, d.pool}, Lab: labHandler{l.store}, Pool: d.pool, SawCommit: l.sawCommit,
+		Beat: func() wire.Beat { return beat(l.store, cfg) }, RenewKey: l.askRenewal, Log: l.log, Random: cfg.Random,
+	}
+	if l.who.Load() != nil {
+		link.Plaintext, link.Lab = wire.PlaintextOff, nil
+		link.TLS = func() *tls.Config { return l.who.Load().ClientTLS() }
+	}
+	return wire.NewLink(link)
 }
 
 // beat describes the node for a heartbeat. It does no I/O but the store's cached
@@ -98,14 +103,15 @@ func beat(store *chunkstore.Store, cfg *Config) wire.Beat {
 }
 
 // report keeps the status line true.
-func report(ctx context.Context, link *wire.Link, store *chunkstore.Store, show func(string)) error {
+func (d *daemon) report(ctx context.Context, l *life) error {
+	show := d.cfg.Status
 	if show == nil {
 		return nil
 	}
 	tick := time.NewTicker(statusEvery)
 	defer tick.Stop()
 	for last := ""; ; {
-		if line := status(store.Stats(), link.Status()); line != last {
+		if line := l.line(); line != last {
 			show(line)
 			last = line
 		}

@@ -82,7 +82,7 @@ func TestHeartbeatsSayHowTheNodeIs(t *testing.T) {
 func TestNodeIsReadyWithoutAController(t *testing.T) {
 	c := startController(t, testArray)
 	n := newNode(t, c)
-	n.cfg.StorePort, n.cfg.ResponsePort, n.cfg.RequestPort = 1, 1, 1 // nobody listens
+	n.cfg.Controller.StorePort, n.cfg.Controller.ResponsePort, n.cfg.Controller.RequestPort = 1, 1, 1 // nobody listens
 	n.start()
 	select {
 	case <-n.ready:
@@ -100,7 +100,7 @@ func TestNodeServesOneArrayOnly(t *testing.T) {
 	stop()
 
 	other := startController(t, "0000000000000000000002")
-	n.cfg.StorePort, n.cfg.ResponsePort, n.cfg.RequestPort = other.ports[0], other.ports[1], other.ports[2]
+	n.cfg.Controller.StorePort, n.cfg.Controller.ResponsePort, n.cfg.Controller.RequestPort = other.ports[0], other.ports[1], other.ports[2]
 	n.start()
 	eventually(t, "the status says that the array is another", func() bool {
 		return n.status.count(string(testArray)) > 0 && n.status.count("array") > 0

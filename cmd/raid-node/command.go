@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/raidpi/raidpi/internal/config"
+	"github.com/raidpi/raidpi/internal/node"
+)
+
+// commands are the words that make raid-node something else than the daemon.
+var commands = map[string]func(context.Context, *command, []string) error{
+	"join": join, "leave": leave, "reset-identity": resetIdentity, "status": showStatus,
+}
+
+// command is one that tells the daemon on this machine what to do.
+type command struct {
+	name           string
+	env            []string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// status is the exit status of a command that ended with err, which it prints.
+func (c *command) status(err error) int {
+	var f *node.Failure
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case !errors.As(err, &f):
+		f = &node.Failure{Message: err.Error(), Exit: node.ExitAgain}
+	}
+	fmt.Fprintf(c.stderr, "raid-node: %s\n", f.Message)
+	return f.Exit
+}
+
+func (c *command) wrong(format string, args ...any) error {
+	return &node.Failure{Message: fmt.Sprintf(format, args...) + "; see raid-node " + c.name + " --help", Exit: node.ExitUsage}
+}
+
+// parse reads flags, which may stand before, between and behind the other
+// arguments, and returns those, and how to reach the daemon.
+func (c *command) parse(args []string, usage string, most int, flags func(*flag.FlagSet)) ([]string, *node.Remote, error) {
+	fs := flag.NewFlagSet("raid-node "+c.name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	path := fs.String("config", "", "find the daemon by the configuration in `FILE`")
+	flags(fs)
+	var others []string
+	for rest := args; ; {
+		err := fs.Parse(rest)
+		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintf(c.stdout, "Usage: raid-node %s %s\n", c.name, usage)
+			fs.SetOutput(c.stdout)
+			fs.PrintDefaults()
+			return nil, nil, err
+		}
+		if err != nil {
+			return nil, nil, c.wrong("%v", err)
+		}
+		if fs.NArg() == 0 {
+			break
+		}
+		others, rest = append(others, fs.Arg(0)), fs.Args()[1:]
+	}
+	if len(others) > most {
+		return nil, nil, c.wrong("there is an argument too many") // it may be a token, which is not repeated
+	}
+	cfg, _, err := config.LoadNode(*path, c.env)
+	if err != nil {
+		return nil, nil, &node.Failure{Message: "the configuration is refused:\n" + err.Error(), Exit: node.ExitSetRight}
+	}
+	return others, &node.Remote{Socket: cfg.ControlSocket}, nil
+}
+
+// report prints what a command that worked has to say.
+func (c *command) report(done *node.Done, err error) error {
+	if err != nil {
+		return err
+	}
+	for _, w := range done.Warnings {
+		fmt.Fprintf(c.stderr, "raid-node: %s\n", w)
+	}
+	fmt.Fprintln(c.stdout, done.Message)
+	return nil
+}
+
+func join(ctx context.Context, c *command, args []string) error {
+	var file, address string
+	var order node.JoinOrder
+	others, daemon, err := c.parse(args, "HOST[:PORT] [TOKEN] [flags]", 2, func(fs *flag.FlagSet) {
+		fs.StringVar(&file, "token-file", "", "read the token from `FILE`; - is standard input")
+		fs.StringVar(&address, "address", "", "connect to this `ADDRESS` instead of looking HOST up, and remember it")
+		fs.BoolVar(&order.Adopt, "adopt", false, "take along a disk that belongs to another array, which may delete the old chunks")
+	})
+	if err != nil {
+		return err
+	}
+	if len(others) == 0 {
+		return c.wrong("the controller's HOST is missing")
+	}
+	if order.Host, order.Port, err = c.splitHost(others[0]); err != nil {
+		return err
+	}
+	if address != "" {
+		order.Host = address
+	}
+	if order.Token, err = c.token(others[1:], file); err != nil {
+		return err
+	}
+	if _, err := node.ReadToken(order.Token); err != nil {
+		return err
+	}
+	return c.report(daemon.Join(ctx, order))
+}
+
+// splitHost takes HOST or HOST:PORT apart; an IPv6 address needs brackets only
+// before a port.
+func (c *command) splitHost(text string) (host string, port int, err error) {
+	if strings.Contains(text, "://") {
+		return "", 0, c.wrong("%q: write the host alone, without https://", text)
+	}
+	if strings.HasPrefix(text, "RAID1-") {
+		return "", 0, c.wrong("the controller's HOST comes first, then the token")
+	}
+	if strings.Count(text, ":") != 1 && !strings.HasPrefix(text, "[") {
+		return text, 0, nil
+	}
+	host, digits, err := net.SplitHostPort(text)
+	if err != nil {
+		return strings.Trim(text, "[]"), 0, nil
+	}
+	if port, err = strconv.Atoi(digits); err != nil || port < 1 || port > 65535 || host == "" {
+		return "", 0, c.wrong("%q is no HOST:PORT", text)
+	}
+	return host, port, nil
+}
+
+// maxToken bounds in bytes what is read for a token.
+const maxToken = 4096
+
+// token gets the token from where the person has put it.
+func (c *command) token(args []string, file string) (string, error) {
+	in := c.stdin
+	switch {
+	case file != "" && len(args) > 0:
+		return "", c.wrong("the token is given twice")
+	case len(args) > 0:
+		return args[0], nil
+	case file == "":
+		return c.askToken()
+	case file != "-":
+		f, err := os.Open(file)
+		if err != nil {
+			return "", c.wrong("read the token: %v", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxToken))
+	if err != nil {
+		return "", c.wrong("read the token: %v", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// askToken asks on a terminal, without showing what is typed.
+func (c *command) askToken() (string, error) {
+	f, ok := c.stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return "", c.wrong("the token is missing: paste the whole line that sudo raidctl token create printed on the controller, or use --token-file")
+	}
+	fmt.Fprint(c.stderr, "Token (sudo raidctl token create, on the controller): ")
+	text, err := term.ReadPassword(int(f.Fd()))
+	fmt.Fprintln(c.stderr)
+	if err != nil {
+		return "", c.wrong("read the token: %v", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+func leave(ctx context.Context, c *command, args []string) error {
+	var order node.LeaveOrder
+	_, daemon, err := c.parse(args, "[flags]", 0, func(fs *flag.FlagSet) {
+		fs.BoolVar(&order.Force, "force", false, "leave although copies on this node are needed, or the controller can't be told")
+	})
+	if err != nil {
+		return err
+	}
+	return c.report(daemon.Leave(ctx, order))
+}
+
+func resetIdentity(ctx context.Context, c *command, args []string) error {
+	_, daemon, err := c.parse(args, "[flags]", 0, func(*flag.FlagSet) {})
+	if err != nil {
+		return err
+	}
+	return c.report(daemon.ResetIdentity(ctx))
+}
+
+func showStatus(ctx context.Context, c *command, args []string) error {
+	_, daemon, err := c.parse(args, "[flags]", 0, func(*flag.FlagSet) {})
+	if err != nil {
+		return err
+	}
+	s, err := daemon.Status(ctx)
+	if err != nil {
+		return err
+	}
+	joined, array := "no", string(s.Array)
+	if s.Joined {
+		joined = "yes"
+	}
+	if array == "" {
+		array = "none"
+	}
+	fmt.Fprintf(c.stdout, "Status      %s\nNode        %s\nArray       %s\nJoined      %s\nController  %s, ports %d (HTTP), %d, %d, %d\nVersion     %s\n",
+		s.Status, s.Node, array, joined, s.Host, s.HTTPPort, s.StorePort, s.ResponsePort, s.RequestPort, s.Version)
+	return nil
+}

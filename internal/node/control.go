@@ -1,0 +1,104 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/service"
+)
+
+const (
+	maxOrder        = 16 << 10 // bytes of a request on the control socket
+	controlPatience = 2 * time.Second
+)
+
+// Status is how a node is.
+type Status struct {
+	Status  string       `json:"status"` // one line for a person
+	Node    raid.NodeID  `json:"node"`
+	Array   raid.ArrayID `json:"array"` // of the disk; empty: none
+	Joined  bool         `json:"joined"`
+	Version string       `json:"version"`
+	Place                // where the controller is looked for
+}
+
+// serveControl serves the control socket until ctx ends. A node without one
+// keeps its chunks all the same.
+func (d *daemon) serveControl(ctx context.Context) error {
+	if d.cfg.ControlSocket == "" {
+		return nil
+	}
+	ln, err := service.ListenLocal(d.cfg.ControlSocket)
+	if err != nil {
+		d.cfg.Log.Warn("There is no control socket, so raid-node join and the like find nobody", "reason", err)
+		return nil
+	}
+	srv := &http.Server{
+		Handler: d.controls(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: maxOrder,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(d.cfg.Log.Handler(), slog.LevelError),
+	}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		patience, cancel := context.WithTimeout(context.Background(), controlPatience)
+		defer cancel()
+		if srv.Shutdown(patience) != nil {
+			_ = srv.Close()
+		}
+	})
+	err = srv.Serve(ln)
+	if !stop() {
+		<-stopped
+		return nil
+	}
+	return fmt.Errorf("serve the control socket: %w", err)
+}
+
+func (d *daemon) controls() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, d.status()) })
+	mux.HandleFunc("POST /join", command(d.join))
+	mux.HandleFunc("POST /leave", command(d.leave))
+	mux.HandleFunc("POST /reset-identity", command(func(ctx context.Context, _ struct{}) (*Done, error) { return d.reset(ctx) }))
+	return mux
+}
+
+// command serves one of the node's commands.
+func command[Order any](run func(context.Context, Order) (*Done, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var order Order
+		in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder))
+		in.DisallowUnknownFields()
+		if err := in.Decode(&order); err != nil {
+			reply(w, http.StatusBadRequest, &Failure{Message: "The request on the control socket can't be read; are raid-node and its daemon of the same version?", Exit: ExitSetRight})
+			return
+		}
+		done, err := run(r.Context(), order)
+		if err != nil {
+			reply(w, http.StatusConflict, failureOf(err))
+			return
+		}
+		reply(w, http.StatusOK, done)
+	}
+}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // whoever asked may be gone
+}
+
+func (d *daemon) status() Status {
+	s := Status{Status: "Starting", Node: d.disk.Node(), Array: d.disk.Array(), Version: d.cfg.Version, Place: d.place()}
+	if l := d.current.Load(); l != nil {
+		s.Status, s.Joined = l.line(), l.who.Load() != nil
+	}
+	return s
+}

@@ -1,0 +1,186 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/raidpi/raidpi/internal/budget"
+	"github.com/raidpi/raidpi/internal/chunkstore"
+	"github.com/raidpi/raidpi/internal/identity"
+	"github.com/raidpi/raidpi/internal/wire"
+)
+
+// daemon is a node over its changes of identity.
+type daemon struct {
+	cfg     *Config
+	disk    *chunkstore.Disk
+	pool    *budget.Pool
+	machine identity.Machine
+
+	// busy is held while a command or a renewal is at work on the identity. It is
+	// only ever tried: who waited for it could wait for himself.
+	busy    sync.Mutex
+	changes chan *change
+	current atomic.Pointer[life]
+	over    chan struct{} // closed when the last life is
+}
+
+func newDaemon(cfg *Config, disk *chunkstore.Disk) *daemon {
+	return &daemon{
+		cfg: cfg, disk: disk, pool: budget.New(bufferBudget), machine: identity.MachineOf(cfg.MachineID),
+		changes: make(chan *change), over: make(chan struct{}),
+	}
+}
+
+// life is what a node is between two changes: a store, and a link to the
+// controller that knows it under one id.
+type life struct {
+	standing
+	log   *slog.Logger
+	store *chunkstore.Store
+	link  *wire.Link // nil: standing says why
+	open  bool       // what goes over the link can be read by others in the network
+	who   atomic.Pointer[identity.Node]
+
+	once   sync.Once
+	heard  chan struct{} // closed when the controller's first heartbeat is here
+	renewC chan struct{} // the controller asks for a new key
+}
+
+// change is what is done between two lives, when nothing is connected and no
+// store is open.
+type change struct {
+	do    func() error
+	err   error
+	begun chan *life // the life after it
+}
+
+// live leads one life after the other until ctx ends.
+func (d *daemon) live(ctx context.Context) error {
+	defer close(d.over)
+	var before *change
+	for {
+		next, err := d.lead(ctx, before)
+		if err != nil || next == nil {
+			return err
+		}
+		next.err = next.do()
+		before = next
+	}
+}
+
+// lead leads a life until the next change; nil: until ctx ended.
+func (d *daemon) lead(ctx context.Context, before *change) (next *change, err error) {
+	l, err := d.begin()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, l.store.Close()) }()
+	d.current.Store(l)
+	if before != nil {
+		before.begun <- l
+	} else {
+		if d.cfg.Ready != nil {
+			d.cfg.Ready()
+		}
+		l.log.Info("raid-node is ready", "chunk_dir", d.cfg.ChunkDir, "array", d.disk.Array(), "version", d.cfg.Version)
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	gctx, end := context.WithCancel(gctx)
+	defer end()
+	g.Go(func() error { return d.report(gctx, l) })
+	if l.link != nil {
+		g.Go(func() error { return l.link.Run(gctx) })
+	}
+	if l.who.Load() != nil {
+		g.Go(func() error { return d.renewKeys(gctx, l) })
+	}
+	select {
+	case next = <-d.changes:
+		end()
+	case <-gctx.Done():
+	}
+	return next, g.Wait()
+}
+
+// begin opens the store and makes the link that suits the node's standing.
+func (d *daemon) begin() (*life, error) {
+	l := &life{
+		standing: d.stand(), log: d.cfg.Log.With("node", d.disk.Node()),
+		heard: make(chan struct{}), renewC: make(chan struct{}, 1),
+	}
+	var err error
+	l.store, err = chunkstore.Open(chunkstore.Config{
+		FS: d.disk.FS, Reserve: d.cfg.Reserve, Array: d.disk.Array, Pool: d.pool, Log: l.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the chunk store in %s: %w", d.cfg.ChunkDir, err)
+	}
+	l.who.Store(l.standing.who)
+	switch {
+	case l.broken:
+		l.log.Error(l.problem)
+	case l.problem != "":
+		l.log.Warn(l.problem)
+	default:
+		l.open = l.standing.who == nil && d.cfg.Plaintext == wire.PlaintextAny
+		l.link = d.newLink(l)
+	}
+	if l.open {
+		l.log.Warn("Talking without TLS: others in the network can read and change what goes over it; join, then this ends")
+	}
+	return l, nil
+}
+
+// between ends the life, does something, and begins the next life, which it
+// returns. It fails with do's error, and when the daemon ends.
+func (d *daemon) between(ctx context.Context, do func() error) (*life, error) {
+	c := &change{do: do, begun: make(chan *life, 1)}
+	ended := fail(ExitAgain, nil, "raid-node is stopping; try again when it runs")
+	select {
+	case d.changes <- c:
+	case <-ctx.Done():
+		return nil, ended
+	case <-d.over:
+		return nil, ended
+	}
+	// From here on it happens; whoever asked may be gone.
+	select {
+	case l := <-c.begun:
+		return l, c.err
+	case <-d.over:
+		return nil, ended
+	}
+}
+
+// sawCommit tells the store, and whoever waits for the controller's first word.
+func (l *life) sawCommit(n uint64) {
+	l.store.SawCommit(n)
+	l.once.Do(func() { close(l.heard) })
+}
+
+// askRenewal never waits.
+func (l *life) askRenewal() {
+	select {
+	case l.renewC <- struct{}{}:
+	default:
+	}
+}
+
+// line is the status for a person.
+func (l *life) line() string {
+	if l.link == nil {
+		return status(l.store.Stats(), l.problem)
+	}
+	line := status(l.store.Stats(), l.link.Status())
+	if l.open {
+		line += ` (plaintext = "any": others in the network can read and change it)`
+	}
+	return line
+}

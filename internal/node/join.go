@@ -1,0 +1,267 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/identity"
+	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/wire"
+)
+
+// JoinOrder is the wish to join an array.
+type JoinOrder struct {
+	Host  string `json:"host"` // name or address of the controller
+	Port  int    `json:"port"` // its HTTP port; 0: 9000
+	Token string `json:"token"`
+	Adopt bool   `json:"adopt"` // the disk may belong to another array
+}
+
+// Done is what a command that worked has to say.
+type Done struct {
+	Message  string   `json:"message"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+const (
+	joinPath        = "/v1/nodes/join"
+	defaultHTTPPort = 9000
+	// heartbeatWait is how long a node that has joined waits for its controller's
+	// first heartbeat. They come twice a second.
+	heartbeatWait = 20 * time.Second
+)
+
+// joinBody and certificateAnswer are the JSON of docs/rest.md.
+type joinBody struct {
+	Protocol int         `json:"protocol"`
+	Version  string      `json:"version"`
+	Token    string      `json:"token"` // its id; the secret stays here
+	CSR      []byte      `json:"csr"`
+	Proof    []byte      `json:"proof"`
+	Node     raid.NodeID `json:"node"`
+	Name     string      `json:"name"`
+}
+
+type certificateAnswer struct {
+	Array        raid.ArrayID `json:"array"`
+	Node         raid.NodeID  `json:"node"`
+	Certificate  []byte       `json:"certificate"`
+	CA           []byte       `json:"ca"`
+	StorePort    int          `json:"store_port"`
+	ResponsePort int          `json:"response_port"`
+	RequestPort  int          `json:"request_port"`
+	NodesUp      int          `json:"nodes_up"` // before this one
+	Nodes        int          `json:"nodes"`
+}
+
+// joining is one attempt to join.
+type joining struct {
+	*daemon
+	order   JoinOrder
+	token   identity.Token
+	array   raid.ArrayID // the controller's, by its certificate
+	request *identity.Request
+}
+
+// join joins an array. Each step is durable before the next one begins, so that
+// joining again after a crash anywhere goes on with the same id and key, which
+// costs no further use of the token.
+func (d *daemon) join(ctx context.Context, order JoinOrder) (*Done, error) {
+	token, err := ReadToken(order.Token)
+	if err != nil {
+		return nil, err
+	}
+	if order.Port == 0 {
+		order.Port = defaultHTTPPort
+	}
+	if order.Host == "" || order.Port < 0 || order.Port > 65535 {
+		return nil, fail(ExitUsage, nil, "The controller's host is missing, or its port is none")
+	}
+	if !d.busy.TryLock() {
+		return nil, errBusy()
+	}
+	defer d.busy.Unlock()
+	if done, err := d.mayJoin(token); done != nil || err != nil {
+		return done, err
+	}
+	j := &joining{daemon: d, order: order, token: token}
+	var answer certificateAnswer
+	err = (&call{host: order.Host, port: order.Port, tls: token.ClientTLS(), path: joinPath,
+		body: func(cs tls.ConnectionState) (any, error) { return j.ask(ctx, cs) }}).do(ctx, d.cfg.Dial, &answer)
+	if err != nil {
+		return nil, err
+	}
+	if err := j.check(&answer); err != nil {
+		return nil, err
+	}
+	l, err := d.between(ctx, func() error { return j.complete(&answer) })
+	if err != nil {
+		return nil, err
+	}
+	d.cfg.Log.Info("Joined", "array", j.array, "node", answer.Node, "controller", order.Host, "token", token)
+	return j.await(ctx, l, &answer)
+}
+
+func errBusy() error {
+	return fail(ExitAgain, nil, "This node is joining, leaving or getting a new key right now; try again in a moment")
+}
+
+// ReadToken reads a token that a person pasted.
+func ReadToken(text string) (identity.Token, error) {
+	token, err := identity.ParseToken(text)
+	switch {
+	case errors.Is(err, identity.ErrMistyped):
+		return token, fail(ExitToken, err, "This token was mistyped (checksum). Copy the whole line again")
+	case err != nil:
+		return token, fail(ExitToken, err, "This is not a token: one begins with RAID1- and has %d characters. On the controller: sudo raidctl token create", identity.TokenLen)
+	}
+	return token, nil
+}
+
+// mayJoin looks whether there is anything to do, and whether it may be done.
+func (d *daemon) mayJoin(token identity.Token) (*Done, error) {
+	who, err := identity.LoadNode(d.identityDir(), d.machine)
+	switch {
+	case errors.Is(err, identity.ErrNotJoined):
+		return nil, nil
+	case errors.Is(err, identity.ErrClone):
+		return nil, fail(ExitSetRight, err, clone)
+	case err != nil:
+		return nil, fail(ExitSetRight, err, "This node's identity can't be used: %v", err)
+	case who.Pin().Short() != token.Pin():
+		return nil, fail(ExitSetRight, nil, "This node is already joined to array %s. To move it: sudo raid-node leave", who.Array())
+	}
+	if problem := d.misfit(who); problem != "" {
+		return nil, fail(ExitSetRight, nil, "%s", problem)
+	}
+	return &Done{Message: fmt.Sprintf("This node is already joined to array %s, as node %s. Nothing was changed, and no use of the token was spent", who.Array(), who.ID())}, nil
+}
+
+// ask makes the request once the controller's pin has been compared. Nothing was
+// sent to it yet.
+func (j *joining) ask(ctx context.Context, cs tls.ConnectionState) (any, error) {
+	var err error
+	if j.array, err = identity.ArrayOf(cs); err != nil {
+		return nil, fail(ExitRefused, err, "What answers at %s names no array: %v", j.order.Host, err)
+	}
+	if err := j.checkDisk(); err != nil {
+		return nil, err
+	}
+	if j.disk.Array() == "" && !identity.Prepared(j.identityDir(), j.machine) {
+		// The card may have been copied before this first attempt.
+		_, err := j.between(ctx, func() error {
+			if j.disk.Array() != "" {
+				return j.checkDisk()
+			}
+			_, err := j.disk.NewNode()
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if j.request, err = identity.Prepare(j.identityDir(), j.machine); err != nil {
+		return nil, err
+	}
+	proof, err := j.token.Prove(cs, j.request.CSR())
+	if err != nil {
+		return nil, err
+	}
+	return joinBody{
+		Protocol: wire.ProtocolVersion, Version: j.cfg.Version, Token: j.token.ID(), CSR: j.request.CSR(), Proof: proof,
+		Node: j.disk.Node(), Name: j.cfg.Name,
+	}, nil
+}
+
+// checkDisk refuses a disk of another array.
+func (j *joining) checkDisk() error {
+	if old := j.disk.Array(); old != "" && old != j.array && !j.order.Adopt {
+		return fail(ExitSetRight, nil, "%s has the marker of node %s (array %s), and this is array %s. Nothing was sent. Use --adopt to take the disk along "+
+			"(chunks of the old array are of no use to the new one and may be deleted), or choose another directory",
+			j.cfg.ChunkDir, j.disk.Node(), old, j.array)
+	}
+	return nil
+}
+
+// check looks at what the certificates don't say.
+func (j *joining) check(a *certificateAnswer) error {
+	ports := []int{a.StorePort, a.ResponsePort, a.RequestPort}
+	for _, p := range ports {
+		if p < 1 || p > 65535 {
+			return fail(ExitAgain, nil, "The controller at %s answered with ports %v, which can't be; nothing was changed", j.order.Host, ports)
+		}
+	}
+	if a.Array != j.array || a.Node != j.disk.Node() {
+		return fail(ExitAgain, nil, "The controller at %s answered for node %s of array %s, and was asked for node %s of array %s; nothing was changed",
+			j.order.Host, oneLine(string(a.Node)), oneLine(string(a.Array)), j.disk.Node(), j.array)
+	}
+	return nil
+}
+
+// complete makes the node a member. The identity comes last: with it, it is one.
+func (j *joining) complete(a *certificateAnswer) error {
+	if err := j.disk.Reassign(j.array); err != nil {
+		return err
+	}
+	err := writePlace(j.cfg.StateDir, Place{
+		Host: j.order.Host, HTTPPort: j.order.Port, StorePort: a.StorePort, ResponsePort: a.ResponsePort, RequestPort: a.RequestPort,
+	})
+	if err != nil {
+		return err
+	}
+	_, err = j.request.Complete(a.Certificate, a.CA, j.token.Pin())
+	return err
+}
+
+// await waits until the controller has spoken to its new node.
+func (j *joining) await(ctx context.Context, l *life, a *certificateAnswer) (*Done, error) {
+	done := &Done{
+		Message:  fmt.Sprintf("Joined as %s (%d/%d nodes)", j.cfg.Name, a.NodesUp+1, a.Nodes+1),
+		Warnings: j.warnings(),
+	}
+	timer := time.NewTimer(heartbeatWait)
+	defer timer.Stop()
+	select {
+	case <-l.heard:
+		return done, nil
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-j.over:
+	}
+	return nil, fail(ExitAgain, nil, "%s has joined array %s, and has no connection with its controller yet. It goes on trying; look with raid-node status. Now: %s",
+		j.cfg.Name, j.array, l.line())
+}
+
+// warnings is what did not keep the node from joining.
+func (j *joining) warnings() (all []string) {
+	if w := j.clockWarning(); w != "" {
+		all = append(all, w)
+	}
+	var keys []string
+	theirs, ours := j.place(), j.order
+	if theirs.Host != ours.Host {
+		keys = append(keys, fmt.Sprintf("host = %q", theirs.Host))
+	}
+	if theirs.HTTPPort != ours.Port {
+		keys = append(keys, fmt.Sprintf("http_port = %d", theirs.HTTPPort))
+	}
+	if len(keys) > 0 {
+		all = append(all, fmt.Sprintf("The configuration says %s under [controller], which comes before what was joined; change it there", strings.Join(keys, " and ")))
+	}
+	return all
+}
+
+// clockWarning tells of a clock that can't be right.
+func (d *daemon) clockWarning() string {
+	if d.cfg.Now == nil {
+		return ""
+	}
+	if now := d.cfg.Now(); now.Before(d.cfg.Built) {
+		return fmt.Sprintf("This Pi's clock says %s; joining anyway, certificates are checked by pin. Fix: timedatectl", now.Format("2006-01-02"))
+	}
+	return ""
+}

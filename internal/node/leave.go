@@ -1,0 +1,102 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/raidpi/raidpi/internal/identity"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// LeaveOrder is the wish to leave the array.
+type LeaveOrder struct {
+	// Force leaves although copies on this node are needed, or the controller
+	// can't be told.
+	Force bool `json:"force"`
+}
+
+// leave tells the controller, and then forgets the array.
+func (d *daemon) leave(ctx context.Context, order LeaveOrder) (*Done, error) {
+	if !d.busy.TryLock() {
+		return nil, errBusy()
+	}
+	defer d.busy.Unlock()
+	who, err := identity.LoadNode(d.identityDir(), d.machine)
+	switch {
+	case errors.Is(err, identity.ErrNotJoined):
+		return &Done{Message: "This node has not joined an array; nothing was changed"}, nil
+	case errors.Is(err, identity.ErrClone): // the original would be put out
+		return nil, fail(ExitSetRight, err, clone)
+	case err != nil:
+		return nil, fail(ExitSetRight, err, "This node's identity can't be used: %v", err)
+	}
+	done := &Done{}
+	if err := d.sayGoodbye(ctx, who, order); err != nil {
+		var no *answerError
+		if !order.Force || errors.As(err, &no) && no.status == http.StatusConflict {
+			return nil, err
+		}
+		done.Warnings = append(done.Warnings, fmt.Sprintf("The controller does not know that the node has left (%s). There: sudo raidctl node remove %s", failureOf(err).Message, who.ID()))
+	}
+	id, err := d.beNew(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.cfg.Log.Info("Left", "array", who.Array(), "was", who.ID(), "node", id)
+	done.Message = fmt.Sprintf("This node has left array %s. Its chunks are still in %s; from now on it is node %s", who.Array(), d.cfg.ChunkDir, id)
+	return done, nil
+}
+
+// sayGoodbye has the controller remove this node. Whom it does not let in any
+// more, it has removed.
+func (d *daemon) sayGoodbye(ctx context.Context, who *identity.Node, order LeaveOrder) error {
+	place := d.place()
+	err := (&call{host: place.Host, port: place.HTTPPort, tls: who.PortTLS(), path: "/v1/nodes/leave",
+		body: func(tls.ConnectionState) (any, error) { return order, nil }}).do(ctx, d.cfg.Dial, &struct{}{})
+	var no *answerError
+	if errors.Is(err, errNotLetIn) || errors.As(err, &no) && no.status == http.StatusForbidden {
+		return nil
+	}
+	if f := new(Failure); errors.As(err, &f) && !order.Force && f.Exit != ExitSetRight {
+		return fail(f.Exit, f, "%s. To forget the array here all the same: sudo raid-node leave --force", f.Message)
+	}
+	return err
+}
+
+// reset forgets the array without a word to anybody.
+func (d *daemon) reset(ctx context.Context) (*Done, error) {
+	if !d.busy.TryLock() {
+		return nil, errBusy()
+	}
+	defer d.busy.Unlock()
+	who, err := identity.LoadNode(d.identityDir(), d.machine)
+	id, errNew := d.beNew(ctx)
+	if errNew != nil {
+		return nil, errNew
+	}
+	d.cfg.Log.Info("Identity was reset", "node", id)
+	done := &Done{Message: fmt.Sprintf("This is node %s now, of no array. To join one: sudo raid-node join, with a token of its controller", id)}
+	if err == nil { // a clone's old id is in use by another
+		done.Warnings = append(done.Warnings, fmt.Sprintf("The controller of array %s still counts on node %s. There: sudo raidctl node remove %s", who.Array(), who.ID(), who.ID()))
+	}
+	return done, nil
+}
+
+// beNew forgets the array and goes on under a new node id. The id comes first:
+// who dies before the identity is gone has one that does not fit the disk, and is
+// told to reset it.
+func (d *daemon) beNew(ctx context.Context) (id raid.NodeID, err error) {
+	_, err = d.between(ctx, func() error {
+		if id, err = d.disk.NewNode(); err != nil {
+			return err
+		}
+		if err := identity.Forget(d.identityDir()); err != nil {
+			return err
+		}
+		return forgetPlace(d.cfg.StateDir)
+	})
+	return id, err
+}

@@ -1,0 +1,97 @@
+package node
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Place is where a controller is. What is zero is not known.
+type Place struct {
+	Host         string `json:"host"`
+	HTTPPort     int    `json:"http_port"`
+	StorePort    int    `json:"store_port"`
+	ResponsePort int    `json:"response_port"`
+	RequestPort  int    `json:"request_port"`
+}
+
+// or is the place with what is not known taken from another.
+func (p Place) or(q Place) Place {
+	return Place{
+		Host: cmp.Or(p.Host, q.Host), HTTPPort: cmp.Or(p.HTTPPort, q.HTTPPort), StorePort: cmp.Or(p.StorePort, q.StorePort),
+		ResponsePort: cmp.Or(p.ResponsePort, q.ResponsePort), RequestPort: cmp.Or(p.RequestPort, q.RequestPort),
+	}
+}
+
+// placeFile remembers, in the state directory, what joining has told about the
+// controller.
+const placeFile = "controller.json"
+
+// maxPlaceFile bounds in bytes what is read of it.
+const maxPlaceFile = 16 << 10
+
+// readPlace returns the zero Place when nothing is remembered.
+func readPlace(dir string) (p Place, err error) {
+	f, err := os.Open(filepath.Join(dir, placeFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, nil
+	}
+	if err == nil {
+		defer f.Close()
+		err = json.NewDecoder(io.LimitReader(f, maxPlaceFile)).Decode(&p)
+	}
+	if err != nil {
+		return Place{}, fmt.Errorf("read where the controller is: %s: %w; remove it, and write host under [controller] of the configuration",
+			filepath.Join(dir, placeFile), err)
+	}
+	return p, nil
+}
+
+// writePlace remembers a place durably.
+func writePlace(dir string, p Place) error {
+	b, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("remember the controller: %w", err)
+	}
+	path := filepath.Join(dir, placeFile)
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
+	if err != nil {
+		return fmt.Errorf("remember the controller: %w", err)
+	}
+	_, err = f.Write(append(b, '\n'))
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("remember the controller: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("remember the controller: %w", err)
+	}
+	return syncFolder(dir)
+}
+
+// forgetPlace forgets it durably. That nothing is there is no error.
+func forgetPlace(dir string) error {
+	if err := os.Remove(filepath.Join(dir, placeFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget the controller: %w", err)
+	}
+	return syncFolder(dir)
+}
+
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("fsync the state directory: %w", err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil && !errors.Is(err, syscall.EINVAL) {
+		return fmt.Errorf("fsync the state directory: %w", err)
+	}
+	return nil
+}
