@@ -217,3 +217,22 @@ func TestForgottenNodeHasNotJoined(t *testing.T) {
 		t.Errorf("without a directory: %v", err)
 	}
 }
+
+func TestSameKeyIsCertifiedAgain(t *testing.T) {
+	ca := newCAFor(t, array)
+	n, dir := joined(t, ca, newNodeID(t))
+	r := must(Again(dir, Machine{1}))(t)
+	if r.Key() != n.Key() {
+		t.Error("it is another key")
+	}
+	again := must(r.Complete(issued(t, ca, r, n.ID()), ca.Certificate(), ca.Pin().Short()))(t)
+	if loaded := must(LoadNode(dir, Machine{1}))(t); loaded.Key() != n.Key() || again.ID() != n.ID() || bytes.Equal(loaded.own.certs[0].Raw, n.own.certs[0].Raw) {
+		t.Error("the new certificate is not in use")
+	}
+	if _, err := Again(t.TempDir(), Machine{1}); !errors.Is(err, ErrNotJoined) {
+		t.Errorf("%v", err)
+	}
+	if _, err := Again(dir, Machine{2}); !errors.Is(err, ErrClone) {
+		t.Errorf("%v", err)
+	}
+}

@@ -43,11 +43,25 @@ func Prepare(dir string, machine Machine) (*Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare a new key: %w; %s may be removed, there is no certificate for it", err, path)
 	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, next.key)
+	return newRequest(dir, next)
+}
+
+// Again asks for another certificate for the key that a node has already, which
+// the controller has forgotten or may have. It fails as [LoadNode] does.
+func Again(dir string, machine Machine) (*Request, error) {
+	n, err := LoadNode(dir, machine)
+	if err != nil {
+		return nil, err
+	}
+	return newRequest(dir, &bundle{machine: n.own.machine, key: n.own.key})
+}
+
+func newRequest(dir string, b *bundle) (*Request, error) {
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, b.key)
 	if err != nil {
 		return nil, fmt.Errorf("prepare a certificate request: %w", err)
 	}
-	return &Request{dir: dir, next: next, csr: csr}, nil
+	return &Request{dir: dir, next: b, csr: csr}, nil
 }
 
 // isCurrent tells a key that has become the node's already: the process ended

@@ -64,6 +64,7 @@ type joining struct {
 	order   JoinOrder
 	token   identity.Token
 	array   raid.ArrayID // the controller's, by its certificate
+	again   bool         // it has joined already, and finds no controller that lets it in
 	request *identity.Request
 }
 
@@ -85,10 +86,10 @@ func (d *daemon) join(ctx context.Context, order JoinOrder) (*Done, error) {
 		return nil, errBusy()
 	}
 	defer d.busy.Unlock()
-	if done, err := d.mayJoin(token); done != nil || err != nil {
+	j := &joining{daemon: d, order: order, token: token}
+	if done, err := j.mayJoin(); done != nil || err != nil {
 		return done, err
 	}
-	j := &joining{daemon: d, order: order, token: token}
 	var answer certificateAnswer
 	err = (&call{host: order.Host, port: order.Port, tls: token.ClientTLS(), path: joinPath,
 		body: func(cs tls.ConnectionState) (any, error) { return j.ask(ctx, cs) }}).do(ctx, d.cfg.Dial, &answer)
@@ -123,8 +124,8 @@ func ReadToken(text string) (identity.Token, error) {
 }
 
 // mayJoin looks whether there is anything to do, and whether it may be done.
-func (d *daemon) mayJoin(token identity.Token) (*Done, error) {
-	who, err := identity.LoadNode(d.identityDir(), d.machine)
+func (j *joining) mayJoin() (*Done, error) {
+	who, err := identity.LoadNode(j.identityDir(), j.machine)
 	switch {
 	case errors.Is(err, identity.ErrNotJoined):
 		return nil, nil
@@ -132,11 +133,17 @@ func (d *daemon) mayJoin(token identity.Token) (*Done, error) {
 		return nil, fail(ExitSetRight, err, clone)
 	case err != nil:
 		return nil, fail(ExitSetRight, err, "This node's identity can't be used: %v", err)
-	case who.Pin().Short() != token.Pin():
+	case who.Pin().Short() != j.token.Pin():
 		return nil, fail(ExitSetRight, nil, "This node is already joined to array %s. To move it: sudo raid-node leave", who.Array())
 	}
-	if problem := d.misfit(who); problem != "" {
+	if problem := j.misfit(who); problem != "" {
 		return nil, fail(ExitSetRight, nil, "%s", problem)
+	}
+	if l := j.current.Load(); l == nil || l.link == nil || !l.link.Connected() {
+		// The controller is away, has moved, or has forgotten this node with an older
+		// catalog. With the key that the node has, asking again costs nothing.
+		j.again = true
+		return nil, nil
 	}
 	return &Done{Message: fmt.Sprintf("This node is already joined to array %s, as node %s. Nothing was changed, and no use of the token was spent", who.Array(), who.ID())}, nil
 }
@@ -151,7 +158,7 @@ func (j *joining) ask(ctx context.Context, cs tls.ConnectionState) (any, error) 
 	if err := j.checkDisk(); err != nil {
 		return nil, err
 	}
-	if j.disk.Array() == "" && !identity.Prepared(j.identityDir(), j.machine) {
+	if j.disk.Array() == "" && !j.again && !identity.Prepared(j.identityDir(), j.machine) {
 		// The card may have been copied before this first attempt.
 		_, err := j.between(ctx, func() error {
 			if j.disk.Array() != "" {
@@ -164,7 +171,11 @@ func (j *joining) ask(ctx context.Context, cs tls.ConnectionState) (any, error) 
 			return nil, err
 		}
 	}
-	if j.request, err = identity.Prepare(j.identityDir(), j.machine); err != nil {
+	prepare := identity.Prepare
+	if j.again {
+		prepare = identity.Again
+	}
+	if j.request, err = prepare(j.identityDir(), j.machine); err != nil {
 		return nil, err
 	}
 	proof, err := j.token.Prove(cs, j.request.CSR())

@@ -87,9 +87,10 @@ type Link struct {
 	others chan job
 	queued *window // bytes of Stores between their arrival and their end
 
-	mu     sync.Mutex
-	array  raid.ArrayID
-	status string
+	mu        sync.Mutex
+	array     raid.ArrayID
+	status    string
+	connected bool
 }
 
 // queueLength bounds the requests that wait for a free hand, of each kind.
@@ -149,6 +150,19 @@ func (l *Link) Status() string {
 	return l.status
 }
 
+// Connected reports whether there is a session with a controller right now.
+func (l *Link) Connected() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.connected
+}
+
+func (l *Link) setConnected(on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.connected = on
+}
+
 func (l *Link) setStatus(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -196,6 +210,8 @@ func (l *Link) runSession(ctx context.Context) (lived bool, err error) {
 	}
 	l.setStatus("Connected to %s %s as %s", kind, host(l.cfg.RequestAddr), l.cfg.Node)
 	l.cfg.Log.Info("Connected", "kind", kind, "addr", l.cfg.RequestAddr, "session", s.id)
+	l.setConnected(true)
+	defer l.setConnected(false)
 	start := time.Now()
 	err = s.serve(ctx)
 	return (s.lab || s.heard.Load()) && time.Since(start) >= 5*l.cfg.BackoffMin, err
