@@ -146,7 +146,7 @@ func (d *Desk) write(ctx context.Context, id raid.NodeID) error {
 		return nil
 	}
 	err := d.cfg.Book.Promote(ctx, id, key)
-	if errors.Is(err, raid.ErrPrecondition) || errors.Is(err, raid.ErrNotFound) {
+	if errors.Is(err, raid.ErrPrecondition) || errors.Is(err, raid.ErrNotFound) || errors.Is(err, raid.ErrForbidden) {
 		// Trying again would change nothing.
 		d.cfg.Log.Error("the catalog does not know the new key of a node, which will be refused after the next start of raid-controller: let it join again then", "node", id, "err", err)
 		err = nil
