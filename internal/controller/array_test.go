@@ -151,8 +151,8 @@ func (a *array) startNode(n *testNode, zone string) {
 		defer close(done)
 		err := node.Run(ctx, node.Config{
 			StateDir: filepath.Join(n.dir, "state"), ChunkDir: filepath.Join(n.dir, "chunks"), Zone: zone,
-			Host: "127.0.0.1", StorePort: a.ports[0], ResponsePort: a.ports[1], RequestPort: a.ports[2],
-			Plaintext: wire.PlaintextLoopback, Version: "test", Log: a.log.With("daemon", filepath.Base(n.dir)), Random: rand.Reader,
+			Controller: node.Place{Host: "127.0.0.1", StorePort: a.ports[0], ResponsePort: a.ports[1], RequestPort: a.ports[2]},
+			Plaintext:  wire.PlaintextLoopback, Version: "test", Log: a.log.With("daemon", filepath.Base(n.dir)), Random: rand.Reader,
 			Dial: (&net.Dialer{}).DialContext, Ready: func() {},
 		})
 		if err != nil && !errors.Is(err, context.Canceled) {

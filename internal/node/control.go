@@ -34,6 +34,11 @@ func (d *daemon) serveControl(ctx context.Context) error {
 	if d.cfg.ControlSocket == "" {
 		return nil
 	}
+	select {
+	case <-d.begun:
+	case <-ctx.Done():
+		return nil
+	}
 	ln, err := service.ListenLocal(d.cfg.ControlSocket)
 	if err != nil {
 		d.cfg.Log.Warn("There is no control socket, so raid-node join and the like find nobody", "reason", err)
@@ -96,9 +101,9 @@ func reply(w http.ResponseWriter, status int, body any) {
 }
 
 func (d *daemon) status() Status {
-	s := Status{Status: "Starting", Node: d.disk.Node(), Array: d.disk.Array(), Version: d.cfg.Version, Place: d.place()}
-	if l := d.current.Load(); l != nil {
-		s.Status, s.Joined = l.line(), l.who.Load() != nil
+	l := d.current.Load()
+	return Status{
+		Status: l.line(), Node: d.disk.Node(), Array: d.disk.Array(), Joined: l.who.Load() != nil,
+		Version: d.cfg.Version, Place: d.place(),
 	}
-	return s
 }

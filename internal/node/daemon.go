@@ -28,13 +28,14 @@ type daemon struct {
 	busy    sync.Mutex
 	changes chan *change
 	current atomic.Pointer[life]
-	over    chan struct{} // closed when the last life is
+	begun   chan struct{} // closed when the first life is there
+	over    chan struct{} // closed when the last one is over
 }
 
 func newDaemon(cfg *Config, disk *chunkstore.Disk) *daemon {
 	return &daemon{
 		cfg: cfg, disk: disk, pool: budget.New(bufferBudget), machine: identity.MachineOf(cfg.MachineID),
-		changes: make(chan *change), over: make(chan struct{}),
+		changes: make(chan *change), begun: make(chan struct{}), over: make(chan struct{}),
 	}
 }
 
@@ -86,6 +87,7 @@ func (d *daemon) lead(ctx context.Context, before *change) (next *change, err er
 	if before != nil {
 		before.begun <- l
 	} else {
+		close(d.begun)
 		if d.cfg.Ready != nil {
 			d.cfg.Ready()
 		}
