@@ -99,7 +99,7 @@ func join(ctx context.Context, c *command, args []string) error {
 	others, daemon, err := c.parse(args, "HOST[:PORT] [TOKEN] [flags]", 2, func(fs *flag.FlagSet) {
 		fs.StringVar(&file, "token-file", "", "read the token from `FILE`; - is standard input")
 		fs.StringVar(&address, "address", "", "connect to this `ADDRESS` instead of looking HOST up, and remember it")
-		fs.BoolVar(&order.Adopt, "adopt", false, "take along a disk that belongs to another array, which may delete the old chunks")
+		fs.BoolVar(&order.Adopt, "adopt", false, "take along a disk that belongs to another array, and keep its chunks in a folder beside")
 	})
 	if err != nil {
 		return err

@@ -302,6 +302,61 @@ func TestDiskIsMovedToAnotherArrayWithoutTheOldCommitNumber(t *testing.T) {
 	}
 }
 
+// A disk that is taken along to another array keeps its chunks, and has them back
+// when it returns.
+func TestChunksOfAnotherArrayAreKeptBesideAndComeBack(t *testing.T) {
+	const other, kept = "9000000000000000000000", "kept-"
+	m := newMachine(t)
+	d, err := m.try(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := d.Adopt(testArray); err != nil {
+		t.Fatal(err)
+	}
+	put := func(name, text string) {
+		t.Helper()
+		path := filepath.Join(m.chunks, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o750), os.WriteFile(path, []byte(text), 0o640)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	is := func(name, want string) {
+		t.Helper()
+		got, err := os.ReadFile(filepath.Join(m.chunks, name))
+		if string(got) != want || (err == nil) != (want != "") {
+			t.Errorf("%s holds %q, %v, want %q", name, got, err, want)
+		}
+	}
+	move := func(to raid.ArrayID) {
+		t.Helper()
+		if err := d.Reassign(to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("Ab/Abc", "first")
+	put("lab/Ab/Abc", "lab")
+	move(other)
+	is("Ab/Abc", "")
+	is(kept+string(testArray)+"/Ab/Abc", "first")
+	is("lab/Ab/Abc", "lab")
+	put("Ab/Abz", "second")
+	move(testArray)
+	is("Ab/Abc", "first")
+	is("Ab/Abz", "")
+	is(kept+other+"/Ab/Abz", "second")
+	put(kept+string(testArray)+"/Ab/Abq", "of an attempt that broke off")
+	move(other)
+	is(kept+string(testArray)+".2/Ab/Abc", "first")
+	is(kept+string(testArray)+"/Ab/Abq", "of an attempt that broke off")
+	is("Ab/Abz", "second")
+	d.Close()
+	if again := m.start(false); again.Array() != other {
+		t.Errorf("array %s", again.Array())
+	}
+}
+
 // The marker has the new id and the state the old one.
 func TestDiskWhoseNodeIDIsNewerThanTheStateIsBelieved(t *testing.T) {
 	m := newMachine(t)

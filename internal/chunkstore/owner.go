@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"syscall"
 
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -42,8 +43,10 @@ func (d *Disk) Adopt(array raid.ArrayID) error {
 }
 
 // Reassign makes the disk part of an array, durably, although it may be part of
-// another, whose chunks stay where they are. No Store may be open on the disk:
-// the next one must not tell the new array of the old one's commit numbers.
+// another. The chunks of that one are kept in a folder beside: the new array does
+// not know their uploads, and would remove them as what an earlier run has left.
+// No Store may be open on the disk: the next one must not tell the new array of
+// the old one's commit numbers.
 func (d *Disk) Reassign(array raid.ArrayID) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -56,16 +59,101 @@ func (d *Disk) Reassign(array raid.ArrayID) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
+	if err == nil && d.array != "" {
+		err = setAside(d.FS, keptPrefix+string(d.array))
+	}
 	if err == nil {
 		err = syncDir(d.FS, ".")
 	}
 	if err == nil {
 		err = d.mark(array, d.node)
 	}
+	if err == nil {
+		err = bringBack(d.FS, array)
+	}
 	if err != nil {
 		return fmt.Errorf("move the disk to array %s: %w", array, err)
 	}
 	return nil
+}
+
+const (
+	// keptPrefix begins the names of folders with chunks of other arrays.
+	keptPrefix = "kept-"
+	// maxKept is how many folders one array may have there: a disk that goes to
+	// and fro has one for each time.
+	maxKept = 100
+)
+
+// setAside moves all chunks into a folder, without the lab's, which belong to no
+// array. Who dies in between finds them back where they were at the next start,
+// by bringBack.
+func setAside(fsys FS, folder string) error {
+	fanouts, err := fanoutsIn(fsys, ".")
+	for _, name := range fanouts {
+		if err == nil {
+			err = setOneAside(fsys, folder, name)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("keep the chunks of the other array: %w", err)
+	}
+	return nil
+}
+
+// bringBack undoes setAside for the array that the disk is part of. What can't
+// be moved, since there are newer chunks in its place, stays where it is.
+func bringBack(fsys FS, array raid.ArrayID) error {
+	folder := keptPrefix + string(array)
+	fanouts, err := fanoutsIn(fsys, folder)
+	if errors.Is(err, fs.ErrNotExist) || array == "" {
+		return nil
+	}
+	for _, name := range fanouts {
+		if err != nil {
+			break
+		}
+		if err = fsys.Rename(join(folder, name), name); errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY) {
+			err = nil
+		}
+	}
+	if err == nil {
+		err = errors.Join(syncDir(fsys, "."), syncDir(fsys, folder))
+	}
+	if err != nil {
+		return fmt.Errorf("bring the array's own chunks back: %w", err)
+	}
+	return nil
+}
+
+func fanoutsIn(fsys FS, dir string) (fanouts []string, err error) {
+	err = eachName(fsys, dir, func(name string) error {
+		if isFanout(name) {
+			fanouts = append(fanouts, name)
+		}
+		return nil
+	})
+	return fanouts, err
+}
+
+func setOneAside(fsys FS, folder, name string) error {
+	for n := 1; ; n++ {
+		into := folder
+		if n > 1 {
+			into = fmt.Sprintf("%s.%d", folder, n)
+		}
+		if err := fsys.Mkdir(into, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		err := fsys.Rename(name, join(into, name))
+		if n < maxKept && (errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY)) {
+			continue // from an earlier time
+		}
+		if err != nil {
+			return err
+		}
+		return syncDir(fsys, into)
+	}
 }
 
 // NewNode draws a new node id for the disk, durably: for a node that has left its

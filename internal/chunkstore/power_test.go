@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/raidpi/raidpi/internal/chunkstore"
@@ -186,6 +188,9 @@ func TestPowerCutWhileTheOwnerChangesIsNoReasonToRefuseTheDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		first := d.Node()
+		if err := errors.Join(f.Mkdir("Ab", 0o750), f.Mkdir("Cd", 0o750), syncRoot(f)); err != nil {
+			t.Fatal(err)
+		}
 		f.CutPowerBefore(n)
 		second, err := d.NewNode()
 		drawn := err == nil
@@ -203,9 +208,22 @@ func TestPowerCutWhileTheOwnerChangesIsNoReasonToRefuseTheDisk(t *testing.T) {
 		if array := again.Array(); moved && array != other || !moved && array != testArray {
 			t.Errorf("step %d: moved %t, came back in array %q", n, moved, array)
 		}
+		for _, name := range []string{"Ab", "Cd"} {
+			if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) == moved {
+				t.Errorf("step %d: moved %t, and chunks in %s: %v", n, moved, name, err)
+			}
+		}
 		again.Close()
 		if moved {
 			return
 		}
 	}
+}
+
+func syncRoot(f *faultfs.FS) error {
+	root, err := f.OpenFile(".", os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(root.Sync(), root.Close())
 }

@@ -191,8 +191,8 @@ func (j *joining) ask(ctx context.Context, cs tls.ConnectionState) (any, error) 
 // checkDisk refuses a disk of another array.
 func (j *joining) checkDisk() error {
 	if old := j.disk.Array(); old != "" && old != j.array && !j.order.Adopt {
-		return fail(ExitSetRight, nil, "%s has the marker of node %s (array %s), and this is array %s. Nothing was sent. Use --adopt to take the disk along "+
-			"(chunks of the old array are of no use to the new one and may be deleted), or choose another directory",
+		return fail(ExitSetRight, nil, "%s has the marker of node %s (array %s), and this is array %s. Nothing was sent. Use --adopt to take the disk along and keep its chunks "+
+			"(in a folder beside those of the new array), or choose another directory",
 			j.cfg.ChunkDir, j.disk.Node(), old, j.array)
 	}
 	return nil

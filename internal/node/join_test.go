@@ -275,8 +275,11 @@ func TestDiskOfAnotherArrayIsTakenAlongOnlyWhenAsked(t *testing.T) {
 		t.Errorf("node %s, status %+v", s.Node(), m.now())
 	}
 	eventually(t, "the disk is scanned", func() bool { return o.lastBeat().Scanned })
-	if b := o.lastBeat(); b.Chunks != 1 || b.HighestCommit >= 7_000_000 {
+	if b := o.lastBeat(); b.Chunks != 0 || b.HighestCommit >= 7_000_000 {
 		t.Errorf("the new array hears of the old one's commits: %+v", b)
+	}
+	if kept, err := filepath.Glob(filepath.Join(m.cfg.ChunkDir, "kept-"+string(otherArray), "??", "*")); len(kept) != 1 {
+		t.Errorf("kept of the old array's chunks: %q, %v", kept, err)
 	}
 }
 
