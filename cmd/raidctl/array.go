@@ -8,7 +8,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,6 +59,9 @@ func showStatus(out io.Writer, s client.Status) error {
 	}
 	row("state", state)
 	row("nodes", nodeCounts(s.Nodes))
+	for _, warning := range s.Warnings {
+		row("warning", printable(warning))
+	}
 	for _, c := range s.Clones {
 		row("clone", fmt.Sprintf("of node %s at %s, refused (last %s UTC): give it an empty disk with raid-node --new-disk",
 			printable(string(c.Node)), printable(c.Address), printable(c.LastRefused)))
@@ -90,47 +92,6 @@ func nodeCounts(n client.NodeCounts) string {
 		s += fmt.Sprintf(" (%d of them lab peers)", n.Lab)
 	}
 	return s
-}
-
-func (a *app) nodesCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "nodes",
-		Short: "List the nodes",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			nodes, err := a.client.Nodes(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return a.nodes(nodes)
-		},
-	}
-}
-
-func (a *app) nodes(nodes []client.Node) error {
-	if a.json {
-		for _, n := range nodes {
-			if err := writeJSON(a.stdout, n); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tKIND\tSTATE\tADDRESS\tZONE\tFREE\tTOTAL\tCHUNKS\tVERSION\tLAST SEEN (UTC)")
-	for _, n := range nodes {
-		state := printable(string(n.State))
-		if n.ReadOnly {
-			state += ",read-only"
-		}
-		seen := "-"
-		if n.LastSeen != nil {
-			seen = printable(*n.LastSeen)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", printable(string(n.ID)), printable(string(n.Kind)), state,
-			orDash(n.Address), orDash(n.Zone), humanSize(n.FreeBytes), humanSize(n.TotalBytes), n.Chunks, orDash(n.Version), seen)
-	}
-	return w.Flush()
 }
 
 func (a *app) versionCommand() *cobra.Command {

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "build raidctl:", err)
 		os.Exit(1)
 	}
+	os.Setenv("XDG_CONFIG_HOME", filepath.Join(dir, "config")) // not the logins of whoever runs the tests
 	code := m.Run()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
@@ -200,7 +201,7 @@ func (f *fake) remove(w http.ResponseWriter, r *http.Request) {
 }
 
 const fakeNodes = `{"nodes": [
- {"id": "AbCdEfGhIjKlMnOpQrStUv", "kind": "native", "state": "up", "address": "192.168.1.11:40000", "zone": "attic",
+ {"id": "AbCdEfGhIjKlMnOpQrStUv", "name": "pi-2", "kind": "native", "state": "up", "address": "192.168.1.11:40000", "zone": "attic",
   "total_bytes": 32000000000, "free_bytes": 12345678, "chunks": 42, "version": "0.1.0", "read_only": false, "last_seen": "2026-01-02 03:04:05"},
  {"id": "lab-127.0.0.1:5000", "kind": "lab", "state": "down", "address": "127.0.0.1:5000", "zone": "", "total_bytes": 0,
   "free_bytes": 0, "chunks": 0, "version": "", "read_only": true, "last_seen": null}]}`

@@ -1,8 +1,9 @@
-// Command raidctl stores, fetches and lists the files of a raidpi array, and
-// shows how it is.
+// Command raidctl stores, fetches and lists the files of a raidpi array, shows
+// how it is, and says who may use it.
 //
-// Standard output gets results and nothing else; a progress bar, on standard
-// error, is for terminals only. See docs/raidctl.md for the exit statuses.
+// Standard output gets results and nothing else; a progress bar, hints and
+// questions, on standard error, are for terminals only. See docs/raidctl.md for
+// the exit statuses.
 package main
 
 import (
@@ -19,9 +20,6 @@ import (
 // version is set by the linker: -X main.version=1.2.3.
 var version string
 
-// defaultURL is the controller on this machine.
-const defaultURL = "http://127.0.0.1:9000"
-
 func main() {
 	ctx, stop := service.Context(context.Background())
 	status := run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
@@ -35,21 +33,30 @@ type app struct {
 	stdout, stderr io.Writer
 	watched        bool // stderr is a terminal
 	getenv         func(string) string
+	defaultSocket  string // of the controller on this machine
 
-	url    string // --controller
+	flags  flags
 	json   bool
+	target target // whom client speaks to
 	client *client.Client
 	parsed bool // the command line is right; what fails now is no usage error
 }
 
 // run is the whole program; its result is the exit status.
 func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, watched: service.IsTerminal(stderr), getenv: service.Getenv(env)}
+	a := &app{
+		stdin: stdin, stdout: stdout, stderr: stderr, watched: service.IsTerminal(stderr), getenv: service.Getenv(env),
+		defaultSocket: controlSocket,
+	}
+	return a.run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	if a.client != nil {
 		a.client.Close()
@@ -80,32 +87,22 @@ func (a *app) root() *cobra.Command {
 	}
 	root.SetVersionTemplate(service.VersionLine("raidctl", version) + "\n")
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.url, "controller", "", "`URL` of the controller (default $RAID_CONTROLLER_URL, else "+defaultURL+")")
+	flags.StringVar(&a.flags.url, "controller", "", "`URL` of the controller (default $RAID_CONTROLLER_URL, else the login's, else this machine's)")
+	flags.StringVar(&a.flags.socket, "socket", "", "`PATH` of the controller's socket on this machine (default $RAID_CONTROLLER_SOCKET, else "+controlSocket+")")
+	flags.StringVar(&a.flags.tokenFile, "token-file", "", "read the token from `FILE`, - is standard input (default $RAID_TOKEN, else the login's)")
 	flags.BoolVar(&a.json, "json", false, "print results as JSON, one object a line")
 	root.AddCommand(a.uploadCommand(), a.downloadCommand(), a.lsCommand(), a.infoCommand(), a.rmCommand(),
-		a.statusCommand(), a.nodesCommand(), a.versionCommand())
+		a.statusCommand(), a.nodesCommand(), a.nodeCommand(), a.tokenCommand(), a.accessCommand(),
+		a.loginCommand(), a.logoutCommand(), a.fingerprintCommand(), a.caCommand(), a.versionCommand())
 	return root
 }
 
-// needsNoArray tells commands that a wrong address must not stop.
+// needsNoArray tells commands that a wrong address must not stop, or that look
+// for it themselves.
 func needsNoArray(cmd *cobra.Command) bool {
 	switch cmd.Name() {
-	case "version", "help", "bash", "zsh", "fish", "powershell", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
+	case "login", "logout", "version", "help", "bash", "zsh", "fish", "powershell", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
 		return true
 	}
 	return false
-}
-
-// connect makes the client; nothing goes over the network yet.
-func (a *app) connect() (err error) {
-	url := a.url
-	if url == "" {
-		url = a.getenv("RAID_CONTROLLER_URL")
-	}
-	if url == "" {
-		url = defaultURL
-	}
-	a.client, err = client.New(client.Config{URL: url, UserAgent: "raidctl/" + service.Version(version)})
-	a.parsed = err == nil
-	return err
 }

@@ -114,9 +114,9 @@ transfers  0 transfers under way
 
 func TestNodesAreListed(t *testing.T) {
 	f := newFake(t)
-	f.raidctl(t, "nodes").want(t, 0, `ID                      KIND    STATE           ADDRESS             ZONE   FREE      TOTAL     CHUNKS  VERSION  LAST SEEN (UTC)
-AbCdEfGhIjKlMnOpQrStUv  native  up              192.168.1.11:40000  attic  11.8 MiB  29.8 GiB  42      0.1.0    2026-01-02 03:04:05
-lab-127.0.0.1:5000      lab     down,read-only  127.0.0.1:5000      -      0 B       0 B       0       -        -
+	f.raidctl(t, "nodes").want(t, 0, `ID                      NAME  KIND    STATE           ADDRESS             ZONE   FREE      TOTAL     CHUNKS  VERSION  LAST SEEN (UTC)
+AbCdEfGhIjKlMnOpQrStUv  pi-2  native  up              192.168.1.11:40000  attic  11.8 MiB  29.8 GiB  42      0.1.0    2026-01-02 03:04:05
+lab-127.0.0.1:5000      -     lab     down,read-only  127.0.0.1:5000      -      0 B       0 B       0       -        -
 `)
 	if r := f.raidctl(t, "nodes", "--json"); strings.Count(r.stdout, "\n") != 2 || !strings.Contains(r.stdout, `"last_seen":null`) {
 		t.Errorf("in JSON: %q", r.stdout)
@@ -132,7 +132,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	}{
 		{507, exitUnavailable, "raidctl: injected (DELETE /files/1: 507 Insufficient Storage)\n"},
 		{500, exitFailed, "raidctl: injected (DELETE /files/1: 500 Internal Server Error)\n"},
-		{403, exitFailed, "raidctl: injected (DELETE /files/1: 403 Forbidden)\n"},
+		{403, exitNotAllowed, "raidctl: injected (DELETE /files/1: 403 Forbidden)\n"},
 	} {
 		f.fault(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 			refuse(w, c.status, "injected")
@@ -174,7 +174,7 @@ func TestProgressIsForTerminalsOnly(t *testing.T) {
 	id := f.put("f", bytes.Repeat([]byte("x"), 5<<20))
 	for _, watched := range []bool{false, true} {
 		var out, bar bytes.Buffer
-		a := &app{stdout: &out, stderr: &bar, watched: watched, url: f.URL}
+		a := &app{stdout: &out, stderr: &bar, watched: watched, flags: flags{url: f.URL}, getenv: func(string) string { return "" }}
 		if err := a.connect(); err != nil {
 			t.Fatal(err)
 		}

@@ -98,3 +98,13 @@ func writeJSON(w io.Writer, v any) error {
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
 }
+
+// jsonLines writes an object a line.
+func jsonLines[T any](w io.Writer, all []T) error {
+	for _, v := range all {
+		if err := writeJSON(w, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -6,19 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
 // Config says which controller, and how patient to be with it.
 type Config struct {
-	URL       string        // "http://host:9000"; the scheme may be left away
+	URL       string        // "https://host:9000"; "http" where the scheme is left away
+	Socket    string        // path of a Unix socket to use instead; URL is then left empty
+	Token     string        // shown with every request; never over plain HTTP to another machine, nor on the socket, where it is not needed
+	Pin       *identity.Pin // of the controller's CA; nil: https is verified by the machine's certificate authorities
 	Stall     time.Duration // a call that moves no byte for so long ends; 2 min unless set
 	Attempts  int           // at a call that may be repeated; 3 unless set
 	UserAgent string        // "raidctl/1.0"; may be empty
@@ -27,6 +30,9 @@ type Config struct {
 // Client speaks to one controller. It is safe for concurrent use.
 type Client struct {
 	url       *url.URL
+	socket    string
+	token     string
+	pin       *identity.Pin
 	http      *http.Client
 	transport *http.Transport
 	stall     time.Duration
@@ -34,32 +40,24 @@ type Client struct {
 	agent     string
 }
 
-const (
-	dialTimeout     = 10 * time.Second
-	continueTimeout = 5 * time.Second // then the body is sent without the controller's consent
-)
-
 // New makes a client. Nothing is connected yet.
 func New(cfg Config) (*Client, error) {
+	if cfg.Socket != "" {
+		if cfg.URL != "" || cfg.Pin != nil {
+			return nil, errors.New("make a client: a socket needs neither URL nor pin")
+		}
+		cfg.URL, cfg.Token = socketURL, ""
+	}
 	u, err := parseURL(cfg.URL)
 	if err != nil {
 		return nil, err
 	}
-	t := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		TLSHandshakeTimeout:   dialTimeout,
-		ExpectContinueTimeout: continueTimeout,
-		DisableCompression:    true, // a file's bytes are what is hashed and counted
-		MaxIdleConnsPerHost:   16,
-		IdleConnTimeout:       30 * time.Second,
-		ReadBufferSize:        64 << 10,
-		WriteBufferSize:       64 << 10,
+	if err := checkSecrecy(u, cfg); err != nil {
+		return nil, err
 	}
-	c := &Client{
-		url: u, transport: t, stall: cfg.Stall, attempts: cfg.Attempts, agent: cfg.UserAgent,
-		http: &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-	}
+	c := &Client{url: u, socket: cfg.Socket, token: cfg.Token, pin: cfg.Pin, stall: cfg.Stall, attempts: cfg.Attempts, agent: cfg.UserAgent}
+	c.transport = c.newTransport(cfg)
+	c.http = &http.Client{Transport: c.transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	if c.stall <= 0 {
 		c.stall = 2 * time.Minute
 	}
@@ -69,21 +67,16 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-func parseURL(s string) (*url.URL, error) {
-	if !strings.Contains(s, "://") {
-		s = "http://" + s
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("%q is no controller's URL: write it as in http://192.168.1.10:9000", s)
-	}
-	u.Path = strings.TrimRight(u.Path, "/")
-	u.RawPath = ""
-	return u, nil
-}
-
 // URL is the controller's, without a slash at its end.
 func (c *Client) URL() string { return c.url.String() }
+
+// where names the controller for people.
+func (c *Client) where() string {
+	if c.socket != "" {
+		return c.socket
+	}
+	return c.url.String()
+}
 
 // Close closes idle connections.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
@@ -112,9 +105,13 @@ func (c *Client) Nodes(ctx context.Context) ([]Node, error) {
 // Delete removes a file for good. When an earlier attempt of the same call may
 // have arrived, the file's absence is success.
 func (c *Client) Delete(ctx context.Context, id raid.FileID) error {
+	return c.delete(ctx, fmt.Sprintf("/files/%d", id), nil)
+}
+
+func (c *Client) delete(ctx context.Context, path string, query url.Values) error {
 	arrived := false
 	return c.retry(ctx, nil, func() error {
-		err := c.exchange(ctx, http.MethodDelete, fmt.Sprintf("/files/%d", id), nil, func(io.Reader) error { return nil })
+		err := c.exchange(ctx, http.MethodDelete, path, query, func(io.Reader) error { return nil })
 		if arrived && StatusOf(err) == http.StatusNotFound {
 			return nil
 		}
@@ -179,6 +176,9 @@ func (c *Client) request(w *watch, method, path string, query url.Values) (*http
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, path, err)
 	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	if c.agent != "" {
 		req.Header.Set("User-Agent", c.agent)
 	}
@@ -195,13 +195,13 @@ func (c *Client) do(req *http.Request, w *watch) (*http.Response, error) {
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	return nil, refusal(req, resp, w)
+	return nil, c.refusal(req, resp, w)
 }
 
 // maxRefusal is how much of an error's body is read, in bytes.
 const maxRefusal = 16 << 10
 
-func refusal(req *http.Request, resp *http.Response, w *watch) *Error {
+func (c *Client) refusal(req *http.Request, resp *http.Response, w *watch) *Error {
 	e := &Error{Call: callOf(req), Status: resp.StatusCode}
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s >= 0 {
 		e.RetryAfter = time.Duration(s) * time.Second
@@ -217,6 +217,9 @@ func refusal(req *http.Request, resp *http.Response, w *watch) *Error {
 		e.Message = "the answer points to " + resp.Header.Get("Location") + ", which is not followed; use that address if it is right"
 	default:
 		e.Message = "an answer that is not raid-controller's"
+	}
+	if c.token != "" {
+		e.Message = strings.ReplaceAll(e.Message, c.token, "(the token)") // whoever sent it back
 	}
 	return e
 }

@@ -16,6 +16,15 @@
 //     (a pipe) does not count as stalled here; the controller, though, ends an
 //     upload that sends nothing for 30 s.
 //
+// # Who is at the other end
+//
+//   - With Config.Pin the controller is the one of that CA, under whatever name or
+//     address it was found, and no clock is asked. Any other one is a
+//     [*WrongControllerError], and no request is sent to it.
+//   - Config.Token goes over TLS, or stays on this machine: [ErrPlainToken]. It is
+//     in no error.
+//   - Redirects are not followed.
+//
 // # Errors
 //
 // [*Error] is the controller's refusal, with its status and words;

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"github.com/raidpi/raidpi/internal/identity"
 )
 
 var (
@@ -47,7 +50,7 @@ func StatusOf(err error) int {
 
 // UnreachableError says that no connection to the controller came about.
 type UnreachableError struct {
-	URL string // of the controller
+	URL string // of the controller, or its socket
 	Err error
 }
 
@@ -56,6 +59,37 @@ func (e *UnreachableError) Error() string { return fmt.Sprintf("connect to %s: %
 
 // Unwrap returns the cause.
 func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// WrongControllerError says that another controller answers than the one whose
+// pin is known. No request was sent to it.
+type WrongControllerError struct {
+	URL       string
+	Want, Got identity.Pin // Got: of the last certificate that was shown; zero when there was none
+	Err       error
+}
+
+// Error tells the cause.
+func (e *WrongControllerError) Error() string {
+	return fmt.Sprintf("%s is not the controller with the fingerprint %s: %v", e.URL, e.Want.Fingerprint(), e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *WrongControllerError) Unwrap() error { return e.Err }
+
+// UntrustedError says that a certificate is by none that this machine trusts. No
+// request was sent.
+type UntrustedError struct {
+	URL string
+	Err error
+}
+
+// Error names the controller and the cause.
+func (e *UntrustedError) Error() string {
+	return fmt.Sprintf("the certificate of %s is not known here: %v", e.URL, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *UntrustedError) Unwrap() error { return e.Err }
 
 // DigestError says that bytes were damaged on their way.
 type DigestError struct {
@@ -72,19 +106,32 @@ func (e *DigestError) Error() string {
 // this package did (a stall), or what happened to the connection.
 func (c *Client) explain(call string, err error, w *watch) error {
 	var op *net.OpError
-	var sys *os.SyscallError
+	var wrong *WrongControllerError
+	var untrusted *tls.CertificateVerificationError
 	switch {
 	case w.parent.Err() != nil:
 		return fmt.Errorf("%s: %w", call, w.parent.Err())
 	case w.stalled():
 		return fmt.Errorf("%s: %w for %v: the network or the controller hangs", call, ErrStalled, c.stall)
+	case errors.As(err, &wrong):
+		return wrong
+	case errors.As(err, &untrusted):
+		return &UntrustedError{URL: c.url.String(), Err: untrusted.Err}
 	case errors.As(err, &op) && op.Op == "dial":
-		if errors.As(op.Err, &sys) {
-			return &UnreachableError{URL: c.url.String(), Err: sys.Err} // "connection refused", without the system call's name
-		}
-		return &UnreachableError{URL: c.url.String(), Err: op.Err}
+		return unreachable(c.where(), op)
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return fmt.Errorf("%s: it does not speak TLS: %w", call, errNotOurs)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%s: the connection broke off: %w", call, io.ErrUnexpectedEOF)
 	}
 	return fmt.Errorf("%s: %w", call, unwrapURL(err))
+}
+
+// unreachable tells why a connection did not come about.
+func unreachable(where string, dial *net.OpError) *UnreachableError {
+	var sys *os.SyscallError
+	if errors.As(dial.Err, &sys) {
+		return &UnreachableError{URL: where, Err: sys.Err} // "connection refused", without the system call's name
+	}
+	return &UnreachableError{URL: where, Err: dial.Err}
 }

@@ -34,8 +34,10 @@ func passing(err error) bool {
 	var e *Error
 	var unreachable *UnreachableError
 	var digest *DigestError
+	var wrong *WrongControllerError
+	var untrusted *UntrustedError
 	switch {
-	case errors.As(err, &digest):
+	case errors.As(err, &digest), errors.As(err, &wrong), errors.As(err, &untrusted):
 		return false
 	case errors.As(err, &e):
 		return e.Status == http.StatusServiceUnavailable || e.Status == http.StatusConflict && e.RetryAfter > 0

@@ -20,6 +20,7 @@ type File struct {
 // Node is one node of the array.
 type Node struct {
 	ID         raid.NodeID    `json:"id"`
+	Name       string         `json:"name"` // host name, of one that has joined
 	Kind       raid.NodeKind  `json:"kind"`
 	State      raid.NodeState `json:"state"`
 	Address    string         `json:"address"`
@@ -49,6 +50,7 @@ type Status struct {
 	Commit         uint64       `json:"commit"`
 	Transfers      int          `json:"transfers"`
 	Clones         []Clone      `json:"clones"`
+	Warnings       []string     `json:"warnings"` // of the configuration, such as open doors
 }
 
 // Clone is a machine that is refused because another one with its node id is

@@ -24,7 +24,7 @@ const (
 // too large for one of ours.
 func readSecret(path string) ([]byte, error) {
 	// O_NONBLOCK: opening a named pipe would wait for its writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|noFollow|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, syscall.ELOOP) {
 		return nil, fmt.Errorf("read %s: %w: it is a symbolic link; put the file itself there", path, ErrDamaged)
 	}
@@ -74,7 +74,7 @@ func writeNew(path string, content []byte) error {
 	if err := removeIfThere(path); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, fileMode)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, fileMode)
 	if err != nil {
 		return err
 	}
