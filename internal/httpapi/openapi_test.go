@@ -78,7 +78,11 @@ func (s *server) documented(router routers.Router, good bool, want int, method, 
 			s.Errorf("%s %s: the document forbids the request: %v", method, path, err)
 		}
 	}
-	r := s.do(method, path, bytes.NewReader(body), header...)
+	ask := s.root
+	if want == 401 || want == 429 {
+		ask = s.do
+	}
+	r := ask(method, path, bytes.NewReader(body), header...)
 	if r.StatusCode != want {
 		s.Errorf("%s %s: %d, want %d: %s", method, path, r.StatusCode, want, r.body)
 	}
