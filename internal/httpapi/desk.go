@@ -109,19 +109,28 @@ func (a *API) join(x *exchange) error {
 // refuseJoin counts failures that could be guesses. A good token is let in even
 // from an address that others misuse.
 func (a *API) refuseJoin(x *exchange, call *joinCall, err error) error {
-	switch {
-	case errors.Is(err, raid.ErrUnauthorized):
+	if errors.Is(err, raid.ErrUnauthorized) {
 		if limited := a.countFailure(x.r, "Join token refused", err.Error()); limited != nil {
 			return limited
 		}
-		return &failure{status: http.StatusUnauthorized, message: err.Error(), cause: err, header: http.Header{"Www-Authenticate": {`Raid-Join realm="raidpi"`}}}
+	} else if status, _ := statusOf(err); status < 500 {
+		a.log.Info("Join refused", "node", string(call.Node), "name", call.Name, "remote", x.r.RemoteAddr, "reason", clip(err.Error()))
+	}
+	return toNode(err)
+}
+
+// toNode is what a node is told of an error of the desk.
+func toNode(err error) error {
+	f := &failure{message: err.Error(), cause: err}
+	switch {
+	case errors.Is(err, raid.ErrUnauthorized):
+		f.status, f.header = http.StatusUnauthorized, http.Header{"Www-Authenticate": {`Raid-Join realm="raidpi"`}}
 	case errors.Is(err, raid.ErrUpgrade):
-		return &failure{status: http.StatusUpgradeRequired, message: err.Error(), cause: err, header: http.Header{"Upgrade": {"raidpi-node/1"}, "Connection": {"Upgrade"}}}
+		f.status, f.header = http.StatusUpgradeRequired, http.Header{"Upgrade": {"raidpi-node/1"}, "Connection": {"Upgrade"}}
+	default:
+		return conflict(err)
 	}
-	if status, _ := statusOf(conflict(err)); status < 500 {
-		a.log.Info("Join refused", "node", clip(string(call.Node)), "name", clip(call.Name), "remote", x.r.RemoteAddr, "reason", clip(err.Error()))
-	}
-	return conflict(err)
+	return f
 }
 
 // byNode refuses whoever shows no certificate of a node; which one it is, the
@@ -146,7 +155,7 @@ func (a *API) renew(x *exchange) error {
 	}
 	c, err := a.cfg.Desk.Renew(x.r.Context(), *x.r.TLS, call.CSR)
 	if err != nil {
-		return conflict(err)
+		return toNode(err)
 	}
 	a.log.Info("Node key certified", "node", c.Node, "remote", x.r.RemoteAddr)
 	return x.sendCertificate(c)
@@ -164,7 +173,7 @@ func (a *API) leave(x *exchange) error {
 		return err
 	}
 	if err := a.cfg.Desk.Leave(x.r.Context(), *x.r.TLS, call.Force); err != nil {
-		return conflict(err)
+		return toNode(err)
 	}
 	return x.sendJSON(http.StatusOK, struct{}{})
 }

@@ -30,6 +30,8 @@ type server struct {
 	url    string
 	client *http.Client
 	local  *http.Client // through the Unix socket
+	socket string       // its path
+	remote bool         // documented asks through client
 	desk   *desk
 	stop   func() error // ends Serve and returns what it returned
 	logged *syncBuffer
@@ -62,7 +64,7 @@ func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *ser
 		Ready:   func() error { return nil },
 		Tokens:  &tokens{},
 		Version: "test",
-		Log:     slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log:     testLogger(logged),
 	}
 	for _, f := range set {
 		f(&cfg)
@@ -77,7 +79,7 @@ func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *ser
 	}}
 	tr := &http.Transport{ExpectContinueTimeout: 5 * time.Second}
 	srv := &server{T: t, api: api, store: s, addr: ln.Addr().String(), url: "http://" + ln.Addr().String(), logged: logged,
-		desk: d, local: &http.Client{Transport: toSocket, Timeout: time.Minute},
+		desk: d, socket: socket.Addr().String(), local: &http.Client{Transport: toSocket, Timeout: time.Minute},
 		client: &http.Client{Transport: tr, Timeout: time.Minute}}
 	var ended bool
 	srv.stop = func() error {
@@ -107,6 +109,10 @@ func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *ser
 		}
 	})
 	return srv
+}
+
+func testLogger(to *syncBuffer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 // listenUnix listens on a Unix socket, whose path has to be short.
