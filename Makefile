@@ -4,9 +4,11 @@ export CGO_ENABLED ?= 0
 
 MODULE = github.com/raidpi/raidpi
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# The day of the sources: no clock that says an earlier one is right.
+BUILT ?= $(shell git log -1 --format=%cs 2>/dev/null)
 # -buildvcs=false: a checkout that belongs to another user, as in a container,
 # builds too; VERSION says what was built.
-BUILD = $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
+BUILD = $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION) -X main.built=$(BUILT)"
 
 # Where the size of an int or the alignment of a word can matter.
 WORDS = ./internal/raid ./internal/budget ./internal/zmtp ./internal/wire/... \

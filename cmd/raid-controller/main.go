@@ -9,6 +9,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"flag"
 	"io"
 	"log/slog"
@@ -18,13 +19,13 @@ import (
 
 	"github.com/raidpi/raidpi/internal/config"
 	"github.com/raidpi/raidpi/internal/controller"
-	"github.com/raidpi/raidpi/internal/httpapi"
+	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/service"
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
-// version is set by the linker: -X main.version=1.2.3.
-var version string
+// version and built are set by the linker: -X main.version=1.2.3 -X main.built=2026-11-25.
+var version, built string
 
 func main() {
 	ctx, stop := service.Context(context.Background())
@@ -57,8 +58,14 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 			}
 			return controller.Run(ctx, compose(cfg, log, notify))
 		},
+		Refused: refused,
 	}
 	return d.Run(ctx, args, env, stdout, stderr)
+}
+
+// refused tells keys that a person has to see to.
+func refused(err error) bool {
+	return errors.Is(err, identity.ErrDamaged) || errors.Is(err, identity.ErrExposed) || errors.Is(err, identity.ErrForeign)
 }
 
 // compose puts the configuration and this machine into the daemon's hands.
@@ -69,28 +76,16 @@ func compose(cfg *config.Controller, log *slog.Logger, notify *service.Notifier)
 	}
 	return controller.Config{
 		StateDir: cfg.StateDir, Reserve: int64(cfg.Reserve),
-		HTTPListen: string(cfg.HTTP.Listen), Auth: cfg.HTTP.Auth == config.AuthToken, Names: cfg.HTTP.Names,
-		Open: cfg.HTTP.Plaintext == config.PlaintextAny, MaxBody: int64(cfg.HTTP.MaxBody), MaxRequests: cfg.HTTP.MaxRequests,
+		HTTPListen: string(cfg.HTTP.Listen), HTTPSocket: cfg.HTTP.Socket, HTTPPlain: wire.Plaintext(cfg.HTTP.Plaintext),
+		Auth: cfg.HTTP.Auth == config.AuthToken, Names: cfg.HTTP.Names, MaxBody: int64(cfg.HTTP.MaxBody), MaxRequests: cfg.HTTP.MaxRequests,
 		StoreListen: string(cfg.Nodes.StoreListen), ResponseListen: string(cfg.Nodes.ResponseListen),
 		RequestListen: string(cfg.Nodes.RequestListen), Plaintext: wire.Plaintext(cfg.Nodes.Plaintext),
 		Settle: time.Duration(cfg.Nodes.Settle),
 		Level:  string(cfg.RAID.Level), Copies: cfg.RAID.Copies, StripeSize: stripe,
 		MaxWholeFile: int64(cfg.RAID.MaxWholeFile), DegradedWrites: cfg.RAID.DegradedWrites,
 		Grace:   time.Duration(cfg.Repair.Grace),
-		Version: service.Version(version), Log: log, Random: rand.Reader, Listen: listener(cfg, log),
+		Version: service.Version(version), Log: log, Random: rand.Reader,
+		Listen: new(net.ListenConfig).Listen, Local: service.ListenLocal, Built: service.Built(built),
 		Ready: notify.Ready, Status: notify.Status,
-	}
-}
-
-// listener makes the daemon's listeners. That of REST tells HTTP without TLS from
-// HTTPS; the nodes' hub looks at its own connections.
-func listener(cfg *config.Controller, log *slog.Logger) func(ctx context.Context, network, address string) (net.Listener, error) {
-	return func(ctx context.Context, network, address string) (net.Listener, error) {
-		var c net.ListenConfig
-		ln, err := c.Listen(ctx, network, address)
-		if err != nil || address != string(cfg.HTTP.Listen) {
-			return ln, err
-		}
-		return httpapi.NewListener(ln, httpapi.ListenerConfig{Plaintext: wire.Plaintext(cfg.HTTP.Plaintext).Allows, Log: log}), nil
 	}
 }

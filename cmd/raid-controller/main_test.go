@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -19,7 +20,6 @@ import (
 
 	"github.com/raidpi/raidpi/internal/config"
 	"github.com/raidpi/raidpi/internal/controller"
-	"github.com/raidpi/raidpi/internal/httpapi"
 	"github.com/raidpi/raidpi/internal/service"
 	"github.com/raidpi/raidpi/internal/wire"
 )
@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 
 // settings is an environment for a controller on free ports.
 func settings(t *testing.T) []string {
-	env := []string{"RAID_CONTROLLER_STATE_DIR=" + t.TempDir(), "RAID_CONTROLLER_RESERVE=0", "RAID_CONTROLLER_URL=http://raidctls:1"}
+	env := []string{"RAID_CONTROLLER_STATE_DIR=" + t.TempDir(), "RAID_CONTROLLER_RESERVE=0", "RAID_CONTROLLER_HTTP_SOCKET=", "RAID_CONTROLLER_URL=http://raidctls:1"}
 	for _, key := range []string{"HTTP_LISTEN", "NODES_STORE_LISTEN", "NODES_RESPONSE_LISTEN", "NODES_REQUEST_LISTEN"} {
 		env = append(env, "RAID_CONTROLLER_"+key+"=127.0.0.1:0")
 	}
@@ -106,6 +106,11 @@ func TestControllerRefusesWhatItCannotRun(t *testing.T) {
 	if err := os.WriteFile(conf, []byte("[http]\nauth = \"tokens\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	damaged := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(damaged, "identity"), 0o700),
+		os.WriteFile(filepath.Join(damaged, "identity", "ca.pem"), []byte("-----BEGIN"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -121,6 +126,7 @@ func TestControllerRefusesWhatItCannotRun(t *testing.T) {
 		{[]string{"--check-config"}, []string{"RAID_CONTROLLER_HTTP_LISEN=:1"}, 78, "did you mean RAID_CONTROLLER_HTTP_LISTEN?"},
 		{nil, []string{"RAID_CONTROLLER_HTTP_LISTEN=" + taken.Addr().String()}, 1, "address already in use"},
 		{nil, []string{"RAID_CONTROLLER_STATE_DIR=/dev/null/x"}, 1, "/dev/null/x"},
+		{nil, []string{"RAID_CONTROLLER_STATE_DIR=" + damaged}, 78, "ca.pem"},
 		{[]string{"--what"}, nil, 2, "--help"},
 		{[]string{"--give-up-commit", "-1"}, nil, 2, "--help"},
 		{[]string{"--give-up-commit", "5"}, nil, 1, "stop the node that reports it"},
@@ -138,7 +144,7 @@ func TestControllerRefusesWhatItCannotRun(t *testing.T) {
 // nothing.
 func TestEveryKeyReachesTheController(t *testing.T) {
 	env := []string{
-		"STATE_DIR=/s", "RESERVE=1", "HTTP_LISTEN=:2", "HTTP_MAX_BODY=3", "HTTP_MAX_REQUESTS=4", "NODES_STORE_LISTEN=:5",
+		"STATE_DIR=/s", "RESERVE=1", "HTTP_LISTEN=:2", "HTTP_SOCKET=/t", "HTTP_PLAINTEXT=any", "HTTP_AUTH=token", "HTTP_NAMES=a,b", "HTTP_MAX_BODY=3", "HTTP_MAX_REQUESTS=4", "NODES_STORE_LISTEN=:5",
 		"NODES_RESPONSE_LISTEN=:6", "NODES_REQUEST_LISTEN=:7", "NODES_PLAINTEXT=any", "NODES_SETTLE=8s", "RAID_COPIES=3",
 		"RAID_STRIPE_SIZE=64KiB", "RAID_MAX_WHOLE_FILE=9", "RAID_DEGRADED_WRITES=false", "REPAIR_GRACE=10s",
 	}
@@ -151,14 +157,15 @@ func TestEveryKeyReachesTheController(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := compose(cfg, slog.New(slog.DiscardHandler), &service.Notifier{})
-		if c.Log == nil || c.Random == nil || c.Listen == nil || c.Ready == nil || c.Status == nil || c.Version == "" {
+		if c.Log == nil || c.Random == nil || c.Listen == nil || c.Local == nil || c.Built.IsZero() || c.Ready == nil || c.Status == nil || c.Version == "" {
 			t.Errorf("something of %+v is missing", c)
 		}
-		c.Log, c.Random, c.Listen, c.Ready, c.Status, c.Version = nil, nil, nil, nil, nil, ""
+		c.Log, c.Random, c.Listen, c.Local, c.Built, c.Ready, c.Status, c.Version = nil, nil, nil, nil, time.Time{}, nil, nil, ""
 		return c
 	}
 	want := controller.Config{
-		StateDir: "/s", Reserve: 1, HTTPListen: ":2", MaxBody: 3, MaxRequests: 4, StoreListen: ":5", ResponseListen: ":6",
+		StateDir: "/s", Reserve: 1, HTTPListen: ":2", HTTPSocket: "/t", HTTPPlain: wire.PlaintextAny, Auth: true, Names: []string{"a", "b"},
+		MaxBody: 3, MaxRequests: 4, StoreListen: ":5", ResponseListen: ":6",
 		RequestListen: ":7", Plaintext: wire.PlaintextAny, Settle: 8 * time.Second, Level: "raid1", Copies: 3, StripeSize: 64 << 10,
 		MaxWholeFile: 9, DegradedWrites: false, Grace: 10 * time.Second,
 	}
@@ -168,21 +175,5 @@ func TestEveryKeyReachesTheController(t *testing.T) {
 	want.StripeSize = 0
 	if got := compare(append(env, "RAID_CONTROLLER_RAID_STRIPE_SIZE=file")); !reflect.DeepEqual(got, want) {
 		t.Errorf("with whole files\ngot  %+v\nwant %+v", got, want)
-	}
-}
-
-func TestOnlyTheRESTListenerLooksForTLS(t *testing.T) {
-	cfg := &config.Controller{}
-	cfg.HTTP.Listen, cfg.HTTP.Plaintext = "127.0.0.1:0", config.PlaintextAny
-	listen := listener(cfg, slog.New(slog.DiscardHandler))
-	for address, want := range map[string]bool{"127.0.0.1:0": true, "localhost:0": false} {
-		ln, err := listen(t.Context(), "tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, looks := ln.(*httpapi.Listener); looks != want {
-			t.Errorf("%s: %v", address, looks)
-		}
-		ln.Close()
 	}
 }

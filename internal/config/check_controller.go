@@ -10,7 +10,7 @@ const (
 	MinCopies       = 2
 	MaxCopies       = 4
 	MaxRequestLimit = 10_000
-	MaxNames        = 100
+	MaxNames        = 50
 	MaxSettle       = Duration(10 * time.Minute)
 	MinScrubEvery   = Duration(time.Hour)
 	MaxDuration     = 3650 * Day
@@ -34,9 +34,11 @@ func (c *Controller) check(r *report) {
 }
 
 func (h *HTTP) check(r *report) {
-	if h.Plaintext == PlaintextOff {
-		r.bad("http.plaintext", `"off" needs TLS, which this version does not have yet; `+
-			`use "loopback" (clients on this machine) or "any" (clients of the whole network)`)
+	if h.Socket != "" {
+		r.path("http.socket", h.Socket)
+	}
+	if len(h.Socket) > MaxSocket {
+		r.bad("http.socket", "has %d bytes; a Unix socket's path has at most %d", len(h.Socket), MaxSocket)
 	}
 	if len(h.Names) > MaxNames {
 		r.bad("http.names", "has %d names; at most %d are possible", len(h.Names), MaxNames)
@@ -50,10 +52,6 @@ func (h *HTTP) check(r *report) {
 }
 
 func (n *Nodes) check(r *report) {
-	if n.Plaintext == PlaintextOff {
-		r.bad("nodes.plaintext", `"off" would let no node in: this version has no TLS for nodes yet; `+
-			`use "loopback" (nodes on this machine) or "any" (nodes of the whole network)`)
-	}
 	r.within("nodes.settle", n.Settle, 0, MaxSettle)
 }
 

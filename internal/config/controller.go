@@ -29,7 +29,8 @@ type HTTP struct {
 	Listen      Address   `toml:"listen"`
 	Plaintext   Plaintext `toml:"plaintext"`
 	Auth        Auth      `toml:"auth"`
-	Names       []string  `toml:"names"`        // of this machine, for clients on it without a token
+	Names       []string  `toml:"names"`        // of this machine, beside those it has anyway: for its certificate and for clients on it
+	Socket      string    `toml:"socket"`       // absolute path of the Unix socket for root; empty: none
 	MaxBody     ByteSize  `toml:"max_body"`     // 0: no limit
 	MaxRequests int       `toml:"max_requests"` // served at once
 }
@@ -59,23 +60,22 @@ type Repair struct {
 }
 
 // DefaultController holds until a file or the environment says otherwise.
-// Listeners are on loopback as long as clients and nodes can't prove who they
-// are.
 func DefaultController() *Controller {
 	return &Controller{
 		StateDir: "/var/lib/raid-controller",
 		Reserve:  512 * MiB,
 		HTTP: HTTP{
-			Listen:      "127.0.0.1:9000",
+			Listen:      ":9000",
 			Plaintext:   PlaintextLoopback,
-			Auth:        AuthOff,
+			Auth:        AuthToken,
+			Socket:      "/run/raid-controller/control.sock",
 			MaxRequests: 64,
 		},
 		Nodes: Nodes{
-			StoreListen:    "127.0.0.1:5557",
-			ResponseListen: "127.0.0.1:5558",
-			RequestListen:  "127.0.0.1:5559",
-			Plaintext:      PlaintextLoopback,
+			StoreListen:    ":5557",
+			ResponseListen: ":5558",
+			RequestListen:  ":5559",
+			Plaintext:      PlaintextOff,
 			Settle:         Duration(10 * time.Second),
 		},
 		RAID: RAID{

@@ -27,6 +27,7 @@ listen = ":9001"
 plaintext = "any"
 auth = "token"
 names = ["files.example", "192.168.1.10"]
+socket = "/srv/socket"
 max_body = "10GB"
 max_requests = 7
 [nodes]
@@ -53,7 +54,7 @@ func TestEveryKeyOfTheControllerIsRead(t *testing.T) {
 	}
 	want := &Controller{
 		StateDir: "/srv/state", Reserve: GiB,
-		HTTP: HTTP{":9001", PlaintextAny, AuthToken, []string{"files.example", "192.168.1.10"}, 10_000_000_000, 7},
+		HTTP: HTTP{":9001", PlaintextAny, AuthToken, []string{"files.example", "192.168.1.10"}, "/srv/socket", 10_000_000_000, 7},
 		Nodes: Nodes{":6557", "192.168.1.10:6558", "[::1]:6559", PlaintextAny,
 			Duration(90 * time.Second)},
 		RAID:   RAID{RAID1, 3, WholeFile, 100 * MiB, false},
@@ -67,8 +68,8 @@ func TestEveryKeyOfTheControllerIsRead(t *testing.T) {
 			t.Errorf("%s comes from %+v, want a line of the file", f.key, o)
 		}
 	}
-	if o := origins["raid.copies"]; o.Line != 19 || o.Column != 10 {
-		t.Errorf("raid.copies stands at %d:%d, want 19:10", o.Line, o.Column)
+	if o := origins["raid.copies"]; o.Line != 20 || o.Column != 10 {
+		t.Errorf("raid.copies stands at %d:%d, want 20:10", o.Line, o.Column)
 	}
 }
 
@@ -91,12 +92,11 @@ controller = { host = "pi.local", http_port = 9443, store_port = 1, response_por
 	}
 }
 
-func TestDefaultsStayOnLoopback(t *testing.T) {
+// All ports are open to the network, so nothing may be open to strangers.
+func TestDefaultsLetNoStrangerIn(t *testing.T) {
 	c := DefaultController()
-	for _, a := range []Address{c.HTTP.Listen, c.Nodes.StoreListen, c.Nodes.ResponseListen, c.Nodes.RequestListen} {
-		if !strings.HasPrefix(string(a), "127.0.0.1:") {
-			t.Errorf("default listener %q is not on loopback", a)
-		}
+	if c.Nodes.Plaintext != PlaintextOff || c.HTTP.Plaintext != PlaintextLoopback || c.HTTP.Auth != AuthToken {
+		t.Errorf("defaults: %+v %+v", c.HTTP, c.Nodes)
 	}
 }
 

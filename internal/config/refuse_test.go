@@ -71,10 +71,10 @@ func TestWrongFilesAreRefusedWithPositionAndAdvice(t *testing.T) {
 		{"name as URL", "", "[http]\nnames = [\"http://pi\"]", `2:1: http.names: "http://pi": write the name alone, without http:// or tcp://`},
 		{"all names", "", "[http]\nnames = [\"pi\", \"*\"]", `2:1: http.names: "*" is neither a host name nor an IP address`},
 		{"empty name", "", "[http]\nnames = [\"\"]", `2:1: http.names: "" is neither a host name nor an IP address`},
-		{"too many names", "", "[http]\nnames = [" + strings.Repeat("\"a\",", 101) + "]", "2:1: http.names: has 101 names; at most 100 are possible"},
+		{"too many names", "", "[http]\nnames = [" + strings.Repeat("\"a\",", 51) + "]", "2:1: http.names: has 51 names; at most 50 are possible"},
+		{"relative socket", "", "[http]\nsocket = \"a.sock\"", `2:10: http.socket: "a.sock" is a relative path: write the whole path, beginning with /`},
+		{"long socket", "", "[http]\nsocket = \"/" + strings.Repeat("a", 107) + "\"", `2:10: http.socket: has 108 bytes; a Unix socket's path has at most 107`},
 		{"auth mistyped", "", "[http]\nauth = \"offf\"", `2:8: http.auth: "offf" is not one of "token" or "off"; did you mean "off"?`},
-		{"TLS for clients", "", "[http]\nplaintext = \"off\"", `2:13: http.plaintext: "off" needs TLS, which this version does not have yet; use "loopback" (clients on this machine) or "any" (clients of the whole network)`},
-		{"TLS for nodes", "", "[nodes]\nplaintext = \"off\"", `2:13: nodes.plaintext: "off" would let no node in: this version has no TLS for nodes yet; use "loopback" (nodes on this machine) or "any" (nodes of the whole network)`},
 		{"policy unknown", "", "[nodes]\nplaintext = \"Any\"", `2:13: nodes.plaintext: "Any" is not one of "off", "loopback" or "any"; did you mean "any"?`},
 		{"level", "", "[raid]\nlevel = \"raid5\"", `2:9: raid.level: "raid5" is not known here; write "raid1"`},
 		{"one copy", "", "[raid]\ncopies = 1", "2:10: raid.copies: 1 is out of range: 2 to 4"},
@@ -111,7 +111,7 @@ func TestWrongFilesAreRefusedWithPositionAndAdvice(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			got := refused(t, c.program, c.text, nil)
 			if c.want == "environment" { // reported where the default stands, which has no position
-				c.want = `nodes.response_listen: "127.0.0.1:5558" is taken by http.listen (":5558"): each listener needs an address of its own`
+				c.want = `nodes.response_listen: ":5558" is taken by http.listen (":5558"): each listener needs an address of its own`
 			}
 			if got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
@@ -135,9 +135,9 @@ environment RAID_CONTROLLER_URLS: unknown variable; did you mean RAID_CONTROLLER
 }
 
 func TestEnvironmentValuesAreCheckedLikeTheFile(t *testing.T) {
-	got := refused(t, "", "", []string{"RAID_CONTROLLER_RAID_COPIES=9", "RAID_CONTROLLER_HTTP_PLAINTEXT=off", "RAID_CONTROLLER_HTTP_NAMES=pi, *"})
+	got := refused(t, "", "", []string{"RAID_CONTROLLER_RAID_COPIES=9", "RAID_CONTROLLER_HTTP_SOCKET=x", "RAID_CONTROLLER_HTTP_NAMES=pi, *"})
 	want := `environment RAID_CONTROLLER_RAID_COPIES: raid.copies: 9 is out of range: 2 to 4`
-	if !strings.Contains(got, want) || !strings.Contains(got, "environment RAID_CONTROLLER_HTTP_PLAINTEXT: http.plaintext:") ||
+	if !strings.Contains(got, want) || !strings.Contains(got, "environment RAID_CONTROLLER_HTTP_SOCKET: http.socket:") ||
 		!strings.Contains(got, `environment RAID_CONTROLLER_HTTP_NAMES: http.names: "*" is neither`) {
 		t.Errorf("got\n%s", got)
 	}
@@ -148,7 +148,7 @@ func TestEnvironmentValuesAreCheckedLikeTheFile(t *testing.T) {
 }
 
 func TestListenersThatShareAPortOnDifferentAddressesAreFine(t *testing.T) {
-	ok := "[http]\nlisten = \"127.0.0.2:5557\"\n[nodes]\nresponse_listen = \"127.0.0.1:0\"\nrequest_listen = \"127.0.0.1:0\"\n"
+	ok := "[http]\nlisten = \"127.0.0.2:5557\"\n[nodes]\nstore_listen = \"127.0.0.1:5557\"\nresponse_listen = \"127.0.0.1:0\"\nrequest_listen = \"127.0.0.1:0\"\n"
 	if got := refused(t, "", ok, nil); got != "" {
 		t.Error(got)
 	}

@@ -7,16 +7,28 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/wire"
 )
 
-const exposedMessage = `everybody in the network may read, write and delete all files: REST listens for other machines and auth under [http] is "off"`
-
-// exposed tells whether strangers are served.
-func (c *Controller) exposed() bool {
-	if c.cfg.Auth || !c.cfg.Open {
-		return false
+// warnings are what the configuration leaves open, for the log, /status and the
+// status line. What listens on loopback alone is open to nobody else.
+func (c *Controller) warnings() (all []string) {
+	if onNetwork(c.http.Addr()) {
+		if !c.cfg.Auth {
+			all = append(all, `everybody in the network may read, store and delete all files: auth under [http] is "off"`)
+		}
+		if c.cfg.HTTPPlain == wire.PlaintextAny {
+			all = append(all, `who listens to the network can read files and tokens that are sent without TLS: plaintext under [http] is "any"`)
+		}
 	}
-	at, ok := c.http.Addr().(*net.TCPAddr)
+	if c.cfg.Plaintext == wire.PlaintextAny && onNetwork(c.nodes[0].Addr()) {
+		all = append(all, `everybody in the network may be given halves of files to keep, as a lab node: plaintext under [nodes] is "any"`)
+	}
+	return all
+}
+
+func onNetwork(a net.Addr) bool {
+	at, ok := a.(*net.TCPAddr)
 	return ok && !at.IP.IsLoopback()
 }
 

@@ -12,6 +12,7 @@ import (
 	mrand "math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/raidpi/raidpi/internal/node"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/service"
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
@@ -30,25 +32,32 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // array is a controller and nodes in this process, on loopback and real files.
 type array struct {
-	t     testing.TB
-	dir   string
-	url   string
-	ports [3]int
-	tune  func(*Config)
-	stop  func() error // the controller
-	nodes []*testNode
-	log   *slog.Logger
+	t      testing.TB
+	dir    string
+	url    string
+	socket string
+	ports  [3]int
+	tune   func(*Config)
+	stop   func() error // the controller
+	nodes  []*testNode
+	log    *slog.Logger
 }
 
 type testNode struct {
-	dir  string
-	stop func()
+	dir    string
+	socket string
+	stop   func()
 }
 
 // newArray starts a controller and n nodes and waits until all are up.
 func newArray(t testing.TB, n int, tune func(*Config)) *array {
 	t.Helper()
-	a := &array{t: t, dir: t.TempDir(), tune: tune, log: testLog(t)}
+	sockets, err := os.MkdirTemp("/tmp", "raidpi") // the path of a socket must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(sockets) })
+	a := &array{t: t, dir: t.TempDir(), tune: tune, log: testLog(t), socket: filepath.Join(sockets, "c")}
 	a.startController()
 	t.Cleanup(func() { a.stopController() })
 	for range n {
@@ -86,7 +95,8 @@ func (a *array) startController() {
 	var mu sync.Mutex
 	ready := make(chan struct{})
 	cfg := Config{
-		StateDir: filepath.Join(a.dir, "controller"), HTTPListen: "127.0.0.1:0",
+		StateDir: filepath.Join(a.dir, "controller"), HTTPListen: "127.0.0.1:0", HTTPSocket: a.socket, Local: service.ListenLocal,
+		HTTPPlain:   wire.PlaintextLoopback,
 		StoreListen: a.port(0), ResponseListen: a.port(1), RequestListen: a.port(2),
 		Plaintext: wire.PlaintextLoopback, Settle: 300 * time.Millisecond, Level: "raid1", Copies: 2, StripeSize: 256 << 10,
 		MaxWholeFile: 1 << 20, DegradedWrites: true, Grace: time.Hour, Version: "test", Log: a.log.With("daemon", "controller"),
@@ -121,6 +131,19 @@ func (a *array) startController() {
 	a.stop = func() error { cancel(); return <-done }
 }
 
+func (a *array) httpPort() int {
+	a.t.Helper()
+	u, err := url.Parse(a.url)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return port
+}
+
 // port is where to listen: where the nodes expect it after a restart.
 func (a *array) port(i int) string { return fmt.Sprintf("127.0.0.1:%d", a.ports[i]) }
 
@@ -137,7 +160,8 @@ func (a *array) stopController() {
 }
 
 func (a *array) addNode(zone string) *testNode {
-	n := &testNode{dir: filepath.Join(a.dir, "node"+strconv.Itoa(len(a.nodes)+1))}
+	name := "node" + strconv.Itoa(len(a.nodes)+1)
+	n := &testNode{dir: filepath.Join(a.dir, name), socket: filepath.Join(filepath.Dir(a.socket), name)}
 	a.nodes = append(a.nodes, n)
 	a.startNode(n, zone)
 	a.t.Cleanup(func() { n.stop() })
@@ -151,8 +175,10 @@ func (a *array) startNode(n *testNode, zone string) {
 		defer close(done)
 		err := node.Run(ctx, node.Config{
 			StateDir: filepath.Join(n.dir, "state"), ChunkDir: filepath.Join(n.dir, "chunks"), Zone: zone,
-			Controller: node.Place{Host: "127.0.0.1", StorePort: a.ports[0], ResponsePort: a.ports[1], RequestPort: a.ports[2]},
-			Plaintext:  wire.PlaintextLoopback, Version: "test", Log: a.log.With("daemon", filepath.Base(n.dir)), Random: rand.Reader,
+			Controller: node.Place{
+				Host: "127.0.0.1", HTTPPort: a.httpPort(), StorePort: a.ports[0], ResponsePort: a.ports[1], RequestPort: a.ports[2],
+			},
+			ControlSocket: n.socket, Name: filepath.Base(n.dir), Plaintext: wire.PlaintextLoopback, Version: "test", Log: a.log.With("daemon", filepath.Base(n.dir)), Random: rand.Reader,
 			Dial: (&net.Dialer{}).DialContext, Ready: func() {},
 		})
 		if err != nil && !errors.Is(err, context.Canceled) {

@@ -11,14 +11,17 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/raidpi/raidpi/internal/admission"
 	"github.com/raidpi/raidpi/internal/budget"
 	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/httpapi"
+	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/object"
 	"github.com/raidpi/raidpi/internal/raid"
@@ -33,10 +36,11 @@ type Config struct {
 	Reserve  int64 // bytes of StateDir's disk that uploads leave free
 
 	HTTPListen  string
-	Auth        bool     // REST asks for tokens
-	Names       []string // of this machine, besides localhost
-	Open        bool     // REST lets other machines connect
-	MaxBody     int64    // bytes; 0: no limit
+	HTTPSocket  string         // path of the Unix socket for root; "": none
+	HTTPPlain   wire.Plaintext // who may speak HTTP without TLS
+	Auth        bool           // REST asks for tokens
+	Names       []string       // and addresses of this machine, besides those that it knows itself
+	MaxBody     int64          // bytes; 0: no limit
 	MaxRequests int
 
 	StoreListen, ResponseListen, RequestListen string
@@ -54,8 +58,12 @@ type Config struct {
 	Log     *slog.Logger
 	Random  io.Reader // of cryptographic quality
 	Listen  func(ctx context.Context, network, address string) (net.Listener, error)
-	Ready   func()       // called once everything listens
-	Status  func(string) // one line for a person, when it changes
+	Local   func(path string) (net.Listener, error)          // listens on HTTPSocket
+	Machine func() (hostname string, addresses []netip.Addr) // of its certificate; nil: MachineHosts
+	Built   time.Time                                        // of the program: before it no clock is right
+	KeyLife time.Duration                                    // after it nodes are asked for new keys; 0: 90 days
+	Ready   func()                                           // called once everything listens
+	Status  func(string)                                     // one line for a person, when it changes
 }
 
 // aheadBudget is what all requests together may hold in buffers beyond the one
@@ -70,12 +78,16 @@ type Controller struct {
 	cfg     Config
 	pool    *budget.Pool
 	catalog *catalog.Catalog
+	ca      *identity.CA
+	leaf    *leaf
+	desk    *admission.Desk
 	members *membership.Members
 	hub     *wire.Hub
 	objects *object.Store
 	repair  *repair.Repairer
 	api     *httpapi.API
 	http    net.Listener
+	local   net.Listener    // nil: none
 	nodes   [3]net.Listener // 5557, 5558, 5559
 }
 
@@ -101,7 +113,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, c.catalog.Close()) }()
 	if err := c.build(ctx); err != nil {
-		c.closeListeners()
+		c.closeListeners() // a Listener of httpapi too, which waits for its goroutines
 		return err
 	}
 	return c.serve(ctx)
@@ -121,11 +133,18 @@ func (c *Controller) listen(ctx context.Context) (err error) {
 			return fmt.Errorf("listen on %s (%s): %w; is another raid-controller running? See with: ss -ltnp", l.address, l.what, err)
 		}
 	}
+	if c.cfg.HTTPSocket == "" {
+		return nil
+	}
+	// Without it the array works all the same; what needs root then needs a token.
+	if c.local, err = c.cfg.Local(c.cfg.HTTPSocket); err != nil {
+		c.cfg.Log.Warn("sudo raidctl finds no socket to speak to: make its folder, or set socket under [http]", "error", err)
+	}
 	return nil
 }
 
 func (c *Controller) closeListeners() {
-	for _, l := range append(c.nodes[:], c.http) {
+	for _, l := range append(c.nodes[:], c.http, c.local) {
 		if l != nil {
 			l.Close()
 		}
@@ -151,9 +170,17 @@ func (c *Controller) build(ctx context.Context) error {
 		Known: known, Save: c.catalog.SaveNode, Remembers: c.catalog.Remembers, Knows: c.catalog.Knows,
 		Settle: cfg.Settle, Window: window, Log: cfg.Log,
 	})
+	member, err := c.admit(ctx)
+	if err != nil {
+		return err
+	}
 	c.hub = wire.NewHub(wire.HubConfig{
 		Array: c.catalog.Array(), Store: c.nodes[0], Response: c.nodes[1], Request: c.nodes[2], Plaintext: cfg.Plaintext,
+		TLS: member, Identify: c.desk.Identify, MayBePlain: c.desk.MayBePlain, Renew: c.desk.RenewDue,
 		Commit: c.sentCommit, Observer: c.members, Window: window, Log: cfg.Log,
+	})
+	c.http = httpapi.NewListener(c.http, httpapi.ListenerConfig{
+		TLS: c.ca.PortTLS(c.leaf.current.Load, member), Plaintext: cfg.HTTPPlain.Allows, Log: cfg.Log,
 	})
 	c.objects = object.New(object.Config{
 		Writer: c.catalog, Index: c.catalog, Nodes: c.members, LabGet: c.hub.LabGet, Pool: c.pool,
@@ -204,6 +231,8 @@ func (c *Controller) serve(ctx context.Context) error {
 	midGroup.Go(func() error { return c.watchCatalog(midCtx) })
 	midGroup.Go(func() error { return c.report(midCtx) })
 	midGroup.Go(func() error { return c.noteExpired(midCtx) })
+	midGroup.Go(func() error { return c.desk.Run(midCtx) })
+	midGroup.Go(func() error { return c.leaf.run(midCtx) })
 
 	top, stopTop := context.WithCancel(ctx)
 	defer stopTop()
@@ -214,12 +243,16 @@ func (c *Controller) serve(ctx context.Context) error {
 		case <-top.Done():
 		}
 	}()
-	if c.exposed() {
-		c.cfg.Log.Warn(exposedMessage, "http", c.http.Addr())
+	for _, w := range c.warnings() {
+		c.cfg.Log.Warn(w)
 	}
 	c.cfg.Ready()
 	c.cfg.Log.Info("raid-controller is ready", "http", c.http.Addr(), "array", c.catalog.Array(), "run", c.catalog.Run(), "version", c.cfg.Version)
-	err := c.api.Serve(top, c.http)
+	listeners := []net.Listener{c.http}
+	if c.local != nil {
+		listeners = append(listeners, c.local)
+	}
+	err := c.api.Serve(top, listeners...)
 	stopTop()
 	stopMiddle()
 	err = errors.Join(midGroup.Wait(), err)
@@ -269,6 +302,9 @@ func (c *Controller) statusLine(ctx context.Context) string {
 	line := fmt.Sprintf("%d/%d nodes up", up, known)
 	if err := c.members.Behind(); err != nil {
 		return line + "; " + err.Error()
+	}
+	if len(c.warnings()) > 0 {
+		line += ", open to the network (see raidctl status)"
 	}
 	if n, err := c.catalog.Counts(ctx); err == nil && n.Degraded > 0 {
 		line += fmt.Sprintf(", %d files degraded", n.Degraded)

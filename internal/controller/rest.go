@@ -26,12 +26,13 @@ func (c *Controller) newAPI() *httpapi.API {
 	}
 	started := time.Now()
 	return httpapi.New(httpapi.Config{
-		Files: files{c.objects}, Index: index{c}, Nodes: c.members.Nodes,
+		Files: files{c.objects}, Index: index{c}, Nodes: c.nodesByName,
 		Status:  func(ctx context.Context) (httpapi.Status, error) { return c.status(ctx, started) },
 		Ready:   c.ready,
 		Metrics: registry, Version: c.cfg.Version, Log: c.cfg.Log,
 		MaxBody: c.cfg.MaxBody, MaxFile: maxFile, MaxRequests: c.cfg.MaxRequests,
 		Auth: c.cfg.Auth, Names: c.cfg.Names, Tokens: c.catalog, Random: c.cfg.Random,
+		Desk: c.desk, JoinTokens: joinTokens{c.desk}, Hosts: c.leaf.names, Port: func() int { return portOf(c.http) }, CAPEM: c.ca.PEM(),
 	})
 }
 
@@ -115,9 +116,7 @@ func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Sta
 	for _, clone := range c.hub.Clones() {
 		s.Clones = append(s.Clones, httpapi.Clone{Node: clone.Node, Address: clone.Addr, LastRefused: clone.Last.UTC().Format(time.DateTime)})
 	}
-	if c.exposed() {
-		s.Message = exposedMessage
-	}
+	s.Warnings = c.warnings()
 	if err := c.members.Behind(); err != nil {
 		s.Message = err.Error()
 	}

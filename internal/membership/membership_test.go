@@ -46,6 +46,23 @@ func TestKnownNodesAreWaitedForAndNotForEver(t *testing.T) {
 	})
 }
 
+func TestRemovedNodeIsNotWaitedForAndNotListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := New(config())
+		changed := m.Changed()
+		m.Remove("known")
+		m.Remove("nobody")
+		select {
+		case <-changed:
+		default:
+			t.Error("nobody who waits is woken")
+		}
+		if m.Settling() != 0 || m.Gathering() != 0 || len(m.Nodes()) != 0 {
+			t.Errorf("%v, %v, %+v", m.Settling(), m.Gathering(), m.Nodes())
+		}
+	})
+}
+
 func TestAStartWaitsForTheWordOfKnownNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := config()

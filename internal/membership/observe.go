@@ -78,6 +78,16 @@ func (m *Members) NodeDown(s *wire.Session, err error) {
 	m.notify()
 }
 
+// Remove forgets a node that was removed from the array: it is not listed, not
+// waited for and gets nothing more. Its session must have ended, or end soon.
+func (m *Members) Remove(id raid.NodeID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.native, id)
+	delete(m.unheard, id)
+	m.notify()
+}
+
 // LabUp takes note of a lab peer that takes Stores.
 func (m *Members) LabUp(l *wire.LabNode) {
 	m.mu.Lock()

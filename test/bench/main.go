@@ -13,6 +13,8 @@
 //   - the CPU time that controller and nodes take for a gigabyte (10^9 bytes),
 //     from /proc/pid/stat;
 //   - their resident memory, idle and at its peak, from /proc/pid/status;
+//   - what TLS between controller and nodes costs: the same loads on an array whose
+//     nodes have joined, in turn with the first;
 //   - the longest request while one of four nodes hangs;
 //   - the time from starting all processes to the first /readyz with all nodes up;
 //   - the size of the programs.
@@ -43,7 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	bin := fs.String("bin", "bin", "where the built programs are")
 	dir := fs.String("dir", ".bench", "folder for all data; emptied at the start and at the end")
 	quick := fs.Bool("quick", false, "one short round of everything, for a first look")
-	only := fs.String("only", "", "regular expression: measure only what it matches, of: 64MiB 1MiB 4KiB memory stall start size")
+	only := fs.String("only", "", "regular expression: measure only what it matches, of: 64MiB 1MiB 4KiB memory tls stall start size")
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}

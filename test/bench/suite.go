@@ -80,6 +80,7 @@ func (s *suite) run(ctx context.Context) (err error) {
 		{"memory", s.idleMemory},
 		{"64MiB|1MiB|4KiB", s.loads},
 		{"memory", s.peakMemory},
+		{"tls", s.tls},
 		{"stall", s.stall},
 		{"start", s.startToReady},
 		{"size", s.programSizes},

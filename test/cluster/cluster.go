@@ -22,6 +22,10 @@ type Config struct {
 	ControllerEnv []string
 	NodeEnv       []string
 
+	// Joined: no node speaks without TLS, each joins by the command that a person
+	// uses.
+	Joined bool
+
 	NoController bool          // nodes alone, for a controller that is not ours
 	Timeout      time.Duration // for the array to become ready; 30 s when zero
 }
@@ -37,6 +41,8 @@ type Cluster struct {
 	Ports      Ports
 
 	dir     string
+	joined  bool
+	sockets string // folder of the control sockets, whose paths must be short; Close removes it
 	timeout time.Duration
 }
 
@@ -75,10 +81,13 @@ func prepare(cfg Config) (*Cluster, error) {
 		return nil, fmt.Errorf("start array: %w", err)
 	}
 	c := &Cluster{
-		dir: dir, Ports: ports, timeout: cfg.Timeout,
+		dir: dir, Ports: ports, timeout: cfg.Timeout, joined: cfg.Joined,
 		API: &API{URL: "http://" + Loopback(ports.HTTP), HTTP: &http.Client{Transport: &http.Transport{
 			MaxIdleConnsPerHost: 64, DisableCompression: true,
 		}}},
+	}
+	if c.sockets, err = os.MkdirTemp("/tmp", "raidpi"); err != nil {
+		return nil, fmt.Errorf("start array: %w", err)
 	}
 	for _, d := range []string{"conf", "logs"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
@@ -138,26 +147,39 @@ reserve = "0"
 
 [http]
 listen = %q
+socket = %q
 
 [nodes]
+plaintext = %q
 store_listen = %q
 response_listen = %q
 request_listen = %q
-`, filepath.Join(c.dir, "controller"), Loopback(c.Ports.HTTP),
+`, filepath.Join(c.dir, "controller"), Loopback(c.Ports.HTTP), c.Socket(), c.plaintext(),
 		Loopback(c.Ports.Store), Loopback(c.Ports.Response), Loopback(c.Ports.Request))
+}
+
+// plaintext is with whom the daemons speak without TLS.
+func (c *Cluster) plaintext() string {
+	if c.joined {
+		return "off"
+	}
+	return "loopback"
 }
 
 func (c *Cluster) nodeConfig(i int) string {
 	return fmt.Sprintf(`state_dir = %q
 chunk_dir = %q
+control_socket = %q
 reserve = "0"
 
 [controller]
 host = "127.0.0.1"
+plaintext = %q
+http_port = %d
 store_port = %d
 response_port = %d
 request_port = %d
-`, c.StateDir(i), c.ChunkDir(i), c.Ports.Store, c.Ports.Response, c.Ports.Request)
+`, c.StateDir(i), c.ChunkDir(i), c.nodeSocket(i), c.plaintext(), c.Ports.HTTP, c.Ports.Store, c.Ports.Response, c.Ports.Request)
 }
 
 func (c *Cluster) start(ctx context.Context) error {
@@ -168,6 +190,11 @@ func (c *Cluster) start(ctx context.Context) error {
 	}
 	if c.Controller == nil {
 		return nil
+	}
+	if c.joined {
+		if err := c.joinAll(ctx); err != nil {
+			return err
+		}
 	}
 	return c.WaitReady(ctx, len(c.Nodes))
 }
@@ -188,7 +215,7 @@ func (c *Cluster) Close() error {
 		errs = append(errs, d.Kill())
 	}
 	c.API.HTTP.CloseIdleConnections()
-	return errors.Join(errs...)
+	return errors.Join(append(errs, os.RemoveAll(c.sockets))...)
 }
 
 // Terminate ends all processes in an orderly way, the controller first: what it

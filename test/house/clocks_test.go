@@ -36,7 +36,7 @@ var dayAllowed = map[string]struct {
 	"internal/object/upload.go":    {[]string{"UTC"}, "created, for people"},
 	"internal/controller/rest.go":  {[]string{"UTC"}, "when a clone was last refused, for people"},
 	"internal/httpapi/status.go":   {[]string{"UTC"}, "when a node was last seen, for people"},
-	"internal/service/built.go":    {[]string{"time.Parse"}, "before which date a clock is wrong, for a warning"},
+	"internal/service/built.go":    {[]string{"time.Parse"}, "the day of the build, which shows that a clock is wrong"},
 	"internal/identity/cert.go":    {[]string{"time.Date", "UTC"}, "constants: from when to when certificates are valid, and the fixed moment that stands for now"},
 }
 

@@ -1,0 +1,104 @@
+package controller
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/admission"
+	"github.com/raidpi/raidpi/internal/identity"
+	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/wire"
+)
+
+// identityDir holds the array's keys, within the state directory.
+const identityDir = "identity"
+
+// admit makes what decides who is who: the array's CA, the certificates of this
+// process, and the desk. member is the TLS of connections with nodes.
+func (c *Controller) admit(ctx context.Context) (member *tls.Config, err error) {
+	cfg := &c.cfg
+	dir := filepath.Join(cfg.StateDir, identityDir)
+	if c.ca, err = identity.OpenCA(dir, c.catalog.Array(), cfg.Random); err != nil {
+		return nil, err
+	}
+	c.leaf = &leaf{ca: c.ca, dir: dir, configured: cfg.Names, built: cfg.Built, machine: cfg.Machine, random: cfg.Random, log: cfg.Log}
+	if c.leaf.machine == nil {
+		c.leaf.machine = MachineHosts
+	}
+	if err := c.leaf.renew(time.Now()); err != nil {
+		return nil, err
+	}
+	own, err := c.ca.IssueController(cfg.Random)
+	if err != nil {
+		return nil, err
+	}
+	c.desk = admission.New(admission.Config{
+		CA: c.ca, Book: c.catalog, Live: c.isLive, Cut: c.cut, Counts: c.countNodes,
+		Ports:       [3]int{portOf(c.nodes[0]), portOf(c.nodes[1]), portOf(c.nodes[2])},
+		MinProtocol: max(1, wire.ProtocolVersion-1), MaxProtocol: wire.ProtocolVersion, Version: cfg.Version,
+		KeyLife: cfg.KeyLife, Log: cfg.Log, Random: cfg.Random,
+	})
+	if err := c.desk.Load(ctx); err != nil {
+		return nil, fmt.Errorf("read who has joined: %w", err)
+	}
+	return c.ca.ServerTLS(own, c.desk.CheckKey), nil
+}
+
+func portOf(ln net.Listener) int {
+	if at, ok := ln.Addr().(*net.TCPAddr); ok {
+		return at.Port
+	}
+	return 0
+}
+
+func (c *Controller) isLive(id raid.NodeID) bool {
+	p, ok := c.members.Peer(id)
+	return ok && !p.Suspect()
+}
+
+// cut ends a node's connections. One that was removed is forgotten too. The desk
+// calls it for REST alone, when all parts are there.
+func (c *Controller) cut(id raid.NodeID, why error) {
+	c.hub.Cut(id, why)
+	if errors.Is(why, identity.ErrRemoved) {
+		c.members.Remove(id)
+		c.repair.Wake() // what it held is made anew
+	}
+}
+
+// countNodes counts native nodes.
+func (c *Controller) countNodes() (up, known int) {
+	for _, n := range c.members.Nodes() {
+		if n.Kind != raid.Native {
+			continue
+		}
+		known++
+		if n.State == raid.Up {
+			up++
+		}
+	}
+	return up, known
+}
+
+// nodesByName lists the nodes with the host names that they joined by.
+func (c *Controller) nodesByName() []raid.NodeInfo {
+	all := c.members.Nodes()
+	for i := range all {
+		all[i].Name = c.desk.Name(all[i].ID)
+	}
+	return all
+}
+
+// joinTokens gives the desk the interface that httpapi asks for.
+type joinTokens struct{ *admission.Desk }
+
+// CreateToken implements httpapi.JoinTokens.
+func (j joinTokens) CreateToken(uses int, life time.Duration, node raid.NodeID) (text string, k raid.JoinToken, err error) {
+	t, k, err := j.Desk.CreateToken(uses, life, node)
+	return t.String(), k, err
+}

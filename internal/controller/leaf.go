@@ -1,0 +1,88 @@
+package controller
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/identity"
+)
+
+// leaf keeps the certificate that browsers see. It is the one that hangs on the
+// clock, since browsers look at theirs.
+type leaf struct {
+	ca         *identity.CA
+	dir        string
+	configured []string  // names and addresses, from the configuration
+	built      time.Time // before which no clock is right
+	machine    func() (hostname string, addresses []netip.Addr)
+	random     io.Reader
+	log        *slog.Logger
+
+	seen    identity.Hosts // by renew alone
+	current atomic.Pointer[tls.Certificate]
+	hosts   atomic.Pointer[identity.Hosts]
+}
+
+// leafRound is how often it is looked whether the certificate is due: soon after
+// the clock has been set, or the machine has got an address.
+const leafRound = time.Minute
+
+// renew makes the certificate anew where that is due.
+func (l *leaf) renew(now time.Time) error {
+	hostname, addresses := l.machine()
+	h := hosts(l.configured, hostname, addresses, l.seen)
+	if kept := l.hosts.Load(); kept != nil && slices.Equal(kept.DNS, h.DNS) && len(kept.IPs) == len(h.IPs) &&
+		identity.HTTPSDue(l.current.Load().Leaf, h, now, l.built) == "" {
+		return nil
+	}
+	c, why, err := l.ca.OpenHTTPS(l.dir, h, now, l.built, l.random)
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		l.log.Info("a certificate for HTTPS was made", "reason", why, "names", h.DNS, "until", c.Leaf.NotAfter)
+	}
+	l.seen = h
+	l.current.Store(&c)
+	l.hosts.Store(&h)
+	return nil
+}
+
+// run looks again until ctx ends.
+func (l *leaf) run(ctx context.Context) error {
+	tick := time.NewTicker(leafRound)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := l.renew(time.Now()); err != nil {
+			l.log.Warn("the certificate for HTTPS could not be made anew; the old one stays in use", "error", err)
+		}
+	}
+}
+
+// names are those by which people and nodes find the controller, the best first:
+// its names, then its addresses but for loopback.
+func (l *leaf) names() (all []string) {
+	h := l.hosts.Load()
+	for _, n := range h.DNS {
+		if n != "localhost" {
+			all = append(all, n)
+		}
+	}
+	for _, a := range h.IPs {
+		if !a.IsLoopback() {
+			all = append(all, a.String())
+		}
+	}
+	return all
+}

@@ -1,0 +1,74 @@
+package controller
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/identity"
+)
+
+func newLeaf(t *testing.T, built time.Time) *leaf {
+	t.Helper()
+	dir := t.TempDir()
+	ca, err := identity.OpenCA(dir, "0123456789abcdefghijkl", rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &leaf{
+		ca: ca, dir: dir, built: built, random: rand.Reader, log: slog.New(slog.DiscardHandler),
+		machine: func() (string, []netip.Addr) { return "controller", []netip.Addr{netip.MustParseAddr("192.168.1.10")} },
+	}
+}
+
+func TestBrowsersCertificateFollowsTheClockAndTheMachine(t *testing.T) {
+	built := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	l := newLeaf(t, built)
+	try := func(what string, now time.Time, anew bool) {
+		t.Helper()
+		before := l.current.Load()
+		if err := l.renew(now); err != nil {
+			t.Fatal(err)
+		}
+		if got := l.current.Load() != before; got != anew {
+			t.Errorf("%s: made anew is %v", what, got)
+		}
+		if c := l.current.Load().Leaf; now.Before(c.NotBefore) || now.After(c.NotAfter) {
+			t.Errorf("%s: valid from %v to %v", what, c.NotBefore, c.NotAfter)
+		}
+	}
+	try("first start, clock in 1970", time.Unix(100, 0), true)
+	try("a minute later", time.Unix(160, 0), false)
+	noon := built.AddDate(0, 1, 0)
+	try("the clock is set", noon, true)
+	try("an hour later", noon.Add(time.Hour), false)
+	l.machine = func() (string, []netip.Addr) { return "controller", []netip.Addr{netip.MustParseAddr("192.168.1.11")} }
+	try("another address", noon.Add(2*time.Hour), true)
+	l.machine = func() (string, []netip.Addr) { return "controller", nil }
+	try("no cable", noon.Add(3*time.Hour), false)
+	try("a year later", noon.AddDate(1, 0, 0), true)
+	try("the clock jumps back", built.AddDate(0, 0, 1), true)
+	if got := l.names(); !slices.Equal(got, []string{"controller.local", "controller", "192.168.1.10", "192.168.1.11"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestIdleControllerMakesNoCertificates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLeaf(t, time.Unix(0, 0))
+		if err := l.renew(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		first := l.current.Load()
+		ctx, cancel := context.WithTimeout(t.Context(), 30*24*time.Hour)
+		defer cancel()
+		if err := l.run(ctx); err != nil || l.current.Load() != first {
+			t.Errorf("made anew: %v, %v", l.current.Load() != first, err)
+		}
+	})
+}
