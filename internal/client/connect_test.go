@@ -252,15 +252,15 @@ func TestCAIsTheConnectionsOwn(t *testing.T) {
 }
 
 func TestWhatMakesATokenIsSentOnce(t *testing.T) {
-	var n int
+	var n atomic.Int64
 	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		n++
+		n.Add(1)
 		panic(http.ErrAbortHandler)
 	}))
 	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 	defer s.Close()
 	c := connected(t, Config{URL: s.URL})
-	if _, err := c.CreateJoinToken(t.Context(), 1, time.Minute, ""); err == nil || n != 1 {
-		t.Errorf("%d requests, %v", n, err)
+	if _, err := c.CreateJoinToken(t.Context(), 1, time.Minute, ""); err == nil || n.Load() != 1 {
+		t.Errorf("%d requests, %v", n.Load(), err)
 	}
 }
