@@ -100,7 +100,7 @@ func LoadController(path string, env []string) (*Controller, Origins, error) {
 	src := source{
 		program: "raid-controller", path: path, defaultPath: ControllerPath,
 		prefix: ControllerPrefix, env: env,
-		foreign: []string{"RAID_CONTROLLER_URL"}, // raidctl's
+		foreign: []string{"RAID_CONTROLLER_URL", "RAID_CONTROLLER_SOCKET"}, // raidctl's
 	}
 	if src.apply(c, r) {
 		c.check(r)
