@@ -18,6 +18,7 @@ import (
 
 	"github.com/raidpi/raidpi/internal/config"
 	"github.com/raidpi/raidpi/internal/controller"
+	"github.com/raidpi/raidpi/internal/httpapi"
 	"github.com/raidpi/raidpi/internal/service"
 	"github.com/raidpi/raidpi/internal/wire"
 )
@@ -66,10 +67,6 @@ func compose(cfg *config.Controller, log *slog.Logger, notify *service.Notifier)
 	if cfg.RAID.StripeSize == config.WholeFile {
 		stripe = 0
 	}
-	listen := listener{
-		config: net.ListenConfig{},
-		http:   string(cfg.HTTP.Listen), policy: wire.Plaintext(cfg.HTTP.Plaintext), log: log,
-	}
 	return controller.Config{
 		StateDir: cfg.StateDir, Reserve: int64(cfg.Reserve),
 		HTTPListen: string(cfg.HTTP.Listen), Auth: cfg.HTTP.Auth == config.AuthToken, Names: cfg.HTTP.Names,
@@ -80,7 +77,20 @@ func compose(cfg *config.Controller, log *slog.Logger, notify *service.Notifier)
 		Level:  string(cfg.RAID.Level), Copies: cfg.RAID.Copies, StripeSize: stripe,
 		MaxWholeFile: int64(cfg.RAID.MaxWholeFile), DegradedWrites: cfg.RAID.DegradedWrites,
 		Grace:   time.Duration(cfg.Repair.Grace),
-		Version: service.Version(version), Log: log, Random: rand.Reader, Listen: listen.Listen,
+		Version: service.Version(version), Log: log, Random: rand.Reader, Listen: listener(cfg, log),
 		Ready: notify.Ready, Status: notify.Status,
+	}
+}
+
+// listener makes the daemon's listeners. That of REST tells HTTP without TLS from
+// HTTPS; the nodes' hub looks at its own connections.
+func listener(cfg *config.Controller, log *slog.Logger) func(ctx context.Context, network, address string) (net.Listener, error) {
+	return func(ctx context.Context, network, address string) (net.Listener, error) {
+		var c net.ListenConfig
+		ln, err := c.Listen(ctx, network, address)
+		if err != nil || address != string(cfg.HTTP.Listen) {
+			return ln, err
+		}
+		return httpapi.NewListener(ln, httpapi.ListenerConfig{Plaintext: wire.Plaintext(cfg.HTTP.Plaintext).Allows, Log: log}), nil
 	}
 }

@@ -2,13 +2,9 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +19,7 @@ import (
 
 	"github.com/raidpi/raidpi/internal/config"
 	"github.com/raidpi/raidpi/internal/controller"
+	"github.com/raidpi/raidpi/internal/httpapi"
 	"github.com/raidpi/raidpi/internal/service"
 	"github.com/raidpi/raidpi/internal/wire"
 )
@@ -174,71 +171,17 @@ func TestEveryKeyReachesTheController(t *testing.T) {
 	}
 }
 
-// from is a listener whose connections seem to come from somewhere else.
-type from struct {
-	net.Listener
-	addr net.Addr
-}
-
-type fromConn struct {
-	net.Conn
-	addr net.Addr
-}
-
-func (c fromConn) RemoteAddr() net.Addr { return c.addr }
-func (c fromConn) CloseWrite() error    { return c.Conn.(*net.TCPConn).CloseWrite() }
-
-func (f from) Accept() (net.Conn, error) {
-	c, err := f.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return fromConn{c, f.addr}, nil
-}
-
-func TestStrangersAreTurnedAwayWithWords(t *testing.T) {
-	for addr, want := range map[string]int{"127.0.0.1": 200, "127.8.8.8": 200, "::1": 200, "192.168.1.7": 403, "fe80::1%eth0": 403} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+func TestOnlyTheRESTListenerLooksForTLS(t *testing.T) {
+	cfg := &config.Controller{}
+	cfg.HTTP.Listen, cfg.HTTP.Plaintext = "127.0.0.1:0", config.PlaintextAny
+	listen := listener(cfg, slog.New(slog.DiscardHandler))
+	for address, want := range map[string]bool{"127.0.0.1:0": true, "localhost:0": false} {
+		ln, err := listen(t.Context(), "tcp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
-		zone := strings.SplitN(addr+"%", "%", 3)
-		remote := &net.TCPAddr{IP: net.ParseIP(zone[0]), Zone: zone[1], Port: 5}
-		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "in") }))
-		srv.Listener.Close()
-		srv.Listener = &doorkeeper{Listener: from{ln, remote}, policy: wire.PlaintextLoopback, log: slog.New(slog.DiscardHandler)}
-		srv.Start()
-		body := strings.NewReader(strings.Repeat("x", 100_000)) // more than one read takes
-		resp, err := srv.Client().Post("http://"+ln.Addr().String()+"/files?filename=f", "a/b", body)
-		if err != nil {
-			t.Fatalf("from %s: %v", addr, err)
-		}
-		text, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if resp.StatusCode != want || want == 403 && !strings.Contains(string(text), `"message":"this controller takes no connections without TLS from `+zone[0]) {
-			t.Errorf("from %s: %d %s", addr, resp.StatusCode, text)
-		}
-		srv.Close()
-	}
-}
-
-func TestOnlyTheRESTListenerHasADoorkeeper(t *testing.T) {
-	for _, c := range []struct {
-		policy wire.Plaintext
-		http   bool
-		guards bool
-	}{{wire.PlaintextLoopback, true, true}, {wire.PlaintextLoopback, false, false}, {wire.PlaintextAny, true, false}, {wire.PlaintextOff, true, true}} {
-		l := listener{policy: c.policy, http: "127.0.0.1:0"}
-		address := "127.0.0.1:0"
-		if !c.http {
-			address = "localhost:0"
-		}
-		ln, err := l.Listen(context.Background(), "tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, guards := ln.(*doorkeeper); guards != c.guards {
-			t.Errorf("%+v: a doorkeeper: %v", c, guards)
+		if _, looks := ln.(*httpapi.Listener); looks != want {
+			t.Errorf("%s: %v", address, looks)
 		}
 		ln.Close()
 	}

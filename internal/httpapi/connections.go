@@ -15,39 +15,44 @@ type connections struct {
 
 	mu   sync.Mutex
 	cond sync.Cond
-	open int
-	idle *list.List // of net.Conn, the longest idle first
-	at   map[net.Conn]*list.Element
+	open map[net.Conn]*list.Element // nil while a request is served
+	idle *list.List                 // of net.Conn, the longest idle first
 }
 
 func newConnections(limit int) *connections {
-	c := &connections{limit: limit, idle: list.New(), at: map[net.Conn]*list.Element{}}
+	c := &connections{limit: limit, open: map[net.Conn]*list.Element{}, idle: list.New()}
 	c.cond.L = &c.mu
 	return c
 }
 
-// state is http.Server.ConnState.
+// state is http.Server.ConnState. A connection is new until its first request
+// has come, and so during a TLS handshake.
 func (c *connections) state(conn net.Conn, s http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.at[conn]; e != nil {
-		c.idle.Remove(e)
-		delete(c.at, conn)
-	}
+	c.busy(conn)
 	switch s {
 	case http.StateNew:
-		c.open++
-		c.at[conn] = c.idle.PushBack(conn)
-		if c.open > c.limit {
+		c.open[conn] = c.idle.PushBack(conn)
+		if len(c.open) > c.limit {
 			c.evict()
 		}
 	case http.StateIdle:
-		c.at[conn] = c.idle.PushBack(conn)
+		c.open[conn] = c.idle.PushBack(conn)
+	case http.StateActive:
+		c.open[conn] = nil
 	case http.StateClosed, http.StateHijacked:
-		if c.open--; c.open == 0 {
+		if delete(c.open, conn); len(c.open) == 0 {
 			c.cond.Broadcast()
 		}
-	case http.StateActive:
+	}
+}
+
+// busy takes a connection out of the idle ones.
+func (c *connections) busy(conn net.Conn) {
+	if e := c.open[conn]; e != nil {
+		c.idle.Remove(e)
+		c.open[conn] = nil
 	}
 }
 
@@ -55,9 +60,18 @@ func (c *connections) state(conn net.Conn, s http.ConnState) {
 // goroutine notices and reports it as closed.
 func (c *connections) evict() {
 	if e := c.idle.Front(); e != nil {
-		conn := c.idle.Remove(e).(net.Conn)
-		delete(c.at, conn)
-		_ = conn.Close()
+		conn := e.Value.(net.Conn)
+		c.busy(conn)
+		cut(conn)
+	}
+}
+
+// cut closes all connections.
+func (c *connections) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.open {
+		cut(conn)
 	}
 }
 
@@ -65,7 +79,7 @@ func (c *connections) evict() {
 func (c *connections) wait() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.open > 0 {
+	for len(c.open) > 0 {
 		c.cond.Wait()
 	}
 }

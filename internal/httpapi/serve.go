@@ -2,16 +2,19 @@ package httpapi
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
 const (
-	// headerTimeout is how long a request's header may take to arrive.
+	// headerTimeout is how long a request's header may take to arrive, and before
+	// it a TLS handshake.
 	headerTimeout = 10 * time.Second
 	// idleTimeout is how long a connection may wait for its next request.
 	idleTimeout = 2 * time.Minute
@@ -20,23 +23,37 @@ const (
 	maxHeader = 80 << 10
 )
 
-// Serve answers requests on ln until ctx ends, and closes ln. Requests under way
-// then have Config.Drain to finish before they are cut off. It returns when the
-// last of them has ended: nil after ctx's end, else why the listener failed.
-func (a *API) Serve(ctx context.Context, ln net.Listener) error {
-	base, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
-	open := newConnections(a.cfg.MaxConns)
-	srv := &http.Server{
-		Handler:                      a.Handler(),
-		ReadHeaderTimeout:            headerTimeout,
-		IdleTimeout:                  idleTimeout,
-		MaxHeaderBytes:               maxHeader,
-		DisableGeneralOptionsHandler: true,
-		BaseContext:                  func(net.Listener) context.Context { return base },
-		ConnState:                    open.state,
-		ErrorLog:                     slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
+// Serve answers requests on listeners until ctx ends or one of them fails, and
+// closes them. Requests under way then have Config.Drain to finish before they
+// are cut off. It returns when the last of them has ended: nil after ctx's end,
+// else why the listener failed.
+//
+// Whoever comes through a listener on a Unix socket may do everything, so such a
+// listener must let in only who may. Each listener has its own MaxConns, so no
+// flood on one closes the connections of another.
+func (a *API) Serve(ctx context.Context, listeners ...net.Listener) error {
+	base, cutRequests := context.WithCancel(context.WithoutCancel(ctx))
+	defer cutRequests()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	failed := make([]error, len(listeners))
+	var all sync.WaitGroup
+	for i, ln := range listeners {
+		all.Go(func() {
+			failed[i] = a.serveOn(ctx, base, ln)
+			stop()
+		})
 	}
+	all.Wait()
+	return errors.Join(failed...)
+}
+
+// serveOn serves one listener until ctx ends. Requests live in base.
+func (a *API) serveOn(ctx, base context.Context, ln net.Listener) error {
+	base, cutRequests := context.WithCancel(base)
+	defer cutRequests()
+	open := newConnections(a.cfg.MaxConns)
+	srv := a.newServer(base, open)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
 
@@ -49,12 +66,31 @@ func (a *API) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	drained, done := context.WithTimeout(base, a.cfg.Drain)
 	defer done()
+	stopCutting := context.AfterFunc(drained, open.cut) // or Shutdown might wait for TLS to say farewell
 	if err := srv.Shutdown(drained); errors.Is(err, context.DeadlineExceeded) {
 		a.log.Warn("Requests under way were cut off", "after", a.cfg.Drain)
 	}
-	cut()
+	stopCutting()
+	cutRequests()
+	open.cut()
 	srv.Close()
 	<-served
 	open.wait()
 	return failed
+}
+
+func (a *API) newServer(base context.Context, open *connections) *http.Server {
+	return &http.Server{
+		Handler:                      a.Handler(),
+		ReadHeaderTimeout:            headerTimeout,
+		IdleTimeout:                  idleTimeout,
+		MaxHeaderBytes:               maxHeader,
+		DisableGeneralOptionsHandler: true,
+		BaseContext:                  func(net.Listener) context.Context { return base },
+		ConnState:                    open.state,
+		ErrorLog:                     slog.NewLogLogger(quietErrors{a.log.Handler()}, slog.LevelWarn),
+		// No HTTP/2: its one connection would hide how many transfers there are, and
+		// a broken-off download would be a frame of its own kind.
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+	}
 }

@@ -1,0 +1,115 @@
+package httpapi
+
+import (
+	"container/list"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// door counts a Listener's connections: those that have not said yet what they
+// speak, and all open ones of each address, so that a flood from one address does
+// not keep others out.
+type door struct {
+	maxPending, maxPerAddress int
+
+	mu      sync.Mutex
+	shut    bool
+	pending list.List // of *conn, the oldest first
+	open    map[netip.Addr]int
+	logged  time.Time // when a refusal was last logged
+}
+
+// enter takes a connection in, as a pending one, or says why not. If another one
+// has to go for it, the caller closes that.
+func (d *door) enter(c *conn) (oldest *conn, why string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.shut:
+		return nil, "the listener is closed"
+	case c.from.IsValid() && d.open[c.from] >= d.maxPerAddress:
+		return nil, "this address has too many of them open"
+	}
+	if c.from.IsValid() {
+		d.open[c.from]++
+	}
+	if d.pending.Len() >= d.maxPending {
+		oldest = d.pending.Remove(d.pending.Front()).(*conn)
+		oldest.place = nil
+	}
+	c.place = d.pending.PushBack(c)
+	return oldest, ""
+}
+
+// settled ends the pending of a connection.
+func (d *door) settled(c *conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c.place != nil {
+		d.pending.Remove(c.place)
+		c.place = nil
+	}
+}
+
+// leave counts a connection that has been closed, once.
+func (d *door) leave(c *conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c.left || !c.from.IsValid() {
+		return
+	}
+	c.left = true
+	if d.open[c.from]--; d.open[c.from] == 0 {
+		delete(d.open, c.from)
+	}
+}
+
+// close lets nobody in any more. It returns who is pending, and whether the door
+// was open.
+func (d *door) close() (pending []*conn, first bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	first, d.shut = !d.shut, true
+	for e := d.pending.Front(); e != nil; e = e.Next() {
+		pending = append(pending, e.Value.(*conn))
+	}
+	return pending, first
+}
+
+// mayLog allows one line in quietTime, and none of a listener that ends.
+func (d *door) mayLog(now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.shut || !d.logged.IsZero() && now.Sub(d.logged) < quietTime {
+		return false
+	}
+	d.logged = now
+	return true
+}
+
+// addressOf is what counts as one address; the zero one is not counted. Whoever
+// has an IPv6 address has 64 bits of them.
+func addressOf(a net.Addr) netip.Addr {
+	if a == nil {
+		return netip.Addr{}
+	}
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return network(ap.Addr())
+}
+
+func network(a netip.Addr) netip.Addr {
+	a = a.Unmap().WithZone("")
+	if !a.Is6() {
+		return a
+	}
+	p, err := a.Prefix(64)
+	if err != nil { // no IPv6 address has fewer bits
+		return a
+	}
+	return p.Addr()
+}
