@@ -35,21 +35,61 @@ type Tokens interface {
 // that a stranger gave himself would still work when they are asked for.
 func (a *API) allow(x *exchange) error {
 	need := x.route.scope
-	if x.route.open || !a.cfg.Auth && need != raid.ScopeAdmin {
+	switch {
+	case x.route.open:
+		return nil
+	case need < raid.ScopeRead:
+		return fail(http.StatusForbidden, "nobody may do this: a fault of this program")
+	case !a.cfg.Auth && need != raid.ScopeAdmin:
 		return nil
 	}
 	if given := x.r.Header["Authorization"]; len(given) > 0 {
 		return a.checkToken(x.r, given, need)
 	}
-	if !fromThisMachine(x.r) {
+	switch originOf(x.r) {
+	case controlSocket:
+		return nil
+	case elsewhere:
 		return unauthorized("", "a token is needed here: send it as Authorization: Bearer TOKEN, or as the password with any user name. "+
-			"On the controller itself, POST /access-tokens makes one")
+			"To make one, on the controller: sudo raidctl access create NAME --scope "+need.String())
 	}
 	if !a.isLocalName(x.r.Host) {
 		return fail(http.StatusMisdirectedRequest, "without a token this machine is served as localhost only, and %q is another name: "+
 			"use http://localhost, or put the name into names under [http] of the configuration", clip(x.r.Host))
 	}
+	if need == raid.ScopeAdmin {
+		return fail(http.StatusForbidden, "this needs the scope admin, which not everybody on this machine has: use sudo raidctl, or send a token of that scope")
+	}
 	return nil
+}
+
+// origin is where a request comes from.
+type origin int
+
+const (
+	elsewhere     origin = iota // or not known
+	thisMachine                 // any program of any user
+	controlSocket               // the Unix socket, which lets in only who may do everything
+)
+
+// passedOn are headers of requests that a proxy passes on. Whoever asked a proxy
+// on this machine may be anywhere.
+var passedOn = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip"}
+
+func originOf(r *http.Request) origin {
+	for _, name := range passedOn {
+		if _, there := r.Header[name]; there {
+			return elsewhere
+		}
+	}
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	switch {
+	case local != nil && local.Network() == "unix":
+		return controlSocket
+	case remoteAddr(r).IsLoopback():
+		return thisMachine
+	}
+	return elsewhere
 }
 
 // checkToken serves whoever shows a token that is good for what is needed.
@@ -61,7 +101,7 @@ func (a *API) checkToken(r *http.Request, given []string, need raid.Scope) error
 		wrong = "this token has been revoked"
 	case k.Expired:
 		wrong = "this token has expired, at " + k.Expires + " UTC"
-	case need < raid.ScopeRead || k.Scope < need:
+	case k.Scope < need:
 		return &failure{
 			status:  http.StatusForbidden,
 			message: fmt.Sprintf("this token has the scope %v, and here %v is needed", k.Scope, need),
@@ -70,19 +110,28 @@ func (a *API) checkToken(r *http.Request, given []string, need raid.Scope) error
 	default:
 		return nil
 	}
-	from := remoteAddr(r)
-	wait, lines := a.attempts.fail(from)
-	if lines > 0 {
-		a.log.Warn("REST token refused", "remote", from.String(), "reason", wrong, "times", lines)
-	}
-	if wait > 0 {
-		return &failure{
-			status:  http.StatusTooManyRequests,
-			message: "too many attempts with tokens that are not valid have come from this address; try again later, with the right one",
-			header:  http.Header{"Retry-After": {strconv.Itoa(int((wait + time.Second - 1) / time.Second))}},
-		}
+	if err := a.countFailure(r, "REST token refused", wrong); err != nil {
+		return err
 	}
 	return unauthorized(`, error="invalid_token"`, wrong)
+}
+
+// countFailure counts a token that was refused, of REST or for joining, against
+// the address that it came from. Its error is the answer when there were too many.
+func (a *API) countFailure(r *http.Request, what, reason string) error {
+	from := remoteAddr(r)
+	wait, lines := a.attempts.fail(network(from))
+	if lines > 0 {
+		a.log.Warn(what, "remote", from.String(), "reason", clip(reason), "times", lines)
+	}
+	if wait <= 0 {
+		return nil
+	}
+	return &failure{
+		status:  http.StatusTooManyRequests,
+		message: "too many attempts with tokens that are not valid have come from this address; try again later, with the right one",
+		header:  http.Header{"Retry-After": {strconv.Itoa(int((wait + time.Second - 1) / time.Second))}},
+	}
 }
 
 // findToken is the token whose secret is shown, or what is wrong with what is. A
@@ -143,19 +192,6 @@ func remoteAddr(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	return ap.Addr().Unmap().WithZone("")
-}
-
-// passedOn are headers of requests that a proxy passes on. Whoever asked a proxy
-// on this machine may be anywhere.
-var passedOn = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip"}
-
-func fromThisMachine(r *http.Request) bool {
-	for _, name := range passedOn {
-		if _, there := r.Header[name]; there {
-			return false
-		}
-	}
-	return remoteAddr(r).IsLoopback()
 }
 
 // isLocalName tells names under which programs on this machine ask for it from

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -45,6 +44,13 @@ func (x *exchange) sendJSON(status int, v any) error {
 	return nil
 }
 
+// sendNothing answers that all is well.
+func (x *exchange) sendNothing() error {
+	x.Header().Set("Content-Length", "0")
+	x.send(http.StatusOK, nil)
+	return nil
+}
+
 // send answers with a short text, and sees to what the client may still be
 // sending. A failed write needs no more handling: the client is gone.
 func (x *exchange) send(status int, text []byte) {
@@ -66,19 +72,19 @@ func (x *exchange) send(status int, text []byte) {
 
 // fail answers with an error, or breaks the connection off when an answer has
 // begun already: the client would take it for whole.
-func (x *exchange) fail(err error, log *slog.Logger) {
+func (a *API) fail(x *exchange, err error) {
 	x.err = err
 	if x.status != 0 {
 		x.aborted = true
 		if x.failed == nil {
-			log.Error("Answer broken off: "+err.Error(), x.attrs()...)
+			a.log.Error("Answer broken off: "+err.Error(), x.attrs()...)
 		}
 		return
 	}
 	status, message := statusOf(err)
 	h := x.Header()
 	clear(h)
-	h["X-Content-Type-Options"] = nosniff
+	a.harden(h)
 	if status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "5")
 	}
@@ -89,7 +95,7 @@ func (x *exchange) fail(err error, log *slog.Logger) {
 		}
 	}
 	if status >= 500 && x.r.Context().Err() == nil { // else the client left, or the daemon stops
-		log.Warn("Request failed: "+err.Error(), append(x.attrs(), "status", status)...)
+		a.log.Warn("Request failed: "+err.Error(), append(x.attrs(), "status", status)...)
 	}
 	_ = x.sendJSON(status, problem{Message: message})
 }
@@ -108,8 +114,8 @@ func (x *exchange) attrs() []any {
 	return a
 }
 
-// secretText is a REST token with its secret, whole or in part.
-var secretText = regexp.MustCompile(`(raidpi_[A-Za-z0-9]{8}_)[A-Za-z0-9]+`)
+// secretText is a token with its secret, whole or in part, of REST or for joining.
+var secretText = regexp.MustCompile(`(raidpi_[A-Za-z0-9]{8}_|RAID1-[A-Za-z0-9]+-[A-Za-z0-9]+-)[A-Za-z0-9-]+`)
 
 // clip bounds what a stranger can put into one line of the log, and takes the
 // secrets of tokens away that somebody put where an id belongs.

@@ -67,10 +67,15 @@ type Config struct {
 	Version string
 	Log     *slog.Logger
 
-	Auth   bool      // ask for tokens; see allow
-	Names  []string  // host names of this machine, besides localhost
-	Tokens Tokens    // must be set with Auth, and for the calls that manage them
-	Random io.Reader // for secrets; crypto/rand when nil
+	Auth       bool            // ask for tokens; see allow
+	Names      []string        // host names of this machine, besides localhost
+	Tokens     Tokens          // must be set with Auth, and for the calls that manage them
+	Desk       Desk            // must be set for the calls of nodes that join, and of who removes them
+	JoinTokens JoinTokens      // must be set for the calls that manage them
+	Hosts      func() []string // under which nodes and browsers reach this machine, the best first
+	Port       func() int      // of TCP, on which Serve answers
+	CAPEM      []byte          // the array's CA certificate
+	Random     io.Reader       // for secrets; crypto/rand when nil
 
 	MaxBody     int64         // bytes of a request's body, 0: no limit
 	MaxFile     int64         // bytes of a file, 0: no limit; what is known to be larger is refused unread

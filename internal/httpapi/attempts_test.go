@@ -38,10 +38,10 @@ func TestFailedAttemptsAreLimitedPerAddress(t *testing.T) {
 				t.Fatalf("attempt %d: %d, Retry-After %q", i, got, wait)
 			}
 		}
-		if got, _ := status(elsewhere, good); got != 200 {
+		if got, _ := status(faraway, good); got != 200 {
 			t.Errorf("a good token from an address that is misused: %d", got)
 		}
-		if got, _ := status(elsewhere); got != 401 {
+		if got, _ := status(faraway); got != 401 {
 			t.Errorf("no token from there: %d", got)
 		}
 		if got, _ := status("192.0.2.8:1", "Authorization: Bearer x"); got != 401 {
@@ -49,7 +49,7 @@ func TestFailedAttemptsAreLimitedPerAddress(t *testing.T) {
 		}
 		time.Sleep(attemptEvery)
 		for _, want := range []int{401, 429} {
-			if got, _ := status(elsewhere, "Authorization: Bearer x"); got != want {
+			if got, _ := status(faraway, "Authorization: Bearer x"); got != want {
 				t.Errorf("after a while: %d, want %d", got, want)
 			}
 		}
@@ -57,7 +57,7 @@ func TestFailedAttemptsAreLimitedPerAddress(t *testing.T) {
 			t.Errorf("%d lines of one address within a minute:\n%s", n, logged)
 		}
 		time.Sleep(quietTime)
-		status(elsewhere, "Authorization: Bearer x")
+		status(faraway, "Authorization: Bearer x")
 		if n := strings.Count(logged.String(), "remote=192.0.2.7 "); n != 2 || !strings.Contains(logged.String(), "times=52") {
 			t.Errorf("%d lines of one address:\n%s", n, logged)
 		}
@@ -136,7 +136,7 @@ func TestTokenIsAskedForBeforeTheBody(t *testing.T) {
 // made makes a token over REST and returns its text and id.
 func (s *server) made(body string) (text, id string) {
 	s.Helper()
-	r := s.do("POST", "/access-tokens", strings.NewReader(body), isJSON)
+	r := s.root("POST", "/access-tokens", strings.NewReader(body), isJSON)
 	var got struct{ Token, ID string }
 	if err := json.Unmarshal(r.body, &got); err != nil || r.StatusCode != 201 || got.Token == "" || r.Header.Get("Cache-Control") != "no-store" {
 		s.Fatalf("%d %s", r.StatusCode, r.body)
@@ -154,18 +154,18 @@ func TestTokensAreMadeListedAndRevoked(t *testing.T) {
 	}
 	s.wantError(s.do("GET", "/access-tokens", nil, auth), 403)
 	want := `{"tokens":[{"id":"` + id + `","name":"Omas Laptop","scope":"read","state":"active","created":"2026-01-02 03:04:05","expires":"2026-01-03 03:04:05"}]}` + "\n"
-	if r := s.do("GET", "/access-tokens", nil); string(r.body) != want {
+	if r := s.root("GET", "/access-tokens", nil); string(r.body) != want {
 		t.Errorf("%s", r.body)
 	}
-	s.wantError(s.do("DELETE", "/access-tokens/nobody00", nil), 404)
-	s.wantError(s.do("DELETE", "/access-tokens/"+id, nil, "Sec-Fetch-Site: cross-site"), 403)
-	if r := s.do("DELETE", "/access-tokens/"+id, nil); r.StatusCode != 200 || len(r.body) != 0 {
+	s.wantError(s.root("DELETE", "/access-tokens/nobody00", nil), 404)
+	s.wantError(s.root("DELETE", "/access-tokens/"+id, nil, "Sec-Fetch-Site: cross-site"), 403)
+	if r := s.root("DELETE", "/access-tokens/"+id, nil); r.StatusCode != 200 || len(r.body) != 0 {
 		t.Errorf("%d %s", r.StatusCode, r.body)
 	}
 	if msg := s.wantError(s.do("GET", "/files", nil, auth), 401); !strings.Contains(msg, "revoked") {
 		t.Error(msg)
 	}
-	if r := s.do("GET", "/access-tokens", nil); !strings.Contains(string(r.body), `"state":"revoked"`) {
+	if r := s.root("GET", "/access-tokens", nil); !strings.Contains(string(r.body), `"state":"revoked"`) {
 		t.Errorf("%s", r.body)
 	}
 	for body, want := range map[string]int{
@@ -173,13 +173,13 @@ func TestTokensAreMadeListedAndRevoked(t *testing.T) {
 		`{"name": "x", "scope": "read", "ttl": "1h"}`: 400, `{"name": "x", "scope": "read", "ttl_seconds": -1}`: 400,
 		`{"name": "x", "scope": "read", "ttl_seconds": 99999999999}`: 400, `{"name": "` + strings.Repeat("x", 5000) + `", "scope": "read"}`: 413,
 	} {
-		s.wantError(s.do("POST", "/access-tokens", strings.NewReader(body), isJSON), want)
+		s.wantError(s.root("POST", "/access-tokens", strings.NewReader(body), isJSON), want)
 	}
 	good := `{"name": "x", "scope": "admin"}`
-	s.wantError(s.do("POST", "/access-tokens", strings.NewReader(good), "Content-Type: text/plain"), 415)
-	s.wantError(s.do("POST", "/access-tokens", strings.NewReader(good), isJSON, "Sec-Fetch-Site: cross-site"), 403)
+	s.wantError(s.root("POST", "/access-tokens", strings.NewReader(good), "Content-Type: text/plain"), 415)
+	s.wantError(s.root("POST", "/access-tokens", strings.NewReader(good), isJSON, "Sec-Fetch-Site: cross-site"), 403)
 	ts.err = raid.ErrPrecondition
-	s.wantError(s.do("POST", "/access-tokens", strings.NewReader(good), isJSON), 409)
+	s.wantError(s.root("POST", "/access-tokens", strings.NewReader(good), isJSON), 409)
 }
 
 // A secret is shown once, to whoever made the token, and nowhere else.
@@ -195,19 +195,20 @@ func TestSecretsAppearNowhere(t *testing.T) {
 				for _, path := range []string{"/files", "/status", "/metrics", "/nodes", "/access-tokens", "/files/" + shown, "/" + shown, "/access-tokens/" + shown, "/files?limit=" + shown} {
 					for _, method := range []string{"GET", "DELETE", "POST"} {
 						for _, h := range [][]string{{"Authorization: " + auth}, nil} {
-							r := s.do(method, path, strings.NewReader(shown), h...)
-							fmt.Fprintln(&answers, r.Header, string(r.body))
+							for _, r := range []reply{s.do(method, path, strings.NewReader(shown), h...), s.root(method, path, strings.NewReader(shown), h...)} {
+								fmt.Fprintln(&answers, r.Header, string(r.body))
+							}
 						}
 					}
 				}
 			}
 		}
 		if round == 0 {
-			s.do("DELETE", "/access-tokens/"+id, nil)
+			s.root("DELETE", "/access-tokens/"+id, nil)
 		}
 	}
 	for _, path := range []string{"/status", "/metrics", "/access-tokens"} {
-		answers.Write(s.do("GET", path, nil).body)
+		answers.Write(s.root("GET", path, nil).body)
 	}
 	for name, all := range map[string]string{"an answer": answers.String(), "the log": s.logged.String()} {
 		for _, shown := range []string{text, other} {

@@ -3,11 +3,12 @@ package httpapi
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"testing"
 
 	"github.com/raidpi/raidpi/internal/raid"
@@ -30,7 +31,7 @@ func (m memoryFile) WriteN(w io.Writer, n int64) (written int64, err error) {
 
 // benchDownload reads a file over and over, on one connection per worker, with a
 // client that does next to nothing.
-func benchDownload(b *testing.B, size int) {
+func benchDownload(b *testing.B, size int, secure bool) {
 	st := newStore()
 	st.wrap = func(r *memReader) io.ReadSeekCloser { return memoryFile{r} }
 	st.files[1] = stored{File: raid.File{ID: 1, Filename: "file.bin", ContentType: "a/b", Size: int64(size)}, data: make([]byte, size)}
@@ -39,9 +40,13 @@ func benchDownload(b *testing.B, size int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	srv := &http.Server{Handler: api.Handler()}
-	go srv.Serve(ln)
-	defer srv.Close()
+	own, trust := pair()
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error)
+	go func() {
+		done <- api.Serve(ctx, NewListener(ln, ListenerConfig{TLS: portTLS(own), Log: slog.New(slog.DiscardHandler)}))
+	}()
+	defer func() { cancel(); <-done }()
 	b.SetBytes(int64(size))
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
@@ -51,35 +56,47 @@ func benchDownload(b *testing.B, size int) {
 			return
 		}
 		defer c.Close()
+		if secure {
+			c = tls.Client(c, &tls.Config{RootCAs: trust, ServerName: "127.0.0.1"})
+		}
 		in := bufio.NewReaderSize(c, 256<<10)
 		for pb.Next() {
 			io.WriteString(c, "GET /files/1 HTTP/1.1\r\nHost: x\r\n\r\n")
-			for {
-				line, err := in.ReadSlice('\n')
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				if len(line) == 2 {
-					break
-				}
-			}
-			for left := size; left > 0; {
-				if in.Buffered() == 0 {
-					in.Peek(1)
-				}
-				n, err := in.Discard(min(left, in.Buffered()))
-				if left -= n; err != nil {
-					b.Error(err)
-					return
-				}
+			if err := skipAnswer(in, size); err != nil {
+				b.Error(err)
+				return
 			}
 		}
 	})
 }
 
-func BenchmarkDownload64MiB(b *testing.B) { benchDownload(b, 64<<20) }
-func BenchmarkDownload4KiB(b *testing.B)  { benchDownload(b, 4<<10) }
+// skipAnswer reads over one answer's header and its body.
+func skipAnswer(in *bufio.Reader, size int) error {
+	for {
+		line, err := in.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		if len(line) == 2 {
+			break
+		}
+	}
+	for left := size; left > 0; {
+		if in.Buffered() == 0 {
+			in.Peek(1)
+		}
+		n, err := in.Discard(min(left, in.Buffered()))
+		if left -= n; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func BenchmarkDownload64MiB(b *testing.B)    { benchDownload(b, 64<<20, false) }
+func BenchmarkDownload4KiB(b *testing.B)     { benchDownload(b, 4<<10, false) }
+func BenchmarkDownload64MiBTLS(b *testing.B) { benchDownload(b, 64<<20, true) }
+func BenchmarkDownload4KiBTLS(b *testing.B)  { benchDownload(b, 4<<10, true) }
 
 func BenchmarkJSONScan(b *testing.B) {
 	data := testData(3 << 20)

@@ -58,16 +58,25 @@ func describe(h http.Header, f *raid.File, attach bool) {
 	h[reprDigest] = []string{formatDigest(f.SHA256)}
 	h["Cache-Control"] = noCache
 	h["Accept-Ranges"] = byteUnit
-	if f.ContentType != pdfType {
+	if f.ContentType == pdfType {
+		delete(h, "Content-Security-Policy")
+	} else {
 		h["Content-Security-Policy"] = sandbox
 	}
 	kind := "inline"
-	if attach {
+	if attach || likeMultipart(f.ContentType) {
 		kind = "attachment"
 	}
-	if d := disposition(kind, f.Filename); attach || len(d) <= maxInline {
+	if d := disposition(kind, f.Filename); kind == "attachment" || len(d) <= maxInline {
 		h["Content-Disposition"] = []string{d}
 	}
+}
+
+// likeMultipart finds types whose parts have headers of their own, which a browser
+// may believe in place of the answer's (multipart/x-mixed-replace).
+func likeMultipart(contentType string) bool {
+	const kind = "multipart"
+	return len(contentType) >= len(kind) && strings.EqualFold(contentType[:len(kind)], kind)
 }
 
 // parseID reads the {id} of a path. What can't be an id names no file.

@@ -188,7 +188,7 @@ func TestReadFailureBeforeTheFirstByteIsAnAnswer(t *testing.T) {
 				id := s.put("f", testData(1000))
 				r := s.do("GET", "/files/"+id, nil, "Range: "+ranges)
 				s.wantError(r, want)
-				if r.Header.Get("ETag")+r.Header.Get("Content-Range")+r.Header.Get("Content-Security-Policy") != "" {
+				if r.Header.Get("ETag")+r.Header.Get("Content-Range") != "" || r.Header.Get("Content-Security-Policy") != inert[0] {
 					t.Errorf("%s: an error that describes the file: %v", kind, r.Header)
 				}
 			}

@@ -40,6 +40,16 @@ func (a *API) table() []route {
 		{call: "tokens", method: "GET", path: "/access-tokens", scope: admin, serve: a.listTokens},
 		{call: "createToken", method: "POST", path: "/access-tokens", scope: admin, serve: a.createToken},
 		{call: "revokeToken", method: "DELETE", path: "/access-tokens/{id}", scope: admin, serve: a.revokeToken},
+		{call: "joinTokens", method: "GET", path: "/join-tokens", scope: admin, serve: a.listJoinTokens},
+		{call: "createJoinToken", method: "POST", path: "/join-tokens", scope: admin, serve: a.createJoinToken},
+		{call: "revokeJoinToken", method: "DELETE", path: "/join-tokens/{id}", scope: admin, serve: a.revokeJoinToken},
+		{call: "removeNode", method: "DELETE", path: "/nodes/{id}", scope: admin, serve: a.removeNode},
+		{call: "rotateNode", method: "POST", path: "/nodes/{id}/rotate", scope: admin, serve: a.rotateNode},
+		// What nodes call says itself who they are.
+		{call: "join", method: "POST", path: "/v1/nodes/join", open: true, serve: a.join},
+		{call: "renew", method: "POST", path: "/v1/nodes/renew", open: true, serve: a.renew},
+		{call: "leave", method: "POST", path: "/v1/nodes/leave", open: true, serve: a.leave},
+		{call: "ca", method: "GET", path: "/ca.pem", open: true, serve: a.showCA},
 	}
 }
 
@@ -85,7 +95,7 @@ func newRouter(table []route, m *metrics) *router {
 // find returns the route for a request and the {id} in its path.
 func (rt *router) find(r *http.Request) (*route, string, error) {
 	path, id := r.URL.Path, ""
-	for _, prefix := range []string{"/files/", "/access-tokens/"} {
+	for _, prefix := range []string{"/files/", "/access-tokens/", "/join-tokens/", "/nodes/"} {
 		if rest, ok := strings.CutPrefix(path, prefix); ok {
 			tail := ""
 			if i := strings.IndexByte(rest, '/'); i >= 0 {
@@ -116,7 +126,7 @@ func (a *API) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		x.body = newBody(r, x.ctl, a.cfg.Stall, a.cfg.MaxBody)
 	}
-	w.Header()["X-Content-Type-Options"] = nosniff
+	a.harden(w.Header())
 	a.run(x)
 	a.account(x)
 	if x.aborted {
@@ -129,11 +139,14 @@ func (a *API) run(x *exchange) {
 	defer func() {
 		if p := recover(); p != nil {
 			a.log.Error("Panic while serving a request", append(x.attrs(), "panic", p, "stack", string(debug.Stack()))...)
-			x.fail(fmt.Errorf("panic: %v", p), a.log)
+			a.fail(x, fmt.Errorf("panic: %v", p))
 		}
 	}()
 	var err error
 	if x.route, x.id, err = a.routes.find(x.r); err == nil {
+		err = a.checkOrigin(x.r)
+	}
+	if err == nil {
 		err = a.allow(x)
 	}
 	if err == nil {
@@ -145,7 +158,7 @@ func (a *API) run(x *exchange) {
 		err = x.route.serve(x)
 	}
 	if err != nil {
-		x.fail(err, a.log)
+		a.fail(x, err)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +29,10 @@ type server struct {
 	addr   string
 	url    string
 	client *http.Client
+	local  *http.Client // through the Unix socket
+	socket string       // its path
+	remote bool         // documented asks through client
+	desk   *desk
 	stop   func() error // ends Serve and returns what it returned
 	logged *syncBuffer
 }
@@ -43,8 +49,10 @@ func serve(t *testing.T, s *store, set ...func(*Config)) *server {
 
 func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *server {
 	t.Helper()
-	logged := &syncBuffer{}
+	logged, d := &syncBuffer{}, &desk{}
 	cfg := Config{
+		Desk: d, JoinTokens: &joinTokens{}, CAPEM: []byte("-----BEGIN CERTIFICATE-----\n"),
+		Hosts: func() []string { return []string{"controller.local", "192.168.1.10"} }, Port: func() int { return 9000 },
 		Files: s, Index: s,
 		Nodes: func() []raid.NodeInfo {
 			return []raid.NodeInfo{
@@ -56,7 +64,7 @@ func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *ser
 		Ready:   func() error { return nil },
 		Tokens:  &tokens{},
 		Version: "test",
-		Log:     slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log:     testLogger(logged),
 	}
 	for _, f := range set {
 		f(&cfg)
@@ -64,9 +72,14 @@ func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *ser
 	ctx, cancel := context.WithCancel(context.Background())
 	api := New(cfg)
 	done := make(chan error, 1)
-	go func() { done <- api.Serve(ctx, ln) }()
+	socket := listenUnix(t)
+	go func() { done <- api.Serve(ctx, ln, socket) }()
+	toSocket := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket.Addr().String())
+	}}
 	tr := &http.Transport{ExpectContinueTimeout: 5 * time.Second}
 	srv := &server{T: t, api: api, store: s, addr: ln.Addr().String(), url: "http://" + ln.Addr().String(), logged: logged,
+		desk: d, socket: socket.Addr().String(), local: &http.Client{Transport: toSocket, Timeout: time.Minute},
 		client: &http.Client{Transport: tr, Timeout: time.Minute}}
 	var ended bool
 	srv.stop = func() error {
@@ -79,6 +92,7 @@ func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *ser
 	}
 	t.Cleanup(func() {
 		tr.CloseIdleConnections()
+		toSocket.CloseIdleConnections()
 		if err := srv.stop(); err != nil {
 			t.Errorf("Serve: %v", err)
 		}
@@ -97,6 +111,25 @@ func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *ser
 	return srv
 }
 
+func testLogger(to *syncBuffer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// listenUnix listens on a Unix socket, whose path has to be short.
+func listenUnix(t *testing.T) net.Listener {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "http")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	ln, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
 // reply is an answer, read whole.
 type reply struct {
 	*http.Response
@@ -107,7 +140,18 @@ type reply struct {
 // do sends a request; header is "Name: value" lines.
 func (s *server) do(method, path string, body io.Reader, header ...string) reply {
 	s.Helper()
-	req, err := http.NewRequest(method, s.url+path, body)
+	return s.through(s.client, s.url, method, path, body, header...)
+}
+
+// root sends one through the Unix socket.
+func (s *server) root(method, path string, body io.Reader, header ...string) reply {
+	s.Helper()
+	return s.through(s.local, "http://localhost", method, path, body, header...)
+}
+
+func (s *server) through(client *http.Client, url, method, path string, body io.Reader, header ...string) reply {
+	s.Helper()
+	req, err := http.NewRequest(method, url+path, body)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -117,13 +161,21 @@ func (s *server) do(method, path string, body io.Reader, header ...string) reply
 			continue
 		}
 		req.Header.Add(name, value)
+		if name == "Host" {
+			req.Host = value
+		}
 	}
-	return s.send(req)
+	return s.sendThrough(client, req)
 }
 
 func (s *server) send(req *http.Request) reply {
 	s.Helper()
-	res, err := s.client.Do(req)
+	return s.sendThrough(s.client, req)
+}
+
+func (s *server) sendThrough(client *http.Client, req *http.Request) reply {
+	s.Helper()
+	res, err := client.Do(req)
 	if err != nil {
 		s.Fatalf("%s %s: %v", req.Method, req.URL, err)
 	}

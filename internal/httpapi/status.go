@@ -26,6 +26,7 @@ type Status struct {
 	Commit         uint64       `json:"commit"`          // the catalog's last durable commit number
 	Transfers      int          `json:"transfers"`       // uploads and downloads under way
 	Clones         []Clone      `json:"clones"`          // machines that are refused for their node ids
+	Warnings       []string     `json:"warnings"`        // of the configuration, for people: what it leaves open
 }
 
 // Clone is a machine that is refused because another one with its node id is
@@ -49,6 +50,7 @@ type NodeCounts struct {
 // node is a raid.NodeInfo in /nodes.
 type node struct {
 	ID         raid.NodeID    `json:"id"`
+	Name       string         `json:"name"` // the machine's, empty: not known
 	Kind       raid.NodeKind  `json:"kind"`
 	State      raid.NodeState `json:"state"`
 	Address    string         `json:"address"`
@@ -66,7 +68,7 @@ func (a *API) nodes(x *exchange) error {
 	list := make([]node, 0, len(infos))
 	for _, n := range infos {
 		row := node{
-			ID: n.ID, Kind: n.Kind, State: n.State, Address: n.Address, Zone: n.Zone, TotalBytes: n.TotalBytes,
+			ID: n.ID, Name: n.Name, Kind: n.Kind, State: n.State, Address: n.Address, Zone: n.Zone, TotalBytes: n.TotalBytes,
 			FreeBytes: n.FreeBytes, Chunks: n.Chunks, Version: n.Version, ReadOnly: n.ReadOnly,
 		}
 		if n.Seen {
@@ -88,6 +90,9 @@ func (a *API) status(x *exchange) error {
 	s.Version, s.Transfers, s.Nodes = a.cfg.Version, len(a.transfers), countNodes(a.cfg.Nodes())
 	if s.Clones == nil {
 		s.Clones = []Clone{}
+	}
+	if s.Warnings == nil {
+		s.Warnings = []string{}
 	}
 	if err := a.cfg.Ready(); err == nil {
 		s.Ready = true

@@ -1,11 +1,6 @@
 package httpapi
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"io"
-	"mime"
 	"net/http"
 	"time"
 
@@ -55,16 +50,16 @@ type wish struct {
 	TTLSeconds int64  `json:"ttl_seconds"` // 0: it does not expire
 }
 
+// maxWish is how long the body of POST /access-tokens may be, in bytes.
+const maxWish = 4 << 10
+
 // maxTTL keeps a number of seconds within what a time.Duration can hold; the
 // catalog has the real limit.
 const maxTTL = 1 << 32
 
 func (a *API) createToken(x *exchange) error {
-	if err := a.origins.Check(x.r); err != nil {
-		return fail(http.StatusForbidden, "a web page of another origin may not make tokens: %v", err)
-	}
-	w, err := readWish(x)
-	if err != nil {
+	var w wish
+	if err := readJSON(x, maxWish, &w, `{"name": "laptop", "scope": "write", "ttl_seconds": 2592000}`); err != nil {
 		return err
 	}
 	scope, err := raid.ParseScope(w.Scope)
@@ -79,11 +74,8 @@ func (a *API) createToken(x *exchange) error {
 		return err
 	}
 	k, err := a.cfg.Tokens.CreateToken(x.r.Context(), raid.AccessToken{ID: id, Name: w.Name, Scope: scope, SHA256: sum}, time.Duration(w.TTLSeconds)*time.Second)
-	if errors.Is(err, raid.ErrPrecondition) {
-		return &failure{status: http.StatusConflict, message: err.Error(), cause: err}
-	}
 	if err != nil {
-		return err
+		return conflict(err)
 	}
 	a.log.Info("REST token created", "token", k.ID, "name", k.Name, "scope", k.Scope.String(), "expires", k.Expires, "remote", x.r.RemoteAddr)
 	t := newToken(k)
@@ -91,42 +83,10 @@ func (a *API) createToken(x *exchange) error {
 	return x.sendJSON(http.StatusCreated, t)
 }
 
-// maxWish is how long the body of POST /access-tokens may be, in bytes.
-const maxWish = 4 << 10
-
-func readWish(x *exchange) (w wish, err error) {
-	if media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		return w, fail(http.StatusUnsupportedMediaType, `send JSON (Content-Type application/json): {"name": "laptop", "scope": "write", "ttl_seconds": 2592000}`)
-	}
-	var text []byte
-	if x.body != nil {
-		if text, err = io.ReadAll(io.LimitReader(x.body, maxWish+1)); err != nil {
-			return w, err
-		}
-	}
-	if len(text) > maxWish {
-		return w, fail(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes", maxWish)
-	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&w); err != nil {
-		return w, bad(`not what was expected, {"name": "laptop", "scope": "read, write or admin", "ttl_seconds": 2592000}: %v`, err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return w, bad("something follows the JSON object")
-	}
-	return w, nil
-}
-
 func (a *API) revokeToken(x *exchange) error {
-	if err := a.origins.Check(x.r); err != nil {
-		return fail(http.StatusForbidden, "a web page of another origin may not revoke tokens: %v", err)
-	}
 	if err := a.cfg.Tokens.RevokeToken(x.r.Context(), x.id); err != nil {
 		return err
 	}
 	a.log.Info("REST token revoked", "token", x.id, "remote", x.r.RemoteAddr)
-	x.Header().Set("Content-Length", "0")
-	x.send(http.StatusOK, nil)
-	return nil
+	return x.sendNothing()
 }

@@ -1,0 +1,221 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"unicode"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// Desk decides who is a node of the array. It must wait for nothing that a
+// stranger could hold back. raid.ErrPrecondition becomes 409 here.
+type Desk interface {
+	// Join lets a node in that shows a token's proof for this very connection. Its
+	// errors are raid.ErrUnauthorized when the token or the proof is no good,
+	// raid.ErrForbidden, raid.ErrPrecondition, raid.ErrUpgrade, raid.ErrInvalid.
+	Join(ctx context.Context, cs tls.ConnectionState, req raid.JoinRequest) (raid.Certificate, error)
+	// Renew certifies a new key of the node at the other end.
+	Renew(ctx context.Context, cs tls.ConnectionState, csr []byte) (raid.Certificate, error)
+	// Leave removes the node at the other end. Not forced it is
+	// raid.ErrPrecondition while chunks are there.
+	Leave(ctx context.Context, cs tls.ConnectionState, force bool) error
+	// Remove removes a node for good, as Leave does; raid.ErrNotFound.
+	Remove(ctx context.Context, id raid.NodeID, force bool) error
+	// RotateKey makes a node ask for a new key soon; raid.ErrNotFound.
+	RotateKey(id raid.NodeID) error
+}
+
+// maxJoin is how long the bodies of what nodes call may be, in bytes.
+const maxJoin = 16 << 10
+
+// joinCall is the body of POST /v1/nodes/join.
+type joinCall struct {
+	Protocol int         `json:"protocol"`
+	Version  string      `json:"version"`
+	Token    string      `json:"token"` // its id
+	CSR      []byte      `json:"csr"`
+	Proof    []byte      `json:"proof"`
+	Node     raid.NodeID `json:"node"`
+	Name     string      `json:"name"`
+}
+
+// check refuses what no node of ours says. The rest is the desk's to judge.
+func (c *joinCall) check() error {
+	switch {
+	case c.Protocol < 1:
+		return bad("protocol is missing: this is for raid-node join")
+	case !shortText(c.Version, 64) || !shortText(c.Token, 64) || !shortText(string(c.Node), 64) || c.Token == "" || c.Node == "":
+		return bad("version, token or node is not as raid-node writes it")
+	case !shortText(c.Name, 255):
+		return bad("the machine's name is longer than 255 bytes, or has characters that can't be shown")
+	}
+	return nil
+}
+
+// shortText takes what can stand in one line of a log.
+func shortText(s string, most int) bool {
+	return len(s) <= most && !strings.ContainsFunc(s, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) })
+}
+
+// certificate is a raid.Certificate in answers.
+type certificate struct {
+	Array        raid.ArrayID `json:"array"`
+	Node         raid.NodeID  `json:"node"`
+	Certificate  []byte       `json:"certificate"`
+	CA           []byte       `json:"ca"`
+	StorePort    int          `json:"store_port"`
+	ResponsePort int          `json:"response_port"`
+	RequestPort  int          `json:"request_port"`
+	NodesUp      int          `json:"nodes_up"`
+	Nodes        int          `json:"nodes"`
+}
+
+func (x *exchange) sendCertificate(c raid.Certificate) error {
+	return x.sendJSON(http.StatusOK, certificate{
+		Array: c.Array, Node: c.Node, Certificate: c.DER, CA: c.CA, StorePort: c.StorePort, ResponsePort: c.ResponsePort,
+		RequestPort: c.RequestPort, NodesUp: c.Up, Nodes: c.Known,
+	})
+}
+
+// join serves POST /v1/nodes/join. A later node may say more than is known here;
+// it is the desk that tells it so, by the protocol's number.
+func (a *API) join(x *exchange) error {
+	if x.r.TLS == nil {
+		return fail(http.StatusForbidden, "nodes join over TLS alone: the proof is of one TLS connection. Use https://")
+	}
+	var call joinCall
+	if err := readCall(x, &call, false); err != nil {
+		return err
+	}
+	if err := call.check(); err != nil {
+		return err
+	}
+	c, err := a.cfg.Desk.Join(x.r.Context(), *x.r.TLS, raid.JoinRequest{
+		Protocol: call.Protocol, Version: call.Version, Token: call.Token, CSR: call.CSR, Proof: call.Proof, Node: call.Node, Name: call.Name,
+	})
+	if err != nil {
+		return a.refuseJoin(x, &call, err)
+	}
+	a.log.Info("Node joined", "node", c.Node, "name", call.Name, "version", call.Version, "token", call.Token, "remote", x.r.RemoteAddr)
+	return x.sendCertificate(c)
+}
+
+// refuseJoin counts failures that could be guesses. A good token is let in even
+// from an address that others misuse.
+func (a *API) refuseJoin(x *exchange, call *joinCall, err error) error {
+	if errors.Is(err, raid.ErrUnauthorized) {
+		if limited := a.countFailure(x.r, "Join token refused", err.Error()); limited != nil {
+			return limited
+		}
+	} else if status, _ := statusOf(err); status < 500 {
+		a.log.Info("Join refused", "node", string(call.Node), "name", call.Name, "remote", x.r.RemoteAddr, "reason", clip(err.Error()))
+	}
+	return toNode(err)
+}
+
+// toNode is what a node is told of an error of the desk.
+func toNode(err error) error {
+	f := &failure{message: err.Error(), cause: err}
+	switch {
+	case errors.Is(err, raid.ErrUnauthorized):
+		f.status, f.header = http.StatusUnauthorized, http.Header{"Www-Authenticate": {`Raid-Join realm="raidpi"`}}
+	case errors.Is(err, raid.ErrUpgrade):
+		f.status, f.header = http.StatusUpgradeRequired, http.Header{"Upgrade": {"raidpi-node/1"}, "Connection": {"Upgrade"}}
+	default:
+		return conflict(err)
+	}
+	return f
+}
+
+// byNode refuses whoever shows no certificate of a node; which one it is, the
+// desk finds out.
+func byNode(x *exchange) error {
+	if x.r.TLS == nil || len(x.r.TLS.PeerCertificates) == 0 {
+		return fail(http.StatusForbidden, "this is for nodes that have joined: they come over TLS and show their certificate")
+	}
+	return nil
+}
+
+// renew serves POST /v1/nodes/renew.
+func (a *API) renew(x *exchange) error {
+	if err := byNode(x); err != nil {
+		return err
+	}
+	var call struct {
+		CSR []byte `json:"csr"`
+	}
+	if err := readCall(x, &call, true); err != nil {
+		return err
+	}
+	c, err := a.cfg.Desk.Renew(x.r.Context(), *x.r.TLS, call.CSR)
+	if err != nil {
+		return toNode(err)
+	}
+	a.log.Info("Node key certified", "node", c.Node, "remote", x.r.RemoteAddr)
+	return x.sendCertificate(c)
+}
+
+// leave serves POST /v1/nodes/leave.
+func (a *API) leave(x *exchange) error {
+	if err := byNode(x); err != nil {
+		return err
+	}
+	var call struct {
+		Force bool `json:"force"`
+	}
+	if err := readCall(x, &call, true); err != nil {
+		return err
+	}
+	if err := a.cfg.Desk.Leave(x.r.Context(), *x.r.TLS, call.Force); err != nil {
+		return toNode(err)
+	}
+	return x.sendJSON(http.StatusOK, struct{}{})
+}
+
+// readCall reads what a node sends. TLS and the proof or the certificate say who
+// it is, so no content type needs to keep browsers out.
+func readCall(x *exchange, v any, strictly bool) error {
+	text, err := readSmall(x, maxJoin)
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	if strictly {
+		d.DisallowUnknownFields()
+	}
+	if err := decodeOne(d, v); err != nil {
+		return bad("not the JSON that raid-node sends here: %v", err)
+	}
+	return nil
+}
+
+// removeNode serves DELETE /nodes/{id}.
+func (a *API) removeNode(x *exchange) error {
+	q, err := parseQuery(x.r)
+	if err != nil {
+		return err
+	}
+	force, err := number(q, "force", 0, 1)
+	if err != nil {
+		return err
+	}
+	if err := a.cfg.Desk.Remove(x.r.Context(), raid.NodeID(x.id), force == 1); err != nil {
+		return conflict(err)
+	}
+	a.log.Info("Node removed", "node", x.id, "forced", force == 1, "remote", x.r.RemoteAddr)
+	return x.sendNothing()
+}
+
+// rotateNode serves POST /nodes/{id}/rotate.
+func (a *API) rotateNode(x *exchange) error {
+	if err := a.cfg.Desk.RotateKey(raid.NodeID(x.id)); err != nil {
+		return conflict(err)
+	}
+	return x.sendJSON(http.StatusOK, struct{}{})
+}

@@ -1,0 +1,69 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"unicode/utf8"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// readJSON reads a small body as JSON, strictly: one object, and no field that v
+// does not have. Browsers can't send it across origins without asking first.
+// example goes into the errors.
+func readJSON(x *exchange, limit int64, v any, example string) error {
+	if media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return fail(http.StatusUnsupportedMediaType, `send JSON (Content-Type application/json): %s`, example)
+	}
+	text, err := readSmall(x, limit)
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := decodeOne(d, v); err != nil {
+		return bad(`not what was expected, %s: %v`, example, err)
+	}
+	return nil
+}
+
+// decodeOne decodes one value, after which nothing may follow.
+func decodeOne(d *json.Decoder, v any) error {
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the JSON object")
+	}
+	return nil
+}
+
+// readSmall reads a body of at most limit bytes, which must be UTF-8.
+func readSmall(x *exchange, limit int64) (text []byte, err error) {
+	if x.body == nil {
+		return nil, nil
+	}
+	if text, err = io.ReadAll(io.LimitReader(x.body, limit+1)); err != nil {
+		return nil, err
+	}
+	if int64(len(text)) > limit {
+		return nil, fail(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes", limit)
+	}
+	if !utf8.Valid(text) {
+		return nil, bad("the body is not valid UTF-8")
+	}
+	return text, nil
+}
+
+// conflict is the answer where a call of the array's own says that something
+// stands against it; 412 is for conditions in a request's header.
+func conflict(err error) error {
+	if errors.Is(err, raid.ErrPrecondition) {
+		return &failure{status: http.StatusConflict, message: err.Error(), cause: err}
+	}
+	return err
+}
