@@ -145,9 +145,8 @@ func (h *Host) Home() string { return filepath.Join(h.dir, "home") }
 // Shell prepares lines for the host's shell, as a person would paste them. The
 // folders of path come first in its PATH.
 func (h *Host) Shell(ctx context.Context, path []string, lines string) *exec.Cmd {
-	line := h.Enter("sh", "-e", "-c", lines)
+	line := h.Enter("sh", "-e", "-c", "cd \"$HOME\"\n"+lines)
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
-	cmd.Dir = h.Home()
 	for _, e := range os.Environ() {
 		if !strings.HasPrefix(e, "RAID") && !strings.HasPrefix(e, "XDG_") {
 			cmd.Env = append(cmd.Env, e)
