@@ -85,7 +85,7 @@ func compose(cfg *config.Controller, log *slog.Logger, notify *service.Notifier)
 		MaxWholeFile: int64(cfg.RAID.MaxWholeFile), DegradedWrites: cfg.RAID.DegradedWrites,
 		Grace:   time.Duration(cfg.Repair.Grace),
 		Version: service.Version(version), Log: log, Random: rand.Reader,
-		Listen: new(net.ListenConfig).Listen, Local: service.ListenLocal, Built: service.Built(built),
+		Listen: new(net.ListenConfig).Listen, ListenLocal: service.ListenLocal, Built: service.Built(built),
 		Ready: notify.Ready, Status: notify.Status,
 	}
 }

@@ -95,7 +95,7 @@ func (a *array) startController() {
 	var mu sync.Mutex
 	ready := make(chan struct{})
 	cfg := Config{
-		StateDir: filepath.Join(a.dir, "controller"), HTTPListen: "127.0.0.1:0", HTTPSocket: a.socket, Local: service.ListenLocal,
+		StateDir: filepath.Join(a.dir, "controller"), HTTPListen: "127.0.0.1:0", HTTPSocket: a.socket, ListenLocal: service.ListenLocal,
 		HTTPPlain:   wire.PlaintextLoopback,
 		StoreListen: a.port(0), ResponseListen: a.port(1), RequestListen: a.port(2),
 		Plaintext: wire.PlaintextLoopback, Settle: 300 * time.Millisecond, Level: "raid1", Copies: 2, StripeSize: 256 << 10,

@@ -54,16 +54,16 @@ type Config struct {
 	DegradedWrites bool
 	Grace          time.Duration
 
-	Version string
-	Log     *slog.Logger
-	Random  io.Reader // of cryptographic quality
-	Listen  func(ctx context.Context, network, address string) (net.Listener, error)
-	Local   func(path string) (net.Listener, error)          // listens on HTTPSocket
-	Machine func() (hostname string, addresses []netip.Addr) // of its certificate; nil: MachineHosts
-	Built   time.Time                                        // of the program: before it no clock is right
-	KeyLife time.Duration                                    // after it nodes are asked for new keys; 0: 90 days
-	Ready   func()                                           // called once everything listens
-	Status  func(string)                                     // one line for a person, when it changes
+	Version     string
+	Log         *slog.Logger
+	Random      io.Reader // of cryptographic quality
+	Listen      func(ctx context.Context, network, address string) (net.Listener, error)
+	ListenLocal func(path string) (net.Listener, error)          // listens on HTTPSocket
+	Machine     func() (hostname string, addresses []netip.Addr) // of its certificate; nil: MachineHosts
+	Built       time.Time                                        // of the program: before it no clock is right
+	KeyLife     time.Duration                                    // after it nodes are asked for new keys; 0: 90 days
+	Ready       func()                                           // called once everything listens
+	Status      func(string)                                     // one line for a person, when it changes
 }
 
 // aheadBudget is what all requests together may hold in buffers beyond the one
@@ -137,7 +137,7 @@ func (c *Controller) listen(ctx context.Context) (err error) {
 		return nil
 	}
 	// Without it the array works all the same; what needs root then needs a token.
-	if c.local, err = c.cfg.Local(c.cfg.HTTPSocket); err != nil {
+	if c.local, err = c.cfg.ListenLocal(c.cfg.HTTPSocket); err != nil {
 		c.cfg.Log.Warn("sudo raidctl finds no socket to speak to: make its folder, or set socket under [http]", "error", err)
 	}
 	return nil

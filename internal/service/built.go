@@ -1,29 +1,18 @@
 package service
 
-import (
-	"runtime/debug"
-	"time"
-)
+import "time"
 
-// oldest is a day before every build: that of the first code that asks.
-var oldest = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+// source is when this source was last known to be worked on. A clock that is
+// before it is wrong, whatever the program was built from.
+const source = "2026-11-01"
 
-// Built is the day on which the program's sources were committed: what the build
-// linked in, as 2026-11-25, else what the Go toolchain noted. A clock that says an
-// earlier one is wrong.
+// Built is the date of the program's build as the linker set it (YYYY-MM-DD), or
+// if it set none a date before it. It is for telling people that a clock is
+// wrong.
 func Built(linked string) time.Time {
 	if t, err := time.Parse(time.DateOnly, linked); err == nil {
 		return t
 	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key != "vcs.time" {
-				continue
-			}
-			if t, err := time.Parse(time.RFC3339, s.Value); err == nil {
-				return t
-			}
-		}
-	}
-	return oldest
+	t, _ := time.Parse(time.DateOnly, source) // a date
+	return t
 }

@@ -14,9 +14,9 @@ var Programs = []string{"raid-controller", "raid-node", "raidctl"}
 
 // Build says how to build the programs of this repository.
 type Build struct {
-	Dir    string // where they go; made when missing
-	GOARCH string // empty: this machine's
-	Race   bool   // with the race detector, which needs gcc
+	Dir  string   // where they go; made when missing
+	Env  []string // such as GOARCH=arm; empty: for this machine
+	Race bool     // with the race detector, which needs gcc
 }
 
 // Run builds the programs from the module that the working directory is in.
@@ -37,9 +37,7 @@ func (b Build) Run(ctx context.Context) error {
 	} else {
 		args = append(args, "-ldflags", "-s -w")
 	}
-	if b.GOARCH != "" {
-		env = append(env, "GOARCH="+b.GOARCH)
-	}
+	env = append(env, b.Env...)
 	for _, p := range Programs {
 		args = append(args, "./cmd/"+p)
 	}

@@ -245,7 +245,9 @@ func (s *scene) login(laptop *hosts.Host, key string) {
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	s.until("raidctl shows the fingerprint and asks", func() bool { return strings.Contains(said.String(), want) && strings.Contains(said.String(), "yes, no") })
+	s.until("raidctl shows the fingerprint and asks", func() bool {
+		return strings.Contains(said.String(), want) && strings.Contains(said.String(), "yes, no")
+	})
 	fmt.Fprintln(in, "yes")
 	s.until("raidctl asks for the token", func() bool { return strings.Contains(said.String(), "Token (not shown") })
 	fmt.Fprintln(in, key)

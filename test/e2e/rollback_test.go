@@ -37,7 +37,11 @@ func rollBack(t *testing.T, uploads int) *rolledBack {
 	a.must(a.Controller.Terminate(settled))
 	a.must(os.RemoveAll(state))
 	a.must(os.CopyFS(state, os.DirFS(backup)))
-	var err error
+	keys, err := filepath.Glob(filepath.Join(state, "identity", "*"))
+	a.must(err)
+	for _, key := range keys {
+		a.must(os.Chmod(key, 0o600)) // CopyFS keeps no modes
+	}
 	r.chunks, err = a.Holders()
 	a.must(err)
 	return r
