@@ -41,7 +41,7 @@ func (a *API) allow(x *exchange) error {
 	case need < raid.ScopeRead:
 		return fail(http.StatusForbidden, "nobody may do this: a fault of this program")
 	case !a.cfg.Auth && need != raid.ScopeAdmin:
-		return nil
+		return a.checkOwnName(x.r)
 	}
 	if given := x.r.Header["Authorization"]; len(given) > 0 {
 		return a.checkToken(x.r, given, need)
@@ -194,18 +194,44 @@ func remoteAddr(r *http.Request) netip.Addr {
 	return ap.Addr().Unmap().WithZone("")
 }
 
-// isLocalName tells names under which programs on this machine ask for it from
-// those that a web page has given to this machine's address (DNS rebinding).
-func (a *API) isLocalName(host string) bool {
+// checkOwnName refuses, where no token is asked for, the requests of a web page
+// that has given its own name to this machine's address (DNS rebinding). It can't
+// do that with an address, nor with a name that it is not served under.
+func (a *API) checkOwnName(r *http.Request) error {
+	if r.Host == "" || originOf(r) == controlSocket || a.isLocalName(r.Host) {
+		return nil
+	}
+	host := hostOf(r.Host)
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil
+	}
+	if a.cfg.Hosts != nil {
+		for _, name := range a.cfg.Hosts() {
+			if strings.EqualFold(host, name) {
+				return nil
+			}
+		}
+	}
+	return fail(http.StatusMisdirectedRequest, "this controller is not known as %q: use its address, or put the name into names under [http] of the configuration", clip(host))
+}
+
+// hostOf is a Host header without its port, brackets and final dot.
+func hostOf(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	} else {
 		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	}
+	return strings.TrimSuffix(host, ".")
+}
+
+// isLocalName tells names under which programs on this machine ask for it from
+// those that a web page has given to this machine's address (DNS rebinding).
+func (a *API) isLocalName(host string) bool {
+	host = hostOf(host)
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Unmap().IsLoopback() {
 		return true
 	}
-	host = strings.TrimSuffix(host, ".")
 	if strings.EqualFold(host, "localhost") {
 		return true
 	}

@@ -241,16 +241,26 @@ func TestThisMachineNeedsNoTokenUnderItsOwnNames(t *testing.T) {
 
 func TestWithoutAuthOnlyTokensAreGuarded(t *testing.T) {
 	ts := &tokens{}
-	s := serve(t, newStore(), func(c *Config) { c.Tokens = ts })
+	s := serve(t, newStore(), func(c *Config) {
+		c.Tokens, c.Names, c.Hosts = ts, []string{"files.example"}, func() []string { return []string{"controller.local", "192.168.1.10"} }
+	})
 	for _, r := range s.api.table() {
 		path := strings.Replace(r.path, "{id}", "999", 1)
 		guarded := r.scope == raid.ScopeAdmin
 		for _, header := range [][]string{nil, {"Authorization: Bearer wrong"}} {
-			if w := s.ask(r.method, path, faraway, "evil.example", header...); (w.Code == 401) != guarded {
-				t.Errorf("%s %s: %d", r.method, path, w.Code)
+			for _, host := range []string{"192.168.1.10:9000", "10.0.0.7", "[2001:db8::1]:9000", "Controller.local:9000", "files.example", "localhost"} {
+				if w := s.ask(r.method, path, faraway, host, header...); (w.Code == 401 || w.Code == 429) != guarded || w.Code == 421 {
+					t.Errorf("%s %s as %s: %d", r.method, path, host, w.Code)
+				}
+			}
+			// A web page's own name for this machine is none of its names.
+			for _, host := range []string{"evil.example", "192.168.1.10.evil.example:9000"} {
+				if w := s.ask(r.method, path, faraway, host, header...); w.Code != 421 && !guarded && !r.open {
+					t.Errorf("%s %s as %s: %d", r.method, path, host, w.Code)
+				}
 			}
 		}
-		if w := s.ask(r.method, path, "127.0.0.1:1", "evil.example"); (w.Code == 421) != guarded {
+		if w := s.ask(r.method, path, "127.0.0.1:1", "evil.example"); (w.Code == 421) == r.open {
 			t.Errorf("%s %s on this machine: %d", r.method, path, w.Code)
 		}
 	}

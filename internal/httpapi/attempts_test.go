@@ -116,10 +116,10 @@ func TestTokenIsAskedForBeforeTheBody(t *testing.T) {
 	read := ts.add(raid.ScopeRead)
 	for header, want := range map[string]int{"": 401, "Authorization: Bearer x\r\n": 401, "Authorization: Bearer " + read + "\r\n": 403} {
 		c := s.dial()
-		fmt.Fprintf(c, "POST /files?filename=f HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100000000\r\n%s\r\n", header)
+		fmt.Fprintf(c, "POST /files?filename=f HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 100000000\r\n%s\r\n", header)
 		s.wantError(s.answer(c), want) // http.ReadResponse would return a 100
 		c = s.dial()
-		fmt.Fprintf(c, "POST /files?filename=f HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n%s\r\nsome bytes", header)
+		fmt.Fprintf(c, "POST /files?filename=f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n%s\r\nsome bytes", header)
 		if r := s.answer(c); r.StatusCode != want || !r.Close {
 			t.Errorf("%d, close %v", r.StatusCode, r.Close)
 		}

@@ -97,12 +97,11 @@ func (a *API) join(x *exchange) error {
 		return err
 	}
 	c, err := a.cfg.Desk.Join(x.r.Context(), *x.r.TLS, raid.JoinRequest{
-		Protocol: call.Protocol, Version: call.Version, Token: call.Token, CSR: call.CSR, Proof: call.Proof, Node: call.Node, Name: call.Name,
+		Protocol: call.Protocol, Version: call.Version, Token: call.Token, CSR: call.CSR, Proof: call.Proof, Node: call.Node, Name: call.Name, Remote: x.r.RemoteAddr,
 	})
 	if err != nil {
 		return a.refuseJoin(x, &call, err)
 	}
-	a.log.Info("Node joined", "node", c.Node, "name", call.Name, "version", call.Version, "token", call.Token, "remote", x.r.RemoteAddr)
 	return x.sendCertificate(c)
 }
 

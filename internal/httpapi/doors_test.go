@@ -130,7 +130,7 @@ func TestFloodLeavesTheSocketAlone(t *testing.T) {
 	for range 50 {
 		p.dial()
 	}
-	fmt.Fprint(c, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+	fmt.Fprint(c, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	if r := p.answer(c); r.StatusCode != 200 {
 		t.Errorf("%d", r.StatusCode)
 	}

@@ -87,7 +87,7 @@ func TestRepeatedLargeUploadIsAnsweredUnread(t *testing.T) {
 	body := make([]byte, 20<<20)
 	for range 2 {
 		c := s.dial()
-		if _, err := io.WriteString(c, "POST /files?filename=f HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Length: 20971520\r\n\r\n"); err != nil {
+		if _, err := io.WriteString(c, "POST /files?filename=f HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: k\r\nContent-Length: 20971520\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := c.Write(body); err != nil {

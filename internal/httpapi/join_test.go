@@ -30,7 +30,7 @@ func TestNodesJoinOverTLSWithoutAToken(t *testing.T) {
 	}
 	// The proof is of this very connection.
 	c := p.handshake(p.dial())
-	fmt.Fprintf(c, "POST /v1/nodes/join HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(joinBody), joinBody)
+	fmt.Fprintf(c, "POST /v1/nodes/join HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(joinBody), joinBody)
 	p.answer(c)
 	mine := c.ConnectionState()
 	a, err := mine.ExportKeyingMaterial("label", nil, 32)

@@ -29,10 +29,10 @@ func (s *server) answer(c net.Conn) reply {
 func TestShortBodyIs400AndStoresNothing(t *testing.T) {
 	s := serve(t, newStore())
 	for _, head := range []string{
-		"POST /files?filename=f HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nonly this",
-		"POST /files?filename=f HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nhel",
-		"POST /files?filename=f HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
-		"POST /files HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{\"filename\":",
+		"POST /files?filename=f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nonly this",
+		"POST /files?filename=f HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nhel",
+		"POST /files?filename=f HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+		"POST /files HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{\"filename\":",
 	} {
 		c := s.dial()
 		io.WriteString(c, head)
@@ -52,13 +52,13 @@ func TestRefusedClientReadsItsAnswer(t *testing.T) {
 	s := serve(t, st, func(c *Config) { c.MaxBody = 60 << 20 })
 	body := make([]byte, 50<<20)
 	for head, status := range map[string]int{
-		"POST /files?filename=f HTTP/1.1\r\nHost: x\r\nContent-Length: 52428800\r\n":                           507,
-		"POST /files?filename= HTTP/1.1\r\nHost: x\r\nContent-Length: 52428800\r\n":                            400,
-		"POST /files?filename=f HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n":                           413,
-		"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 52428800\r\n":                                    404,
-		"PUT /files/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 52428800\r\n":                                     405,
-		"POST /files HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 52428800\r\n":    400,
-		"POST /files?filename=f HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 52428800\r\n": 415,
+		"POST /files?filename=f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 52428800\r\n":                           507,
+		"POST /files?filename= HTTP/1.1\r\nHost: localhost\r\nContent-Length: 52428800\r\n":                            400,
+		"POST /files?filename=f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n":                           413,
+		"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 52428800\r\n":                                    404,
+		"PUT /files/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 52428800\r\n":                                     405,
+		"POST /files HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 52428800\r\n":    400,
+		"POST /files?filename=f HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\nContent-Length: 52428800\r\n": 415,
 	} {
 		c := s.dial()
 		if _, err := io.WriteString(c, head+"\r\n"); err != nil {
@@ -81,7 +81,7 @@ func TestRefusalComesBefore100Continue(t *testing.T) {
 	for query, status := range map[string]int{"?filename=f": 413, "?filename=": 413, "?filename=a&filename=b": 413} {
 		c := s.dial()
 		start := time.Now()
-		fmt.Fprintf(c, "POST /files%s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100000000\r\n\r\n", query)
+		fmt.Fprintf(c, "POST /files%s HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 100000000\r\n\r\n", query)
 		s.wantError(s.answer(c), status)
 		if took := time.Since(start); took > drainTime {
 			t.Errorf("took %v", took)
@@ -100,7 +100,7 @@ func TestConnectionSurvivesASmallRefusal(t *testing.T) {
 	c := s.dial()
 	in := bufio.NewReader(c)
 	for range 3 {
-		fmt.Fprintf(c, "POST /files?filename= HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n%s", make([]byte, 100_000))
+		fmt.Fprintf(c, "POST /files?filename= HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n%s", make([]byte, 100_000))
 		res, err := http.ReadResponse(in, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -152,7 +152,7 @@ func TestTransfersAreBoundedAndSmallCallsAreNot(t *testing.T) {
 func TestStandingStillCutsAndProgressKeeps(t *testing.T) {
 	const stall = 400 * time.Millisecond
 	s := serve(t, newStore(), func(c *Config) { c.Stall = stall })
-	post := "POST /files?filename=f HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
+	post := "POST /files?filename=f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n"
 
 	c := s.dial() // sends half and waits
 	io.WriteString(c, post+"12345")
@@ -190,7 +190,7 @@ func TestReaderThatStandsStillIsCut(t *testing.T) {
 	const size = 24 << 20 // more than sockets buffer
 	st.files[1] = stored{File: raid.File{ID: 1, Filename: "f", ContentType: "a/b", Size: size}, data: make([]byte, size)}
 	c := s.dial()
-	io.WriteString(c, "GET /files/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+	io.WriteString(c, "GET /files/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		st.mu.Lock()
 		opened, open := st.opened, st.open
@@ -215,7 +215,7 @@ func TestSlowReaderIsNotCut(t *testing.T) {
 	s := serve(t, st, func(c *Config) { c.Stall = stall })
 	st.files[1] = stored{File: raid.File{ID: 1, Filename: "f", ContentType: "a/b", Size: size}, data: make([]byte, size)}
 	c := s.dial()
-	io.WriteString(c, "GET /files/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+	io.WriteString(c, "GET /files/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	start, got := time.Now(), int64(0)
 	for got < size {
 		n, err := io.CopyN(io.Discard, c, 1<<20)

@@ -45,7 +45,7 @@ func TestOnePortSpeaksHTTPAndHTTPS(t *testing.T) {
 func TestHTTP2IsNotSpoken(t *testing.T) {
 	p := servePort(t, portSetup{})
 	c := tls.Client(p.dial(), &tls.Config{RootCAs: p.trust, ServerName: "127.0.0.1", NextProtos: []string{"h2", "http/1.1"}})
-	io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+	io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	if r := p.answer(c); r.StatusCode != 200 || c.ConnectionState().NegotiatedProtocol != "http/1.1" {
 		t.Errorf("%d over %q", r.StatusCode, c.ConnectionState().NegotiatedProtocol)
 	}
@@ -62,7 +62,7 @@ func TestRefusedClientReadsItsAnswerOverTLS(t *testing.T) {
 	st.uploadErr = fmt.Errorf("%w: no node has room", raid.ErrArrayFull)
 	p := servePort(t, portSetup{store: st})
 	c := p.handshake(p.dial())
-	io.WriteString(c, "POST /files?filename=f HTTP/1.1\r\nHost: x\r\nContent-Length: 52428800\r\n\r\n")
+	io.WriteString(c, "POST /files?filename=f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 52428800\r\n\r\n")
 	if _, err := c.Write(make([]byte, 50<<20)); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestReaderThatStandsStillIsCutOverTLS(t *testing.T) {
 	st.files[1] = stored{File: raid.File{ID: 1, Filename: "f", ContentType: "a/b", Size: size}, data: make([]byte, size)}
 	p := servePort(t, portSetup{store: st, config: func(c *Config) { c.Stall = 300 * time.Millisecond }})
 	c := p.handshake(p.dial())
-	io.WriteString(c, "GET /files/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+	io.WriteString(c, "GET /files/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	eventually(t, "the answer is given up", func() bool {
 		st.mu.Lock()
 		defer st.mu.Unlock()
@@ -181,7 +181,7 @@ func TestFloodFromOneAddressLeavesOthersAlone(t *testing.T) {
 		for _, from := range []string{"127.0.0.1", "127.0.0.3"} {
 			start := time.Now()
 			c := p.handshake(p.dialFrom(from))
-			io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+			io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			if r := p.answer(c); r.StatusCode != 200 || time.Since(start) > 5*time.Second {
 				t.Errorf("%s, %s: %d after %v", name, from, r.StatusCode, time.Since(start))
 			}
@@ -195,7 +195,7 @@ func TestFloodFromOneAddressLeavesOthersAlone(t *testing.T) {
 		}
 		eventually(t, "places to be given back", func() bool {
 			c := p.dialFrom("127.0.0.2")
-			io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+			io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			_, err := http.ReadResponse(bufio.NewReader(c), nil)
 			return err == nil
 		})
@@ -214,7 +214,7 @@ func TestSilentOnesOfManyAddressesOnlyPushEachOtherOut(t *testing.T) {
 		}
 		for range 5 {
 			c := p.handshake(p.dial())
-			io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+			io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			if r := p.answer(c); r.StatusCode != 200 {
 				t.Errorf("%s: %d", name, r.StatusCode)
 			}
@@ -409,7 +409,7 @@ func TestServeEndsInTheMiddleOfEverything(t *testing.T) {
 		}
 	}
 	for range 10 {
-		io.WriteString(p.handshake(p.dial()), "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+		io.WriteString(p.handshake(p.dial()), "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	}
 	eventually(t, "uploads under way", func() bool { return len(p.api.transfers) == 10 })
 	start := time.Now()

@@ -37,7 +37,7 @@ func TestUnknownPathsAndMethodsAreJSON(t *testing.T) {
 		t.Errorf("HEAD: %d, %q", r.StatusCode, r.body)
 	}
 	c := s.dial()
-	io.WriteString(c, "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
+	io.WriteString(c, "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	s.wantError(s.answer(c), http.StatusNotFound)
 }
 
@@ -90,7 +90,7 @@ func TestBodiesOfOtherCallsAreReadOver(t *testing.T) {
 	c := s.dial()
 	in := bufio.NewReader(c)
 	for range 2 {
-		fmt.Fprintf(c, "GET /files/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", id)
+		fmt.Fprintf(c, "GET /files/%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello", id)
 		res, err := http.ReadResponse(in, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -101,7 +101,7 @@ func TestBodiesOfOtherCallsAreReadOver(t *testing.T) {
 	}
 	// One that never comes costs the connection, and nothing else.
 	c = s.dial()
-	fmt.Fprintf(c, "GET /files/%s HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe", id)
+	fmt.Fprintf(c, "GET /files/%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhe", id)
 	if r := s.answer(c); !bytes.Equal(r.body, testData(1000)) || !r.Close {
 		t.Errorf("%d bytes, close %v", len(r.body), r.Close)
 	}

@@ -47,7 +47,7 @@ func (p *pipes) slowly(t *testing.T, size, piece int, every time.Duration) (stat
 	p.conns <- server
 	start := time.Now()
 	go func() {
-		fmt.Fprintf(c, "POST /files?filename=f HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", size)
+		fmt.Fprintf(c, "POST /files?filename=f HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", size)
 		for n := 0; n < size; n += piece {
 			time.Sleep(every)
 			if _, err := c.Write(make([]byte, piece)); err != nil {

@@ -44,6 +44,7 @@ type JoinRequest struct {
 	Proof    []byte // that the node knows the token's secret
 	Node     NodeID // as the node's disk is marked
 	Name     string // host name, for people
+	Remote   string // address that it came from, for people
 }
 
 // Certificate is what a node that has joined gets, or one whose key is rotated.

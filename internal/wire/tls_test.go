@@ -276,3 +276,73 @@ func TestNewKeyIsAskedForAndUsedByTheNextConnection(t *testing.T) {
 		t.Error("the next connection uses the old key")
 	}
 }
+
+// A stranger says on each port that it is a connected node's session, without TLS
+// and with a certificate of another node, and sends what that would send.
+func TestForgedAnswersChangeNothing(t *testing.T) {
+	c := newClub(t, testArray)
+	th := startHub(t, &loopback{}, func(cfg *HubConfig) {
+		c.serve(cfg)
+		cfg.Plaintext = PlaintextAny
+		cfg.MayBePlain = func(raid.NodeID) error { return errors.New("it has joined") }
+	})
+	n := newMemNode()
+	startLink(t, th, n, c.join)
+	s := th.events.next(t, "up").sess
+	thief := c.node(newNodeID(t))
+	beats := th.events.beatsOf(s.Node())
+	for _, inside := range []func() *tls.Config{nil, thief.ClientTLS} {
+		for r, typ := range map[role]zmtp.SocketType{roleStore: zmtp.Pull, roleData: zmtp.Push, roleControl: zmtp.Push, roleRequest: zmtp.Sub} {
+			nc, err := th.net.Dial(t.Context(), "tcp", map[role]string{roleStore: th.store, roleData: th.response, roleControl: th.response, roleRequest: th.request}[r])
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := zmtp.Config{Type: typ, Properties: hello{version: ProtocolVersion, array: testArray, node: s.Node(), session: s.ID(), role: r}.properties()}
+			if inside != nil {
+				cfg.TLS = inside()
+			}
+			conn, err := zmtp.Connect(t.Context(), nc, cfg)
+			if err == nil {
+				t.Errorf("%v: let in with TLS %v", r, inside != nil)
+				_ = conn.Send(t.Context(), []byte("\x08\x01")) // "request 1 is done"
+				conn.Close()
+			}
+		}
+	}
+	up := newUpload(t, 1)
+	if err := s.Store(within(t, 10*time.Second), up.store(randomBytes(100_000))); err != nil || s.over() || len(n.chunks) != 1 {
+		t.Errorf("the node's own session: %v, over %v, chunks %d", err, s.over(), len(n.chunks))
+	}
+	if th.events.beatsOf(s.Node()) < beats {
+		t.Error("its heartbeats are not counted")
+	}
+}
+
+// A lab peer sees what other lab peers see, and can answer for no native node.
+func TestLabPeersForgedAnswersDoNotReachNativeSessions(t *testing.T) {
+	c := newClub(t, testArray)
+	th := startHub(t, &loopback{}, func(cfg *HubConfig) { c.serve(cfg); cfg.Plaintext = PlaintextAny })
+	n := newMemNode()
+	startLink(t, th, n, c.join)
+	s := th.events.next(t, "up").sess
+	conn, err := rawConnect(t, th, roleControl, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	up := newUpload(t, 3)
+	for range 3 {
+		req := up.store(randomBytes(100_000))
+		name := []byte(req.Meta.Key.Name())
+		for id := range byte(20) { // an acknowledgement of each request that there may be, in both tongues
+			_ = conn.Send(t.Context(), append([]byte{0x08, id, 0x12, byte(len(name))}, name...))
+			_ = conn.Send(t.Context(), name)
+		}
+		if err := s.Store(within(t, 10*time.Second), req); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(n.chunks) != 3 || s.over() {
+		t.Errorf("%d chunks are on the node, session over %v", len(n.chunks), s.over())
+	}
+}

@@ -224,6 +224,7 @@ func TestArrayIsSetUpByTheLinesOfTheREADME(t *testing.T) {
 		t.Errorf("the copy has %d bytes, want %d: %v", len(copied), len(photo), err)
 	}
 	s.strangerIsRefused(stranger)
+	s.floodSlowsTheFlooder(stranger, laptop)
 	s.noSecretIsLogged(token, key)
 	s.removedNodeIsOut(pis[3])
 }
@@ -303,6 +304,31 @@ func (s *scene) strangerIsRefused(stranger *hosts.Host) {
 	}
 	if err := s.noNodeFrom(stranger); err != nil {
 		s.t.Error(err)
+	}
+}
+
+// floodSlowsTheFlooder has the laptop go on while a stranger connects to all ports
+// as fast as it can.
+func (s *scene) floodSlowsTheFlooder(stranger, laptop *hosts.Host) {
+	s.t.Helper()
+	flooded := make(chan string)
+	go func() {
+		out, said, _ := s.try(stranger, filepath.Join(programs.temp, "stranger", "stranger")+" controller.local flood")
+		flooded <- out + said
+	}()
+	time.Sleep(time.Second)
+	rounds, longest := 0, time.Duration(0)
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); rounds++ {
+		start := time.Now()
+		s.paste(laptop, "id=$(raidctl upload photo.jpg)\nraidctl download --force -o again.jpg $id\ncmp photo.jpg again.jpg\nraidctl rm $id")
+		longest = max(longest, time.Since(start))
+		if out := s.paste(s.controller, "sudo raidctl status"); !strings.Contains(out, "4 up") {
+			s.t.Errorf("during the flood:\n%s", out)
+		}
+	}
+	s.t.Logf("%d rounds of the laptop during a flood of %s the longest took %v", rounds, strings.TrimSpace(<-flooded), longest.Round(time.Millisecond))
+	if strings.Contains(s.daemons["controller"].LogText(), "node down") {
+		s.t.Error("a node was lost in the flood")
 	}
 }
 

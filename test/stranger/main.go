@@ -18,6 +18,8 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,6 +27,10 @@ const patience = 5 * time.Second
 
 func main() {
 	host := os.Args[1]
+	if len(os.Args) > 2 {
+		flood(host)
+		return
+	}
 	status := 0
 	for _, port := range []string{"5557", "5558", "5559"} {
 		for _, try := range []struct {
@@ -126,4 +132,41 @@ func forged() *tls.Certificate {
 		panic(err)
 	}
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+const (
+	floodTime    = 8 * time.Second
+	floodOfPort  = 40 // connections that are made at once
+	floodMost    = 20_000
+	floodPatient = 2 * time.Second // for how long each is held
+)
+
+// flood connects to all ports as fast as it can, and says little on each.
+func flood(host string) {
+	said := [][]byte{nil, {0x16, 3, 1}, {0xFF}, []byte("GET /files HTTP/1.1\r\nHost: x\r\n"), greeting()}
+	end := time.Now().Add(floodTime)
+	var made atomic.Int64
+	var all sync.WaitGroup
+	for _, port := range []string{"5557", "5558", "5559", "9000"} {
+		for i := range floodOfPort {
+			all.Go(func() {
+				for time.Now().Before(end) && made.Load() < floodMost {
+					c, err := net.DialTimeout("tcp", net.JoinHostPort(host, port), patience)
+					if err != nil {
+						time.Sleep(10 * time.Millisecond)
+						continue
+					}
+					made.Add(1)
+					_ = c.SetDeadline(time.Now().Add(floodPatient))
+					_, _ = c.Write(said[(i+int(made.Load()))%len(said)])
+					if i%2 == 0 { // half of them wait, the others come again at once
+						_, _ = io.Copy(io.Discard, c)
+					}
+					c.Close()
+				}
+			})
+		}
+	}
+	all.Wait()
+	fmt.Println(made.Load(), "connections")
 }
