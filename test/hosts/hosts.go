@@ -1,7 +1,8 @@
 // Package hosts makes several machines of one, for tests: each has network, host
 // name, /var/lib and /run of its own, and all are plugged into one switch. They are
 // namespaces of Linux (namespaces(7)) that a sleeping process keeps alive, so nothing
-// is left when that has ended. It needs root.
+// is left when that has ended. Whoever is not root becomes it inside a user namespace,
+// where the system allows that.
 package hosts
 
 import (
@@ -36,9 +37,6 @@ type Host struct {
 
 // New makes a switch. dir gets the hosts' files.
 func New(ctx context.Context, dir string) (*Network, error) {
-	if os.Geteuid() != 0 {
-		return nil, errors.New("make hosts: network namespaces need root; run the tests as root")
-	}
 	n := &Network{dir: dir, names: filepath.Join(dir, "hosts")}
 	if err := os.WriteFile(n.names, []byte("127.0.0.1 localhost\n"), 0o644); err != nil {
 		return nil, err
@@ -94,6 +92,18 @@ ip link set lo up
 touch "$1/up"
 exec sleep infinity`
 
+// unshare begins the command that makes a host. All of them have the user namespace
+// of the switch, where root there need not be root here.
+func (n *Network) unshare() []string {
+	switch {
+	case os.Geteuid() == 0:
+		return []string{"unshare"}
+	case n.hub == nil:
+		return []string{"unshare", "--user", "--map-root-user"}
+	}
+	return []string{"nsenter", "--target", strconv.Itoa(n.hub.sleep.Process.Pid), "--user", "--preserve-credentials", "--", "unshare"}
+}
+
 // startTime bounds how long a host takes to start.
 const startTime = 20 * time.Second
 
@@ -103,7 +113,8 @@ func (n *Network) start(ctx context.Context, name string) (*Host, error) {
 		return nil, err
 	}
 	var said bytes.Buffer
-	h.sleep = exec.Command("unshare", "--net", "--mount", "--uts", "sh", "-c", setUp, "sh", h.dir, n.names, name)
+	line := append(n.unshare(), "--net", "--mount", "--uts", "sh", "-c", setUp, "sh", h.dir, n.names, name)
+	h.sleep = exec.Command(line[0], line[1:]...)
 	h.sleep.Stdout, h.sleep.Stderr = &said, &said
 	h.sleep.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := h.sleep.Start(); err != nil {
@@ -135,8 +146,11 @@ func (n *Network) Close() {
 
 // Enter is the command line that runs a program on the host.
 func (h *Host) Enter(program string, args ...string) []string {
-	pid := strconv.Itoa(h.sleep.Process.Pid)
-	return append([]string{"nsenter", "--target", pid, "--net", "--mount", "--uts", "--", program}, args...)
+	line := []string{"nsenter", "--target", strconv.Itoa(h.sleep.Process.Pid), "--net", "--mount", "--uts"}
+	if os.Geteuid() != 0 {
+		line = append(line, "--user", "--preserve-credentials")
+	}
+	return append(append(line, "--", program), args...)
 }
 
 // Home is the folder that programs on the host have for their own.
