@@ -34,19 +34,8 @@ type Desk interface {
 // maxJoin is how long the bodies of what nodes call may be, in bytes.
 const maxJoin = 16 << 10
 
-// joinCall is the body of POST /v1/nodes/join.
-type joinCall struct {
-	Protocol int         `json:"protocol"`
-	Version  string      `json:"version"`
-	Token    string      `json:"token"` // its id
-	CSR      []byte      `json:"csr"`
-	Proof    []byte      `json:"proof"`
-	Node     raid.NodeID `json:"node"`
-	Name     string      `json:"name"`
-}
-
-// check refuses what no node of ours says. The rest is the desk's to judge.
-func (c *joinCall) check() error {
+// checkJoin refuses what no node of ours says. The rest is the desk's to judge.
+func checkJoin(c *raid.JoinRequest) error {
 	switch {
 	case c.Protocol < 1:
 		return bad("protocol is missing: this is for raid-node join")
@@ -63,51 +52,30 @@ func shortText(s string, most int) bool {
 	return len(s) <= most && !strings.ContainsFunc(s, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) })
 }
 
-// certificate is a raid.Certificate in answers.
-type certificate struct {
-	Array        raid.ArrayID `json:"array"`
-	Node         raid.NodeID  `json:"node"`
-	Certificate  []byte       `json:"certificate"`
-	CA           []byte       `json:"ca"`
-	StorePort    int          `json:"store_port"`
-	ResponsePort int          `json:"response_port"`
-	RequestPort  int          `json:"request_port"`
-	NodesUp      int          `json:"nodes_up"`
-	Nodes        int          `json:"nodes"`
-}
-
-func (x *exchange) sendCertificate(c raid.Certificate) error {
-	return x.sendJSON(http.StatusOK, certificate{
-		Array: c.Array, Node: c.Node, Certificate: c.DER, CA: c.CA, StorePort: c.StorePort, ResponsePort: c.ResponsePort,
-		RequestPort: c.RequestPort, NodesUp: c.Up, Nodes: c.Known,
-	})
-}
-
 // join serves POST /v1/nodes/join. A later node may say more than is known here;
 // it is the desk that tells it so, by the protocol's number.
 func (a *API) join(x *exchange) error {
 	if x.r.TLS == nil {
 		return fail(http.StatusForbidden, "nodes join over TLS alone: the proof is of one TLS connection. Use https://")
 	}
-	var call joinCall
+	var call raid.JoinRequest
 	if err := readCall(x, &call, false); err != nil {
 		return err
 	}
-	if err := call.check(); err != nil {
+	if err := checkJoin(&call); err != nil {
 		return err
 	}
-	c, err := a.cfg.Desk.Join(x.r.Context(), *x.r.TLS, raid.JoinRequest{
-		Protocol: call.Protocol, Version: call.Version, Token: call.Token, CSR: call.CSR, Proof: call.Proof, Node: call.Node, Name: call.Name, Remote: x.r.RemoteAddr,
-	})
+	call.Remote = x.r.RemoteAddr
+	c, err := a.cfg.Desk.Join(x.r.Context(), *x.r.TLS, call)
 	if err != nil {
 		return a.refuseJoin(x, &call, err)
 	}
-	return x.sendCertificate(c)
+	return x.sendJSON(http.StatusOK, c)
 }
 
 // refuseJoin counts failures that could be guesses. A good token is let in even
 // from an address that others misuse.
-func (a *API) refuseJoin(x *exchange, call *joinCall, err error) error {
+func (a *API) refuseJoin(x *exchange, call *raid.JoinRequest, err error) error {
 	if errors.Is(err, raid.ErrUnauthorized) {
 		if limited := a.countFailure(x.r, "Join token refused", err.Error()); limited != nil {
 			return limited
@@ -157,7 +125,7 @@ func (a *API) renew(x *exchange) error {
 		return toNode(err)
 	}
 	a.log.Info("Node key certified", "node", c.Node, "remote", x.r.RemoteAddr)
-	return x.sendCertificate(c)
+	return x.sendJSON(http.StatusOK, c)
 }
 
 // leave serves POST /v1/nodes/leave.

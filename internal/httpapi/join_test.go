@@ -24,7 +24,7 @@ func TestNodesJoinOverTLSWithoutAToken(t *testing.T) {
 			t.Errorf("%s: %d %s", name, r.StatusCode, r.body)
 		}
 	}
-	want := raid.JoinRequest{Protocol: 1, Version: "0.2", Token: "ABCD2345", CSR: []byte("csr"), Proof: []byte("proof"), Node: "n7", Name: "pi-2"}
+	want := raid.JoinRequest{Protocol: 1, Version: "0.2", Token: "ABCD2345", CSR: []byte("csr"), Proof: []byte("proof"), Node: "n7", Name: "pi-2", Remote: "192.168.1.7:5"}
 	if got := fmt.Sprintf("%+v", p.desk.joins[0]); got != fmt.Sprintf("%+v", want) {
 		t.Errorf("the desk got %s", got)
 	}

@@ -15,7 +15,7 @@ import (
 func checkRange(t *testing.T, st *store, header string, data []byte) {
 	t.Helper()
 	api := New(Config{Files: st, Index: st, Log: slog.New(slog.DiscardHandler)})
-	req := httptest.NewRequest("GET", "/files/1", nil)
+	req := httptest.NewRequest("GET", "http://localhost/files/1", nil)
 	req.Header["Range"] = []string{header}
 	w := httptest.NewRecorder()
 	api.Handler().ServeHTTP(w, req)

@@ -35,29 +35,6 @@ const (
 	heartbeatWait = 20 * time.Second
 )
 
-// joinBody and certificateAnswer are the JSON of docs/rest.md.
-type joinBody struct {
-	Protocol int         `json:"protocol"`
-	Version  string      `json:"version"`
-	Token    string      `json:"token"` // its id; the secret stays here
-	CSR      []byte      `json:"csr"`
-	Proof    []byte      `json:"proof"`
-	Node     raid.NodeID `json:"node"`
-	Name     string      `json:"name"`
-}
-
-type certificateAnswer struct {
-	Array        raid.ArrayID `json:"array"`
-	Node         raid.NodeID  `json:"node"`
-	Certificate  []byte       `json:"certificate"`
-	CA           []byte       `json:"ca"`
-	StorePort    int          `json:"store_port"`
-	ResponsePort int          `json:"response_port"`
-	RequestPort  int          `json:"request_port"`
-	NodesUp      int          `json:"nodes_up"` // before this one
-	Nodes        int          `json:"nodes"`
-}
-
 // joining is one attempt to join.
 type joining struct {
 	*daemon
@@ -90,7 +67,7 @@ func (d *daemon) join(ctx context.Context, order JoinOrder) (*Done, error) {
 	if done, err := j.mayJoin(); done != nil || err != nil {
 		return done, err
 	}
-	var answer certificateAnswer
+	var answer raid.Certificate
 	err = (&call{host: order.Host, port: order.Port, tls: token.ClientTLS(), path: joinPath,
 		body: func(cs tls.ConnectionState) (any, error) { return j.ask(ctx, cs) }}).do(ctx, d.cfg.Dial, &answer)
 	if err != nil {
@@ -182,7 +159,7 @@ func (j *joining) ask(ctx context.Context, cs tls.ConnectionState) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	return joinBody{
+	return raid.JoinRequest{
 		Protocol: wire.ProtocolVersion, Version: j.cfg.Version, Token: j.token.ID(), CSR: j.request.CSR(), Proof: proof,
 		Node: j.disk.Node(), Name: j.cfg.Name,
 	}, nil
@@ -199,7 +176,7 @@ func (j *joining) checkDisk() error {
 }
 
 // check looks at what the certificates don't say.
-func (j *joining) check(a *certificateAnswer) error {
+func (j *joining) check(a *raid.Certificate) error {
 	ports := []int{a.StorePort, a.ResponsePort, a.RequestPort}
 	for _, p := range ports {
 		if p < 1 || p > 65535 {
@@ -214,7 +191,7 @@ func (j *joining) check(a *certificateAnswer) error {
 }
 
 // complete makes the node a member. The identity comes last: with it, it is one.
-func (j *joining) complete(a *certificateAnswer) error {
+func (j *joining) complete(a *raid.Certificate) error {
 	if err := j.disk.Reassign(j.array); err != nil {
 		return err
 	}
@@ -224,14 +201,14 @@ func (j *joining) complete(a *certificateAnswer) error {
 	if err != nil {
 		return err
 	}
-	_, err = j.request.Complete(a.Certificate, a.CA, j.token.Pin())
+	_, err = j.request.Complete(a.DER, a.CA, j.token.Pin())
 	return err
 }
 
 // await waits until the controller has spoken to its new node.
-func (j *joining) await(ctx context.Context, l *life, a *certificateAnswer) (*Done, error) {
+func (j *joining) await(ctx context.Context, l *life, a *raid.Certificate) (*Done, error) {
 	done := &Done{
-		Message:  fmt.Sprintf("Joined as %s (%d/%d nodes)", j.cfg.Name, a.NodesUp+1, a.Nodes+1),
+		Message:  fmt.Sprintf("Joined as %s (%d/%d nodes)", j.cfg.Name, a.Up+1, a.Known+1),
 		Warnings: j.warnings(),
 	}
 	timer := time.NewTimer(heartbeatWait)

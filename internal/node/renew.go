@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/identity"
+	"github.com/raidpi/raidpi/internal/raid"
 )
 
 // renewPause lies between two renewals, and after one that failed. The controller
@@ -55,14 +56,14 @@ func (d *daemon) renew(ctx context.Context, l *life) error {
 	if err != nil {
 		return err
 	}
-	var answer certificateAnswer
+	var answer raid.Certificate
 	place := d.place()
 	err = (&call{host: place.Host, port: place.HTTPPort, tls: old.PortTLS(), path: "/v1/nodes/renew",
 		body: func(tls.ConnectionState) (any, error) { return renewBody{request.CSR()}, nil }}).do(ctx, d.cfg.Dial, &answer)
 	if err != nil {
 		return err
 	}
-	who, err := request.Complete(answer.Certificate, answer.CA, old.Pin().Short())
+	who, err := request.Complete(answer.DER, answer.CA, old.Pin().Short())
 	if err != nil {
 		return err
 	}

@@ -35,25 +35,29 @@ type JoinToken struct {
 	UsedBy []string      // host names, for people
 }
 
-// JoinRequest is a node's wish to join.
+// JoinRequest is a node's wish to join: the body of POST /v1/nodes/join.
 type JoinRequest struct {
-	Protocol int    // of the wire, see wire.ProtocolVersion
-	Version  string // the program's, for people
-	Token    string // id
-	CSR      []byte // PKCS #10, DER
-	Proof    []byte // that the node knows the token's secret
-	Node     NodeID // as the node's disk is marked
-	Name     string // host name, for people
-	Remote   string // address that it came from, for people
+	Protocol int    `json:"protocol"` // of the wire, see wire.ProtocolVersion
+	Version  string `json:"version"`  // the program's, for people
+	Token    string `json:"token"`    // its id; the secret is not sent
+	CSR      []byte `json:"csr"`      // PKCS #10, DER
+	Proof    []byte `json:"proof"`    // that the node knows the token's secret
+	Node     NodeID `json:"node"`     // as the node's disk is marked
+	Name     string `json:"name"`     // host name, for people
+	Remote   string `json:"-"`        // address that it came from, for people
 }
 
-// Certificate is what a node that has joined gets, or one whose key is rotated.
+// Certificate is what a node that has joined gets, or one whose key is rotated:
+// the answer of POST /v1/nodes/join and /v1/nodes/renew.
 type Certificate struct {
-	Array ArrayID
-	Node  NodeID
-	DER   []byte // the node's certificate
-	CA    []byte // the array's, DER
+	Array ArrayID `json:"array"`
+	Node  NodeID  `json:"node"`
+	DER   []byte  `json:"certificate"` // the node's
+	CA    []byte  `json:"ca"`          // the array's, DER
 	// StorePort and so on are where the controller listens for nodes.
-	StorePort, ResponsePort, RequestPort int
-	Up, Known                            int // nodes up and known in all before this one, for people
+	StorePort    int `json:"store_port"`
+	ResponsePort int `json:"response_port"`
+	RequestPort  int `json:"request_port"`
+	Up           int `json:"nodes_up"` // before this one, for people
+	Known        int `json:"nodes"`
 }
