@@ -38,9 +38,12 @@ func main() {
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
 	var cfg *config.Controller
 	var giveUp uint64
+	var newCA bool
 	d := service.Daemon{
 		Program: "raid-controller", Version: version,
 		Flags: func(fs *flag.FlagSet) {
+			fs.BoolVar(&newCA, "new-ca", false,
+				"make a new certificate authority if it is lost: every node has to join again then, and keeps its id and its chunks")
 			fs.Uint64Var(&giveUp, "give-up-commit", 0,
 				"take this catalog for the newest although nodes have seen commit `NUMBER` of another: what was stored there alone is lost. Then end. See docs/catalog.md")
 		},
@@ -56,7 +59,9 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 			if giveUp != 0 {
 				return controller.GiveUp(ctx, compose(cfg, log, notify), giveUp)
 			}
-			return controller.Run(ctx, compose(cfg, log, notify))
+			c := compose(cfg, log, notify)
+			c.NewCA = newCA
+			return controller.Run(ctx, c)
 		},
 		Refused: refused,
 	}

@@ -38,6 +38,14 @@ func main() {
 	os.Exit(status)
 }
 
+const usage = `
+Without one of these words it is the daemon; with one it tells the daemon on this machine what to do:
+  raid-node join HOST [TOKEN]   make this machine a node of an array (on the controller: sudo raidctl token create)
+  raid-node leave               take it out of its array
+  raid-node reset-identity      make a copied card a node of its own
+  raid-node status              show how it is
+`
+
 // run is the whole program; its result is the exit status.
 func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) > 0 {
@@ -50,7 +58,7 @@ func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 	var origins config.Origins
 	var newDisk bool
 	d := service.Daemon{
-		Program: "raid-node", Version: version,
+		Program: "raid-node", Version: version, Usage: usage,
 		Flags: func(fs *flag.FlagSet) {
 			fs.BoolVar(&newDisk, "new-disk", false,
 				"take chunk_dir for a new disk although state_dir remembers another, whose chunks are given up")

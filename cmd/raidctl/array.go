@@ -63,7 +63,7 @@ func showStatus(out io.Writer, s client.Status) error {
 		row("warning", printable(warning))
 	}
 	for _, c := range s.Clones {
-		row("clone", fmt.Sprintf("of node %s at %s, refused (last %s UTC): give it an empty disk with raid-node --new-disk",
+		row("clone", fmt.Sprintf("of node %s at %s, refused (last %s UTC): run sudo raid-node reset-identity there, then join",
 			printable(string(c.Node)), printable(c.Address), printable(c.LastRefused)))
 	}
 	row("space", fmt.Sprintf("%s free of %s", humanSize(s.FreeBytes), humanSize(s.TotalBytes)))

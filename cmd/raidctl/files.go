@@ -38,14 +38,19 @@ func (a *app) lsCommand() *cobra.Command {
 func (a *app) ls(ctx context.Context, q client.Query) error {
 	w := bufio.NewWriter(a.stdout)
 	const format = "%8v  %10s  %-19s  %-8s  %s\n"
-	if !a.json {
-		fmt.Fprintf(w, format, "ID", "SIZE", "CREATED (UTC)", "STATE", "NAME")
+	header := func() {
+		if !a.json {
+			fmt.Fprintf(w, format, "ID", "SIZE", "CREATED (UTC)", "STATE", "NAME")
+		}
 	}
 	n := 0
 	for f, err := range a.client.List(ctx, q) {
 		if err != nil {
 			_ = w.Flush() // what came is right
 			return err
+		}
+		if n == 0 {
+			header()
 		}
 		if a.json {
 			err = writeJSON(w, f)
@@ -58,6 +63,9 @@ func (a *app) ls(ctx context.Context, q client.Query) error {
 		if err != nil {
 			return err
 		}
+	}
+	if n == 0 {
+		header() // there are none, and it could be asked
 	}
 	return w.Flush()
 }

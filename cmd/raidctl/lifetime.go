@@ -16,7 +16,7 @@ const day = 24 * time.Hour
 // the real limit.
 const maxDays = 36500
 
-var errLifetime = errors.New("write a length of time such as 30m, 12h or 30d")
+var errLifetime = errors.New("write a length of time with its unit, such as 30m, 12h or 7d")
 
 // String implements pflag.Value.
 func (l *lifetime) String() string {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -45,12 +46,12 @@ func (a *app) nodes(nodes []client.Node) error {
 		if n.ReadOnly {
 			state += ",read-only"
 		}
-		seen := "-"
+		seen, free, total, chunks := "-", "-", "-", "-" // not known of a node that was not there yet
 		if n.LastSeen != nil {
-			seen = printable(*n.LastSeen)
+			seen, free, total, chunks = printable(*n.LastSeen), humanSize(n.FreeBytes), humanSize(n.TotalBytes), strconv.FormatInt(n.Chunks, 10)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", printable(string(n.ID)), orDash(n.Name), printable(string(n.Kind)), state,
-			orDash(n.Address), orDash(n.Zone), humanSize(n.FreeBytes), humanSize(n.TotalBytes), n.Chunks, orDash(n.Version), seen)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(string(n.ID)), orDash(n.Name), printable(string(n.Kind)), state,
+			orDash(n.Address), orDash(n.Zone), free, total, chunks, orDash(n.Version), seen)
 	}
 	return w.Flush()
 }

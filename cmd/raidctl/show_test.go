@@ -98,7 +98,7 @@ func TestStatusShowsTheArray(t *testing.T) {
 controller raid-controller 0.1.0, up for 1 d 2 h
 state      %s
 nodes      3 up, 1 down (1 of them lab peers)
-clone      of node AbCdEfGhIjKlMnOpQrStUv at 192.168.1.99:40000, refused (last 2026-01-02 03:04:05 UTC): give it an empty disk with raid-node --new-disk
+clone      of node AbCdEfGhIjKlMnOpQrStUv at 192.168.1.99:40000, refused (last 2026-01-02 03:04:05 UTC): run sudo raid-node reset-identity there, then join
 space      11.8 MiB free of 29.8 GiB
 files      12 files, 1.5 KiB; 2 degraded, to be repaired
 removals   1 chunk queued
@@ -116,7 +116,7 @@ func TestNodesAreListed(t *testing.T) {
 	f := newFake(t)
 	f.raidctl(t, "nodes").want(t, 0, `ID                      NAME  KIND    STATE           ADDRESS             ZONE   FREE      TOTAL     CHUNKS  VERSION  LAST SEEN (UTC)
 AbCdEfGhIjKlMnOpQrStUv  pi-2  native  up              192.168.1.11:40000  attic  11.8 MiB  29.8 GiB  42      0.1.0    2026-01-02 03:04:05
-lab-127.0.0.1:5000      -     lab     down,read-only  127.0.0.1:5000      -      0 B       0 B       0       -        -
+lab-127.0.0.1:5000      -     lab     down,read-only  127.0.0.1:5000      -      -         -         -       -        -
 `)
 	if r := f.raidctl(t, "nodes", "--json"); strings.Count(r.stdout, "\n") != 2 || !strings.Contains(r.stdout, `"last_seen":null`) {
 		t.Errorf("in JSON: %q", r.stdout)

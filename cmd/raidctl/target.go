@@ -54,7 +54,7 @@ func newClient(t target) (*client.Client, error) {
 }
 
 // choose finds the controller: a flag decides, then the environment, then the
-// login, then what is on this machine. A login's fingerprint and token are for
+// socket of the controller on this machine where it lets us in, then the login. A login's fingerprint and token are for
 // the login's controller alone.
 func (a *app) choose() (t target, err error) {
 	if a.flags.url != "" && a.flags.socket != "" {
@@ -76,6 +76,9 @@ func (a *app) choose() (t target, err error) {
 		}
 	}
 	a.parsed = true // what can be wrong now is in files
+	if url == "" && a.flags.tokenFile == "" && canOpen(a.defaultSocket) {
+		return target{socket: a.defaultSocket}, nil
+	}
 	known, err := readLogin()
 	switch {
 	case err != nil:
@@ -84,8 +87,6 @@ func (a *app) choose() (t target, err error) {
 		t = target{url: url}
 	case known != nil:
 		t = known.target()
-	case canOpen(a.defaultSocket):
-		return target{socket: a.defaultSocket}, nil
 	default:
 		t = target{url: defaultURL}
 	}

@@ -106,7 +106,7 @@ func TestWhichController(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			standard, local = l.target(), l.target()
+			standard = l.target()
 		}
 		address := strings.TrimPrefix(c.https, "https://")
 		for name, x := range map[string]struct {

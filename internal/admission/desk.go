@@ -52,10 +52,10 @@ type Config struct {
 	CA   *identity.CA
 	Book Book
 	// Live reports whether a node is connected; Cut ends its connections; Counts
-	// tells how many nodes are up and how many there are. Nil: none ever is.
+	// tells how many nodes are up and how many there are, without one. Nil: none ever is.
 	Live   func(raid.NodeID) bool
 	Cut    func(id raid.NodeID, why error)
-	Counts func() (up, known int)
+	Counts func(but raid.NodeID) (up, known int)
 	// Ports are where nodes find the controller: store, response, request.
 	Ports                    [3]int
 	MinProtocol, MaxProtocol int           // of the wire, that are spoken here
@@ -92,7 +92,7 @@ func New(cfg Config) *Desk {
 		cfg.Cut = func(raid.NodeID, error) {}
 	}
 	if cfg.Counts == nil {
-		cfg.Counts = func() (int, int) { return 0, 0 }
+		cfg.Counts = func(raid.NodeID) (int, int) { return 0, 0 }
 	}
 	return &Desk{
 		cfg: cfg, busy: make(chan struct{}, 1), wake: make(chan struct{}, 1),

@@ -76,7 +76,7 @@ func newPlace(t testing.TB, change ...func(*Config)) *place {
 	p := &place{book: newBook(), log: &syncBuffer{}, live: map[raid.NodeID]bool{}}
 	p.ca = must(identity.OpenCA(t.TempDir(), array, rand.Reader))(t)
 	cfg := Config{
-		CA: p.ca, Book: p.book, Live: p.isLive, Cut: p.cut, Counts: func() (int, int) { return 2, 3 },
+		CA: p.ca, Book: p.book, Live: p.isLive, Cut: p.cut, Counts: func(raid.NodeID) (int, int) { return 2, 3 },
 		Ports: [3]int{5557, 5558, 5559}, MinProtocol: 2, MaxProtocol: 3, Version: "0.3",
 		Log: slog.New(slog.NewTextHandler(p.log, nil)), Random: rand.Reader,
 	}

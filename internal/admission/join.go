@@ -37,7 +37,7 @@ func (d *Desk) Join(ctx context.Context, cs tls.ConnectionState, req raid.JoinRe
 	if err != nil {
 		return raid.Certificate{}, fmt.Errorf("join: %w: %w", raid.ErrInvalid, err)
 	}
-	up, known := d.cfg.Counts()
+	up, known := d.cfg.Counts(req.Node)
 	live := d.cfg.Live(req.Node)
 	wish := raid.Member{ID: req.Node, Name: req.Name, Key: raid.KeyPin(key.Pin())}
 	entered := false

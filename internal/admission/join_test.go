@@ -199,7 +199,7 @@ func TestTokenForANodeReplacesItsKey(t *testing.T) {
 		t.Errorf("with the new key: %q, %v", got, err)
 	}
 	_, err = p.connect(t, old.ClientTLS())
-	wants(t, "with the old key", err, identity.ErrForeign, "older")
+	wants(t, "with the old key", err, identity.ErrForeign, "another one than it has here")
 	if got := p.book.usedBy(token.ID()); len(got) != 1 {
 		t.Errorf("used by %v", got)
 	}

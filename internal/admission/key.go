@@ -28,8 +28,8 @@ func (d *Desk) check(id raid.NodeID, key raid.KeyPin) error {
 		return fmt.Errorf("%w catalog: node %s has a certificate and is no member here; was an older catalog put back? Let it in: sudo raidctl token create --node %s",
 			identity.ErrForeign, id, id)
 	case key == raid.KeyPin{} || key != m.Key && key != m.Next:
-		return fmt.Errorf("%w key: node %s came with an older one than it has now; if its card is a copy or a backup, run sudo raid-node reset-identity there, then join",
-			identity.ErrForeign, id)
+		return fmt.Errorf("%w key: node %s came with another one than it has here. If its card or this catalog was put back from a backup: sudo raidctl token create --node %s, and join there with that. If it is a copy of the node's card: sudo raid-node reset-identity there, then join",
+			identity.ErrForeign, id, id)
 	}
 	return nil
 }

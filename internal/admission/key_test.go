@@ -59,7 +59,7 @@ func TestNewKeyTakesOverWithItsFirstConnection(t *testing.T) {
 		t.Fatalf("new key: %q, %v", got, err)
 	}
 	_, err := p.connect(t, old.ClientTLS())
-	wants(t, "old key afterwards", err, identity.ErrForeign, "older", "sudo raid-node reset-identity")
+	wants(t, "old key afterwards", err, identity.ErrForeign, "another one than it has here", "sudo raid-node reset-identity")
 	until(t, "the book knows", func() bool {
 		m := p.book.member(n.id)
 		return m.Key == raid.KeyPin(r.Key()) && m.Next == raid.KeyPin{}
@@ -197,7 +197,7 @@ func TestOldKeyCanNotRenew(t *testing.T) {
 	}
 	// Its connection was made while the key still counted.
 	_, err := p.Renew(t.Context(), old, newPi(t, "").prepare(t).CSR())
-	wants(t, "old key", err, raid.ErrForbidden, "older")
+	wants(t, "old key", err, raid.ErrForbidden, "another one than it has here")
 	wants(t, "old key", err, identity.ErrForeign)
 	wants(t, "old key leaves", p.Leave(t.Context(), old, true), raid.ErrForbidden)
 	_, err = p.Renew(t.Context(), p.dialPort(t, n.identity(t)), []byte("hello"))

@@ -59,7 +59,7 @@ func TestRemovedNodeIsCutAndRefused(t *testing.T) {
 	_, err := p.Identify(open)
 	wants(t, "open connection", err, identity.ErrRemoved)
 	_, err = p.Renew(t.Context(), open, newPi(t, "").prepare(t).CSR())
-	wants(t, "open connection renews", err, raid.ErrForbidden)
+	wants(t, "open connection renews", err, raid.ErrGone)
 	wants(t, "without TLS", p.MayBePlain(n.id), identity.ErrRemoved)
 	if got, err := p.connect(t, other.identity(t).ClientTLS()); err != nil || got != other.id {
 		t.Errorf("another node: %q, %v", got, err)
@@ -102,7 +102,7 @@ func TestNodeLeaves(t *testing.T) {
 	if !p.book.member(n.id).Removed || !p.wasCut(n.id) {
 		t.Error("it is still there")
 	}
-	wants(t, "again", p.Leave(t.Context(), cs, false), raid.ErrForbidden)
+	wants(t, "again", p.Leave(t.Context(), cs, false), raid.ErrGone)
 }
 
 func TestAnyNodeCanBeRemoved(t *testing.T) {
@@ -134,5 +134,25 @@ func TestRemovalThatFailedHalfWayHolds(t *testing.T) {
 	p.book.failWith(raid.ErrNoSpace)
 	if err := p.Remove(t.Context(), n.id, true); !errors.Is(err, raid.ErrNoSpace) || !p.IsMember(n.id) {
 		t.Errorf("before the mark: %v; member: %v", err, p.IsMember(n.id))
+	}
+}
+
+// Whoever is cut first would be back before it is refused.
+func TestRemovalIsWrittenBeforeTheNodeIsCut(t *testing.T) {
+	p := newPlace(t)
+	n := p.joined(t, "pi")
+	p.cuts = nil
+	cut := p.Desk.cfg.Cut
+	p.Desk.cfg.Cut = func(id raid.NodeID, why error) {
+		if !p.book.member(id).Removed {
+			t.Error("it is cut before that it was removed is written")
+		}
+		if err := p.CheckKey(id, identity.Pin{}); !errors.Is(err, identity.ErrRemoved) {
+			t.Errorf("it is cut before it is refused: %v", err)
+		}
+		cut(id, why)
+	}
+	if err := p.Remove(t.Context(), n.id, true); err != nil || !p.wasCut(n.id) {
+		t.Error(err)
 	}
 }

@@ -25,7 +25,7 @@ func (d *Desk) Renew(ctx context.Context, cs tls.ConnectionState, csr []byte) (r
 	if err != nil {
 		return raid.Certificate{}, fmt.Errorf("renew the key of node %s: %w: %w", id, raid.ErrInvalid, err)
 	}
-	up, known := d.cfg.Counts()
+	up, known := d.cfg.Counts(id)
 	err = d.change(ctx, func() error {
 		return d.renew(context.WithoutCancel(ctx), id, identity.KeyOf(cs), raid.KeyPin(key.Pin()))
 	})
@@ -41,7 +41,10 @@ func (d *Desk) whoever(cs tls.ConnectionState) (raid.NodeID, error) {
 		return "", fmt.Errorf("%w: it needs the certificate of a node", raid.ErrUnauthorized)
 	}
 	id, err := d.Identify(cs)
-	if err != nil {
+	switch {
+	case errors.Is(err, identity.ErrRemoved):
+		return "", fmt.Errorf("%w: %w", raid.ErrGone, err)
+	case err != nil:
 		return "", fmt.Errorf("%w: %w", raid.ErrForbidden, err)
 	}
 	return id, nil

@@ -147,3 +147,13 @@ func TestTokenNeedsRandomness(t *testing.T) {
 	_, _, err := p.CreateToken(1, hour, "")
 	wants(t, "an id that is taken", err, raid.ErrPrecondition)
 }
+
+// A token's time does not hang on the clock, which a Pi sets when it has found a
+// network.
+func TestTokensTimeIsMonotonic(t *testing.T) {
+	p := newPlace(t)
+	text := p.token(t, 1, "")
+	if made := p.tokens[text.ID()].made; !strings.Contains(made.String(), " m=") {
+		t.Errorf("it was made at %v, which has no monotonic reading", made)
+	}
+}

@@ -69,7 +69,7 @@ func (d *Disk) Reassign(array raid.ArrayID) error {
 		err = d.mark(array, d.node)
 	}
 	if err == nil {
-		err = bringBack(d.FS, array)
+		err = bringBack(d.FS, array, d.node)
 	}
 	if err != nil {
 		return fmt.Errorf("move the disk to array %s: %w", array, err)
@@ -101,12 +101,24 @@ func setAside(fsys FS, folder string) error {
 	return nil
 }
 
-// bringBack undoes setAside for the array that the disk is part of. What can't
-// be moved, since there are newer chunks in its place, stays where it is.
-func bringBack(fsys FS, array raid.ArrayID) error {
-	folder := keptPrefix + string(array)
+// keptAs is the folder for what a disk held of an array as a node that it is not
+// any more.
+func keptAs(array raid.ArrayID, node raid.NodeID) string {
+	return keptPrefix + string(array) + "-" + string(node)
+}
+
+// bringBack undoes setAside for the array and the node that the disk belongs to.
+// What can't be moved, since there are newer chunks in its place, stays where it is.
+func bringBack(fsys FS, array raid.ArrayID, node raid.NodeID) error {
+	if array == "" {
+		return nil
+	}
+	return errors.Join(bringBackFrom(fsys, keptPrefix+string(array)), bringBackFrom(fsys, keptAs(array, node)))
+}
+
+func bringBackFrom(fsys FS, folder string) error {
 	fanouts, err := fanoutsIn(fsys, folder)
-	if errors.Is(err, fs.ErrNotExist) || array == "" {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	for _, name := range fanouts {
@@ -157,13 +169,19 @@ func setOneAside(fsys FS, folder, name string) error {
 }
 
 // NewNode draws a new node id for the disk, durably: for a node that has left its
-// array, or whose card was copied. The chunks and the array stay.
+// array, or whose card was copied. The array stays. The chunks are kept in a folder
+// beside: the catalog knows them under the old id, and asks nobody for them.
 func (d *Disk) NewNode() (raid.NodeID, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	id, err := raid.NewID(d.random)
 	if err != nil {
 		return "", err
+	}
+	if d.array != "" {
+		if err := errors.Join(setAside(d.FS, keptAs(d.array, d.node)), syncDir(d.FS, ".")); err != nil {
+			return "", fmt.Errorf("draw a new node id: %w", err)
+		}
 	}
 	// The marker comes first, as at the first start. Who dies before the state
 	// follows finds the remembered disk with another node id, and believes it.

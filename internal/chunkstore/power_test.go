@@ -209,8 +209,8 @@ func TestPowerCutWhileTheOwnerChangesIsNoReasonToRefuseTheDisk(t *testing.T) {
 			t.Errorf("step %d: moved %t, came back in array %q", n, moved, array)
 		}
 		for _, name := range []string{"Ab", "Cd"} {
-			if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) == moved {
-				t.Errorf("step %d: moved %t, and chunks in %s: %v", n, moved, name, err)
+			if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) == drawn {
+				t.Errorf("step %d: new id %t, and chunks in %s: %v", n, drawn, name, err)
 			}
 		}
 		again.Close()

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -13,6 +14,9 @@ import (
 // warnings are what the configuration leaves open, for the log, /status and the
 // status line. What listens on loopback alone is open to nobody else.
 func (c *Controller) warnings() (all []string) {
+	if now := time.Now(); now.Before(c.cfg.Built) {
+		all = append(all, fmt.Sprintf("this machine's clock says %s, before this program was built: files get wrong dates, and browsers may refuse the certificate. Fix: timedatectl", now.Format(time.DateOnly)))
+	}
 	if onNetwork(c.http.Addr()) {
 		if !c.cfg.Auth {
 			all = append(all, `everybody in the network may read, store and delete all files: auth under [http] is "off"`)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/raidpi/raidpi/internal/admission"
@@ -19,23 +20,24 @@ import (
 const identityDir = "identity"
 
 // admit makes what decides who is who: the array's CA, the certificates of this
-// process, and the desk. member is the TLS of connections with nodes.
-func (c *Controller) admit(ctx context.Context) (member *tls.Config, err error) {
+// process, and the desk. member is the TLS of connections with nodes; on the port
+// of HTTP it is port, which lets in those too that were removed: they are told.
+func (c *Controller) admit(ctx context.Context) (member, port *tls.Config, err error) {
 	cfg := &c.cfg
 	dir := filepath.Join(cfg.StateDir, identityDir)
-	if c.ca, err = identity.OpenCA(dir, c.catalog.Array(), cfg.Random); err != nil {
-		return nil, err
+	if err := c.openCA(ctx, dir); err != nil {
+		return nil, nil, err
 	}
 	c.leaf = &leaf{ca: c.ca, dir: dir, configured: cfg.Names, built: cfg.Built, machine: cfg.Machine, random: cfg.Random, log: cfg.Log}
 	if c.leaf.machine == nil {
 		c.leaf.machine = MachineHosts
 	}
 	if err := c.leaf.renew(time.Now()); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	own, err := c.ca.IssueController(cfg.Random)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c.desk = admission.New(admission.Config{
 		CA: c.ca, Book: c.catalog, Live: c.isLive, Cut: c.cut, Counts: c.countNodes,
@@ -44,9 +46,26 @@ func (c *Controller) admit(ctx context.Context) (member *tls.Config, err error) 
 		KeyLife: cfg.KeyLife, Log: cfg.Log, Random: cfg.Random,
 	})
 	if err := c.desk.Load(ctx); err != nil {
-		return nil, fmt.Errorf("read who has joined: %w", err)
+		return nil, nil, fmt.Errorf("read who has joined: %w", err)
 	}
-	return c.ca.ServerTLS(own, c.desk.CheckKey), nil
+	anyMember := func(raid.NodeID, identity.Pin) error { return nil } // the desk asks who it is at each call
+	return c.ca.ServerTLS(own, c.desk.CheckKey), c.ca.PortTLS(c.leaf.current.Load, c.ca.ServerTLS(own, anyMember)), nil
+}
+
+// openCA makes the array's CA at its first start. When nodes have joined with one,
+// its loss is for a person to see to: with another, all of them are strangers.
+func (c *Controller) openCA(ctx context.Context, dir string) (err error) {
+	members, err := c.catalog.Members(ctx)
+	if err != nil {
+		return fmt.Errorf("read who has joined: %w", err)
+	}
+	joined := slices.ContainsFunc(members, func(m raid.Member) bool { return m.Key != raid.KeyPin{} && !m.Removed })
+	if joined && !c.cfg.NewCA {
+		c.ca, err = identity.LoadCA(dir, c.catalog.Array())
+	} else {
+		c.ca, err = identity.OpenCA(dir, c.catalog.Array(), c.cfg.Random)
+	}
+	return err
 }
 
 func portOf(ln net.Listener) int {
@@ -71,10 +90,10 @@ func (c *Controller) cut(id raid.NodeID, why error) {
 	}
 }
 
-// countNodes counts native nodes.
-func (c *Controller) countNodes() (up, known int) {
+// countNodes counts native nodes without one.
+func (c *Controller) countNodes(but raid.NodeID) (up, known int) {
 	for _, n := range c.members.Nodes() {
-		if n.Kind != raid.Native {
+		if n.Kind != raid.Native || n.ID == but {
 			continue
 		}
 		known++

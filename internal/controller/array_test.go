@@ -90,6 +90,14 @@ func (w *testWriter) Write(p []byte) (int, error) {
 
 func (a *array) startController() {
 	a.t.Helper()
+	if err := a.tryController(); err != nil {
+		a.t.Fatalf("controller: %v", err)
+	}
+}
+
+// tryController returns when the controller is ready, or has ended with an error.
+func (a *array) tryController() error {
+	a.t.Helper()
 	var lc net.ListenConfig
 	got := map[string]net.Listener{}
 	var mu sync.Mutex
@@ -120,7 +128,8 @@ func (a *array) startController() {
 	select {
 	case <-ready:
 	case err := <-done:
-		a.t.Fatalf("controller: %v", err)
+		cancel()
+		return err
 	}
 	mu.Lock()
 	a.url = "http://" + got["0"].Addr().String()
@@ -129,6 +138,7 @@ func (a *array) startController() {
 	}
 	mu.Unlock()
 	a.stop = func() error { cancel(); return <-done }
+	return nil
 }
 
 func (a *array) httpPort() int {

@@ -33,6 +33,7 @@ import (
 // simulation can pass in a network of its own.
 type Config struct {
 	StateDir string
+	NewCA    bool  // make a new CA if there is none, although nodes have joined with another
 	Reserve  int64 // bytes of StateDir's disk that uploads leave free
 
 	HTTPListen  string
@@ -170,7 +171,7 @@ func (c *Controller) build(ctx context.Context) error {
 		Known: known, Save: c.catalog.SaveNode, Remembers: c.catalog.Remembers, Knows: c.catalog.Knows,
 		Settle: cfg.Settle, Window: window, Log: cfg.Log,
 	})
-	member, err := c.admit(ctx)
+	member, port, err := c.admit(ctx)
 	if err != nil {
 		return err
 	}
@@ -180,7 +181,7 @@ func (c *Controller) build(ctx context.Context) error {
 		Commit: c.sentCommit, Observer: c.members, Window: window, Log: cfg.Log,
 	})
 	c.http = httpapi.NewListener(c.http, httpapi.ListenerConfig{
-		TLS: c.ca.PortTLS(c.leaf.current.Load, member), Plaintext: cfg.HTTPPlain.Allows, Log: cfg.Log,
+		TLS: port, Plaintext: cfg.HTTPPlain.Allows, Log: cfg.Log,
 	})
 	c.objects = object.New(object.Config{
 		Writer: c.catalog, Index: c.catalog, Nodes: c.members, LabGet: c.hub.LabGet, Pool: c.pool,
@@ -304,7 +305,7 @@ func (c *Controller) statusLine(ctx context.Context) string {
 		return line + "; " + err.Error()
 	}
 	if len(c.warnings()) > 0 {
-		line += ", open to the network (see raidctl status)"
+		line += ", with warnings (see raidctl status)"
 	}
 	if n, err := c.catalog.Counts(ctx); err == nil && n.Degraded > 0 {
 		line += fmt.Sprintf(", %d files degraded", n.Degraded)

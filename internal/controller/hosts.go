@@ -23,7 +23,7 @@ const usualName = "controller.local"
 // configuration gives, then its own. The first is what people are told to use.
 func hostNames(configured []string, hostname string) (names []string) {
 	add := func(n string) {
-		if n != "" && !slices.Contains(names, n) {
+		if identity.ValidDNS(n) && !slices.Contains(names, n) { // a machine may be called anything
 			names = append(names, n)
 		}
 	}

@@ -18,6 +18,9 @@ func TestNamesOfTheController(t *testing.T) {
 		{nil, "Pi4", []string{"pi4.local", "pi4", "controller.local", "localhost"}},
 		{nil, "pi4.example.org", []string{"pi4.example.org", "controller.local", "localhost"}},
 		{nil, "localhost", []string{"controller.local", "localhost"}},
+		{nil, "(none)", []string{"controller.local", "localhost"}},
+		{nil, "küche", []string{"controller.local", "localhost"}},
+		{nil, "my pi", []string{"controller.local", "localhost"}},
 		{nil, "", []string{"controller.local", "localhost"}},
 		{[]string{"Files.Example.", "192.0.2.1", "pi4"}, "pi4", []string{"files.example", "pi4", "pi4.local", "controller.local", "localhost"}},
 	} {

@@ -3,16 +3,19 @@ package controller
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/node"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
@@ -228,6 +231,44 @@ func TestCatalogWithoutAMemberSaysHowToLetItInAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.awaitUp(1)
+}
+
+// With another CA all nodes would be strangers, so its loss is said at the start;
+// and a new one costs nobody its id or its chunks.
+func TestLostCAIsNotReplacedInSilenceAndCostsNoFile(t *testing.T) {
+	newCA := false
+	a := joined(t, 2, func(c *Config) { closed(c); c.NewCA = newCA })
+	content := bytes.Repeat([]byte("still here"), 50_000)
+	id := a.upload(content).ID
+	before := a.ids()
+	a.stopController()
+	if err := os.RemoveAll(filepath.Join(a.dir, "controller", "identity")); err != nil {
+		t.Fatal(err)
+	}
+	err := a.tryController()
+	if !errors.Is(err, identity.ErrDamaged) || !strings.Contains(err.Error(), "raid-controller --new-ca") {
+		t.Fatalf("the controller starts without its CA: %v", err)
+	}
+	newCA = true
+	a.startController()
+	a.eventually("the nodes say that they are not let in", func() bool {
+		s, err := (&node.Remote{Socket: a.nodes[0].socket}).Status(t.Context())
+		return err == nil && strings.Contains(s.Status, "is this the controller of array")
+	})
+	token := a.token(2)
+	for _, n := range a.nodes {
+		if _, err := a.join(n, token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.awaitUp(2)
+	if now := a.ids(); !slices.Equal(now, before) || !bytes.Equal(a.fetch(id), content) {
+		t.Errorf("the nodes are %v, and were %v", now, before)
+	}
+	a.stopController()
+	newCA = false
+	a.startController()
+	a.awaitUp(2)
 }
 
 func nodeIDOf(t *testing.T, n *testNode) raid.NodeID {

@@ -107,7 +107,11 @@ func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Sta
 		Array: c.catalog.Array(), UptimeSeconds: int64(time.Since(started).Seconds()),
 		Files: n.Files, FileBytes: n.Bytes, DegradedFiles: n.Degraded, RemovalsQueued: n.Removals, Commit: c.catalog.Commit(),
 	}
-	for _, node := range c.members.Nodes() {
+	nodes := c.members.Nodes()
+	if len(nodes) == 0 {
+		s.Message = "no node has joined yet, so nothing can be stored: sudo raidctl token create prints what to paste on each Pi"
+	}
+	for _, node := range nodes {
 		if node.Kind == raid.Native && node.State != raid.Down {
 			s.TotalBytes += node.TotalBytes
 			s.FreeBytes += node.FreeBytes

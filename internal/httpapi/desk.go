@@ -175,7 +175,6 @@ func (a *API) removeNode(x *exchange) error {
 	if err := a.cfg.Desk.Remove(x.r.Context(), raid.NodeID(x.id), force == 1); err != nil {
 		return conflict(err)
 	}
-	a.log.Info("Node removed", "node", x.id, "forced", force == 1, "remote", x.r.RemoteAddr)
 	return x.sendNothing()
 }
 

@@ -79,7 +79,6 @@ func (a *API) createJoinToken(x *exchange) error {
 	if err != nil {
 		return conflict(err)
 	}
-	a.log.Info("Join token created", "token", k.ID, "uses", k.Uses, "node", k.Node, "life", k.Expiry.Round(time.Second).String(), "remote", x.r.RemoteAddr)
 	made := newJoinToken{joinToken: toJoinToken(k), Token: text, Hosts: a.cfg.Hosts(), Port: a.cfg.Port()}
 	if made.Hosts == nil {
 		made.Hosts = []string{}
@@ -91,7 +90,6 @@ func (a *API) revokeJoinToken(x *exchange) error {
 	if err := a.cfg.JoinTokens.RevokeToken(x.id); err != nil {
 		return err
 	}
-	a.log.Info("Join token revoked", "token", x.id, "remote", x.r.RemoteAddr)
 	return x.sendNothing()
 }
 

@@ -19,7 +19,7 @@ import (
 const caFile = "ca.pem"
 
 // newCA is what to do when the CA is lost for good.
-const newCA = "put a copy of it back; or, if there is none, move it away: the next start makes a new CA, and every node must leave and join again"
+const newCA = "put a copy of it back; or, if there is none, move it away and run raid-controller --new-ca once: then every node has to join again, and keeps its id and its chunks"
 
 // CA is an array's certificate authority. Its methods may be called at once from
 // several goroutines.
@@ -39,11 +39,27 @@ func OpenCA(dir string, array raid.ArrayID, random io.Reader) (*CA, error) {
 	if err := makeDir(dir); err != nil {
 		return nil, err
 	}
+	ca, err := loadCA(dir, array)
+	if errors.Is(err, fs.ErrNotExist) {
+		return makeCA(filepath.Join(dir, caFile), array, random)
+	}
+	return ca, err
+}
+
+// LoadCA is OpenCA for an array whose nodes have joined with its CA: that it is
+// missing is ErrDamaged.
+func LoadCA(dir string, array raid.ArrayID) (*CA, error) {
+	ca, err := loadCA(dir, array)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open the array's CA: %w: %s is missing, and nodes have joined with it; %s", ErrDamaged, filepath.Join(dir, caFile), newCA)
+	}
+	return ca, err
+}
+
+func loadCA(dir string, array raid.ArrayID) (*CA, error) {
 	path := filepath.Join(dir, caFile)
 	b, err := readBundle(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return makeCA(path, array, random)
 	case errors.Is(err, ErrDamaged):
 		return nil, fmt.Errorf("open the array's CA: %w; %s", err, newCA)
 	case err != nil:

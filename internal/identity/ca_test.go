@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -195,6 +196,34 @@ func TestFailedWriteLeavesTheOldFile(t *testing.T) {
 		t.Error("the write did not fail")
 	}
 	if got := must(readSecret(path))(t); string(got) != "old" {
+		t.Errorf("the file is now %q", got)
+	}
+}
+
+// A power cut at any moment finds the old file or the new one, and a key that
+// counted is there.
+func TestKeysAreFsyncedBeforeTheyCount(t *testing.T) {
+	defer func() { fsync = (*os.File).Sync }()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	var synced []string
+	fsync = func(f *os.File) error {
+		_, err := os.Stat(path)
+		synced = append(synced, fmt.Sprintf("%s named %v", filepath.Base(f.Name()), err == nil))
+		return f.Sync()
+	}
+	if err := writeSecret(path, []byte("key")); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"f" + newSuffix + " named false", filepath.Base(dir) + " named true"}; !slices.Equal(synced, want) {
+		t.Errorf("fsynced %q, want %q", synced, want)
+	}
+	// One that fails leaves what was there.
+	fsync = func(*os.File) error { return syscall.EIO }
+	if err := writeSecret(path, []byte("new")); !errors.Is(err, syscall.EIO) {
+		t.Errorf("%v", err)
+	}
+	if got := must(readSecret(path))(t); string(got) != "key" {
 		t.Errorf("the file is now %q", got)
 	}
 }

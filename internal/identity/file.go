@@ -83,10 +83,13 @@ func writeNew(path string, content []byte) error {
 		err = f.Chmod(fileMode) // a umask may have taken more
 	}
 	if err == nil {
-		err = f.Sync()
+		err = fsync(f)
 	}
 	return errors.Join(err, f.Close())
 }
+
+// fsync is os.File.Sync but for tests, which look at what is fsynced, and when.
+var fsync = (*os.File).Sync
 
 func removeIfThere(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -113,7 +116,7 @@ func syncDir(dir string) error {
 	if err != nil {
 		return fmt.Errorf("fsync directory: %w", err)
 	}
-	err = f.Sync()
+	err = fsync(f)
 	if err := errors.Join(err, f.Close()); err != nil && !errors.Is(err, syscall.EROFS) {
 		return fmt.Errorf("fsync directory: %w", err)
 	}

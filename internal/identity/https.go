@@ -84,7 +84,7 @@ func (ca *CA) issueHTTPS(hosts Hosts, now time.Time, random io.Reader) (*bundle,
 	for _, h := range hosts.texts() {
 		if a, err := netip.ParseAddr(h); err == nil {
 			t.IPAddresses = append(t.IPAddresses, net.IP(a.AsSlice()))
-		} else if validDNS(h) {
+		} else if ValidDNS(h) {
 			t.DNSNames = append(t.DNSNames, h)
 		} else {
 			return nil, fmt.Errorf("make the HTTPS certificate: %q is neither a host name nor an address", h)
@@ -93,9 +93,9 @@ func (ca *CA) issueHTTPS(hosts Hosts, now time.Time, random io.Reader) (*bundle,
 	return ca.issue(t, random)
 }
 
-// validDNS takes letters, digits, dots, dashes and underscores, at most 253 (RFC
+// ValidDNS takes letters, digits, dots, dashes and underscores, at most 253 (RFC
 // 1035 2.3.4).
-func validDNS(h string) bool {
+func ValidDNS(h string) bool {
 	ok := func(r rune) bool {
 		return 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '.' || r == '-' || r == '_'
 	}
@@ -123,10 +123,9 @@ func HTTPSDue(c *x509.Certificate, hosts Hosts, now, built time.Time) (why strin
 }
 
 // OpenHTTPS loads the certificate for browsers from a directory, and makes it
-// there if there is none, if it is due ([HTTPSDue]) or of an earlier CA. why says
-// in a few words why it was made, "" when it was loaded.
-//
-// It fails with ErrDamaged and ErrExposed as [OpenCA] does.
+// there if there is none, if it is due ([HTTPSDue]), of an earlier CA, damaged or
+// open to other users: browsers ask for no particular one. why says in a few words
+// why it was made, "" when it was loaded.
 func (ca *CA) OpenHTTPS(dir string, hosts Hosts, now, built time.Time, random io.Reader) (c tls.Certificate, why string, err error) {
 	if err := makeDir(dir); err != nil {
 		return c, "", err
@@ -136,8 +135,12 @@ func (ca *CA) OpenHTTPS(dir string, hosts Hosts, now, built time.Time, random io
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		why = "there was none"
+	case errors.Is(err, ErrDamaged):
+		why = "it was damaged"
+	case errors.Is(err, ErrExposed):
+		why = "its key could be read by other users"
 	case err != nil:
-		return c, "", fmt.Errorf("open the HTTPS certificate: %w; or remove it, a new one is made at the next start", err)
+		return c, "", fmt.Errorf("open the HTTPS certificate: %w", err)
 	case len(b.certs) != maxCerts || !b.certs[1].Equal(ca.cert) || b.certs[0].CheckSignatureFrom(ca.cert) != nil:
 		why = "it was made by another CA"
 	default:

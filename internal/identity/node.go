@@ -17,7 +17,7 @@ const (
 	nextFile = "node-next.pem" // a key that has no certificate yet
 )
 
-const rejoin = "put a copy of it back; or run raid-node reset-identity, then join again"
+const rejoin = "put a copy of it back; or, to keep this node's chunks in the array, remove the file and join with a token for this node's id: sudo raidctl token create --node ID"
 
 // Node is a joined node's identity. It does not change: after a rotation there
 // is another one.

@@ -23,6 +23,11 @@ func (p Pin) Short() ShortPin { return ShortPin(p[:16]) }
 // String writes the pin in hexadecimal.
 func (p Pin) String() string { return hex.EncodeToString(p[:]) }
 
+// Brief is the beginning of what [Pin.Fingerprint] writes, for people to compare.
+func (p ShortPin) Brief() string {
+	return fingerprintPrefix + base64.RawStdEncoding.EncodeToString(p[:6]) + "…"
+}
+
 // String writes the pin in hexadecimal.
 func (p ShortPin) String() string { return hex.EncodeToString(p[:]) }
 

@@ -14,9 +14,10 @@ import (
 // Request is a node's key that has no certificate yet. It lies beside the
 // current identity, which stays in use until [Request.Complete].
 type Request struct {
-	dir  string
-	next *bundle
-	csr  []byte
+	dir   string
+	next  *bundle
+	csr   []byte
+	again bool // for the key that the node has already
 }
 
 // Prepare makes a key for joining or for rotation and stores it, or finds the
@@ -47,13 +48,19 @@ func Prepare(dir string, machine Machine) (*Request, error) {
 }
 
 // Again asks for another certificate for the key that a node has already, which
-// the controller has forgotten or may have. It fails as [LoadNode] does.
+// the controller has forgotten or may have; or which has a new CA, after the
+// array's was lost: Complete takes that from who has its pin. It fails as
+// [LoadNode] does.
 func Again(dir string, machine Machine) (*Request, error) {
 	n, err := LoadNode(dir, machine)
 	if err != nil {
 		return nil, err
 	}
-	return newRequest(dir, &bundle{machine: n.own.machine, key: n.own.key})
+	r, err := newRequest(dir, &bundle{machine: n.own.machine, key: n.own.key})
+	if err == nil {
+		r.again = true
+	}
+	return r, err
 }
 
 func newRequest(dir string, b *bundle) (*Request, error) {
@@ -124,7 +131,7 @@ func (r *Request) checkCurrent(n *Node) error {
 		return nil
 	case err != nil:
 		return err
-	case old.Array() != n.Array() || old.Pin() != n.Pin():
+	case old.Array() != n.Array() || old.Pin() != n.Pin() && !r.again:
 		return fmt.Errorf("take the new certificate: this node is already joined to array %s, and it is for array %s (%w); to move it, run raid-node leave",
 			old.Array(), n.Array(), ErrForeign)
 	case old.ID() != n.ID():

@@ -77,4 +77,4 @@ var errUnfinished = errors.New("the TLS handshake is not complete")
 // short is a pin for people.
 func short(ca *x509.Certificate) string { return brief(PinOf(ca).Short()) }
 
-func brief(p ShortPin) string { return p.String()[:8] + ".." }
+func brief(p ShortPin) string { return p.Brief() }

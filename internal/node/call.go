@@ -128,7 +128,7 @@ func refusal(addr string, resp *http.Response) error {
 	case status == http.StatusUnauthorized:
 		return fail(ExitRefused, cause, "%s", text)
 	case status == http.StatusForbidden:
-		return fail(ExitRefused, cause, "%s. To join as a new node: sudo raid-node reset-identity, then join", strings.TrimSuffix(text, "."))
+		return fail(ExitRefused, cause, "%s", text)
 	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
 		return fail(ExitSetRight, cause, "The controller at %s is older than this raid-node and does not know how nodes join. There: sudo apt install --only-upgrade raid-controller", addr)
 	case status >= 500, status == http.StatusTooManyRequests:

@@ -128,8 +128,9 @@ func (d *daemon) begin() (*life, error) {
 	switch {
 	case l.broken:
 		l.log.Error(l.problem)
-	case l.problem != "":
+	case l.problem != "" && !d.said(l.problem):
 		l.log.Warn(l.problem)
+	case l.problem != "": // once is enough, also while the node joins
 	default:
 		l.open = l.standing.who == nil && d.cfg.Plaintext == wire.PlaintextAny
 		l.link = d.newLink(l)
@@ -138,6 +139,12 @@ func (d *daemon) begin() (*life, error) {
 		l.log.Warn("Talking without TLS: others in the network can read and change what goes over it; join, then this ends")
 	}
 	return l, nil
+}
+
+// said reports whether the life before had the same problem.
+func (d *daemon) said(problem string) bool {
+	before := d.current.Load()
+	return before != nil && before.problem == problem
 }
 
 // between ends the life, does something, and begins the next life, which it

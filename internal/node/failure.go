@@ -63,6 +63,9 @@ func failureOf(err error) *Failure {
 // certificate.
 var errNotLetIn = errors.New("certificate refused by the controller")
 
+// certificateRequired is an alert of TLS (RFC 8446 6.2).
+const certificateRequired = tls.AlertError(116)
+
 // notConnected says why there is no connection with the controller. elsewhere is
 // how to name it in another way.
 func notConnected(host, addr, elsewhere string, err error) error {
@@ -99,9 +102,11 @@ func noHandshake(addr string, err error) error {
 	_, port, _ := net.SplitHostPort(addr)
 	switch {
 	case errors.As(err, &pin):
-		return fail(ExitRefused, err, "The controller at %s is not the one this token was made for (pin %s.., got %s..). Nothing was sent. "+
+		return fail(ExitRefused, err, "The controller at %s is not the one this token was made for (fingerprint %s, got %s). Nothing was sent. "+
 			"Wrong host, or the controller was reinstalled; make a new token there: sudo raidctl token create",
-			addr, pin.Want.String()[:8], pin.Got.String()[:8])
+			addr, pin.Want.Brief(), pin.Got.Brief())
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return fail(ExitUnreachable, err, "%s takes connections and does not answer. Is raid-controller stuck? On the controller run: systemctl status raid-controller", addr)
 	case errors.As(err, &header) && string(header.RecordHeader[:]) == "HTTP/":
 		return fail(ExitUnreachable, err, "Port %s is open but is not raid-controller (HTTP, no TLS): %s", port, addr)
 	case errors.As(err, &header), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
@@ -115,10 +120,13 @@ func noHandshake(addr string, err error) error {
 // brokeOff says how a conversation ended too early.
 func brokeOff(addr string, err error) error {
 	var op *net.OpError
-	// crypto/tls has this word for an alert of the other side, and no type.
+	// crypto/tls has this word for an alert of the other side.
 	if errors.As(err, &op) && op.Op == "remote error" {
-		return fail(ExitRefused, errNotLetIn, "The controller at %s does not let this node in (%v). Was it removed? "+
-			"To join anew: sudo raid-node reset-identity, then join", addr, op.Err)
+		if _, port, _ := net.SplitHostPort(addr); errors.Is(op.Err, certificateRequired) {
+			return fail(ExitUnreachable, err, "Port %s is where nodes store chunks, not where they join. Leave the port away, or write the one of [http] listen (9000)", port)
+		}
+		return fail(ExitRefused, errNotLetIn, "The controller at %s does not accept this node's certificate (%v): it has another CA now. "+
+			"If it was set up anew, or has lost its CA, let this node join again: sudo raidctl token create there", addr, op.Err)
 	}
 	return fail(ExitAgain, err, "The connection with the controller at %s broke off: %v. Try again", addr, err)
 }

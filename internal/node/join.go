@@ -40,8 +40,8 @@ type joining struct {
 	*daemon
 	order   JoinOrder
 	token   identity.Token
-	array   raid.ArrayID // the controller's, by its certificate
-	again   bool         // it has joined already, and finds no controller that lets it in
+	array   raid.ArrayID   // the controller's, by its certificate
+	former  *identity.Node // it has joined already, and finds no controller that lets it in
 	request *identity.Request
 }
 
@@ -110,19 +110,27 @@ func (j *joining) mayJoin() (*Done, error) {
 		return nil, fail(ExitSetRight, err, clone)
 	case err != nil:
 		return nil, fail(ExitSetRight, err, "This node's identity can't be used: %v", err)
-	case who.Pin().Short() != j.token.Pin():
-		return nil, fail(ExitSetRight, nil, "This node is already joined to array %s. To move it: sudo raid-node leave", who.Array())
+	}
+	l := j.current.Load()
+	connected := l != nil && l.link != nil && l.link.Connected()
+	if connected && who.Pin().Short() != j.token.Pin() {
+		return nil, alreadyJoined(who)
 	}
 	if problem := j.misfit(who); problem != "" {
 		return nil, fail(ExitSetRight, nil, "%s", problem)
 	}
-	if l := j.current.Load(); l == nil || l.link == nil || !l.link.Connected() {
-		// The controller is away, has moved, or has forgotten this node with an older
-		// catalog. With the key that the node has, asking again costs nothing.
-		j.again = true
+	if !connected {
+		// The controller is away, has moved, has forgotten this node with an older
+		// catalog, or has lost its CA. With the key that the node has, asking again
+		// costs nothing.
+		j.former = who
 		return nil, nil
 	}
 	return &Done{Message: fmt.Sprintf("This node is already joined to array %s, as node %s. Nothing was changed, and no use of the token was spent", who.Array(), who.ID())}, nil
+}
+
+func alreadyJoined(who *identity.Node) error {
+	return fail(ExitSetRight, nil, "This node is already joined to array %s. To move it: sudo raid-node leave", who.Array())
 }
 
 // ask makes the request once the controller's pin has been compared. Nothing was
@@ -132,10 +140,13 @@ func (j *joining) ask(ctx context.Context, cs tls.ConnectionState) (any, error) 
 	if j.array, err = identity.ArrayOf(cs); err != nil {
 		return nil, fail(ExitRefused, err, "What answers at %s names no array: %v", j.order.Host, err)
 	}
+	if j.former != nil && j.former.Array() != j.array {
+		return nil, alreadyJoined(j.former)
+	}
 	if err := j.checkDisk(); err != nil {
 		return nil, err
 	}
-	if j.disk.Array() == "" && !j.again && !identity.Prepared(j.identityDir(), j.machine) {
+	if j.disk.Array() == "" && j.former == nil && !identity.Prepared(j.identityDir(), j.machine) {
 		// The card may have been copied before this first attempt.
 		_, err := j.between(ctx, func() error {
 			if j.disk.Array() != "" {
@@ -149,7 +160,7 @@ func (j *joining) ask(ctx context.Context, cs tls.ConnectionState) (any, error) 
 		}
 	}
 	prepare := identity.Prepare
-	if j.again {
+	if j.former != nil {
 		prepare = identity.Again
 	}
 	if j.request, err = prepare(j.identityDir(), j.machine); err != nil {

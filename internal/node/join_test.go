@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -113,7 +114,7 @@ func TestWhyJoiningFailsIsSaidInWords(t *testing.T) {
 		words  []string
 	}{
 		"wrong pin": {order: onPort(other.port), exit: node.ExitRefused, words: []string{
-			fmt.Sprintf("The controller at 127.0.0.1:%d is not the one this token was made for (pin %s.., got %s..). Nothing was sent.", other.port, o.ca.Pin().String()[:8], other.ca.Pin().String()[:8]),
+			fmt.Sprintf("The controller at 127.0.0.1:%d is not the one this token was made for (fingerprint %s, got %s). Nothing was sent.", other.port, o.ca.Pin().Short().Brief(), other.ca.Pin().Short().Brief()),
 			"Wrong host, or the controller was reinstalled; make a new token"}},
 		"mistyped":     {order: func(j *node.JoinOrder) { j.Token = string(mistyped) }, exit: node.ExitToken, words: []string{"This token was mistyped (checksum). Copy the whole line again"}},
 		"no token":     {order: func(j *node.JoinOrder) { j.Token = "secret" }, exit: node.ExitToken, words: []string{"not a token", "sudo raidctl token create"}},
@@ -121,7 +122,7 @@ func TestWhyJoiningFailsIsSaidInWords(t *testing.T) {
 		"bad port":     {order: onPort(70000), exit: node.ExitUsage},
 		"expired":      {answer: say(401, "This token expired 12 minutes ago. On the controller: sudo raidctl token create"), exit: node.ExitRefused, words: []string{"This token expired 12 minutes ago. On the controller: sudo raidctl token create"}},
 		"spent":        {answer: say(401, "This token has no uses left (used by pi-2, pi-3, pi-4)"), exit: node.ExitRefused, words: []string{"no uses left (used by pi-2, pi-3, pi-4)"}},
-		"removed":      {answer: say(403, "node was removed."), exit: node.ExitRefused, words: []string{"node was removed. To join as a new node: sudo raid-node reset-identity, then join"}},
+		"removed":      {answer: say(403, "node was removed."), exit: node.ExitRefused, words: []string{"node was removed."}},
 		"copied":       {answer: say(409, "there is a node of this id with another key"), exit: node.ExitSetRight, words: []string{"another key"}},
 		"too old":      {answer: say(426, "Controller 0.3 needs raid-node 0.2 or newer; this is 0.1. Run sudo apt install --only-upgrade raid-node"), exit: node.ExitSetRight, words: []string{"Controller 0.3 needs raid-node 0.2 or newer"}},
 		"too new":      {answer: say(404, "no such page"), exit: node.ExitSetRight, words: []string{"older than this raid-node", "raid-controller"}},
@@ -420,5 +421,28 @@ func TestOrderWithoutPortMeans9000(t *testing.T) {
 	wantFailure(t, err, node.ExitUnreachable, "away")
 	if addr := <-asked; addr != "[::1]:"+strconv.Itoa(9000) {
 		t.Errorf("it called %s", addr)
+	}
+}
+
+// The identity makes a node a member, so all else is on disk before it.
+func TestNodeIsNoMemberBeforeItKnowsItsController(t *testing.T) {
+	o := startOffice(t, testArray)
+	n := newMember(t, o)
+	n.start()
+	blocked := filepath.Join(n.cfg.StateDir, "controller.json.new")
+	must(t, os.MkdirAll(filepath.Join(blocked, "x"), 0o755)) // where nothing can be written now
+	token := o.token()
+	if _, err := n.remote().Join(t.Context(), orderFor(o, token)); err == nil {
+		t.Fatal("it joined without remembering where")
+	}
+	if _, err := os.Stat(filepath.Join(n.cfg.StateDir, "identity", "node.pem")); !errors.Is(err, fs.ErrNotExist) || n.now().Joined {
+		t.Errorf("it is a member: %v", err)
+	}
+	must(t, os.RemoveAll(blocked))
+	if _, err := n.remote().Join(t.Context(), orderFor(o, token)); err != nil {
+		t.Fatal(err)
+	}
+	if o.session(); o.spent(token) != 1 {
+		t.Errorf("%d uses are spent", o.spent(token))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
@@ -39,25 +40,26 @@ func (d *daemon) leave(ctx context.Context, order LeaveOrder) (*Done, error) {
 		if !order.Force || errors.As(err, &no) && no.status == http.StatusConflict {
 			return nil, err
 		}
-		done.Warnings = append(done.Warnings, fmt.Sprintf("The controller does not know that the node has left (%s). There: sudo raidctl node remove %s", failureOf(err).Message, who.ID()))
+		done.Warnings = append(done.Warnings, fmt.Sprintf("The controller does not know that the node has left (%s). There: sudo raidctl node remove --force %s", failureOf(err).Message, who.ID()))
 	}
 	id, err := d.beNew(ctx)
 	if err != nil {
 		return nil, err
 	}
 	d.cfg.Log.Info("Left", "array", who.Array(), "was", who.ID(), "node", id)
-	done.Message = fmt.Sprintf("This node has left array %s. Its chunks are still in %s; from now on it is node %s", who.Array(), d.cfg.ChunkDir, id)
+	done.Message = fmt.Sprintf("This node has left array %s. Its chunks are kept in %s; from now on it is node %s", who.Array(), filepath.Join(d.cfg.ChunkDir, "kept-"+string(who.Array())+"-"+string(who.ID())), id)
 	return done, nil
 }
 
-// sayGoodbye has the controller remove this node. Whom it does not let in any
-// more, it has removed.
+// sayGoodbye has the controller remove this node. One that says it has done so is
+// believed; one that does not know the node, such as one with an older catalog, is
+// not: it can't say whether what is on this disk is needed.
 func (d *daemon) sayGoodbye(ctx context.Context, who *identity.Node, order LeaveOrder) error {
 	place := d.place()
 	err := (&call{host: place.Host, port: place.HTTPPort, tls: who.PortTLS(), path: "/v1/nodes/leave",
 		body: func(tls.ConnectionState) (any, error) { return order, nil }}).do(ctx, d.cfg.Dial, &struct{}{})
 	var no *answerError
-	if errors.Is(err, errNotLetIn) || errors.As(err, &no) && no.status == http.StatusForbidden {
+	if errors.As(err, &no) && no.status == http.StatusGone {
 		return nil
 	}
 	if f := new(Failure); errors.As(err, &f) && !order.Force && f.Exit != ExitSetRight {
@@ -80,7 +82,7 @@ func (d *daemon) reset(ctx context.Context) (*Done, error) {
 	d.cfg.Log.Info("Identity was reset", "node", id)
 	done := &Done{Message: fmt.Sprintf("This is node %s now, of no array. To join one: sudo raid-node join, with a token of its controller", id)}
 	if err == nil { // a clone's old id is in use by another
-		done.Warnings = append(done.Warnings, fmt.Sprintf("The controller of array %s still counts on node %s. There: sudo raidctl node remove %s", who.Array(), who.ID(), who.ID()))
+		done.Warnings = append(done.Warnings, fmt.Sprintf("If this machine was node %s and no other is, array %s has lost it: there, sudo raidctl node remove --force %s. If this card is a copy, the original goes on under that name", who.ID(), who.Array(), who.ID()))
 	}
 	return done, nil
 }

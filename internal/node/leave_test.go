@@ -26,7 +26,13 @@ func member(t *testing.T, o *office) (*testNode, raid.NodeID, func()) {
 // chunkFiles counts the chunks on a node's disk.
 func chunkFiles(t *testing.T, n *testNode) int {
 	t.Helper()
-	all, err := filepath.Glob(filepath.Join(n.cfg.ChunkDir, "??", "*"))
+	return chunksIn(t, n, "??")
+}
+
+// chunksIn counts those in some of its folders.
+func chunksIn(t *testing.T, n *testNode, folders ...string) int {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(append(append([]string{n.cfg.ChunkDir}, folders...), "*")...))
 	must(t, err)
 	return len(all)
 }
@@ -44,8 +50,11 @@ func TestNodeThatLeavesIsAnotherNode(t *testing.T) {
 	if !strings.Contains(done.Message, "has left array "+string(testArray)) || !o.removed[s.Node()] || o.last.Force || len(done.Warnings) > 0 {
 		t.Errorf("%+v; removed %v, asked %+v", done, o.removed, o.last)
 	}
-	if now.Joined || now.Node == s.Node() || chunkFiles(t, n) != 1 || !strings.Contains(now.Status, "Not joined") {
+	if now.Joined || now.Node == s.Node() || chunkFiles(t, n) != 0 || !strings.Contains(now.Status, "Not joined") {
 		t.Errorf("afterwards: %+v, %d chunks", now, chunkFiles(t, n))
+	}
+	if kept := chunksIn(t, n, "kept-"+string(testArray)+"-"+string(s.Node()), "??"); kept != 1 {
+		t.Errorf("%d of its chunks are kept", kept)
 	}
 	done, err = n.remote().Leave(t.Context(), node.LeaveOrder{})
 	if err != nil || !strings.Contains(done.Message, "nothing was changed") {
@@ -84,7 +93,7 @@ func TestWhyLeavingFailsIsSaidInWords(t *testing.T) {
 	wantFailure(t, err, node.ExitUnreachable, "refused the connection", "To forget the array here all the same: sudo raid-node leave --force")
 	done, err := n.remote().Leave(t.Context(), node.LeaveOrder{Force: true})
 	must(t, err)
-	if len(done.Warnings) != 1 || !strings.Contains(done.Warnings[0], "sudo raidctl node remove "+string(id)) || n.now().Joined {
+	if len(done.Warnings) != 1 || !strings.Contains(done.Warnings[0], "sudo raidctl node remove --force "+string(id)) || n.now().Joined {
 		t.Errorf("%+v, %+v", done, n.now())
 	}
 }
@@ -101,6 +110,21 @@ func TestNodeThatWasRemovedCanLeaveAndJoinAnew(t *testing.T) {
 	n.join(o, o.token())
 	if again := o.session(); again.Node() == id {
 		t.Error("it came back under the id that was removed")
+	}
+}
+
+// A controller that does not know the node, such as one with an older catalog,
+// can't say whether the chunks here are needed.
+func TestNodeDoesNotLeaveOnTheWordOfWhoDoesNotKnowIt(t *testing.T) {
+	o := startOffice(t, testArray)
+	n, id, _ := member(t, o)
+	o.mu.Lock()
+	o.keys[id] = identity.Pin{1}
+	o.mu.Unlock()
+	_, err := n.remote().Leave(t.Context(), node.LeaveOrder{})
+	wantFailure(t, err, node.ExitRefused, "--force")
+	if s := n.now(); !s.Joined || s.Node != id {
+		t.Errorf("it has left: %+v", s)
 	}
 }
 
@@ -203,7 +227,7 @@ func TestResetOfANodeInGoodHealthTellsWhatIsLeftToDo(t *testing.T) {
 	calls := o.calls
 	done, err := n.remote().ResetIdentity(t.Context())
 	must(t, err)
-	if len(done.Warnings) != 1 || !strings.Contains(done.Warnings[0], "sudo raidctl node remove "+string(id)) || o.calls != calls {
+	if len(done.Warnings) != 1 || !strings.Contains(done.Warnings[0], "sudo raidctl node remove --force "+string(id)) || o.calls != calls {
 		t.Errorf("%+v, %d calls", done, o.calls-calls)
 	}
 	if s := n.now(); s.Joined || s.Node == id {
@@ -235,7 +259,7 @@ func TestDamagedIdentityKeepsTheNodeUpAndUnconnected(t *testing.T) {
 	must(t, err)
 	must(t, os.WriteFile(pem, b[:len(b)/2], 0o600))
 	n.start()
-	if s := n.now(); s.Joined || !strings.Contains(s.Status, "damaged") || !strings.Contains(s.Status, "reset-identity") {
+	if s := n.now(); s.Joined || !strings.Contains(s.Status, "damaged") || !strings.Contains(s.Status, "token create --node") {
 		t.Errorf("%+v", s)
 	}
 	_, err = n.remote().Join(t.Context(), orderFor(o, o.token()))

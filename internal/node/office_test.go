@@ -73,6 +73,7 @@ func startOffice(t *testing.T, array raid.ArrayID) *office {
 	https, err := o.ca.IssueHTTPS(identity.Hosts{IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}, time.Now(), rand.Reader)
 	must(t, err)
 	members := o.ca.ServerTLS(own, o.check)
+	anyMember := o.ca.ServerTLS(own, func(raid.NodeID, identity.Pin) error { return nil }) // who was removed is told
 	var ln [4]net.Listener
 	for i := range ln {
 		ln[i], err = net.Listen("tcp", "127.0.0.1:0")
@@ -96,7 +97,7 @@ func startOffice(t *testing.T, array raid.ArrayID) *office {
 	srv := &http.Server{Handler: mux, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	background(t, func(ctx context.Context) error {
 		defer context.AfterFunc(ctx, func() { srv.Close() })()
-		err := srv.Serve(tls.NewListener(ln[3], o.ca.PortTLS(func() *tls.Certificate { return &https }, members)))
+		err := srv.Serve(tls.NewListener(ln[3], o.ca.PortTLS(func() *tls.Certificate { return &https }, anyMember)))
 		if errors.Is(err, http.ErrServerClosed) {
 			return nil
 		}
@@ -223,6 +224,9 @@ func (o *office) renewKey(r *http.Request, req request) (any, int, string) {
 	if err != nil {
 		return nil, http.StatusBadRequest, err.Error()
 	}
+	if status := o.standing(r, id); status != 0 {
+		return nil, status, "not now"
+	}
 	o.keys[id], o.renew = key.Pin(), false
 	return o.certify(key, id)
 }
@@ -232,8 +236,22 @@ func (o *office) leave(r *http.Request, req request) (any, int, string) {
 	if err != nil {
 		return nil, http.StatusForbidden, err.Error()
 	}
+	if status := o.standing(r, id); status != 0 {
+		return nil, status, "not any more"
+	}
 	o.removed[id] = true
 	return struct{}{}, 0, ""
+}
+
+// standing is the status that a member which is none any more is told with.
+func (o *office) standing(r *http.Request, id raid.NodeID) int {
+	switch {
+	case o.removed[id]:
+		return http.StatusGone
+	case o.keys[id] != identity.KeyOf(*r.TLS):
+		return http.StatusForbidden
+	}
+	return 0
 }
 
 func (o *office) remove(id raid.NodeID) {

@@ -51,7 +51,12 @@ func (d *daemon) renew(ctx context.Context, l *life) error {
 		return errBusy()
 	}
 	defer d.busy.Unlock()
-	old := l.who.Load()
+	// What is on disk counts: a renewal may have failed after it was stored.
+	old, err := identity.LoadNode(d.identityDir(), d.machine)
+	if err != nil {
+		return err
+	}
+	l.who.Store(old)
 	request, err := identity.Prepare(d.identityDir(), d.machine)
 	if err != nil {
 		return err

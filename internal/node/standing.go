@@ -46,7 +46,7 @@ func (d *daemon) stand() standing {
 func (d *daemon) misfit(who *identity.Node) string {
 	if disk := d.disk.Node(); disk != who.ID() {
 		return fmt.Sprintf("Not connected: this node joined as %s, and the disk in %s is that of node %s. "+
-			"Mount its own disk again; or run sudo raid-node reset-identity, then join", who.ID(), d.cfg.ChunkDir, disk)
+			"Mount its own disk again. If that is gone for good: sudo raid-node reset-identity, then join as a new node", who.ID(), d.cfg.ChunkDir, disk)
 	}
 	switch array := d.disk.Array(); array {
 	case who.Array():

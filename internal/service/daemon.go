@@ -28,6 +28,7 @@ const (
 type Daemon struct {
 	Program string
 	Version string              // as the linker set it; may be empty
+	Usage   string              // what follows the flags in --help; may be empty
 	Flags   func(*flag.FlagSet) // adds flags of its own; may be nil
 
 	// Load reads and checks the configuration at path, or at the default place
@@ -137,6 +138,7 @@ func (d *Daemon) usage(w io.Writer) {
 	fs := d.flags(&options{})
 	fs.SetOutput(w)
 	fs.PrintDefaults()
+	io.WriteString(w, d.Usage)
 }
 
 // IsTerminal tells whether a person is watching w.

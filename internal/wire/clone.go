@@ -11,7 +11,7 @@ import (
 )
 
 var errClone = errors.New("another node with this id is connected: two machines run from copies of one disk. " +
-	"Give one of them an empty disk with raid-node --new-disk")
+	"On the copy run: sudo raid-node reset-identity, then join it")
 
 const (
 	// cloneLogEvery bounds how often the same clone is logged.

@@ -425,7 +425,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		"upgrade raid-controller": func(p map[string]string) { p[propVersion] = "2" },
 		"upgrade raid-node":       func(p map[string]string) { p[propVersion] = "0" },
 		"not a protocol version":  func(p map[string]string) { p[propVersion] = "one" },
-		"--new-disk":              func(p map[string]string) { p[propArray] = "0000000000000000000002" },
+		"--adopt":                 func(p map[string]string) { p[propArray] = "0000000000000000000002" },
 		"not a raidpi id":         func(p map[string]string) { p[propNode] = "../../etc" },
 		"is not one of a session": func(p map[string]string) { p[propRole] = "both" },
 	} {

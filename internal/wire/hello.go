@@ -142,7 +142,7 @@ func checkArray(node, controller raid.ArrayID) error {
 		return nil
 	}
 	return fmt.Errorf("node belongs to array %s, controller is array %s: "+
-		"point the node at its own controller, or give it an empty disk with raid-node --new-disk", node, controller)
+		"point the node at its own controller; or take its disk along: sudo raid-node leave, then join with --adopt", node, controller)
 }
 
 // clip shortens what a peer sent to at most n bytes, for messages.

@@ -221,9 +221,13 @@ func (l *Link) runSession(ctx context.Context) (lived bool, err error) {
 func (l *Link) report(attempt int, err error) {
 	to := host(l.cfg.RequestAddr)
 	var refused *zmtp.RefusedError
-	if errors.As(err, &refused) {
+	switch {
+	case errors.As(err, &refused):
 		l.setStatus("Refused by %s: %s", to, refused.Reason)
-	} else {
+	case errors.Is(err, zmtp.ErrUnwelcome):
+		l.setStatus("%s does not let this node in: it was removed, has another key there, or the array has another CA now. "+
+			"There: sudo raidctl node ls, and the log of raid-controller says which (attempt %d: %v)", to, attempt+1, err)
+	default:
 		l.setStatus("Reconnecting to %s, attempt %d: %v", to, attempt+1, err)
 	}
 	if attempt <= 1 || attempt%100 == 0 {

@@ -166,13 +166,13 @@ func TestNodeOfAnotherArrayStaysAway(t *testing.T) {
 	th := startHub(t, &loopback{}, nil)
 	l, _ := startLink(t, th, newMemNode(), func(c *LinkConfig) { c.Array = "9000000000000000000000" })
 	eventually(t, "the status tells", func() bool {
-		return strings.HasPrefix(l.Status(), "Refused by 127.0.0.1: ") && strings.Contains(l.Status(), "--new-disk")
+		return strings.HasPrefix(l.Status(), "Refused by 127.0.0.1: ") && strings.Contains(l.Status(), "--adopt")
 	})
 
 	// And a controller that lets it in all the same.
 	rc := startRawController(t, &loopback{}, welcome(testArray))
 	l, _ = startLink(t, rc.th, newMemNode(), func(c *LinkConfig) { c.Array = "9000000000000000000000" })
-	eventually(t, "the status tells", func() bool { return strings.Contains(l.Status(), "--new-disk") })
+	eventually(t, "the status tells", func() bool { return strings.Contains(l.Status(), "--adopt") })
 }
 
 func TestNodeRefusesWhatItMayNotSpeakWith(t *testing.T) {

@@ -11,8 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/wire/wirepb"
 	"github.com/raidpi/raidpi/internal/zmtp"
 )
 
@@ -344,5 +347,62 @@ func TestLabPeersForgedAnswersDoNotReachNativeSessions(t *testing.T) {
 	}
 	if len(n.chunks) != 3 || s.over() {
 		t.Errorf("%d chunks are on the node, session over %v", len(n.chunks), s.over())
+	}
+}
+
+// All four connections have passed their handshakes when the node is removed, and
+// none has joined a session that could be cut.
+func TestRemovalWhenAllHandshakesAreOverIsNoticed(t *testing.T) {
+	c := newClub(t, testArray)
+	var asked atomic.Int32
+	admitted := make(chan struct{}, roleCount)
+	release := make(chan struct{})
+	th := startHub(t, &loopback{}, func(cfg *HubConfig) {
+		c.serve(cfg)
+		identify := cfg.Identify
+		cfg.Identify = func(cs tls.ConnectionState) (raid.NodeID, error) {
+			id, err := identify(cs)
+			if asked.Add(1) <= int32(roleCount) { // what was true before the removal
+				admitted <- struct{}{}
+				<-release
+			}
+			return id, err
+		}
+	})
+	n := c.node(newNodeID(t))
+	session := raid.SessionID(newNodeID(t))
+	var conns sync.WaitGroup
+	for r, typ := range map[role]zmtp.SocketType{roleStore: zmtp.Pull, roleData: zmtp.Push, roleControl: zmtp.Push, roleRequest: zmtp.Sub} {
+		nc, err := th.net.Dial(t.Context(), "tcp", map[role]string{roleStore: th.store, roleData: th.response, roleControl: th.response, roleRequest: th.request}[r])
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns.Go(func() {
+			conn, err := zmtp.Connect(t.Context(), nc, zmtp.Config{
+				Type: typ, TLS: n.ClientTLS(), HandshakeTimeout: 10 * time.Second,
+				Properties: hello{version: ProtocolVersion, array: testArray, node: n.ID(), session: session, role: r}.properties(),
+			})
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			if r == roleControl { // its first heartbeat would make the session whole
+				beat, _ := proto.Marshal(&wirepb.Response{Result: &wirepb.Response_Heartbeat{Heartbeat: encodeBeat(Beat{})}})
+				_ = conn.Send(t.Context(), beat)
+			}
+			_, _ = conn.Receive(nil) // until it is closed
+		})
+	}
+	for range roleCount {
+		<-admitted
+	}
+	c.remove(n.ID())
+	th.Cut(n.ID(), identity.ErrRemoved)
+	close(release)
+	conns.Wait()
+	select {
+	case e := <-th.events.events:
+		t.Errorf("%s: %s", e.what, e.node)
+	default:
 	}
 }

@@ -15,7 +15,9 @@ var (
 	ErrRefused = errors.New("refused by the peer")
 	// ErrTLS: there is no TLS with the peer, because it speaks none or because
 	// one side does not accept the other's certificate.
-	ErrTLS = errors.New("no TLS")
+	ErrTLS = errors.New("TLS failed")
+	// ErrUnwelcome is an ErrTLS: the peer does not accept our certificate.
+	ErrUnwelcome = fmt.Errorf("%w: the peer does not accept our certificate", ErrTLS)
 	// ErrClosed: our side closed the connection.
 	ErrClosed = errors.New("connection closed")
 	// ErrSilent: the peer did not send anything in time.

@@ -236,7 +236,7 @@ func alertOf(err error) error {
 	}
 	text := strings.TrimPrefix(op.Err.Error(), "tls: ")
 	if strings.Contains(text, "certificate") {
-		return fmt.Errorf("%w: the peer does not accept our certificate, it says %q: %w", ErrTLS, text, op)
+		return fmt.Errorf("%w, it says %q: %w", ErrUnwelcome, text, op)
 	}
 	return fmt.Errorf("%w: the peer broke it off with the alert %q: %w", ErrTLS, text, op)
 }
