@@ -104,7 +104,7 @@ func TestNodeThatWasRemovedCanLeaveAndJoinAnew(t *testing.T) {
 	o.remove(id)
 	stop() // the connection would be cut, which the office does not do
 	n.start()
-	eventually(t, "the status says that it is refused", func() bool { return strings.Contains(n.now().Status, "Reconnecting") })
+	eventually(t, "the status says that it is refused", func() bool { return strings.Contains(n.now().Status, "does not let this node in") })
 	_, err := n.remote().Leave(t.Context(), node.LeaveOrder{})
 	must(t, err)
 	n.join(o, o.token())
