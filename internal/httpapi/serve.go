@@ -55,7 +55,7 @@ func (a *API) serveOn(ctx, base context.Context, ln net.Listener) error {
 	open := newConnections(a.cfg.MaxConns)
 	srv := a.newServer(base, open)
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
+	go func() { served <- srv.Serve(patient{ln}) }()
 
 	var failed error
 	select {
