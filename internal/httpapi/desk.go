@@ -20,10 +20,11 @@ type Desk interface {
 	// errors are raid.ErrUnauthorized when the token or the proof is no good,
 	// raid.ErrForbidden, raid.ErrPrecondition, raid.ErrUpgrade, raid.ErrInvalid.
 	Join(ctx context.Context, cs tls.ConnectionState, req raid.JoinRequest) (raid.Certificate, error)
-	// Renew certifies a new key of the node at the other end.
+	// Renew certifies a new key of the node at the other end; raid.ErrGone when it
+	// was removed.
 	Renew(ctx context.Context, cs tls.ConnectionState, csr []byte) (raid.Certificate, error)
 	// Leave removes the node at the other end. Not forced it is
-	// raid.ErrPrecondition while chunks are there.
+	// raid.ErrPrecondition while chunks are there; raid.ErrGone when it was removed.
 	Leave(ctx context.Context, cs tls.ConnectionState, force bool) error
 	// Remove removes a node for good, as Leave does; raid.ErrNotFound.
 	Remove(ctx context.Context, id raid.NodeID, force bool) error
@@ -90,6 +91,8 @@ func (a *API) refuseJoin(x *exchange, call *raid.JoinRequest, err error) error {
 func toNode(err error) error {
 	f := &failure{message: err.Error(), cause: err}
 	switch {
+	case errors.Is(err, raid.ErrGone): // whatever else it is
+		return err
 	case errors.Is(err, raid.ErrUnauthorized):
 		f.status, f.header = http.StatusUnauthorized, http.Header{"Www-Authenticate": {`Raid-Join realm="raidpi"`}}
 	case errors.Is(err, raid.ErrUpgrade):

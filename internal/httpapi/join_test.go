@@ -52,6 +52,7 @@ func TestWhatNodesAreToldWhenTheyCantJoin(t *testing.T) {
 	for err, want := range map[error]int{
 		raid.ErrUnauthorized: 401, raid.ErrForbidden: 403, raid.ErrPrecondition: 409, raid.ErrUpgrade: 426, raid.ErrInvalid: 400,
 		raid.ErrNoSpace: 507, raid.ErrCatalogBroken: 503, fmt.Errorf("unforeseen"): 500,
+		raid.ErrGone: 410, fmt.Errorf("%w: %w", raid.ErrUnauthorized, raid.ErrGone): 410, fmt.Errorf("%w: %w", raid.ErrForbidden, raid.ErrGone): 410,
 	} {
 		p.desk.err = fmt.Errorf("%w: why and what to do", err)
 		for path, body := range map[string]string{"join": joinBody, "renew": `{"csr": "Y3Ny"}`, "leave": `{"force": false}`} {

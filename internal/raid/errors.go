@@ -40,6 +40,8 @@ var (
 	ErrUnauthorized = errors.New("not authorized")
 	// ErrForbidden: who asks is known, and may not do this.
 	ErrForbidden = errors.New("not allowed")
+	// ErrGone: a node was removed from the array, which it never is again under this id.
+	ErrGone = errors.New("removed for good")
 	// ErrUpgrade: a peer's version is too old or too new.
 	ErrUpgrade = errors.New("versions do not fit")
 	// ErrShutdown: the daemon is stopping.
