@@ -71,6 +71,7 @@ func (a *API) join(x *exchange) error {
 	if err != nil {
 		return a.refuseJoin(x, &call, err)
 	}
+	keep(x.r)
 	return x.sendJSON(http.StatusOK, c)
 }
 
@@ -129,6 +130,7 @@ func (a *API) renew(x *exchange) error {
 	if err != nil {
 		return toNode(err)
 	}
+	keep(x.r)
 	a.log.Info("Node key certified", "node", c.Node, "remote", x.r.RemoteAddr)
 	return x.sendJSON(http.StatusOK, c)
 }
@@ -147,6 +149,7 @@ func (a *API) leave(x *exchange) error {
 	if err := a.cfg.Desk.Leave(x.r.Context(), *x.r.TLS, call.Force); err != nil {
 		return toNode(err)
 	}
+	keep(x.r)
 	return x.sendJSON(http.StatusOK, struct{}{})
 }
 

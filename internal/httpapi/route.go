@@ -150,6 +150,9 @@ func (a *API) run(x *exchange) {
 		err = a.allow(x)
 	}
 	if err == nil {
+		if !x.route.open {
+			keep(x.r)
+		}
 		if x.body != nil && x.r.Method != http.MethodPost {
 			if x.body.skip(); x.body.spent() {
 				x.Header().Set("Connection", "close")
