@@ -95,9 +95,24 @@ func (a *API) fail(x *exchange, err error) {
 		}
 	}
 	if status >= 500 && x.r.Context().Err() == nil { // else the client left, or the daemon stops
-		a.log.Warn("Request failed: "+err.Error(), append(x.attrs(), "status", status)...)
+		a.logFailed(x, status, err)
 	}
 	_ = x.sendJSON(status, problem{Message: message})
+}
+
+// logFailed writes a line of a request that failed, of calls that anybody may
+// make only now and then: who asks whether the array is ready, or to join it while
+// its catalog is broken, must not fill the disk of the log.
+func (a *API) logFailed(x *exchange, status int, err error) {
+	attrs := append(x.attrs(), "status", status)
+	if x.route != nil && x.route.open {
+		times := a.attempts.tell(network(remoteAddr(x.r)))
+		if times == 0 {
+			return
+		}
+		attrs = append(attrs, "times", times)
+	}
+	a.log.Warn("Request failed: "+err.Error(), attrs...)
 }
 
 // problem is every error's body.

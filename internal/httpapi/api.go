@@ -80,7 +80,7 @@ type Config struct {
 	MaxBody     int64         // bytes of a request's body, 0: no limit
 	MaxFile     int64         // bytes of a file, 0: no limit; what is known to be larger is refused unread
 	MaxRequests int           // uploads and downloads at once, and as many listings; 64 unless set
-	MaxConns    int           // open connections, 1024 unless set; the longest idle one makes room
+	MaxConns    int           // open connections, 1024 unless set; for more see connections
 	Stall       time.Duration // without progress a connection is cut, 30 s unless set
 	Drain       time.Duration // for requests under way when Serve has to end, 10 s unless set
 }

@@ -37,7 +37,7 @@ type attacker struct {
 	left   int       // attempts that are still answered
 	filled time.Time // when left was last made greater
 	logged time.Time
-	quiet  int // attempts since then
+	quiet  int // what was not logged since then
 }
 
 // fail counts a failed attempt. It returns how long the address has to wait, 0
@@ -52,17 +52,33 @@ func (t *attempts) fail(addr netip.Addr) (wait time.Duration, lines int) {
 		a.left = min(maxAttempts, a.left+n)
 		a.filled = a.filled.Add(time.Duration(n) * attemptEvery)
 	}
+	lines = t.mention(a, now)
+	if a.left == 0 {
+		return attemptEvery - now.Sub(a.filled), lines
+	}
+	a.left--
+	return 0, lines
+}
+
+// tell counts something else that an address can have written into the log as
+// often as it likes. It returns how many times a line should tell of, as fail does.
+func (t *attempts) tell(addr netip.Addr) (lines int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	return t.mention(t.find(addr, now), now)
+}
+
+// mention counts one more thing to log of an address, and how many a line should
+// tell of now.
+func (t *attempts) mention(a *attacker, now time.Time) (lines int) {
 	a.quiet++
 	if a.logged.IsZero() || now.Sub(a.logged) >= quietTime {
 		if lines = t.line(now, a.quiet); lines > 0 {
 			a.logged, a.quiet = now, 0
 		}
 	}
-	if a.left == 0 {
-		return attemptEvery - now.Sub(a.filled), lines
-	}
-	a.left--
-	return 0, lines
+	return lines
 }
 
 // find is the address's count, the most recent from now on.

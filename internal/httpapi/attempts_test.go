@@ -86,6 +86,28 @@ func TestAttemptsOfManyAddressesTakeBoundedMemoryAndLog(t *testing.T) {
 	})
 }
 
+func TestWhatIsLoggedOfAnAddressIsNoAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var a attempts
+		addr := netip.MustParseAddr("192.0.2.1")
+		if n := a.tell(addr); n != 1 {
+			t.Errorf("the first is %d", n)
+		}
+		for range 10 * maxAttempts {
+			if n := a.tell(addr); n != 0 {
+				t.Fatalf("%d within a minute", n)
+			}
+		}
+		if wait, n := a.fail(addr); wait != 0 || n != 0 {
+			t.Errorf("a failed attempt then: %v, %d", wait, n)
+		}
+		time.Sleep(quietTime)
+		if n := a.tell(addr); n != 10*maxAttempts+2 {
+			t.Errorf("a minute later: %d", n)
+		}
+	})
+}
+
 // away is a listener whose clients are elsewhere.
 type away struct{ net.Listener }
 

@@ -21,6 +21,9 @@ const (
 	// all places for uploads for ever. The slowest modem is faster.
 	slowTime  = time.Minute
 	slowBytes = 60 << 10
+	// openTime is how long the whole body may take of a call that anybody may make.
+	// Those have 16 KiB at most.
+	openTime = 10 * time.Second
 )
 
 // body is a request's body: counted, limited, under a read deadline that moves
@@ -31,6 +34,7 @@ type body struct {
 	ctl      *http.ResponseController
 	stall    time.Duration
 	extended time.Time
+	until    time.Time // when all of it must have come, zero: in its own time
 	length   int64     // Content-Length, -1 when unknown
 	limit    int64     // 0: none
 	expect   bool      // the client waits for 100 Continue, which the first Read sends
@@ -107,6 +111,8 @@ func (b *body) explain(err error) error {
 	switch {
 	case err == io.EOF: //nolint:errorlint // net/http returns it bare
 		return io.EOF
+	case errors.Is(err, os.ErrDeadlineExceeded) && b.late(time.Now()):
+		return fail(http.StatusRequestTimeout, "%d bytes of the body came in %v, and it was not at its end", b.read, openTime)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fail(http.StatusRequestTimeout, "no byte of the body came for %v, %d bytes after its beginning; nothing was stored", b.stall, b.read)
 	case errors.Is(err, io.ErrUnexpectedEOF) && b.length >= 0:
@@ -118,9 +124,16 @@ func (b *body) explain(err error) error {
 func (b *body) extend(now time.Time) {
 	if now.Sub(b.extended) > b.stall/4 {
 		b.extended = now
-		_ = b.ctl.SetReadDeadline(now.Add(b.stall))
+		end := now.Add(b.stall)
+		if b.late(end) {
+			end = b.until
+		}
+		_ = b.ctl.SetReadDeadline(end)
 	}
 }
+
+// late tells whether all of the body must have come by then.
+func (b *body) late(then time.Time) bool { return !b.until.IsZero() && !then.Before(b.until) }
 
 // spent tells whether so much is left unread, or reading failed, that the
 // connection is not worth keeping for another request.

@@ -2,68 +2,116 @@ package httpapi
 
 import (
 	"container/list"
+	"context"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 )
 
 // connections bounds how many connections are open, by the callbacks that
-// http.Server makes. One too many makes the longest idle one go, which is never
-// one that serves a request; so silent strangers only push each other out.
+// http.Server makes. One too many makes another go, never one that serves a
+// request which somebody had a right to. All others are spare: those that are
+// idle or still begin, and those of strangers, whose requests may take as long as
+// an open route lets them. So a stranger only pushes out his own.
 type connections struct {
 	limit int
 
-	mu   sync.Mutex
-	cond sync.Cond
-	open map[net.Conn]*list.Element // nil while a request is served
-	idle *list.List                 // of net.Conn, the longest idle first
+	mu    sync.Mutex
+	cond  sync.Cond
+	open  map[net.Conn]*guest
+	live  int // of them, not evicted
+	spare crowds
+}
+
+// guest is an open connection.
+type guest struct {
+	conn    net.Conn
+	from    netip.Addr    // see addressOf
+	place   *list.Element // among the spare ones of its address, nil: not there
+	since   uint64        // its turn among all that became spare
+	evicted bool          // its goroutine has not noticed yet
 }
 
 func newConnections(limit int) *connections {
-	c := &connections{limit: limit, open: map[net.Conn]*list.Element{}, idle: list.New()}
+	c := &connections{limit: limit, open: map[net.Conn]*guest{}}
 	c.cond.L = &c.mu
 	return c
 }
 
 // state is http.Server.ConnState. A connection is new until its first request
-// has come, and so during a TLS handshake.
+// has come, and so during a TLS handshake. A request begins as a stranger's,
+// whatever came before it on its connection.
 func (c *connections) state(conn net.Conn, s http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.busy(conn)
 	switch s {
 	case http.StateNew:
-		c.open[conn] = c.idle.PushBack(conn)
-		if len(c.open) > c.limit {
+		g := &guest{conn: conn, from: addressOf(conn.RemoteAddr())}
+		c.open[conn] = g
+		c.live++
+		c.spare.add(g)
+		if c.live > c.limit {
 			c.evict()
 		}
 	case http.StateIdle:
-		c.open[conn] = c.idle.PushBack(conn)
-	case http.StateActive:
-		c.open[conn] = nil
-	case http.StateClosed, http.StateHijacked:
-		if delete(c.open, conn); len(c.open) == 0 {
-			c.cond.Broadcast()
+		if g := c.open[conn]; g != nil && !g.evicted {
+			c.spare.remove(g)
+			c.spare.add(g)
 		}
+	case http.StateClosed, http.StateHijacked:
+		c.gone(conn)
 	}
 }
 
-// busy takes a connection out of the idle ones.
-func (c *connections) busy(conn net.Conn) {
-	if e := c.open[conn]; e != nil {
-		c.idle.Remove(e)
-		c.open[conn] = nil
+// gone forgets a connection that is closed.
+func (c *connections) gone(conn net.Conn) {
+	g := c.open[conn]
+	if g == nil {
+		return
+	}
+	c.spare.remove(g)
+	if !g.evicted {
+		c.live--
+	}
+	if delete(c.open, conn); len(c.open) == 0 {
+		c.cond.Broadcast()
 	}
 }
 
-// evict closes the longest idle connection, at worst the one that just came. Its
-// goroutine notices and reports it as closed.
+// keeper is the key of what a connection's context has for keep.
+type keeper struct{}
+
+// context is http.Server.ConnContext.
+func (c *connections) context(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, keeper{}, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if g := c.open[conn]; g != nil {
+			c.spare.remove(g)
+		}
+	})
+}
+
+// keep has a request's connection stay open while the request is served: it has
+// shown a right.
+func keep(r *http.Request) {
+	if kept, served := r.Context().Value(keeper{}).(func()); served {
+		kept()
+	}
+}
+
+// evict closes a spare connection, at worst the one that just came. Its goroutine
+// notices and reports it as closed.
 func (c *connections) evict() {
-	if e := c.idle.Front(); e != nil {
-		conn := e.Value.(net.Conn)
-		c.busy(conn)
-		cut(conn)
+	g := c.spare.first()
+	if g == nil {
+		return
 	}
+	c.spare.remove(g)
+	g.evicted = true
+	c.live--
+	cut(g.conn)
 }
 
 // cut closes all connections.

@@ -20,10 +20,11 @@ type Desk interface {
 	// errors are raid.ErrUnauthorized when the token or the proof is no good,
 	// raid.ErrForbidden, raid.ErrPrecondition, raid.ErrUpgrade, raid.ErrInvalid.
 	Join(ctx context.Context, cs tls.ConnectionState, req raid.JoinRequest) (raid.Certificate, error)
-	// Renew certifies a new key of the node at the other end.
+	// Renew certifies a new key of the node at the other end; raid.ErrGone when it
+	// was removed.
 	Renew(ctx context.Context, cs tls.ConnectionState, csr []byte) (raid.Certificate, error)
 	// Leave removes the node at the other end. Not forced it is
-	// raid.ErrPrecondition while chunks are there.
+	// raid.ErrPrecondition while chunks are there; raid.ErrGone when it was removed.
 	Leave(ctx context.Context, cs tls.ConnectionState, force bool) error
 	// Remove removes a node for good, as Leave does; raid.ErrNotFound.
 	Remove(ctx context.Context, id raid.NodeID, force bool) error
@@ -70,6 +71,7 @@ func (a *API) join(x *exchange) error {
 	if err != nil {
 		return a.refuseJoin(x, &call, err)
 	}
+	keep(x.r)
 	return x.sendJSON(http.StatusOK, c)
 }
 
@@ -80,8 +82,10 @@ func (a *API) refuseJoin(x *exchange, call *raid.JoinRequest, err error) error {
 		if limited := a.countFailure(x.r, "Join token refused", err.Error()); limited != nil {
 			return limited
 		}
-	} else if status, _ := statusOf(err); status < 500 {
-		a.log.Info("Join refused", "node", string(call.Node), "name", call.Name, "remote", x.r.RemoteAddr, "reason", clip(err.Error()))
+	} else if status, _ := statusOf(err); status < 500 { // fail logs others
+		if times := a.attempts.tell(network(remoteAddr(x.r))); times > 0 {
+			a.log.Info("Join refused", "node", string(call.Node), "name", call.Name, "remote", x.r.RemoteAddr, "reason", clip(err.Error()), "times", times)
+		}
 	}
 	return toNode(err)
 }
@@ -90,6 +94,8 @@ func (a *API) refuseJoin(x *exchange, call *raid.JoinRequest, err error) error {
 func toNode(err error) error {
 	f := &failure{message: err.Error(), cause: err}
 	switch {
+	case errors.Is(err, raid.ErrGone): // whatever else it is
+		return err
 	case errors.Is(err, raid.ErrUnauthorized):
 		f.status, f.header = http.StatusUnauthorized, http.Header{"Www-Authenticate": {`Raid-Join realm="raidpi"`}}
 	case errors.Is(err, raid.ErrUpgrade):
@@ -124,6 +130,7 @@ func (a *API) renew(x *exchange) error {
 	if err != nil {
 		return toNode(err)
 	}
+	keep(x.r)
 	a.log.Info("Node key certified", "node", c.Node, "remote", x.r.RemoteAddr)
 	return x.sendJSON(http.StatusOK, c)
 }
@@ -142,6 +149,7 @@ func (a *API) leave(x *exchange) error {
 	if err := a.cfg.Desk.Leave(x.r.Context(), *x.r.TLS, call.Force); err != nil {
 		return toNode(err)
 	}
+	keep(x.r)
 	return x.sendJSON(http.StatusOK, struct{}{})
 }
 

@@ -12,8 +12,9 @@
 //     others need a token.
 //   - No page of another origin changes anything, and no answer runs in a browser
 //     as a page of this one.
-//   - A [Listener] speaks HTTP with and without TLS on one port. Neither silence
-//     nor a flood from one address keeps others out of it.
+//   - A [Listener] speaks HTTP with and without TLS on one port. Neither silence,
+//     nor a flood from one address, nor from a few that send slowly what needs no
+//     right, keeps others out of it.
 //   - Request bodies are streams. Memory per request is bounded by a few buffers,
 //     whatever the size of a file or of its JSON.
 //   - An upload's reader reports EOF only when everything that can be known of

@@ -47,6 +47,7 @@ var statuses = []struct {
 	{raid.ErrTooFewNodes, http.StatusServiceUnavailable},
 	{raid.ErrArrayFull, http.StatusInsufficientStorage},
 	{raid.ErrTooLarge, http.StatusRequestEntityTooLarge},
+	{raid.ErrGone, http.StatusGone},
 	{raid.ErrUnauthorized, http.StatusUnauthorized},
 	{raid.ErrForbidden, http.StatusForbidden},
 	{raid.ErrUpgrade, http.StatusUpgradeRequired},

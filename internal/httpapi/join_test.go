@@ -3,6 +3,7 @@ package httpapi
 import (
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -52,6 +53,7 @@ func TestWhatNodesAreToldWhenTheyCantJoin(t *testing.T) {
 	for err, want := range map[error]int{
 		raid.ErrUnauthorized: 401, raid.ErrForbidden: 403, raid.ErrPrecondition: 409, raid.ErrUpgrade: 426, raid.ErrInvalid: 400,
 		raid.ErrNoSpace: 507, raid.ErrCatalogBroken: 503, fmt.Errorf("unforeseen"): 500,
+		raid.ErrGone: 410, fmt.Errorf("%w: %w", raid.ErrUnauthorized, raid.ErrGone): 410, fmt.Errorf("%w: %w", raid.ErrForbidden, raid.ErrGone): 410,
 	} {
 		p.desk.err = fmt.Errorf("%w: why and what to do", err)
 		for path, body := range map[string]string{"join": joinBody, "renew": `{"csr": "Y3Ny"}`, "leave": `{"force": false}`} {
@@ -86,6 +88,29 @@ func TestFailedJoinsAreLimitedAndGoodOnesAreNot(t *testing.T) {
 	if r := join(); r.StatusCode != 200 {
 		t.Errorf("a good one: %d", r.StatusCode)
 	}
+}
+
+// A stranger needs no token to be refused, and must not fill the log with it.
+func TestRefusalsOfStrangersAreLoggedNowAndThen(t *testing.T) {
+	p := servePort(t, portSetup{wrap: seemsFrom("192.168.1.7"), config: func(c *Config) {
+		c.Auth, c.Tokens, c.Ready = true, &tokens{}, func() error { return errors.New("waiting") }
+	}})
+	join := func(want int) {
+		t.Helper()
+		p.wantError(p.through(p.https, p.secure, "POST", "/v1/nodes/join", strings.NewReader(joinBody)), want)
+	}
+	for err, want := range map[error]int{raid.ErrUpgrade: 426, raid.ErrForbidden: 403, raid.ErrPrecondition: 409, raid.ErrInvalid: 400, raid.ErrCatalogBroken: 503, errors.New("odd"): 500} {
+		p.desk.err = fmt.Errorf("%w: why", err)
+		for range 10 {
+			join(want)
+			p.wantError(p.through(p.https, p.secure, "GET", "/readyz", nil), 503)
+		}
+	}
+	if n := strings.Count(p.logged.String(), "level=INFO") + strings.Count(p.logged.String(), "level=WARN"); n != 1 {
+		t.Errorf("%d lines:\n%s", n, p.logged)
+	}
+	p.desk.err = raid.ErrUnauthorized // none of these was a guess
+	join(401)
 }
 
 func TestOnlyNodesWithACertificateRenewAndLeave(t *testing.T) {

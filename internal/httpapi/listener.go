@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -113,11 +114,10 @@ func (l *Listener) accept() {
 	}
 }
 
-// pause waits when the system is short of something, and says for how long: each
-// time twice as long as before. 0: it is of no use to go on.
+// pause waits when no connection could be had, and says for how long: each time
+// twice as long as before. 0: it is of no use to go on.
 func (l *Listener) pause(err error, last time.Duration) time.Duration {
-	var temporary interface{ Temporary() bool }
-	if !errors.As(err, &temporary) || !temporary.Temporary() || errors.Is(err, net.ErrClosed) {
+	if isFinal(err) {
 		select {
 		case <-l.closed:
 		default:
@@ -136,6 +136,39 @@ func (l *Listener) pause(err error, last time.Duration) time.Duration {
 		return 0
 	}
 }
+
+// isFinal tells after which errors of accept(2) there is nothing left to accept
+// from. Others pass: shortages, what has happened to the one connection that was
+// to be accepted, and whatever a firewall or a security module makes up (EPERM,
+// EPROTO, EHOSTUNREACH). A daemon that ended for them could be ended by a stranger.
+func isFinal(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EBADF) || errors.Is(err, syscall.EINVAL)
+}
+
+// patient is a listener that net/http does not give up, which it does after any
+// error that does not call itself temporary, of which there are few.
+type patient struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (p patient) Accept() (net.Conn, error) {
+	c, err := p.Listener.Accept()
+	if err != nil && !isFinal(err) {
+		return nil, passing{err}
+	}
+	return c, err
+}
+
+// passing is an error after which net/http tries again, a second later at most.
+type passing struct{ error }
+
+// Timeout implements net.Error.
+func (passing) Timeout() bool { return false }
+
+// Temporary implements net.Error.
+func (passing) Temporary() bool { return true }
+
+// Unwrap says what happened.
+func (p passing) Unwrap() error { return p.error }
 
 // admit gives a new connection a goroutine that finds out what it speaks, if
 // there is room for it.

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -387,15 +388,44 @@ func TestListenerOutlivesAShortage(t *testing.T) {
 	if r := p.do("GET", "/livez", nil); r.StatusCode != 200 {
 		t.Errorf("%d", r.StatusCode)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for _, err := range []error{net.ErrClosed, syscall.EBADF, syscall.EINVAL} {
+		ln, other := net.Listen("tcp", "127.0.0.1:0")
+		if other != nil {
+			t.Fatal(other)
+		}
+		s := short{ln, make(chan error, 1)}
+		s.errs <- &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", err)}
+		l := NewListener(s, ListenerConfig{Log: slog.New(slog.DiscardHandler)})
+		st := newStore()
+		if got := New(Config{Files: st, Index: st, Log: slog.New(slog.DiscardHandler)}).Serve(t.Context(), l); !errors.Is(got, err) {
+			t.Errorf("a listener that fails for good with %v: %v", err, got)
+		}
 	}
-	ln.Close()
-	l := NewListener(ln, ListenerConfig{Log: slog.New(slog.DiscardHandler)})
-	st := newStore()
-	if err := New(Config{Files: st, Index: st, Log: slog.New(slog.DiscardHandler)}).Serve(t.Context(), l); err == nil {
-		t.Error("a listener that fails for good is not reported")
+}
+
+// What accept(2) reports of one connection, or makes up, must not end the daemon.
+func TestNoErrorOfOneConnectionEndsTheListener(t *testing.T) {
+	for _, err := range []error{syscall.ENOBUFS, syscall.ENOMEM, syscall.EPERM, syscall.EPROTO, syscall.EHOSTUNREACH, syscall.ENETDOWN, errors.New("odd")} {
+		for name, wrap := range map[string]func(net.Listener) net.Listener{
+			"the port": func(ln net.Listener) net.Listener {
+				return NewListener(ln, ListenerConfig{Log: slog.New(slog.DiscardHandler)})
+			},
+			"one that is served as it is": func(ln net.Listener) net.Listener { return ln },
+		} {
+			ln, other := net.Listen("tcp", "127.0.0.1:0")
+			if other != nil {
+				t.Fatal(other)
+			}
+			s := short{ln, make(chan error, 1)}
+			s.errs <- &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", err)}
+			p := serveOn(t, wrap(s), newStore())
+			res, failed := p.client.Get(p.url + "/livez")
+			if failed != nil {
+				t.Errorf("%s after %v: %v", name, err, failed)
+				continue
+			}
+			res.Body.Close()
+		}
 	}
 }
 

@@ -198,10 +198,12 @@ func TestDocumentAllowsWhatNodesAreTold(t *testing.T) {
 	p := servePort(t, portSetup{wrap: seemsFrom("192.168.1.7")})
 	p.remote, p.url, p.client = true, p.secure, p.node
 	for err, want := range map[error]int{
-		nil: 200, raid.ErrUnauthorized: 401, raid.ErrForbidden: 403, raid.ErrPrecondition: 409, raid.ErrInvalid: 400, raid.ErrCatalogBroken: 503, raid.ErrShutdown: 503,
+		nil: 200, raid.ErrUnauthorized: 401, raid.ErrForbidden: 403, raid.ErrPrecondition: 409, raid.ErrInvalid: 400, raid.ErrCatalogBroken: 503, raid.ErrShutdown: 503, raid.ErrGone: 410,
 	} {
 		p.desk.err = err
-		p.documented(router, true, want, "POST", "/v1/nodes/join", []byte(joinBody), isJSON)
+		if want != 410 {
+			p.documented(router, true, want, "POST", "/v1/nodes/join", []byte(joinBody), isJSON)
+		}
 		p.documented(router, true, want, "POST", "/v1/nodes/renew", []byte(`{"csr": "Y3Ny"}`), isJSON)
 		p.documented(router, true, want, "POST", "/v1/nodes/leave", []byte(`{"force": true}`), isJSON)
 	}

@@ -150,6 +150,11 @@ func (a *API) run(x *exchange) {
 		err = a.allow(x)
 	}
 	if err == nil {
+		if !x.route.open {
+			keep(x.r)
+		} else if x.body != nil {
+			x.body.until = x.started.Add(openTime)
+		}
 		if x.body != nil && x.r.Method != http.MethodPost {
 			if x.body.skip(); x.body.spent() {
 				x.Header().Set("Connection", "close")

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,6 +104,53 @@ func TestTricklingUploadsGiveTheirPlacesBack(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Whoever needs no token has ten seconds for all of it, however busy it seems.
+func TestSlowCallsOfNodesEnd(t *testing.T) {
+	own, trust := pair()
+	for _, call := range []string{"join", "renew", "leave"} {
+		synctest.Test(t, func(t *testing.T) {
+			st, log := newStore(), slog.New(slog.DiscardHandler)
+			api := New(Config{Files: st, Index: st, Desk: &desk{}, Log: log})
+			under := &pipes{make(chan net.Conn), make(chan struct{})}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error)
+			go func() { ended <- api.Serve(ctx, NewListener(under, ListenerConfig{TLS: portTLS(own), Log: log})) }()
+			pipe, server := net.Pipe()
+			under.conns <- server
+			c := tls.Client(pipe, &tls.Config{RootCAs: trust, ServerName: "127.0.0.1", Certificates: []tls.Certificate{own}, NextProtos: []string{nodeProtocol, "http/1.1"}})
+			fmt.Fprintf(c, "POST /v1/nodes/%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 15000\r\n\r\n", call)
+			start := time.Now()
+			var saying sync.WaitGroup
+			saying.Go(func() {
+				for range 15000 {
+					time.Sleep(time.Second)
+					if _, err := c.Write([]byte(" ")); err != nil {
+						return
+					}
+				}
+			})
+			res, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, _ := io.ReadAll(res.Body)
+			if took := time.Since(start); res.StatusCode != http.StatusRequestTimeout || took < openTime-time.Second || took > openTime+time.Second {
+				t.Errorf("%s: %d %s after %v", call, res.StatusCode, b, took)
+			}
+			_, _ = io.Copy(io.Discard, c)
+			if took := time.Since(start); took > openTime+drainTime+time.Second {
+				t.Errorf("%s: open for %v", call, took)
+			}
+			pipe.Close()
+			saying.Wait()
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // burst is fast first, and then a byte comes now and then.

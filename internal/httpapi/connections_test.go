@@ -1,0 +1,188 @@
+package httpapi
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// ends is a connection that notes its end.
+type ends struct {
+	net.Conn
+	addr  net.Addr
+	ended bool
+}
+
+func (e *ends) RemoteAddr() net.Addr { return e.addr }
+
+func (e *ends) Close() error {
+	e.ended = true
+	return nil
+}
+
+// comes opens a connection.
+func (c *connections) comes(from string) *ends {
+	e := &ends{addr: tcp(from)}
+	c.state(e, http.StateNew)
+	return e
+}
+
+// asks begins a request on it, which somebody has a right to or not.
+func (c *connections) asks(t *testing.T, e *ends, right bool) {
+	c.state(e, http.StateActive)
+	if right {
+		keep(httptest.NewRequestWithContext(c.context(t.Context(), e), "GET", "/", nil))
+	}
+}
+
+func TestWhoHasMostConnectionsLosesThem(t *testing.T) {
+	c := newConnections(6)
+	quiet := c.comes("192.0.2.1")
+	stranger := c.comes("192.0.2.2")
+	c.asks(t, stranger, false)
+	var flood []*ends
+	for i := range 20 { // all of one network
+		e := c.comes(fmt.Sprintf("2001:db8::%x", i+1))
+		c.asks(t, e, i == 0)
+		flood = append(flood, e)
+	}
+	if quiet.ended || stranger.ended {
+		t.Error("others are pushed out")
+	}
+	for i, e := range flood {
+		if want := i > 0 && i < 17; e.ended != want { // the first has a right, the last three have places
+			t.Errorf("number %d: ended %v", i, e.ended)
+		}
+	}
+	// What counts is the request that is served.
+	c.state(flood[0], http.StateIdle)
+	c.asks(t, flood[0], false)
+	for range 4 {
+		c.comes("2001:db8::99")
+	}
+	if !flood[0].ended || quiet.ended || stranger.ended {
+		t.Error("an old right lasts")
+	}
+}
+
+func TestWhoComesLastGoesLast(t *testing.T) {
+	c := newConnections(3)
+	first := c.comes("192.0.2.1")
+	for i := range 2 {
+		c.asks(t, c.comes(fmt.Sprintf("192.0.2.%d", 10+i)), true)
+	}
+	second := c.comes("192.0.2.2")
+	if !first.ended || second.ended {
+		t.Errorf("ended: the first %v, the second %v", first.ended, second.ended)
+	}
+	c.asks(t, second, true)
+	// It is not served beyond the limit either, when all others have a right.
+	if third := c.comes("192.0.2.3"); !third.ended || second.ended {
+		t.Errorf("ended: the second %v, the third %v", second.ended, third.ended)
+	}
+	for e := range c.open {
+		c.state(e, http.StateClosed)
+	}
+	c.wait()
+	if c.live != 0 || len(c.spare.byAddr) != 0 || len(c.spare.heap) != 0 {
+		t.Errorf("%d live, %d and %d addresses are left", c.live, len(c.spare.byAddr), len(c.spare.heap))
+	}
+}
+
+// The heap says what a look at each connection does.
+func TestWhoGoesIsFoundWithoutLookingAtAll(t *testing.T) {
+	c := newConnections(1 << 30)
+	r := rand.New(rand.NewPCG(1, 2))
+	var all []*ends
+	for step := range 20_000 {
+		switch n := r.IntN(10); {
+		case len(all) < 30 || n < 3 && len(all) < 100:
+			all = append(all, c.comes(fmt.Sprintf("192.0.2.%d", r.IntN(12))))
+		case n < 6:
+			c.asks(t, all[r.IntN(len(all))], n < 5)
+		case n < 8:
+			c.state(all[r.IntN(len(all))], http.StateIdle)
+		case n < 9:
+			i := r.IntN(len(all))
+			c.state(all[i], http.StateClosed)
+			all = slices.Delete(all, i, i+1)
+		default:
+			c.evict()
+		}
+		if got, want := c.spare.first(), byLooking(c); got != want {
+			t.Fatalf("step %d: %+v, want %+v", step, got, want)
+		}
+	}
+}
+
+// byLooking is who has to go first.
+func byLooking(c *connections) (first *guest) {
+	count := map[netip.Addr]int{}
+	for _, g := range c.open {
+		if g.place != nil {
+			count[g.from]++
+		}
+	}
+	for _, g := range c.open {
+		if g.place == nil {
+			continue
+		}
+		if first == nil || count[g.from] > count[first.from] || count[g.from] == count[first.from] && g.since < first.since {
+			first = g
+		}
+	}
+	return first
+}
+
+// slowJoin begins what needs no token and is as long as may be.
+const slowJoin = "POST /v1/nodes/join HTTP/1.1\r\nHost: localhost\r\nContent-Length: 15000\r\n\r\n{ "
+
+// A few addresses that send slowly what anybody may send close the port to nobody.
+func TestSlowStrangersOnlyPushEachOtherOut(t *testing.T) {
+	for _, overTLS := range []bool{false, true} {
+		p := servePort(t, portSetup{config: func(c *Config) { c.MaxConns = 20 }})
+		open := func(from string) (c net.Conn) {
+			if c = p.dialFrom(from); overTLS {
+				c = p.handshake(c)
+			}
+			return c
+		}
+		upload := open("127.0.0.9")
+		io.WriteString(upload, "POST /files?filename=f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhe")
+		eventually(t, "an upload under way", func() bool { return len(p.api.transfers) == 1 })
+		slow := open("127.0.0.9")
+		io.WriteString(slow, slowJoin)
+		for range 10 {
+			for i := range 5 {
+				io.WriteString(open(fmt.Sprintf("127.0.0.%d", 2+i)), slowJoin)
+			}
+		}
+		for i := range 20 {
+			start := time.Now()
+			c := open([]string{"127.0.0.1", "127.0.0.8"}[i%2])
+			io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+			if r := p.answer(c); r.StatusCode != 200 || time.Since(start) > 5*time.Second {
+				t.Errorf("TLS %v: %d after %v", overTLS, r.StatusCode, time.Since(start))
+			}
+			c.Close()
+		}
+		io.WriteString(upload, "llo")
+		if r := p.answer(upload); r.StatusCode != 201 {
+			t.Errorf("TLS %v: an upload through the flood: %d %s", overTLS, r.StatusCode, r.body)
+		}
+		if _, err := io.WriteString(slow, strings.Repeat(" ", 15000-2)); err != nil {
+			t.Errorf("TLS %v: %v", overTLS, err)
+		}
+		if r, want := p.answer(slow), map[bool]int{false: 403, true: 400}[overTLS]; r.StatusCode != want {
+			t.Errorf("TLS %v: one slow call of another address: %d, want %d", overTLS, r.StatusCode, want)
+		}
+	}
+}
