@@ -22,6 +22,7 @@ import (
 
 	"github.com/raidpi/raidpi/internal/chunkstore"
 	"github.com/raidpi/raidpi/internal/config"
+	"github.com/raidpi/raidpi/internal/mdns"
 	"github.com/raidpi/raidpi/internal/node"
 	"github.com/raidpi/raidpi/internal/service"
 	"github.com/raidpi/raidpi/internal/wire"
@@ -87,7 +88,7 @@ const machineID = "/etc/machine-id"
 
 // compose puts the configuration and this machine into the daemon's hands.
 func compose(cfg *config.Node, origins config.Origins, newDisk bool, log *slog.Logger, notify *service.Notifier) node.Config {
-	dialer := &net.Dialer{Timeout: dialTimeout}
+	dialer := &mdns.Dialer{Dialer: net.Dialer{Timeout: dialTimeout}}
 	name, err := os.Hostname()
 	if err != nil {
 		name = "raid-node"

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/raidpi/raidpi/internal/client"
+	"github.com/raidpi/raidpi/internal/mdns"
 	"github.com/raidpi/raidpi/internal/service"
 )
 
@@ -143,8 +144,10 @@ func unreachableAdvice(u *client.UnreachableError) string {
 		return "Is raid-controller running on this machine? systemctl status raid-controller; " + elsewhere
 	case errors.Is(u, syscall.ECONNREFUSED):
 		return "Is raid-controller running there? systemctl status raid-controller; " + elsewhere
-	case errors.As(u, &dns) && strings.HasSuffix(strings.TrimSuffix(dns.Name, "."), ".local"):
-		return "raidctl does not look names ending in .local up by itself; use the IP address; " + elsewhere
+	case errors.Is(u, mdns.ErrNotRunning):
+		return "Names ending in .local are found by avahi-daemon: sudo apt install avahi-daemon; or use the IP address; " + elsewhere
+	case errors.As(u, &dns) && mdns.IsLocal(dns.Name):
+		return "Is the controller on and in the same network, and does avahi-daemon run on it? Or use its IP address; " + elsewhere
 	case errors.As(u, &dns):
 		return "Is the name right? " + elsewhere
 	}

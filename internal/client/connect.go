@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/identity"
+	"github.com/raidpi/raidpi/internal/mdns"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -90,7 +91,7 @@ func checkSecrecy(u *url.URL, cfg Config) error {
 
 // newTransport connects as the configuration says.
 func (c *Client) newTransport(cfg Config) *http.Transport {
-	dialer := &net.Dialer{Timeout: dialTimeout}
+	dialer := &mdns.Dialer{Dialer: net.Dialer{Timeout: dialTimeout}}
 	t := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           dialer.DialContext,
@@ -162,7 +163,7 @@ func Probe(ctx context.Context, controller string) (s Seen, err error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	var d net.Dialer
+	var d mdns.Dialer
 	conn, err := d.DialContext(limited, "tcp", net.JoinHostPort(u.Hostname(), port))
 	if err == nil {
 		s.Pin, s.Array, err = identity.PeekPin(limited, conn)

@@ -8,10 +8,10 @@ import (
 	"io"
 	"net"
 	"os"
-	"strings"
 	"syscall"
 
 	"github.com/raidpi/raidpi/internal/identity"
+	"github.com/raidpi/raidpi/internal/mdns"
 )
 
 // Exit statuses of raid-node's commands, with numbers of sysexits(3).
@@ -77,7 +77,10 @@ func notConnected(host, addr, elsewhere string, err error) error {
 	var dns *net.DNSError
 	var timeout net.Error
 	switch {
-	case errors.As(err, &dns) && isLocal(host):
+	case errors.As(err, &dns) && errors.Is(err, mdns.ErrNoAnswer):
+		return fail(ExitUnreachable, err, "%s was not found by mDNS. Nobody in this network answers to that name: is the controller on and in this network, "+
+			"and does avahi-daemon run on it? Try its address: %s", host, elsewhere)
+	case errors.As(err, &dns) && mdns.IsLocal(host):
 		return fail(ExitUnreachable, err, "%s was not found by mDNS. Is avahi-daemon running here, and is the controller on this network? "+
 			"Try its address: %s", host, elsewhere)
 	case errors.As(err, &dns):
@@ -88,10 +91,6 @@ func notConnected(host, addr, elsewhere string, err error) error {
 		return fail(ExitUnreachable, err, "%s does not answer. Is the controller on, and in this network?", at)
 	}
 	return fail(ExitUnreachable, err, "%s can't be reached: %v. Is the controller on, and in this network?", at, err)
-}
-
-func isLocal(host string) bool {
-	return strings.HasSuffix(strings.ToLower(strings.TrimSuffix(host, ".")), ".local")
 }
 
 // noHandshake says why what listens there is not our controller. Nothing was

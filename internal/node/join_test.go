@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/identity"
+	"github.com/raidpi/raidpi/internal/mdns"
 	"github.com/raidpi/raidpi/internal/node"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
@@ -203,6 +204,9 @@ func TestHostThatIsNotFound(t *testing.T) {
 	n.cfg.Dial = func(_ context.Context, network, addr string) (net.Conn, error) {
 		host, _, _ := net.SplitHostPort(addr)
 		err := &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+		if host == "alone.local" {
+			err.UnwrapErr = mdns.ErrNoAnswer
+		}
 		if host == "slow" {
 			return nil, &net.OpError{Op: "dial", Net: network, Err: os.ErrDeadlineExceeded}
 		}
@@ -211,6 +215,7 @@ func TestHostThatIsNotFound(t *testing.T) {
 	n.start()
 	for host, words := range map[string]string{
 		"controller.local": "controller.local was not found by mDNS. Is avahi-daemon running here, and is the controller on this network? Try its address: sudo raid-node join 192.168.1.10",
+		"alone.local":      "alone.local was not found by mDNS. Nobody in this network answers to that name: is the controller on and in this network, and does avahi-daemon run on it? Try its address: sudo raid-node join 192.168.1.10",
 		"Pi.LOCAL.":        "was not found by mDNS",
 		"pi.example":       "pi.example was not found by DNS. Is the name right?",
 		"slow":             "slow:9000 does not answer",

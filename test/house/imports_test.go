@@ -32,6 +32,7 @@ var order = []string{
 	"internal/budget",
 	"internal/config",
 	"internal/service",
+	"internal/mdns",     // names ending in .local
 	"internal/identity", // keys and certificates
 	"internal/raid",     // the vocabulary
 }
@@ -123,6 +124,20 @@ func TestIdentityImportsTheStandardLibraryAndTheVocabulary(t *testing.T) {
 		}
 		for _, p := range f.imported() {
 			if first, _, _ := strings.Cut(p, "/"); strings.Contains(first, ".") && p != module+"/internal/raid" {
+				t.Errorf("%s imports %s", f.path, p)
+			}
+		}
+	}
+}
+
+// What asks strangers for addresses knows nothing that they could be told.
+func TestMulticastDNSImportsTheStandardLibraryAlone(t *testing.T) {
+	for _, f := range all(t).files {
+		if f.dir() != "internal/mdns" || f.isTest() {
+			continue
+		}
+		for _, p := range f.imported() {
+			if first, _, _ := strings.Cut(p, "/"); strings.Contains(first, ".") {
 				t.Errorf("%s imports %s", f.path, p)
 			}
 		}

@@ -1,0 +1,18 @@
+// Package mdns connects to machines by names ending in .local, which the resolver
+// of Go never asks multicast DNS for in a program without cgo, as ours are.
+//
+//   - [Dialer] is net.Dialer, which knows such names too. It asks the system first,
+//     as ever, so /etc/hosts and a DNS server that knows the name come before.
+//   - What the system does not know, avahi-daemon is asked for, which speaks
+//     multicast DNS on a Raspberry Pi and most Linux desktops.
+//   - A name is only a way to find a machine: anybody in the network may answer.
+//     Who it is has to be checked by TLS.
+//
+// Elsewhere than on Linux the system's own resolver knows .local, and Dialer is no
+// more than net.Dialer.
+//
+// # Errors
+//
+// A name that was not found is a *net.DNSError in a *net.OpError, as net.Dialer has
+// it. It wraps [ErrNotRunning] or [ErrNoAnswer], which tell what to look at.
+package mdns
