@@ -43,6 +43,7 @@ func (s *suite) tls(ctx context.Context) (err error) {
 	}
 	for _, l := range s.scale.loads {
 		without, within := &rounds{}, &rounds{}
+		var put, get []float64 // of each round, which has both right after each other
 		for i := range s.scale.rounds {
 			for _, side := range []struct {
 				of *suite
@@ -61,12 +62,13 @@ func (s *suite) tls(ctx context.Context) (err error) {
 				}
 			}
 			last := len(within.put) - 1
+			put, get = append(put, within.put[last]/without.put[last]), append(get, within.get[last]/without.get[last])
 			s.say("TLS, %s, round %d of %d: PUT %s without, %s inside, GET %s and %s", l.name, i+1, s.scale.rounds,
 				number(without.put[last]), number(within.put[last]), number(without.get[last]), number(within.get[last]))
 		}
 		name := fmt.Sprintf("%s ×%d", l.name, l.clients)
-		s.table.add(row{figure: "PUT " + name + " inside TLS / without", value: median(within.put) / median(without.put), target: tlsShare})
-		s.table.add(row{figure: "GET " + name + " inside TLS / without", value: median(within.get) / median(without.get), target: tlsShare})
+		s.table.add(row{figure: "PUT " + name + " inside TLS / without", value: median(put), target: tlsShare})
+		s.table.add(row{figure: "GET " + name + " inside TLS / without", value: median(get), target: tlsShare})
 	}
 	peakPlain, peakInside, err := bothMemories(plain.array, inside.array)
 	if err != nil {
