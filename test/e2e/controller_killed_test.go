@@ -75,7 +75,7 @@ const (
 
 // killInTheMiddle runs uploaders and kills some daemons while they are busy.
 func killInTheMiddle(t *testing.T, victims func(*array) []*cluster.Daemon) {
-	a := start(t, cluster.Config{Nodes: 4, Bin: programs.race, ControllerEnv: []string{"RAID_CONTROLLER_RAID_STRIPE_SIZE=128KiB"}})
+	a := start(t, cluster.Config{Nodes: 4, Joined: true, Bin: programs.race, ControllerEnv: []string{"RAID_CONTROLLER_RAID_STRIPE_SIZE=128KiB"}})
 	l := &ledger{answered: map[int64]cluster.Content{}, begun: map[string]cluster.Content{}}
 	for range rounds {
 		var wg sync.WaitGroup

@@ -13,7 +13,7 @@ import (
 
 // wholeStory is what every build must be able to do.
 func wholeStory(t *testing.T, bin string) {
-	a := start(t, cluster.Config{Nodes: 4, Bin: bin, ControllerEnv: []string{smallStripes}})
+	a := start(t, cluster.Config{Nodes: 4, Joined: true, Bin: bin, ControllerEnv: []string{smallStripes}})
 	stored := map[int64]cluster.Content{}
 	for _, size := range []int64{0, 1, 2, 65_535, 65_537, 512<<10 + 1, 9*mib + 7} {
 		c := content(size)

@@ -40,7 +40,7 @@ func (a *array) diskState() diskState {
 
 func TestIdleArrayWritesNothing(t *testing.T) {
 	t.Parallel()
-	a := start(t, cluster.Config{Nodes: 4})
+	a := start(t, cluster.Config{Nodes: 4, Joined: true})
 	for _, size := range []int64{0, 1000, 6 * mib} {
 		c := content(size)
 		a.check(a.upload(c).ID, c)

@@ -50,7 +50,7 @@ func jsonUpload(block []byte) io.Reader {
 
 func TestMemoryCeiling(t *testing.T) {
 	t.Parallel()
-	a := start(t, cluster.Config{Nodes: 4})
+	a := start(t, cluster.Config{Nodes: 4, Joined: true})
 	block := content(memoryBlock).Bytes()
 	hash := sha256.New()
 	_, err := io.Copy(hash, repeated(block, memoryBlocks))

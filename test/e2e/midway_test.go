@@ -72,7 +72,7 @@ func (d disaster) eachTime(a *array, transfer func(point float64, strike func())
 
 // uploadsSurvive uploads a file again and again while disaster strikes.
 func (d disaster) uploadsSurvive(t *testing.T) {
-	a := start(t, cluster.Config{Nodes: 4, Bin: programs.race, ControllerEnv: []string{smallStripes}})
+	a := start(t, cluster.Config{Nodes: 4, Joined: true, Bin: programs.race, ControllerEnv: []string{smallStripes}})
 	const size = 12 * mib
 	stored := map[int64]cluster.Content{}
 	d.eachTime(a, func(point float64, strike func()) {
@@ -105,7 +105,7 @@ func noLongStall(t *testing.T, what string, point float64, began time.Time) {
 
 // downloadsSurvive downloads a file again and again while disaster strikes.
 func (d disaster) downloadsSurvive(t *testing.T) {
-	a := start(t, cluster.Config{Nodes: 4, Bin: programs.race, ControllerEnv: []string{smallStripes}})
+	a := start(t, cluster.Config{Nodes: 4, Joined: true, Bin: programs.race, ControllerEnv: []string{smallStripes}})
 	const size = 32 * mib // more than read-ahead and sockets hold
 	c := content(size)
 	id, want := a.upload(c).ID, c.SHA256()
