@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/coreos/go-systemd/v22/journal"
 	"golang.org/x/term"
 )
 
@@ -62,7 +63,9 @@ func (d *Daemon) Run(ctx context.Context, args, env []string, stdout, stderr io.
 		fmt.Fprintln(stdout, VersionLine(d.Program, d.Version))
 		return ExitOK
 	}
-	log, err := NewLogger(LogConfig{Out: stderr, Level: o.logLevel, Terminal: IsTerminal(stderr), Getenv: Getenv(env)})
+	log, err := NewLogger(LogConfig{
+		Program: d.Program, Journal: isJournal(stderr), Out: stderr, Level: o.logLevel, Terminal: IsTerminal(stderr), Getenv: Getenv(env),
+	})
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", d.Program, err)
 		return ExitUsage
@@ -145,6 +148,15 @@ func (d *Daemon) usage(w io.Writer) {
 func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// isJournal tells whether w is this process's standard error, and that the journal.
+func isJournal(w io.Writer) bool {
+	if w != io.Writer(os.Stderr) {
+		return false
+	}
+	ours, err := journal.StderrIsJournalStream()
+	return ours && err == nil
 }
 
 // Getenv looks variables up in a list as os.Environ gives it.

@@ -12,6 +12,8 @@ import (
 
 // LogConfig says where the log goes and how it looks.
 type LogConfig struct {
+	Program  string    // for the journal
+	Journal  bool      // Out is the journal's, which then gets structured events
 	Out      io.Writer // standard error; gets one Write for each event
 	Level    string    // debug, info, warn or error; empty: Getenv("LOG_LEVEL"), else info
 	Terminal bool      // a person is watching Out
@@ -33,7 +35,11 @@ func NewLogger(cfg LogConfig) (*slog.Logger, error) {
 		return nil, fmt.Errorf("%s: %w", from, err)
 	}
 	managed := !cfg.Terminal && (getenv("NOTIFY_SOCKET") != "" || getenv("JOURNAL_STREAM") != "")
-	return slog.New(newHandler(cfg.Out, level, managed)), nil
+	text := newHandler(cfg.Out, level, managed)
+	if cfg.Journal {
+		return slog.New(newJournalHandler(cfg.Program, level, text)), nil
+	}
+	return slog.New(text), nil
 }
 
 func parseLevel(name string) (slog.Level, error) {
