@@ -199,11 +199,15 @@ func leave(ctx context.Context, c *command, args []string) error {
 }
 
 func resetIdentity(ctx context.Context, c *command, args []string) error {
-	_, daemon, err := c.parse(args, "[flags]", 0, func(*flag.FlagSet) {})
+	var order node.ResetOrder
+	_, daemon, err := c.parse(args, "[flags]", 0, func(fs *flag.FlagSet) {
+		fs.BoolVar(&order.KeepID, "keep-id", false, "stay the node that the disk is, with its chunks, and only forget the identity: to join again with a token for this node")
+		fs.BoolVar(&order.Force, "force", false, "although the disk is another node's, whose chunks are then set aside")
+	})
 	if err != nil {
 		return err
 	}
-	return c.report(daemon.ResetIdentity(ctx))
+	return c.report(daemon.ResetIdentity(ctx, order))
 }
 
 func showStatus(ctx context.Context, c *command, args []string) error {

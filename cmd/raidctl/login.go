@@ -216,6 +216,9 @@ func (l *loginRun) report(now *login, s client.Status) error {
 		return writeJSON(l.stdout, map[string]any{"url": now.URL, "fingerprint": fingerprint, "array": s.Array})
 	}
 	_, err := fmt.Fprintf(l.stdout, "Logged in to array %s at %s.\n", printable(string(s.Array)), now.URL)
+	if canOpen(l.defaultSocket) {
+		fmt.Fprintf(l.stderr, "raidctl: as this user, raidctl goes on to use the controller of this machine (%s); for the one that you logged in to, add --controller %s\n", l.defaultSocket, now.URL)
+	}
 	return err
 }
 

@@ -76,7 +76,7 @@ func (a *app) choose() (t target, err error) {
 		}
 	}
 	a.parsed = true // what can be wrong now is in files
-	if url == "" && a.flags.tokenFile == "" && canOpen(a.defaultSocket) {
+	if url == "" && a.flags.tokenFile == "" && a.getenv("RAID_TOKEN") == "" && canOpen(a.defaultSocket) {
 		return target{socket: a.defaultSocket}, nil
 	}
 	known, err := readLogin()

@@ -264,7 +264,7 @@ func TestNewNodeIDIsKeptAndLeavesTheRestAlone(t *testing.T) {
 	if err := d.Adopt(testArray); err != nil {
 		t.Fatal(err)
 	}
-	second, err := d.NewNode()
+	second, _, err := d.NewNode()
 	if err != nil || second == first || second != d.Node() {
 		t.Fatalf("node %s became %s, which is said to be %s: %v", first, d.Node(), second, err)
 	}
@@ -315,6 +315,7 @@ func TestChunksOfAnotherArrayAreKeptBesideAndComeBack(t *testing.T) {
 	if err := d.Adopt(testArray); err != nil {
 		t.Fatal(err)
 	}
+	folder := func(array raid.ArrayID) string { return kept + string(array) + "-" + string(d.Node()) }
 	put := func(name, text string) {
 		t.Helper()
 		path := filepath.Join(m.chunks, name)
@@ -339,21 +340,106 @@ func TestChunksOfAnotherArrayAreKeptBesideAndComeBack(t *testing.T) {
 	put("lab/Ab/Abc", "lab")
 	move(other)
 	is("Ab/Abc", "")
-	is(kept+string(testArray)+"/Ab/Abc", "first")
+	is(folder(testArray)+"/Ab/Abc", "first")
 	is("lab/Ab/Abc", "lab")
 	put("Ab/Abz", "second")
 	move(testArray)
 	is("Ab/Abc", "first")
 	is("Ab/Abz", "")
-	is(kept+other+"/Ab/Abz", "second")
-	put(kept+string(testArray)+"/Ab/Abq", "of an attempt that broke off")
+	is(folder(other)+"/Ab/Abz", "second")
+	put(folder(testArray)+"/Ab/Abq", "of an attempt that broke off")
 	move(other)
-	is(kept+string(testArray)+".2/Ab/Abc", "first")
-	is(kept+string(testArray)+"/Ab/Abq", "of an attempt that broke off")
+	is(folder(testArray)+".2/Ab/Abc", "first")
+	is(folder(testArray)+"/Ab/Abq", "of an attempt that broke off")
 	is("Ab/Abz", "second")
 	d.Close()
 	if again := m.start(false); again.Array() != other {
 		t.Errorf("array %s", again.Array())
+	}
+}
+
+// failingFS fails to rename to or from names that have a word in them.
+type failingFS struct {
+	chunkstore.FS
+	word *string
+}
+
+func (f failingFS) Rename(from, to string) error {
+	if *f.word != "" && (strings.Contains(from, *f.word) || strings.Contains(to, *f.word)) {
+		return syscall.EIO
+	}
+	return f.FS.Rename(from, to)
+}
+
+// A disk that is full, or fails for a moment, while its owner changes keeps its
+// chunks where they are asked for.
+func TestOwnerThatCouldNotChangeHasItsChunksInPlace(t *testing.T) {
+	const other = "9000000000000000000000"
+	m := newMachine(t)
+	word := ""
+	d, err := chunkstore.OpenDisk(chunkstore.DiskConfig{ChunkDir: m.chunks, StateDir: m.state, Random: rand.Reader,
+		OpenDir: func(path string) (chunkstore.FS, error) {
+			dir, err := chunkstore.OpenDir(path)
+			return failingFS{dir, &word}, err
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Adopt(testArray); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"Ab/Abc", "Cd/Cde"} {
+		path := filepath.Join(m.chunks, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o750), os.WriteFile(path, []byte(name), 0o640)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inPlace := func(what string, want bool) {
+		t.Helper()
+		for _, name := range []string{"Ab/Abc", "Cd/Cde"} {
+			if _, err := os.Stat(filepath.Join(m.chunks, name)); (err == nil) != want {
+				t.Errorf("%s: %s is in place %v", what, name, err == nil)
+			}
+		}
+	}
+	first := d.Node()
+	for _, word = range []string{"raid-node.json", "Cd"} {
+		if _, _, err := d.NewNode(); err == nil || d.Node() != first {
+			t.Errorf("with %s failing: %v, node %s", word, err, d.Node())
+		}
+		if err := d.Reassign(other); err == nil || d.Array() != testArray {
+			t.Errorf("with %s failing: %v, array %s", word, err, d.Array())
+		}
+		inPlace("with "+word+" failing", true)
+	}
+	word = ""
+	if err := d.Reassign(other); err != nil {
+		t.Fatal(err)
+	}
+	inPlace("in the other array", false)
+	word = "Cd" // on the way back, behind the marker
+	if err := d.Reassign(testArray); err == nil {
+		t.Error("it did not fail")
+	}
+	word = ""
+	newer := filepath.Join(m.chunks, "Cd", "Cdz")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(newer), 0o750), os.WriteFile(newer, nil, 0o640)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Reassign(testArray); err != nil {
+		t.Fatal(err)
+	}
+	inPlace("back, at the second attempt", true)
+	if _, err := os.Stat(newer); err != nil {
+		t.Error("a newer chunk is gone")
+	}
+	id, kept, err := d.NewNode()
+	if err != nil || kept != "kept-"+string(testArray)+"-"+string(first) || id == first {
+		t.Errorf("%s, %s, %v", id, kept, err)
+	}
+	inPlace("as another node", false)
+	if _, kept, err := d.NewNode(); kept != "" || err != nil {
+		t.Errorf("with nothing to keep: %q, %v", kept, err)
 	}
 }
 
@@ -369,7 +455,7 @@ func TestDiskWhoseNodeIDIsNewerThanTheStateIsBelieved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := d.NewNode()
+	second, _, err := d.NewNode()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,9 @@
 //
 //	Rs/RsZ5t…          a chunk: payload, trailer record, footer (see footer.go)
 //	lab/Ab/Abc…        a chunk that came in lab frames: its payload and no more
-//	kept-<array>/      chunks of another array, which Reassign set aside
-//	kept-<array>-<node>/ chunks of a node that the disk is no more, by NewNode
+//	kept-<array>-<node>/
+//	                   chunks of an array that the disk is no part of any more, or of
+//	                   a node that it is no more (see Reassign, NewNode)
 //	tmp/               files that are being written; emptied by Open
 //	raid-node.json     the marker
 //	raid-node.commit   the highest commit number seen, a hint (see checkpoint.go)

@@ -50,8 +50,8 @@ func (d *Disk) Adopt(array raid.ArrayID) error {
 func (d *Disk) Reassign(array raid.ArrayID) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.array == array {
-		return nil
+	if d.array == array { // an attempt before this one may have failed behind the marker
+		return bringBack(d.FS, array, d.node)
 	}
 	// The old array's number goes first: without it the trailers are asked, and
 	// those of other arrays do not count.
@@ -60,7 +60,7 @@ func (d *Disk) Reassign(array raid.ArrayID) error {
 		err = nil
 	}
 	if err == nil && d.array != "" {
-		err = setAside(d.FS, keptPrefix+string(d.array))
+		err = setAside(d.FS, keptAs(d.array, d.node))
 	}
 	if err == nil {
 		err = syncDir(d.FS, ".")
@@ -72,7 +72,7 @@ func (d *Disk) Reassign(array raid.ArrayID) error {
 		err = bringBack(d.FS, array, d.node)
 	}
 	if err != nil {
-		return fmt.Errorf("move the disk to array %s: %w", array, err)
+		return fmt.Errorf("move the disk to array %s: %w", array, errors.Join(err, bringBack(d.FS, d.array, d.node)))
 	}
 	return nil
 }
@@ -108,34 +108,40 @@ func keptAs(array raid.ArrayID, node raid.NodeID) string {
 }
 
 // bringBack undoes setAside for the array and the node that the disk belongs to.
-// What can't be moved, since there are newer chunks in its place, stays where it is.
 func bringBack(fsys FS, array raid.ArrayID, node raid.NodeID) error {
 	if array == "" {
 		return nil
 	}
-	return errors.Join(bringBackFrom(fsys, keptPrefix+string(array)), bringBackFrom(fsys, keptAs(array, node)))
-}
-
-func bringBackFrom(fsys FS, folder string) error {
+	folder := keptAs(array, node)
 	fanouts, err := fanoutsIn(fsys, folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	for _, name := range fanouts {
-		if err != nil {
-			break
-		}
-		if err = fsys.Rename(join(folder, name), name); errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY) {
-			err = nil
+		if err == nil {
+			err = bringOneBack(fsys, folder, name)
 		}
 	}
-	if err == nil {
+	if err == nil && len(fanouts) > 0 {
 		err = errors.Join(syncDir(fsys, "."), syncDir(fsys, folder))
 	}
 	if err != nil {
-		return fmt.Errorf("bring the array's own chunks back: %w", err)
+		return fmt.Errorf("bring this node's own chunks back from %s: %w", folder, err)
 	}
 	return nil
+}
+
+// bringOneBack moves a fan-out directory, or the chunks in it when there are newer
+// ones in its place. No two chunks have one name.
+func bringOneBack(fsys FS, folder, name string) error {
+	err := fsys.Rename(join(folder, name), name)
+	if !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.ENOTEMPTY) {
+		return err
+	}
+	err = eachName(fsys, join(folder, name), func(chunk string) error {
+		return fsys.Rename(join(join(folder, name), chunk), join(name, chunk))
+	})
+	return errors.Join(err, syncDir(fsys, name), syncDir(fsys, join(folder, name)))
 }
 
 func fanoutsIn(fsys FS, dir string) (fanouts []string, err error) {
@@ -170,33 +176,45 @@ func setOneAside(fsys FS, folder, name string) error {
 
 // NewNode draws a new node id for the disk, durably: for a node that has left its
 // array, or whose card was copied. The array stays. The chunks are kept in a folder
-// beside: the catalog knows them under the old id, and asks nobody for them.
-func (d *Disk) NewNode() (raid.NodeID, error) {
+// beside, whose name is returned, "" when there are none: the catalog knows them
+// under the old id, and asks nobody for them. After an error the disk is what
+// it was, or has its new id and no chunks in place.
+func (d *Disk) NewNode() (id raid.NodeID, kept string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	id, err := raid.NewID(d.random)
+	drawn, err := raid.NewID(d.random)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if d.array != "" {
-		if err := errors.Join(setAside(d.FS, keptAs(d.array, d.node)), syncDir(d.FS, ".")); err != nil {
-			return "", fmt.Errorf("draw a new node id: %w", err)
+		fanouts, err := fanoutsIn(d.FS, ".")
+		if err == nil && len(fanouts) > 0 {
+			kept = keptAs(d.array, d.node)
+			err = errors.Join(setAside(d.FS, kept), syncDir(d.FS, "."))
+		}
+		if err != nil {
+			return "", "", fmt.Errorf("draw a new node id: %w", errors.Join(err, bringBack(d.FS, d.array, d.node)))
 		}
 	}
+	if err := d.beNode(raid.NodeID(drawn)); err != nil {
+		return "", "", fmt.Errorf("draw a new node id: %w", errors.Join(err, bringBack(d.FS, d.array, d.node)))
+	}
+	return d.node, kept, nil
+}
+
+// beNode writes down who the disk's node is. mu is held.
+func (d *Disk) beNode(id raid.NodeID) error {
 	// The marker comes first, as at the first start. Who dies before the state
 	// follows finds the remembered disk with another node id, and believes it.
-	if err := d.mark(d.array, raid.NodeID(id)); err != nil {
-		return "", fmt.Errorf("draw a new node id: %w", err)
+	if err := d.mark(d.array, id); err != nil {
+		return err
 	}
 	state, err := openRoot(d.stateDir)
 	if err != nil {
-		return "", fmt.Errorf("draw a new node id: %w", err)
+		return err
 	}
 	err = writeJSON(state, markerFile, remembered{Node: d.node, Disk: d.ID})
-	if err := errors.Join(err, state.Close()); err != nil {
-		return "", fmt.Errorf("draw a new node id: %w", err)
-	}
-	return d.node, nil
+	return errors.Join(err, state.Close())
 }
 
 // mark writes the marker and then takes what it says for true. mu is held.

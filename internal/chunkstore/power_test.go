@@ -192,7 +192,7 @@ func TestPowerCutWhileTheOwnerChangesIsNoReasonToRefuseTheDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.CutPowerBefore(n)
-		second, err := d.NewNode()
+		second, _, err := d.NewNode()
 		drawn := err == nil
 		moved := drawn && d.Reassign(other) == nil
 		if err := f.Recover(faultfs.Everything()); err != nil && moved {

@@ -106,7 +106,7 @@ func (a *API) fail(x *exchange, err error) {
 func (a *API) logFailed(x *exchange, status int, err error) {
 	attrs := append(x.attrs(), "status", status)
 	if x.route != nil && x.route.open {
-		times := a.attempts.tell(network(remoteAddr(x.r)))
+		times := a.mentions.tell(network(remoteAddr(x.r)))
 		if times == 0 {
 			return
 		}

@@ -96,7 +96,8 @@ type API struct {
 	listings  chan struct{} // one per listing, or list of a long file's chunks
 	keys      keys
 	origins   *http.CrossOriginProtection
-	attempts  attempts
+	attempts  attempts // to show a token
+	mentions  attempts // of what else strangers can have logged; apart, so that neither hides the other
 }
 
 // New makes an API.

@@ -83,7 +83,7 @@ func (a *API) refuseJoin(x *exchange, call *raid.JoinRequest, err error) error {
 			return limited
 		}
 	} else if status, _ := statusOf(err); status < 500 { // fail logs others
-		if times := a.attempts.tell(network(remoteAddr(x.r))); times > 0 {
+		if times := a.mentions.tell(network(remoteAddr(x.r))); times > 0 {
 			a.log.Info("Join refused", "node", string(call.Node), "name", call.Name, "remote", x.r.RemoteAddr, "reason", clip(err.Error()), "times", times)
 		}
 	}

@@ -109,8 +109,11 @@ func TestRefusalsOfStrangersAreLoggedNowAndThen(t *testing.T) {
 	if n := strings.Count(p.logged.String(), "level=INFO") + strings.Count(p.logged.String(), "level=WARN"); n != 1 {
 		t.Errorf("%d lines:\n%s", n, p.logged)
 	}
-	p.desk.err = raid.ErrUnauthorized // none of these was a guess
+	p.desk.err = raid.ErrUnauthorized // none of these was a guess, nor hides one
 	join(401)
+	if !strings.Contains(p.logged.String(), "Join token refused") {
+		t.Errorf("the guess is not logged:\n%s", p.logged)
+	}
 }
 
 func TestOnlyNodesWithACertificateRenewAndLeave(t *testing.T) {

@@ -17,7 +17,7 @@ const (
 	nextFile = "node-next.pem" // a key that has no certificate yet
 )
 
-const rejoin = "put a copy of it back; or, to keep this node's chunks in the array, remove the file and join with a token for this node's id: sudo raidctl token create --node ID"
+const rejoin = "put a copy of it back; or, to keep this node's chunks in the array, run sudo raid-node reset-identity --keep-id, and join with a token for its id: sudo raidctl token create --node ID"
 
 // Node is a joined node's identity. It does not change: after a rotation there
 // is another one.

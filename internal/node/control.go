@@ -71,7 +71,7 @@ func (d *daemon) controls() http.Handler {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, d.status()) })
 	mux.HandleFunc("POST /join", command(d.join))
 	mux.HandleFunc("POST /leave", command(d.leave))
-	mux.HandleFunc("POST /reset-identity", command(func(ctx context.Context, _ struct{}) (*Done, error) { return d.reset(ctx) }))
+	mux.HandleFunc("POST /reset-identity", command(d.reset))
 	return mux
 }
 

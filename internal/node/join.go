@@ -152,7 +152,7 @@ func (j *joining) ask(ctx context.Context, cs tls.ConnectionState) (any, error) 
 			if j.disk.Array() != "" {
 				return j.checkDisk()
 			}
-			_, err := j.disk.NewNode()
+			_, _, err := j.disk.NewNode()
 			return err
 		})
 		if err != nil {

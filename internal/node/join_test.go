@@ -284,7 +284,7 @@ func TestDiskOfAnotherArrayIsTakenAlongOnlyWhenAsked(t *testing.T) {
 	if b := o.lastBeat(); b.Chunks != 0 || b.HighestCommit >= 7_000_000 {
 		t.Errorf("the new array hears of the old one's commits: %+v", b)
 	}
-	if kept, err := filepath.Glob(filepath.Join(m.cfg.ChunkDir, "kept-"+string(otherArray), "??", "*")); len(kept) != 1 {
+	if kept, err := filepath.Glob(filepath.Join(m.cfg.ChunkDir, "kept-"+string(otherArray)+"-"+string(former), "??", "*")); len(kept) != 1 {
 		t.Errorf("kept of the old array's chunks: %q, %v", kept, err)
 	}
 }

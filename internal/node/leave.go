@@ -34,6 +34,9 @@ func (d *daemon) leave(ctx context.Context, order LeaveOrder) (*Done, error) {
 	case err != nil:
 		return nil, fail(ExitSetRight, err, "This node's identity can't be used: %v", err)
 	}
+	if err := d.checkOwnDisk(who, order.Force); err != nil {
+		return nil, err
+	}
 	done := &Done{}
 	if err := d.sayGoodbye(ctx, who, order); err != nil {
 		var no *answerError
@@ -42,12 +45,12 @@ func (d *daemon) leave(ctx context.Context, order LeaveOrder) (*Done, error) {
 		}
 		done.Warnings = append(done.Warnings, fmt.Sprintf("The controller does not know that the node has left (%s). There: sudo raidctl node remove --force %s", failureOf(err).Message, who.ID()))
 	}
-	id, err := d.beNew(ctx)
+	id, kept, err := d.beNew(ctx)
 	if err != nil {
 		return nil, err
 	}
 	d.cfg.Log.Info("Left", "array", who.Array(), "was", who.ID(), "node", id)
-	done.Message = fmt.Sprintf("This node has left array %s. Its chunks are kept in %s; from now on it is node %s", who.Array(), filepath.Join(d.cfg.ChunkDir, "kept-"+string(who.Array())+"-"+string(who.ID())), id)
+	done.Message = fmt.Sprintf("This node has left array %s; from now on it is node %s.%s", who.Array(), id, d.keptText(kept))
 	return done, nil
 }
 
@@ -68,37 +71,91 @@ func (d *daemon) sayGoodbye(ctx context.Context, who *identity.Node, order Leave
 	return err
 }
 
+// checkOwnDisk refuses to set the chunks of another node aside, whose disk is in this
+// machine: nobody has asked whether the array needs them.
+func (d *daemon) checkOwnDisk(who *identity.Node, force bool) error {
+	l := d.current.Load()
+	if force || who == nil || d.disk.Node() == who.ID() || l == nil || l.store.Stats().Chunks == 0 {
+		return nil
+	}
+	return fail(ExitSetRight, nil, "The disk in %s is that of node %s, with %d chunks, and this machine joined as node %s. %s. To set its chunks aside all the same, add --force",
+		d.cfg.ChunkDir, d.disk.Node(), l.store.Stats().Chunks, who.ID(), goOnAs(d.disk.Node()))
+}
+
+// goOnAs is how a machine becomes the node whose disk it has.
+func goOnAs(id raid.NodeID) string {
+	return fmt.Sprintf("To go on as node %s, with its chunks: sudo raid-node reset-identity --keep-id, then join with a token for it (on the controller: sudo raidctl token create --node %s)", id, id)
+}
+
+// keptText says where chunks have gone.
+func (d *daemon) keptText(kept string) string {
+	if kept == "" {
+		return ""
+	}
+	return fmt.Sprintf(" Its chunks are kept in %s; the array does not find them there", filepath.Join(d.cfg.ChunkDir, kept))
+}
+
+// ResetOrder is the wish to forget the array without a word to anybody.
+type ResetOrder struct {
+	KeepID bool `json:"keep_id"` // stay the node that the disk is
+	Force  bool `json:"force"`   // although the disk is another node's and has chunks
+}
+
 // reset forgets the array without a word to anybody.
-func (d *daemon) reset(ctx context.Context) (*Done, error) {
+func (d *daemon) reset(ctx context.Context, order ResetOrder) (*Done, error) {
 	if !d.busy.TryLock() {
 		return nil, errBusy()
 	}
 	defer d.busy.Unlock()
 	who, err := identity.LoadNode(d.identityDir(), d.machine)
-	id, errNew := d.beNew(ctx)
-	if errNew != nil {
-		return nil, errNew
+	if err != nil {
+		who = nil // of no use: a clone's, or there is none
+	}
+	if order.KeepID {
+		if _, err := d.between(ctx, func() error { return d.forget() }); err != nil {
+			return nil, err
+		}
+		return &Done{Message: fmt.Sprintf("The identity is forgotten, and this is still node %s. Join with a token for it (on the controller: sudo raidctl token create --node %s)", d.disk.Node(), d.disk.Node())}, nil
+	}
+	if err := d.checkOwnDisk(who, order.Force); err != nil {
+		return nil, err
+	}
+	id, kept, err := d.beNew(ctx)
+	if err != nil {
+		return nil, err
 	}
 	d.cfg.Log.Info("Identity was reset", "node", id)
-	done := &Done{Message: fmt.Sprintf("This is node %s now, of no array. To join one: sudo raid-node join, with a token of its controller", id)}
-	if err == nil { // a clone's old id is in use by another
+	done := &Done{Message: fmt.Sprintf("This is node %s now, of no array.%s To join one: sudo raid-node join, with a token of its controller", id, suffixed(d.keptText(kept), "."))}
+	if who != nil { // a clone's old id is in use by another
 		done.Warnings = append(done.Warnings, fmt.Sprintf("If this machine was node %s and no other is, array %s has lost it: there, sudo raidctl node remove --force %s. If this card is a copy, the original goes on under that name", who.ID(), who.Array(), who.ID()))
 	}
 	return done, nil
 }
 
+// suffixed ends a sentence that is there.
+func suffixed(text, end string) string {
+	if text == "" {
+		return ""
+	}
+	return text + end
+}
+
 // beNew forgets the array and goes on under a new node id. The id comes first:
 // who dies before the identity is gone has one that does not fit the disk, and is
 // told to reset it.
-func (d *daemon) beNew(ctx context.Context) (id raid.NodeID, err error) {
+func (d *daemon) beNew(ctx context.Context) (id raid.NodeID, kept string, err error) {
 	_, err = d.between(ctx, func() error {
-		if id, err = d.disk.NewNode(); err != nil {
+		if id, kept, err = d.disk.NewNode(); err != nil {
 			return err
 		}
-		if err := identity.Forget(d.identityDir()); err != nil {
-			return err
-		}
-		return forgetPlace(d.cfg.StateDir)
+		return d.forget()
 	})
-	return id, err
+	return id, kept, err
+}
+
+func (d *daemon) forget() error {
+	if err := identity.Forget(d.identityDir()); err != nil {
+		return err
+	}
+	return forgetPlace(d.cfg.StateDir)
 }

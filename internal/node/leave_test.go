@@ -207,7 +207,7 @@ func TestCopyOfACardIsKeptOutUntilItIsReset(t *testing.T) {
 	if got := c.log.count("This card is a clone"); got != 1 {
 		t.Errorf("it was logged %d times, want once", got)
 	}
-	done, err := c.remote().ResetIdentity(t.Context())
+	done, err := c.remote().ResetIdentity(t.Context(), node.ResetOrder{})
 	must(t, err)
 	if len(done.Warnings) > 0 {
 		t.Errorf("the original's removal is advised: %q", done.Warnings)
@@ -225,7 +225,7 @@ func TestResetOfANodeInGoodHealthTellsWhatIsLeftToDo(t *testing.T) {
 	o := startOffice(t, testArray)
 	n, id, _ := member(t, o)
 	calls := o.calls
-	done, err := n.remote().ResetIdentity(t.Context())
+	done, err := n.remote().ResetIdentity(t.Context(), node.ResetOrder{})
 	must(t, err)
 	if len(done.Warnings) != 1 || !strings.Contains(done.Warnings[0], "sudo raidctl node remove --force "+string(id)) || o.calls != calls {
 		t.Errorf("%+v, %d calls", done, o.calls-calls)
@@ -264,7 +264,7 @@ func TestDamagedIdentityKeepsTheNodeUpAndUnconnected(t *testing.T) {
 	}
 	_, err = n.remote().Join(t.Context(), orderFor(o, o.token()))
 	wantFailure(t, err, node.ExitSetRight, "damaged")
-	_, err = n.remote().ResetIdentity(t.Context())
+	_, err = n.remote().ResetIdentity(t.Context(), node.ResetOrder{})
 	must(t, err)
 	n.join(o, o.token())
 	o.session()
@@ -357,4 +357,44 @@ func TestWithoutControlSocketTheNodeServes(t *testing.T) {
 	eventually(t, "it is logged", func() bool { return n.log.count("no control socket") == 1 })
 	_, err := node.Remote{Socket: n.cfg.ControlSocket}.Status(t.Context())
 	wantFailure(t, err, node.ExitUnreachable, "raid-node does not run here")
+}
+
+// A dead Pi's disk is in this one. Nothing that is advised may take its chunks out of
+// the array.
+func TestDiskOfADeadPiGoesOnAsTheNodeThatItWas(t *testing.T) {
+	o := startOffice(t, testArray)
+	dead := newMember(t, o)
+	stopDead := dead.start()
+	dead.join(o, o.token())
+	was := o.session()
+	id := was.Node()
+	must(t, newChunk(t, 1000).store(was))
+	stopDead()
+	n, own, stop := member(t, o)
+	stop()
+	must(t, os.RemoveAll(n.cfg.ChunkDir))
+	must(t, os.Rename(dead.cfg.ChunkDir, n.cfg.ChunkDir))
+	n.cfg.NewDisk = true
+	n.start()
+	keep := "raid-node reset-identity --keep-id"
+	if s := n.now(); !strings.Contains(s.Status, keep) || !strings.Contains(s.Status, "--node "+string(id)) {
+		t.Errorf("%+v", s)
+	}
+	_, err := n.remote().ResetIdentity(t.Context(), node.ResetOrder{})
+	wantFailure(t, err, node.ExitSetRight, keep, string(own))
+	_, err = n.remote().Leave(t.Context(), node.LeaveOrder{})
+	wantFailure(t, err, node.ExitSetRight, keep)
+	if chunkFiles(t, n) != 1 || o.removed[own] {
+		t.Errorf("%d chunks are in place, removed %v", chunkFiles(t, n), o.removed)
+	}
+	if _, err := n.remote().ResetIdentity(t.Context(), node.ResetOrder{KeepID: true}); err != nil {
+		t.Fatal(err)
+	}
+	o.mu.Lock()
+	delete(o.keys, id) // as a token for this node allows
+	o.mu.Unlock()
+	n.join(o, o.token())
+	if s := o.session(); s.Node() != id || chunkFiles(t, n) != 1 {
+		t.Errorf("it is node %s with %d chunks", s.Node(), chunkFiles(t, n))
+	}
 }

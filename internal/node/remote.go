@@ -29,8 +29,8 @@ func (r Remote) Leave(ctx context.Context, order LeaveOrder) (*Done, error) {
 }
 
 // ResetIdentity has the node forget its array.
-func (r Remote) ResetIdentity(ctx context.Context) (*Done, error) {
-	return r.order(ctx, "/reset-identity", struct{}{})
+func (r Remote) ResetIdentity(ctx context.Context, order ResetOrder) (*Done, error) {
+	return r.order(ctx, "/reset-identity", order)
 }
 
 // Status asks how the node is.

@@ -45,8 +45,8 @@ func (d *daemon) stand() standing {
 // array is made part of the one that the node has joined.
 func (d *daemon) misfit(who *identity.Node) string {
 	if disk := d.disk.Node(); disk != who.ID() {
-		return fmt.Sprintf("Not connected: this node joined as %s, and the disk in %s is that of node %s. "+
-			"Mount its own disk again. If that is gone for good: sudo raid-node reset-identity, then join as a new node", who.ID(), d.cfg.ChunkDir, disk)
+		return fmt.Sprintf("Not connected: this node joined as %s, and the disk in %s is that of node %s. Mount its own disk again. %s. "+
+			"If neither disk nor chunks are needed any more: sudo raid-node reset-identity, then join as a new node", who.ID(), d.cfg.ChunkDir, disk, goOnAs(disk))
 	}
 	switch array := d.disk.Array(); array {
 	case who.Array():
