@@ -66,7 +66,7 @@ func writePlace(dir string, p Place) error {
 	}
 	_, err = f.Write(append(b, '\n'))
 	if err == nil {
-		err = f.Sync()
+		err = fsync(f)
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("remember the controller: %w", err)
@@ -76,6 +76,9 @@ func writePlace(dir string, p Place) error {
 	}
 	return syncFolder(dir)
 }
+
+// fsync is os.File.Sync but for a test, which looks at what is fsynced, and when.
+var fsync = (*os.File).Sync
 
 // forgetPlace forgets it durably. That nothing is there is no error.
 func forgetPlace(dir string) error {
@@ -90,7 +93,7 @@ func syncFolder(dir string) error {
 	if err != nil {
 		return fmt.Errorf("fsync the state directory: %w", err)
 	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil && !errors.Is(err, syscall.EINVAL) {
+	if err := errors.Join(fsync(f), f.Close()); err != nil && !errors.Is(err, syscall.EINVAL) {
 		return fmt.Errorf("fsync the state directory: %w", err)
 	}
 	return nil
