@@ -407,6 +407,7 @@ func TestOwnerThatCouldNotChangeHasItsChunksInPlace(t *testing.T) {
 		if _, _, err := d.NewNode(); err == nil || d.Node() != first {
 			t.Errorf("with %s failing: %v, node %s", word, err, d.Node())
 		}
+		inPlace("no new id with "+word+" failing", true)
 		if err := d.Reassign(other); err == nil || d.Array() != testArray {
 			t.Errorf("with %s failing: %v, array %s", word, err, d.Array())
 		}
