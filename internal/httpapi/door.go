@@ -102,6 +102,11 @@ func addressOf(a net.Addr) netip.Addr {
 	return network(ap.Addr())
 }
 
+// isHere tells the address that this machine's own programs come from.
+func isHere(a netip.Addr) bool {
+	return a == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || a == network(netip.IPv6Loopback())
+}
+
 func network(a netip.Addr) netip.Addr {
 	a = a.Unmap().WithZone("")
 	if !a.Is6() {

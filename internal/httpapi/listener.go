@@ -32,7 +32,8 @@ type ListenerConfig struct {
 	// goes. 512 unless set: more than one address may have.
 	MaxPending int
 	// MaxPerAddress bounds the open connections of one remote address, which is 64
-	// bits of an IPv6 address; more are closed at once. 256 unless set.
+	// bits of an IPv6 address; more are closed at once. 256 unless set. It does not
+	// hold for this machine, whose programs and proxies all have one address.
 	MaxPerAddress int
 }
 
@@ -174,6 +175,9 @@ func (p passing) Unwrap() error { return p.error }
 // there is room for it.
 func (l *Listener) admit(nc net.Conn) {
 	c := &conn{Conn: nc, door: &l.door, from: addressOf(nc.RemoteAddr())}
+	if isHere(c.from) {
+		c.from = netip.Addr{}
+	}
 	oldest, why := l.door.enter(c)
 	if why != "" {
 		_ = nc.Close()

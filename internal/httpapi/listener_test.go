@@ -203,6 +203,18 @@ func TestFloodFromOneAddressLeavesOthersAlone(t *testing.T) {
 	}
 }
 
+// A proxy on this machine, or many programs, have one address.
+func TestThisMachineMayHaveManyConnections(t *testing.T) {
+	p := servePort(t, portSetup{listener: func(c *ListenerConfig) { c.MaxPerAddress = 3 }})
+	for range 10 {
+		c := p.dialFrom("127.0.0.1")
+		io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if r := p.answer(c); r.StatusCode != 200 {
+			t.Fatalf("%d", r.StatusCode)
+		}
+	}
+}
+
 // Strangers with many addresses push each other out, and nobody who speaks.
 func TestSilentOnesOfManyAddressesOnlyPushEachOtherOut(t *testing.T) {
 	for name, said := range map[string]string{"silent": "", "in a handshake": "\x16\x03"} {
