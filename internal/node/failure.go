@@ -59,10 +59,6 @@ func failureOf(err error) *Failure {
 	return f
 }
 
-// errNotLetIn: the controller ended the handshake because of this node's
-// certificate.
-var errNotLetIn = errors.New("certificate refused by the controller")
-
 // certificateRequired is an alert of TLS (RFC 8446 6.2).
 const certificateRequired = tls.AlertError(116)
 
@@ -124,7 +120,7 @@ func brokeOff(addr string, err error) error {
 		if _, port, _ := net.SplitHostPort(addr); errors.Is(op.Err, certificateRequired) {
 			return fail(ExitUnreachable, err, "Port %s is where nodes store chunks, not where they join. Leave the port away, or write the one of [http] listen (9000)", port)
 		}
-		return fail(ExitRefused, errNotLetIn, "The controller at %s does not accept this node's certificate (%v): it has another CA now. "+
+		return fail(ExitRefused, err, "The controller at %s does not accept this node's certificate (%v): it has another CA now. "+
 			"If it was set up anew, or has lost its CA, let this node join again: sudo raidctl token create there", addr, op.Err)
 	}
 	return fail(ExitAgain, err, "The connection with the controller at %s broke off: %v. Try again", addr, err)

@@ -87,12 +87,12 @@ func goOnAs(id raid.NodeID) string {
 	return fmt.Sprintf("To go on as node %s, with its chunks: sudo raid-node reset-identity --keep-id, then join with a token for it (on the controller: sudo raidctl token create --node %s)", id, id)
 }
 
-// keptText says where chunks have gone.
+// keptText is a sentence that says where chunks have gone, "" when there are none.
 func (d *daemon) keptText(kept string) string {
 	if kept == "" {
 		return ""
 	}
-	return fmt.Sprintf(" Its chunks are kept in %s; the array does not find them there", filepath.Join(d.cfg.ChunkDir, kept))
+	return fmt.Sprintf(" Its chunks are kept in %s; the array does not find them there.", filepath.Join(d.cfg.ChunkDir, kept))
 }
 
 // ResetOrder is the wish to forget the array without a word to anybody.
@@ -125,19 +125,11 @@ func (d *daemon) reset(ctx context.Context, order ResetOrder) (*Done, error) {
 		return nil, err
 	}
 	d.cfg.Log.Info("Identity was reset", "node", id)
-	done := &Done{Message: fmt.Sprintf("This is node %s now, of no array.%s To join one: sudo raid-node join, with a token of its controller", id, suffixed(d.keptText(kept), "."))}
+	done := &Done{Message: fmt.Sprintf("This is node %s now, of no array.%s To join one: sudo raid-node join, with a token of its controller", id, d.keptText(kept))}
 	if who != nil { // a clone's old id is in use by another
 		done.Warnings = append(done.Warnings, fmt.Sprintf("If this machine was node %s and no other is, array %s has lost it: there, sudo raidctl node remove --force %s. If this card is a copy, the original goes on under that name", who.ID(), who.Array(), who.ID()))
 	}
 	return done, nil
-}
-
-// suffixed ends a sentence that is there.
-func suffixed(text, end string) string {
-	if text == "" {
-		return ""
-	}
-	return text + end
 }
 
 // beNew forgets the array and goes on under a new node id. The id comes first:
