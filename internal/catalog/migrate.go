@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"context"
 	"database/sql/driver"
 	"embed"
 	"fmt"
@@ -41,36 +42,57 @@ func migrations() []migration {
 	return out
 }
 
-// migrate brings the schema up to date. Before it touches a catalog that has
+// migrator brings a catalog's schema up to date.
+type migrator struct {
+	conn     *conn
+	path     string
+	steps    []migration
+	progress progress
+	log      *slog.Logger
+}
+
+// run applies the steps that are missing. Before it touches a catalog that has
 // data, it leaves a copy of it beside it, named after its version.
-func migrate(c *conn, path string, steps []migration, log *slog.Logger) error {
-	version, err := schemaVersion(c)
+func (m *migrator) run(ctx context.Context) error {
+	version, err := schemaVersion(m.conn)
 	if err != nil {
 		return err
 	}
-	if version > int64(len(steps)) {
+	if version > int64(len(m.steps)) {
 		return fmt.Errorf("%w: its schema is version %d and this raid-controller knows up to %d; install a newer raid-controller",
-			raid.ErrUnsupported, version, len(steps))
+			raid.ErrUnsupported, version, len(m.steps))
 	}
-	if version == int64(len(steps)) {
+	if version == int64(len(m.steps)) {
 		return nil
 	}
 	if version > 0 {
-		backup := fmt.Sprintf("%s.v%d", path, version)
-		if err := copyTo(c, backup); err != nil {
+		backup := fmt.Sprintf("%s.v%d", m.path, version)
+		if err := m.copyTo(ctx, backup); err != nil {
 			return fmt.Errorf("copy to %s before changing the schema: %w", backup, err)
 		}
-		log.Info("catalog copied before its schema changes", "copy", backup, "version", version)
+		m.log.Info("catalog copied before its schema changes", "copy", backup, "version", version)
 	}
-	for i := version; i < int64(len(steps)); i++ {
-		step := fmt.Sprintf("BEGIN IMMEDIATE;\n%s\nPRAGMA application_id = %d;\nPRAGMA user_version = %d;\nCOMMIT;\n", steps[i].sql, applicationID, i+1)
-		if err := c.script(step); err != nil {
-			_ = c.script("ROLLBACK")
-			return fmt.Errorf("apply %s: %w", steps[i].name, err)
+	for i := version; i < int64(len(m.steps)); i++ {
+		if err := m.apply(ctx, i); err != nil {
+			return fmt.Errorf("apply %s: %w", m.steps[i].name, err)
 		}
-		log.Info("catalog schema", "version", i+1, "step", steps[i].name)
+		m.log.Info("catalog schema", "version", i+1, "step", m.steps[i].name)
 	}
 	return nil
+}
+
+// apply brings the schema from version to the next.
+func (m *migrator) apply(ctx context.Context, version int64) error {
+	step := fmt.Sprintf("BEGIN IMMEDIATE;\n%s\nPRAGMA application_id = %d;\nPRAGMA user_version = %d;\nCOMMIT;\n",
+		m.steps[version].sql, applicationID, version+1)
+	name := fmt.Sprintf("bringing the catalog to version %d", version+1)
+	return m.progress.during(name, 0, touched(m.path, m.path+"-wal"), func() error {
+		err := m.conn.longScript(ctx, step)
+		if err != nil {
+			_ = m.conn.script("ROLLBACK")
+		}
+		return err
+	})
 }
 
 // schemaVersion is the number of the last step applied, 0 for an empty database.
@@ -93,7 +115,7 @@ func schemaVersion(c *conn) (version int64, err error) {
 
 // copyTo writes a copy of the database to target, durably, replacing an earlier
 // copy only when the new one is whole.
-func copyTo(c *conn, target string) error {
+func (m *migrator) copyTo(ctx context.Context, target string) error {
 	part := target + ".part"
 	if err := os.Remove(part); err != nil && !os.IsNotExist(err) {
 		return err
@@ -103,14 +125,35 @@ func copyTo(c *conn, target string) error {
 		return err
 	}
 	defer f.Close()
-	if _, err := c.exec("VACUUM INTO ?", part); err != nil {
+	size, err := databaseSize(m.conn)
+	if err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
+	err = m.progress.during("copying the catalog before its schema changes", size, grown(f), func() error {
+		if err := m.conn.longScript(ctx, "VACUUM INTO ?", part); err != nil {
+			return err
+		}
+		return f.Sync()
+	})
+	if err != nil {
+		_ = os.Remove(part) // it takes room that may be what is missing
 		return err
 	}
 	if err := os.Rename(part, target); err != nil {
 		return err
 	}
 	return syncFolder(filepath.Dir(target))
+}
+
+// databaseSize is what the database takes when nothing in it is unused, in bytes.
+func databaseSize(c *conn) (size int64, err error) {
+	err = c.query(func(r []driver.Value) error {
+		size = (integer(r[0]) - integer(r[1])) * integer(r[2])
+		return nil
+	}, `SELECT p.page_count, f.freelist_count, s.page_size
+		FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s`)
+	if err != nil {
+		return 0, fmt.Errorf("read the database's size: %w", err)
+	}
+	return size, nil
 }

@@ -21,6 +21,7 @@ type options struct {
 	migrations []migration
 	checkpoint int           // pages
 	busy       time.Duration // how long another program's lock is waited for
+	look       time.Duration // between two looks at a long step
 }
 
 // Open opens the catalog at cfg.Path, making it when there is none: it locks it
@@ -28,7 +29,7 @@ type options struct {
 // copied beside it first), and makes the new run number durable. It fails with
 // raid.ErrBusy when another process has it open.
 func Open(ctx context.Context, cfg Config) (*Catalog, error) {
-	return open(ctx, cfg, options{migrations: migrations(), checkpoint: checkpointPages, busy: 2 * time.Second})
+	return open(ctx, cfg, options{migrations: migrations(), checkpoint: checkpointPages, busy: 2 * time.Second, look: lookEvery})
 }
 
 func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) {
@@ -54,7 +55,7 @@ func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) 
 		reading: &c.reading, now: c.wall.text, base: c.committed, keep: c.publish,
 	}
 	c.readers = make(chan *conn, readers)
-	if err := c.prepare(cfg, opt); err != nil {
+	if err := c.prepare(ctx, cfg, opt); err != nil {
 		c.abort()
 		return nil, fmt.Errorf("open catalog %s: %w", cfg.Path, inWords(err))
 	}
@@ -63,7 +64,7 @@ func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) 
 }
 
 // prepare opens the connections and begins the run.
-func (c *Catalog) prepare(cfg Config, opt options) (err error) {
+func (c *Catalog) prepare(ctx context.Context, cfg Config, opt options) (err error) {
 	query := url.Values{}
 	if opt.vfs != "" {
 		query.Set("vfs", opt.vfs)
@@ -75,10 +76,13 @@ func (c *Catalog) prepare(cfg Config, opt options) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := c.emptyLog(); err != nil {
+	p := progress{tell: cfg.Progress, every: opt.look}
+	files := touched(c.path, c.path+"-wal")
+	if err := p.during("moving the log into the catalog", 0, files, c.emptyLog); err != nil {
 		return err
 	}
-	if err := migrate(c.writer.conn, c.path, opt.migrations, c.log); err != nil {
+	m := migrator{conn: c.writer.conn, path: c.path, steps: opt.migrations, progress: p, log: c.log}
+	if err := m.run(ctx); err != nil {
 		return err
 	}
 	if err := c.begin(cfg); err != nil {
