@@ -1,4 +1,4 @@
-package main
+package raidctl
 
 import (
 	"bytes"
@@ -156,7 +156,7 @@ func TestUnreachableControllerSaysWhatToDo(t *testing.T) {
 	for _, bad := range []string{"ftp://x", "http://", "a b"} {
 		f.raidctl(t, "status", "--controller", bad).want(t, exitUsage, "", "is no controller's URL")
 	}
-	f.raidctl(t, "version", "--controller", "ftp://x").want(t, 0, service.VersionLine("raidctl", version)+"\n")
+	f.raidctl(t, "version", "--controller", "ftp://x").want(t, 0, service.VersionLine("raidctl", "")+"\n")
 }
 
 func TestUsageErrors(t *testing.T) {
@@ -329,7 +329,7 @@ func TestSizesAndDurationsForPeople(t *testing.T) {
 }
 
 func TestStartsWithoutADatabase(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".", "../raid-node").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "../../cmd/raidctl", "../../cmd/raid-node").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

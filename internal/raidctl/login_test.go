@@ -1,4 +1,4 @@
-package main
+package raidctl
 
 import (
 	"maps"
@@ -202,7 +202,7 @@ func FuzzParseLogin(f *testing.F) {
 		if !l.isFor(l.URL) {
 			t.Errorf("a login for %q is not for it", l.URL)
 		}
-		c, err := newClient(l.target())
+		c, err := new(app).newClient(l.target())
 		if err == nil {
 			c.Close()
 		}

@@ -1,4 +1,4 @@
-package main
+package raidctl
 
 import (
 	"bytes"
@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "raidctl")
 	if err == nil {
 		binary = filepath.Join(dir, "raidctl")
-		cmd := exec.Command("go", "build", "-o", binary, ".")
+		cmd := exec.Command("go", "build", "-o", binary, "../../cmd/raidctl")
 		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 		err = cmd.Run()
 	}
@@ -226,7 +226,9 @@ func (f *fake) raidctl(t *testing.T, args ...string) result {
 func (f *fake) withInput(t *testing.T, stdin io.Reader, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	status := run(t.Context(), args, []string{"RAID_CONTROLLER_URL=" + f.URL}, stdin, &stdout, &stderr)
+	status := Run(t.Context(), Process{
+		Args: args, Env: []string{"RAID_CONTROLLER_URL=" + f.URL}, Stdin: stdin, Stdout: &stdout, Stderr: &stderr,
+	})
 	return result{status, stdout.String(), stderr.String()}
 }
 

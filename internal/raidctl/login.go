@@ -1,4 +1,4 @@
-package main
+package raidctl
 
 import (
 	"context"
@@ -194,7 +194,7 @@ func (l *loginRun) token(ctx context.Context) (string, error) {
 func (l *loginRun) try(ctx context.Context, now *login) (s client.Status, err error) {
 	l.target = now.target()
 	l.target.from = "" // the advice about a login that does not work any more is not for this one
-	if l.client, err = newClient(l.target); err != nil {
+	if l.client, err = l.newClient(l.target); err != nil {
 		return s, err
 	}
 	s, err = l.client.Status(ctx)

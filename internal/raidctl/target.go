@@ -1,4 +1,4 @@
-package main
+package raidctl
 
 import (
 	"errors"
@@ -41,15 +41,15 @@ func (a *app) connect() error {
 	if err != nil {
 		return err
 	}
-	a.client, err = newClient(t)
+	a.client, err = a.newClient(t)
 	a.parsed = err == nil || errors.Is(err, client.ErrPlainToken)
 	a.target = t
 	return err
 }
 
-func newClient(t target) (*client.Client, error) {
+func (a *app) newClient(t target) (*client.Client, error) {
 	return client.New(client.Config{
-		URL: t.url, Socket: t.socket, Pin: t.pin, Token: t.token, UserAgent: "raidctl/" + service.Version(version),
+		URL: t.url, Socket: t.socket, Pin: t.pin, Token: t.token, UserAgent: "raidctl/" + service.Version(a.version),
 	})
 }
 

@@ -1,4 +1,4 @@
-package main
+package raidctl
 
 import (
 	"bufio"
@@ -101,9 +101,9 @@ func (a *app) versionCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if a.json {
-				return writeJSON(a.stdout, map[string]string{"version": service.Version(version)})
+				return writeJSON(a.stdout, map[string]string{"version": service.Version(a.version)})
 			}
-			_, err := fmt.Fprintln(a.stdout, service.VersionLine("raidctl", version))
+			_, err := fmt.Fprintln(a.stdout, service.VersionLine("raidctl", a.version))
 			return err
 		},
 	}
