@@ -6,8 +6,6 @@ import (
 	"embed"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -54,23 +52,21 @@ type migrator struct {
 // run applies the steps that are missing. Before it touches a catalog that has
 // data, it leaves a copy of it beside it, named after its version.
 func (m *migrator) run(ctx context.Context) error {
+	removeParts(m.path)
 	version, err := schemaVersion(m.conn)
 	if err != nil {
 		return err
 	}
 	if version > int64(len(m.steps)) {
-		return fmt.Errorf("%w: its schema is version %d and this raid-controller knows up to %d; install a newer raid-controller",
-			raid.ErrUnsupported, version, len(m.steps))
+		return newer(m.path, version, len(m.steps))
 	}
 	if version == int64(len(m.steps)) {
 		return nil
 	}
 	if version > 0 {
-		backup := fmt.Sprintf("%s.v%d", m.path, version)
-		if err := m.copyTo(ctx, backup); err != nil {
-			return fmt.Errorf("copy to %s before changing the schema: %w", backup, err)
+		if err := m.copyFirst(ctx, version); err != nil {
+			return err
 		}
-		m.log.Info("catalog copied before its schema changes", "copy", backup, "version", version)
 	}
 	for i := version; i < int64(len(m.steps)); i++ {
 		if err := m.apply(ctx, i); err != nil {
@@ -78,6 +74,7 @@ func (m *migrator) run(ctx context.Context) error {
 		}
 		m.log.Info("catalog schema", "version", i+1, "step", m.steps[i].name)
 	}
+	prune(m.path, m.log)
 	return nil
 }
 
@@ -108,52 +105,8 @@ func schemaVersion(c *conn) (version int64, err error) {
 		return 0, fmt.Errorf("read schema version: %w", err)
 	}
 	if id != applicationID && (id != 0 || tables != 0) {
-		return 0, fmt.Errorf("%w: it is a database of another program (application id %#x)", raid.ErrInvalid, id)
+		return 0, fmt.Errorf("%w: %w: it is a database of another program (application id %#x); give raid-controller another state_dir",
+			ErrRefused, raid.ErrInvalid, id)
 	}
 	return version, nil
-}
-
-// copyTo writes a copy of the database to target, durably, replacing an earlier
-// copy only when the new one is whole.
-func (m *migrator) copyTo(ctx context.Context, target string) error {
-	part := target + ".part"
-	if err := os.Remove(part); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) // VACUUM INTO takes an empty file
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	size, err := databaseSize(m.conn)
-	if err != nil {
-		return err
-	}
-	err = m.progress.during("copying the catalog before its schema changes", size, grown(f), func() error {
-		if err := m.conn.longScript(ctx, "VACUUM INTO ?", part); err != nil {
-			return err
-		}
-		return f.Sync()
-	})
-	if err != nil {
-		_ = os.Remove(part) // it takes room that may be what is missing
-		return err
-	}
-	if err := os.Rename(part, target); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(target))
-}
-
-// databaseSize is what the database takes when nothing in it is unused, in bytes.
-func databaseSize(c *conn) (size int64, err error) {
-	err = c.query(func(r []driver.Value) error {
-		size = (integer(r[0]) - integer(r[1])) * integer(r[2])
-		return nil
-	}, `SELECT p.page_count, f.freelist_count, s.page_size
-		FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s`)
-	if err != nil {
-		return 0, fmt.Errorf("read the database's size: %w", err)
-	}
-	return size, nil
 }
