@@ -13,7 +13,7 @@ endif
 # The moment of the sources, for files that are dated, and its day: no clock that
 # says an earlier one is right.
 ifndef SOURCE_DATE_EPOCH
-SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || date -r CHANGELOG.md +%s)
 endif
 BUILT ?= $(shell date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%d)
 # -buildvcs=false: a checkout that belongs to another user, as in a container,
@@ -44,12 +44,18 @@ build:
 # Debian packages, into DIST. What is in them says .goreleaser.yaml.
 DIST ?= dist
 ARCHS ?= amd64 arm64 armhf
-PACKAGING = $(GO) run -buildvcs=false ./packaging -version "$(VERSION)" -epoch "$(SOURCE_DATE_EPOCH)" -dist "$(DIST)"
+PACKAGING = CGO_ENABLED=0 $(GO) run -buildvcs=false ./packaging -version "$(VERSION)" -epoch "$(SOURCE_DATE_EPOCH)" -dist "$(DIST)"
 
-deb: $(ARCHS:%=programs-%)
+deb: package-files $(ARCHS:%=programs-%)
 	@$(PACKAGING) -archs "$(ARCHS)"
 
+# What the packages of all architectures share: man pages and completions, which are
+# taken from the programs, changelogs, and licences.
 package-files:
+	@mkdir -p $(DIST)/build/host
+	@CGO_ENABLED=0 $(BUILD) -o $(DIST)/build/host/ ./cmd/raid-controller ./cmd/raid-node
+	@CGO_ENABLED=0 SOURCE_DATE_EPOCH="$(SOURCE_DATE_EPOCH)" $(GO) run -buildvcs=false ./packaging/manual \
+		-bin $(DIST)/build/host -out $(DIST)/build/share -version "$(VERSION)"
 	@$(PACKAGING) -share
 
 # armhf is for the first Raspberry Pi and the Zero too: ARM version 6.
@@ -84,7 +90,7 @@ test-32: test-setup
 
 # The first Raspberry Pi and the Zero.
 test-arm:
-	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) build -buildvcs=false -o /dev/null ./cmd/...
+	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) build -trimpath -buildvcs=false -o /dev/null ./cmd/...
 	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) vet ./...
 
 lint:
