@@ -37,6 +37,7 @@ type options struct {
 	archs   []string  // as Debian calls them
 	dist    string    // the folder of what is built
 	share   bool      // build DIST/build/share only
+	keyring string    // build the package of this public key only
 }
 
 // versions that dpkg takes for an upstream version without an epoch (deb-version(7)).
@@ -50,6 +51,7 @@ func parse(args []string) (options, error) {
 	archs := fs.String("archs", "amd64 arm64 armhf", "the `ARCHITECTURES` to build for")
 	fs.StringVar(&o.dist, "dist", "dist", "the `FOLDER` to build in")
 	fs.BoolVar(&o.share, "share", false, "write only what all architectures share")
+	fs.StringVar(&o.keyring, "keyring", "", "build raid-archive-keyring only, with the public key in `FILE`")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
@@ -77,6 +79,9 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	d, err := readDescription(".goreleaser.yaml")
 	if err != nil {
 		return err
+	}
+	if o.keyring != "" {
+		return buildKeyring(&o, d, stdout)
 	}
 	for _, p := range d.packages {
 		if err := writeShared(ctx, &o, p); err != nil {

@@ -7,7 +7,7 @@
 // the packages in DIST/build/ARCH, those of the archives in DIST/build/OS_ARCH.
 // The same sources give the same bytes.
 //
-// With the argument -sbom PROGRAM it lists the modules of that one alone.
+// With -sbom PROGRAM it lists the modules of that one alone, for goreleaser.
 package main
 
 import (
@@ -40,7 +40,8 @@ func run(args []string, stdout io.Writer) error {
 	fs.StringVar(&o.version, "version", "", "the `VERSION` that the programs were built with")
 	epoch := fs.Int64("epoch", -1, "the `SECONDS` since 1970 that all is dated with")
 	fs.StringVar(&o.dist, "dist", "dist", "the `FOLDER` with the packages, for all that is made here")
-	one := fs.String("sbom", "", "write the list of modules of this `PROGRAM` to standard output, and nothing else")
+	one := fs.String("sbom", "", "list the modules of this `PROGRAM`, and do nothing else")
+	output := fs.String("output", "", "write that list into this `FILE`")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -49,7 +50,7 @@ func run(args []string, stdout io.Writer) error {
 	}
 	o.moment = time.Unix(*epoch, 0).UTC()
 	if *one != "" {
-		return writeSBOM(stdout, *one, &o)
+		return o.listOne(*one, *output, stdout)
 	}
 	d, err := readDescription(".goreleaser.yaml")
 	if err != nil {

@@ -27,23 +27,31 @@ var debian = []struct {
 	{"armhf", target{os: "linux", arch: "arm", arm: "6"}},
 }
 
+// listOne lists the modules of one program.
+func (o *options) listOne(path, output string, stdout io.Writer) error {
+	var b bytes.Buffer
+	if err := writeSBOM(&b, path, o); err != nil {
+		return err
+	}
+	if output == "" {
+		_, err := b.WriteTo(stdout)
+		return err
+	}
+	return os.WriteFile(output, b.Bytes(), 0o644)
+}
+
 // listModules writes the list of each program's modules and returns their names.
 // Raidctl for Linux is the same in the packages and the archives.
 func listModules(o *options, laptops []target) ([]string, error) {
 	var names []string
 	list := func(program, folder string, t target) error {
-		path := filepath.Join(o.dist, "build", folder, program)
-		var b bytes.Buffer
-		if err := writeSBOM(&b, path, o); err != nil {
-			return err
-		}
 		arch := t.arch
 		if t.arm != "" {
 			arch += "v" + t.arm
 		}
 		name := fmt.Sprintf("%s_%s_%s_%s.cdx.json", strings.TrimSuffix(program, ".exe"), o.version, t.os, arch)
 		names = append(names, name)
-		return os.WriteFile(filepath.Join(o.dist, name), b.Bytes(), 0o644)
+		return o.listOne(filepath.Join(o.dist, "build", folder, program), filepath.Join(o.dist, name), nil)
 	}
 	for _, d := range debian {
 		for _, program := range []string{"raid-controller", "raid-node"} {
