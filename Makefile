@@ -43,6 +43,10 @@ build:
 	@mkdir -p bin
 	$(BUILD) -o bin/ ./cmd/raid-controller ./cmd/raid-node ./cmd/raidctl
 
+.PHONY: version
+version:
+	@echo "$(VERSION)"
+
 # Debian packages, into DIST. What is in them says .goreleaser.yaml.
 DIST ?= dist
 ARCHS ?= amd64 arm64 armhf
@@ -80,6 +84,7 @@ laptop-%:
 	@mkdir -p "$(DIST)/build/$*"
 	CGO_ENABLED=0 GOOS=$(word 1,$(subst _, ,$*)) GOARCH=$(patsubst arm6,arm,$(word 2,$(subst _, ,$*))) GOARM=6 GOAMD64=v1 GOARM64=v8.0 $(BUILD) -o "$(DIST)/build/$*/" ./cmd/raidctl
 
+# Needs unzip; see packaging/release-check.
 release-check:
 	@GO="$(GO)" ./packaging/release-check
 

@@ -39,7 +39,7 @@ func buildKeyring(o *options, d *description, stdout io.Writer) error {
 	}
 	made := map[string][]byte{
 		"changelog.Debian.gz": zipped([]byte(changelog(o, p))),
-		"copyright":           []byte(keyringCopyright(p)),
+		"copyright":           []byte(keyringCopyright(p, o.moment.Year())),
 		"raidpi.pref":         []byte(preferences),
 	}
 	for name, content := range made {
@@ -57,6 +57,7 @@ func buildKeyring(o *options, d *description, stdout io.Writer) error {
 			Contents: files.Contents{
 				{Source: o.keyring, Destination: "/usr/share/keyrings/" + keyringName + ".gpg", FileInfo: plain},
 				{Source: filepath.Join(dir, "raidpi.pref"), Destination: "/etc/apt/preferences.d/raidpi.pref", Type: files.TypeConfigNoReplace, FileInfo: plain},
+				{Source: "packaging/" + keyringName + "/lintian-overrides", Destination: "/usr/share/lintian/overrides/" + keyringName, FileInfo: plain},
 				{Source: filepath.Join(dir, "changelog.Debian.gz"), Destination: "/usr/share/doc/" + keyringName + "/changelog.Debian.gz", FileInfo: plain},
 				{Source: filepath.Join(dir, "copyright"), Destination: "/usr/share/doc/" + keyringName + "/copyright", FileInfo: plain},
 			},
@@ -70,14 +71,14 @@ func buildKeyring(o *options, d *description, stdout io.Writer) error {
 	return nil
 }
 
-func keyringCopyright(p *pkg) string {
+func keyringCopyright(p *pkg, year int) string {
 	return fmt.Sprintf(`Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: raidpi
 Upstream-Contact: %s
 Source: %s
 
 Files: *
-Copyright: the raidpi authors
+Copyright: %d the raidpi authors
 License: Apache-2.0
-%s`, p.Maintainer, p.Homepage, indent(apache))
+%s`, p.Maintainer, p.Homepage, year, indent(apache))
 }
