@@ -13,7 +13,7 @@ endif
 # The moment of the sources, for files that are dated, and its day: no clock that
 # says an earlier one is right.
 ifndef SOURCE_DATE_EPOCH
-SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || date -r CHANGELOG.md +%s)
 endif
 BUILT ?= $(shell date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%d)
 # -buildvcs=false: a checkout that belongs to another user, as in a container,
@@ -25,7 +25,7 @@ WORDS = ./internal/raid ./internal/budget ./internal/zmtp ./internal/wire/... \
 	./internal/chunkstore/... ./internal/catalog/... ./internal/stripe \
 	./internal/placement ./internal/object/... ./internal/config ./internal/identity
 
-.PHONY: build deb package-files docs-gen apt-repo dist release-check demo test test-setup test-32 test-arm lint bench fuzz proto clean help
+.PHONY: build deb package-files apt-repo dist release-check demo test test-setup test-32 test-arm lint bench fuzz proto clean help
 
 help:
 	@echo "make demo    start an array, kill a node, read a file back (ONCE=1: then end; PORT=9001)"
@@ -50,29 +50,26 @@ version:
 # Debian packages, into DIST. What is in them says .goreleaser.yaml.
 DIST ?= dist
 ARCHS ?= amd64 arm64 armhf
-PACKAGING = $(GO) run -buildvcs=false ./packaging -version "$(VERSION)" -epoch "$(SOURCE_DATE_EPOCH)" -dist "$(DIST)"
+PACKAGING = CGO_ENABLED=0 $(GO) run -buildvcs=false ./packaging -version "$(VERSION)" -epoch "$(SOURCE_DATE_EPOCH)" -dist "$(DIST)"
 
-deb: $(ARCHS:%=programs-%) docs-gen
+deb: package-files $(ARCHS:%=programs-%)
 	@$(PACKAGING) -archs "$(ARCHS)"
 
-package-files: docs-gen
+# What the packages of all architectures share: man pages and completions, which are
+# taken from the programs, changelogs, and licences.
+package-files:
+	@mkdir -p $(DIST)/build/host && rm -rf $(DIST)/build/share
+	@CGO_ENABLED=0 $(BUILD) -o $(DIST)/build/host/ ./cmd/raid-controller ./cmd/raid-node
+	@CGO_ENABLED=0 SOURCE_DATE_EPOCH="$(SOURCE_DATE_EPOCH)" $(GO) run -buildvcs=false ./packaging/manual \
+		-bin $(DIST)/build/host -out $(DIST)/build/share -version "$(VERSION)"
 	@$(PACKAGING) -share
-
-# Man pages and completions, out of what the programs say of themselves; the daemons
-# have to run for that.
-docs-gen:
-	@mkdir -p "$(DIST)/build/host"
-	@$(BUILD) -o "$(DIST)/build/host/" ./cmd/raid-controller ./cmd/raid-node
-	@rm -rf $(PAGES:%="$(DIST)/build/share/%")
-	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(GO) run -buildvcs=false ./packaging/manual -version "$(VERSION)" -bin "$(DIST)/build/host" -out "$(DIST)/build/share"
-PAGES = man bash-completion zsh fish powershell
 
 # What is missing is built before; what changed since a commit is built anew.
 DEBS = $(foreach a,$(ARCHS),$(foreach p,raid-controller raid-node raidctl,$(DIST)/$(p)_$(VERSION)-1_$(a).deb))
 apt-repo:
 	@missing="$(if $(findstring .dirty,$(VERSION)),yes)"; for deb in $(DEBS); do [ -e "$$deb" ] || missing=yes; done; \
 	[ -z "$$missing" ] || $(MAKE) --no-print-directory deb VERSION="$(VERSION)"
-	@GO="$(GO)" DIST="$(DIST)" VERSION="$(VERSION)" EPOCH="$(SOURCE_DATE_EPOCH)" ARCHS="$(ARCHS)" KEY="$(KEY)" OTHERS="$(OTHERS)" ./packaging/apt-repo
+	@GO="$(GO)" DIST="$(DIST)" VERSION="$(VERSION)" EPOCH="$(SOURCE_DATE_EPOCH)" ARCHS="$(ARCHS)" KEY="$(KEY)" NEXT_KEY="$(NEXT_KEY)" OTHERS="$(OTHERS)" ./packaging/apt-repo
 
 # Everything that a release has. KEY signs the checksums.
 LAPTOPS = linux_amd64 linux_arm64 linux_arm6 darwin_amd64 darwin_arm64 windows_amd64
@@ -106,9 +103,10 @@ bench: build
 	@$(GO) build -buildvcs=false -o bin/bench ./test/bench
 	@exec bin/bench $(if $(filter 1,$(QUICK)),-quick) $(if $(ONLY),-only '$(ONLY)')
 
-# The race detector's run comes last: its lines are the verdict.
+# The race detector's run comes last: its lines are the verdict. The longest
+# package goes first, so that it does not run alone in the end.
 test: test-setup test-arm test-32
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./test/e2e ./...
 
 test-setup:
 	@./test/setup
@@ -119,7 +117,7 @@ test-32: test-setup
 
 # The first Raspberry Pi and the Zero.
 test-arm:
-	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) build -buildvcs=false -o /dev/null ./cmd/...
+	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) build -trimpath -buildvcs=false -o /dev/null ./cmd/...
 	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) vet ./...
 
 lint:

@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 	if err == nil {
 		share, bin = filepath.Join(dir, "share"), filepath.Join(dir, "bin")
 		cmd := exec.Command("go", "build", "-o", bin+"/", "../../cmd/raid-controller", "../../cmd/raid-node", "../../cmd/raidctl")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as they are shipped
 		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 		err = cmd.Run()
 	}

@@ -28,7 +28,9 @@ func makeDist(t *testing.T) string {
 	t.Chdir("../..")
 	dist := filepath.Join(t.TempDir(), "dist")
 	amd64 := filepath.Join(dist, "build", "amd64")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", amd64+"/", "./cmd/raid-node", "./cmd/raidctl").CombinedOutput()
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", amd64+"/", "./cmd/raid-node", "./cmd/raidctl")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as they are shipped
+	out, err := build.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
