@@ -11,7 +11,7 @@ import (
 // below it, and no other package of ours. A new package gets its place here.
 var order = []string{
 	"packaging",         // packages of the programs, which it does not import
-	"packaging/release", // archives for laptops, lists of modules, checksums
+	"packaging/release", // archives, lists of modules, checksums
 	"packaging/manual",  // man pages and completions, taken from the programs
 	"cmd/raid-controller", "cmd/raid-node", "cmd/raidctl",
 	"internal/controller", // composition root of one daemon
