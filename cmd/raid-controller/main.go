@@ -36,10 +36,9 @@ func main() {
 
 // run is the whole program; its result is the exit status.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
-	var cfg *config.Controller
 	var giveUp uint64
 	var newCA bool
-	d := service.Daemon{
+	d := service.Daemon[loaded]{
 		Program: "raid-controller", Version: version,
 		Flags: func(fs *flag.FlagSet) {
 			fs.BoolVar(&newCA, "new-ca", false,
@@ -47,25 +46,32 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 			fs.Uint64Var(&giveUp, "give-up-commit", 0,
 				"take this catalog for the newest although nodes have seen commit `NUMBER` of another: what was stored there alone is lost. Then end. See docs/catalog.md")
 		},
-		Load: func(path string, env []string) (func(io.Writer) error, error) {
-			loaded, origins, err := config.LoadController(path, env)
-			if err != nil {
-				return nil, err
-			}
-			cfg = loaded
-			return func(w io.Writer) error { return cfg.Print(w, origins) }, nil
-		},
-		Serve: func(ctx context.Context, log *slog.Logger, notify *service.Notifier) error {
+		Load: load, Level: func(s loaded) string { return string(s.LogLevel) },
+		Serve: func(ctx context.Context, s loaded, log *slog.Logger, notify *service.Notifier) error {
+			c := compose(s.Controller, log, notify)
 			if giveUp != 0 {
-				return controller.GiveUp(ctx, compose(cfg, log, notify), giveUp)
+				return controller.GiveUp(ctx, c, giveUp)
 			}
-			c := compose(cfg, log, notify)
 			c.NewCA = newCA
 			return controller.Run(ctx, c)
 		},
 		Refused: refused,
 	}
 	return d.Run(ctx, args, env, stdout, stderr)
+}
+
+// loaded is the configuration, and where each value comes from.
+type loaded struct {
+	*config.Controller
+	origins config.Origins
+}
+
+// Print implements service.Configuration.
+func (s loaded) Print(w io.Writer) error { return s.Controller.Print(w, s.origins) }
+
+func load(path string, env []string) (loaded, error) {
+	cfg, origins, err := config.LoadController(path, env)
+	return loaded{cfg, origins}, err
 }
 
 // refused tells keys that a person has to see to.
