@@ -69,8 +69,8 @@ func TestEveryKeyOfTheControllerIsRead(t *testing.T) {
 			t.Errorf("%s comes from %+v, want a line of the file", f.key, o)
 		}
 	}
-	if o := origins["raid.copies"]; o.Line != 20 || o.Column != 10 {
-		t.Errorf("raid.copies stands at %d:%d, want 20:10", o.Line, o.Column)
+	if o := origins["raid.copies"]; o.Line != 21 || o.Column != 10 {
+		t.Errorf("raid.copies stands at %d:%d, want 21:10", o.Line, o.Column)
 	}
 }
 
