@@ -17,6 +17,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/config"
 	"github.com/raidpi/raidpi/internal/controller"
 	"github.com/raidpi/raidpi/internal/identity"
@@ -74,9 +75,10 @@ func load(path string, env []string) (loaded, error) {
 	return loaded{cfg, origins}, err
 }
 
-// refused tells keys that a person has to see to.
+// refused tells keys and catalogs that a person has to see to.
 func refused(err error) bool {
-	return errors.Is(err, identity.ErrDamaged) || errors.Is(err, identity.ErrExposed) || errors.Is(err, identity.ErrForeign)
+	return errors.Is(err, catalog.ErrRefused) ||
+		errors.Is(err, identity.ErrDamaged) || errors.Is(err, identity.ErrExposed) || errors.Is(err, identity.ErrForeign)
 }
 
 // compose puts the configuration and this machine into the daemon's hands.
@@ -97,6 +99,6 @@ func compose(cfg *config.Controller, log *slog.Logger, notify *service.Notifier)
 		Grace:   time.Duration(cfg.Repair.Grace),
 		Version: service.Version(version), Log: log, Random: rand.Reader,
 		Listen: new(net.ListenConfig).Listen, ListenLocal: service.ListenLocal, Built: service.Built(built),
-		Ready: notify.Ready, Status: notify.Status,
+		Ready: notify.Ready, Status: notify.Status, Progress: notify.Progress, Watch: notify.Watch,
 	}
 }

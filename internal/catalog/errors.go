@@ -52,8 +52,6 @@ func inWords(err error) error {
 		return fmt.Errorf("%w: %w", raid.ErrInvalid, err)
 	case sqlite3.SQLITE_FULL:
 		return fmt.Errorf("%w on the catalog's disk, nothing was stored; free some: %w", raid.ErrNoSpace, err)
-	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-		return fmt.Errorf("%w: the catalog's database is damaged: %w", raid.ErrCorrupt, err)
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		return fmt.Errorf("%w: another program holds a lock on the catalog's database; end it: %w", raid.ErrBusy, err)
 	case sqlite3.SQLITE_IOERR:
