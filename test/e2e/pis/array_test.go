@@ -222,7 +222,9 @@ func TestSixHostsByTheREADME(t *testing.T) {
 		}
 	}
 	a.onlyItsPorts()
-	a.idle()
+	if *idleFor >= 0 {
+		a.idle()
+	}
 
 	files := startTraffic(a.laptop, a.key)
 	defer files.stop()
