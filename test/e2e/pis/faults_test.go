@@ -4,9 +4,14 @@ package pis
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"testing"
 	"time"
 
+	"github.com/raidpi/raidpi/test/cluster"
 	"github.com/raidpi/raidpi/test/nspawn"
 )
 
@@ -102,20 +107,30 @@ func (a *array) onlyItsPorts() {
 	if out, _ := a.laptop.all("curl -sS -i http://controller.local:9000/files"); !strings.HasPrefix(out, "HTTP/1.1 403") {
 		a.t.Errorf("HTTP without TLS from elsewhere is answered with %s", out)
 	}
-	// What a ZMTP peer without any security says first: the greeting of NULL. Who is
-	// asked for TLS hears nothing but the end of the connection, or a TLS alert.
-	for _, port := range []string{"5557", "5558", "5559"} {
-		conn, err := a.lab.Dial(a.t.Context(), "tcp", controllerAddr+":"+port)
-		a.check(err)
-		greeting := make([]byte, 64)
-		copy(greeting, "\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03\x00NULL")
-		_, err = conn.Write(greeting)
-		a.check(err)
-		a.check(conn.SetReadDeadline(time.Now().Add(patience)))
-		heard := make([]byte, 64)
-		if n, _ := conn.Read(heard); n > 0 && heard[0] == 0xff {
-			a.t.Errorf("port %s answers a peer without TLS in ZMTP: %q", port, heard[:n])
-		}
-		_ = conn.Close()
+	// As in the test of strangers: no peer without TLS, whatever it says, is served.
+	a.check(a.laptop.WriteFile("/root/stranger", string(strangerProgram(a.t))))
+	out, _ := a.laptop.all("chmod +x stranger && ./stranger " + controllerAddr)
+	if strings.Contains(out, "SERVED") || strings.Count(out, "refused") != 9 {
+		a.t.Errorf("a stranger at the nodes' ports:\n%s", out)
 	}
+}
+
+// strangerProgram builds test/stranger.
+func strangerProgram(t *testing.T) []byte {
+	t.Helper()
+	root, err := cluster.Root(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "stranger")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", path, "./test/stranger")
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
 }

@@ -115,10 +115,14 @@ func (h *host) until(what string, ok func() bool) {
 	until(h.t, h.Name+": "+what, patience, ok)
 }
 
-func until(t *testing.T, what string, limit time.Duration, ok func() bool) {
+// more are asked for details when it does not.
+func until(t *testing.T, what string, limit time.Duration, ok func() bool, more ...func() string) {
 	t.Helper()
 	for end := time.Now().Add(limit); !ok(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) || t.Context().Err() != nil {
+			for _, say := range more {
+				what += "; " + say()
+			}
 			t.Fatalf("this has not happened within %v: %s", limit, what)
 		}
 	}
