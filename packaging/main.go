@@ -38,6 +38,7 @@ type options struct {
 	archs   []string  // as Debian calls them
 	dist    string    // the folder of what is built
 	share   bool      // write DIST/build/share instead of packages
+	keyring string    // build the package of this public key instead
 }
 
 // versions that dpkg takes for an upstream version without an epoch (deb-version(7)).
@@ -51,6 +52,7 @@ func parse(args []string) (options, error) {
 	archs := fs.String("archs", "amd64 arm64 armhf", "the `ARCHITECTURES` to build for")
 	fs.StringVar(&o.dist, "dist", "dist", "the `FOLDER` to build in")
 	fs.BoolVar(&o.share, "share", false, "write what all architectures share, and no packages")
+	fs.StringVar(&o.keyring, "keyring", "", "build raid-archive-keyring, with the public key in `FILE`, and no other package")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
@@ -78,6 +80,9 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	d, err := readDescription(".goreleaser.yaml")
 	if err != nil {
 		return err
+	}
+	if o.keyring != "" {
+		return buildKeyring(&o, d, stdout)
 	}
 	if !o.share {
 		return build(ctx, &o, d.packages, stdout)
