@@ -53,7 +53,7 @@ func (a *array) upgrade(files *traffic) {
 // backup is the copy of the catalog from before the upgrade.
 func (a *array) backup() string {
 	a.t.Helper()
-	found := strings.Fields(a.controller.must("find /var/lib/raid-controller -name '*before*' -size +0"))
+	found := strings.Fields(a.controller.must("find /var/lib/raid-controller -name 'catalog.db.v[0-9]*' -size +0"))
 	if len(found) == 0 {
 		a.t.Fatalf("there is no copy of the catalog from before the upgrade:\n%s", a.controller.must("ls -lR /var/lib/raid-controller"))
 	}
