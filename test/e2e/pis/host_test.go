@@ -49,9 +49,6 @@ func (s *setUp) add(name, addr string, change func(*nspawn.HostConfig)) *host {
 	return &host{h, s.t}
 }
 
-// with hands the host to a subtest.
-func (h *host) with(t *testing.T) *host { return &host{h.Host, t} }
-
 // must runs lines and returns what they print to standard output.
 func (h *host) must(lines string) string {
 	h.t.Helper()

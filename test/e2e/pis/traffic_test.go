@@ -194,11 +194,11 @@ func (f *traffic) readBack(t *testing.T, api *cluster.API) {
 	done := f.done
 	f.mu.Unlock()
 	var stored, failed int
-	todo := make(chan attempt)
+	tasks := make(chan attempt)
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			for a := range todo {
+			for a := range tasks {
 				sum, size, err := api.Digest(t.Context(), a.id)
 				if err != nil || sum != a.content.SHA256() {
 					t.Errorf("file %d, %d bytes, which was answered with 201 at %s, reads back as %d bytes: %v", a.id, a.content.Size, a.end.Format(time.TimeOnly), size, err)
@@ -212,9 +212,9 @@ func (f *traffic) readBack(t *testing.T, api *cluster.API) {
 			continue
 		}
 		stored++
-		todo <- a
+		tasks <- a
 	}
-	close(todo)
+	close(tasks)
 	wg.Wait()
 	t.Logf("of %d uploads in the whole run %d were answered with 201; all of these were read back", len(done), stored)
 	if stored < 50 {
