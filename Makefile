@@ -52,7 +52,7 @@ version:
 # Debian packages, into DIST. What is in them says .goreleaser.yaml.
 DIST ?= dist
 ARCHS ?= amd64 arm64 armhf
-PACKAGING = CGO_ENABLED=0 $(GO) run -buildvcs=false ./packaging -version "$(VERSION)" -epoch "$(SOURCE_DATE_EPOCH)" -dist "$(DIST)"
+PACKAGING = CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false ./packaging -version "$(VERSION)" -epoch "$(SOURCE_DATE_EPOCH)" -dist "$(DIST)"
 
 deb: package-files $(ARCHS:%=programs-%)
 	@$(PACKAGING) -archs "$(ARCHS)"
@@ -62,7 +62,7 @@ deb: package-files $(ARCHS:%=programs-%)
 package-files:
 	@mkdir -p $(DIST)/build/host && rm -rf $(DIST)/build/share
 	@CGO_ENABLED=0 $(BUILD) -o $(DIST)/build/host/ ./cmd/raid-controller ./cmd/raid-node
-	@CGO_ENABLED=0 SOURCE_DATE_EPOCH="$(SOURCE_DATE_EPOCH)" $(GO) run -buildvcs=false ./packaging/manual \
+	@CGO_ENABLED=0 SOURCE_DATE_EPOCH="$(SOURCE_DATE_EPOCH)" $(GO) run -trimpath -buildvcs=false ./packaging/manual \
 		-bin $(DIST)/build/host -out $(DIST)/build/share -version "$(VERSION)"
 	@$(PACKAGING) -share
 

@@ -39,7 +39,7 @@ func buildKeyring(o *options, d *description, stdout io.Writer) error {
 	}
 	made := map[string][]byte{
 		"changelog.Debian.gz": zipped([]byte(changelog(o, p))),
-		"copyright":           []byte(keyringCopyright(p, o.moment.Year())),
+		"copyright":           []byte(keyringCopyright(p, o.moment.Format("2006"))),
 		"raidpi.pref":         []byte(preferences),
 	}
 	for name, content := range made {
@@ -71,14 +71,14 @@ func buildKeyring(o *options, d *description, stdout io.Writer) error {
 	return nil
 }
 
-func keyringCopyright(p *pkg, year int) string {
+func keyringCopyright(p *pkg, year string) string {
 	return fmt.Sprintf(`Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: raidpi
 Upstream-Contact: %s
 Source: %s
 
 Files: *
-Copyright: %d the raidpi authors
+Copyright: %s the raidpi authors
 License: Apache-2.0
 %s`, p.Maintainer, p.Homepage, year, indent(apache))
 }

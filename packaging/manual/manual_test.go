@@ -206,6 +206,19 @@ func TestPagesOfTheFilesDescribeEveryKey(t *testing.T) {
 	}
 }
 
+func TestFileThatIsNotUnderstoodIsRefused(t *testing.T) {
+	got, err := keyList("# About the file.\n\n# What it is.\n# Still.\n#a = \"x\"\n[s]\n#b_c = 7\n", "X_")
+	want := ".SS \"At the top\"\n.TP\n\\fBa\\fR = \"x\" (\\fBX_A\\fR)\nWhat it is.\nStill.\n.SS \"[s]\"\n.TP\n\\fBb_c\\fR = 7 (\\fBX_S_B_C\\fR)\n.P"
+	if err != nil || got != want {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, bad := range []string{"a = 1", "#a= 1", "#a = 1 # inline", "[s"} {
+		if got, err := keyList(bad, ""); err == nil {
+			t.Errorf("%q is read as %q", bad, got)
+		}
+	}
+}
+
 // complete is what bash offers for a line whose last word is being typed.
 func complete(t *testing.T, line ...string) []string {
 	t.Helper()

@@ -10,8 +10,9 @@ import (
 // order is the house from the roof to the ground. A package may import those
 // below it, and no other package of ours. A new package gets its place here.
 var order = []string{
-	"packaging",        // packages of the programs, which it does not import
-	"packaging/manual", // man pages and completions, taken from the programs
+	"packaging",         // packages of the programs, which it does not import
+	"packaging/release", // archives, lists of modules, checksums
+	"packaging/manual",  // man pages and completions, taken from the programs
 	"cmd/raid-controller", "cmd/raid-node", "cmd/raidctl",
 	"internal/controller", // composition root of one daemon
 	"internal/node",       // composition root of the other

@@ -180,6 +180,32 @@ func TestWeakAndUnknownKeysAreRefused(t *testing.T) {
 	}
 }
 
+// A new key reaches hosts by an upgrade that the old one signs.
+func TestNextKeyIsTrustedBeforeItSigns(t *testing.T) {
+	home, again := shortDir(t), filepath.Join(t.TempDir(), "dist")
+	gpg(t, home, "--quick-generate-key", "--passphrase", "", "old", "ed25519", "sign", "never")
+	gpg(t, home, "--quick-generate-key", "--passphrase", "", "new", "rsa4096", "sign", "never")
+	if err := os.CopyFS(again, os.DirFS(dist)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ key, next, algorithm string }{{"old", "new", "22"}, {"new", "", "1"}} {
+		out, err := aptRepo("GNUPGHOME="+home, "DIST="+again, "KEY="+c.key, "NEXT_KEY="+c.next).CombinedOutput()
+		if err != nil || strings.Contains(string(out), "THROWAWAY") {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if c.next != "" { // what hosts have from then on
+			if err := os.Rename(filepath.Join(again, "apt/raid-archive-keyring.gpg"), filepath.Join(again, "known.gpg")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, err = exec.CommandContext(t.Context(), "gpg", "--status-fd", "1", "--no-default-keyring", "--keyring", filepath.Join(again, "known.gpg"),
+			"--verify", filepath.Join(again, "apt/dists/trixie/InRelease")).CombinedOutput()
+		if err != nil || !regexp.MustCompile(`VALIDSIG \S+ \S+ \d+ \d+ \d+ \d+ `+c.algorithm+` 10 `).Match(out) {
+			t.Errorf("signed with the %s key: %v\n%s", c.key, err, out)
+		}
+	}
+}
+
 // The key may change and the hosts must get the new one, so the package is as its
 // key is, and nothing else.
 func TestKeyringPackageHasTheKeyAndThePin(t *testing.T) {
