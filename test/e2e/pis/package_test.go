@@ -54,6 +54,11 @@ func TestInstallStartsTheDaemonWithoutAnArray(t *testing.T) {
 		if state := strings.TrimSpace(h.must("systemctl is-enabled " + d.name)); state != "enabled" {
 			t.Errorf("%s is %s", d.name, state)
 		}
+		// These hosts have no memory controller that systemd can use, as many Pis; the
+		// unit asks for none.
+		if got := h.property(d.name, "MemoryMax") + ", " + h.property(d.name, "MemoryCurrent"); got != "infinity, [not set]" {
+			t.Errorf("%s has a memory limit and use of %s", d.name, got)
+		}
 		h.startsFast(d)
 		h.configurationIsChecked(d)
 		h.statusOutlivesAVolatileJournal(d)

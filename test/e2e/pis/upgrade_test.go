@@ -17,7 +17,7 @@ const (
 // then one node after the other.
 func (a *array) upgrade(files *traffic) {
 	t := a.t
-	a.controller.must("printf '\\n[repair]\\nscrub_every = \"20d\"\\n' >>" + controllerConf + " && systemctl reload raid-controller")
+	a.controller.must(`sed -i 's/^#scrub_every = .*/scrub_every = "20d"/' ` + controllerConf + " && systemctl reload raid-controller")
 	for _, pi := range a.pis {
 		pi.must("echo '# what its owner wrote' >>" + nodeConf)
 	}
