@@ -131,13 +131,13 @@ lint:
 # Hosts with a real systemd, made by systemd-nspawn. They install packages of amd64:
 # those of this version, and those of one after it for the test of upgrades.
 ROUNDS ?= 2
-E2E = $(GO) test -tags nspawn -count=1 -timeout 30m -v
+E2E = $(GO) test -tags nspawn -count=1 -timeout 30m -parallel 8 -v
 e2e: e2e-packages
 	$(E2E) ./test/nspawn
 	$(E2E) ./test/e2e/pis -dist "$(abspath $(DIST))" -rounds $(ROUNDS)
 
 e2e-idle: e2e-packages
-	$(E2E) -run SixHosts ./test/e2e/pis -dist "$(abspath $(DIST))" -idle 10m -rounds 1
+	$(E2E) -run SixHosts ./test/e2e/pis -dist "$(abspath $(DIST))" -idle 10m -idle-only
 
 e2e-packages:
 	@./test/nspawn/setup

@@ -14,10 +14,7 @@ import (
 // idle measures an array that has nothing to do, on all hosts at once.
 func (a *array) idle() {
 	a.t.Helper()
-	window := time.Minute
-	if *idleFor > 0 {
-		window = *idleFor
-	}
+	window := *idleFor
 	hosts := append([]*host{a.controller}, a.pis...)
 	time.Sleep(7 * time.Second) // ext4 writes out what is not synced after five
 	type figures struct {

@@ -10,15 +10,17 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+	"time"
 
 	"github.com/raidpi/raidpi/test/cluster"
 	"github.com/raidpi/raidpi/test/nspawn"
 )
 
 var (
-	distDir = flag.String("dist", "", "where the packages and apt repositories are; default is dist in the module")
-	rounds  = flag.Int("rounds", 2, "how often each disk loses what was not synced")
-	idleFor = flag.Duration("idle", 0, "how long the idle array is measured; default is a minute")
+	distDir  = flag.String("dist", "", "where the packages and apt repositories are; default is dist in the module")
+	rounds   = flag.Int("rounds", 2, "how often each disk loses what was not synced")
+	idleFor  = flag.Duration("idle", time.Minute, "how long the idle array is measured")
+	idleOnly = flag.Bool("idle-only", false, "end the test of six hosts when that is done")
 )
 
 // setting is what all tests share, made once by TestMain.
