@@ -135,7 +135,7 @@ func TestWhatHappensToAPiHappensToAHost(t *testing.T) {
 		t.Errorf("%d writes after %d: %v", after, before, err)
 	}
 	do(a.FillDisk(1 << 20))
-	say(t, a, "head -c 8M /dev/zero >/var/lib/y 2>&1 | grep -c 'No space'; rm /var/lib/y", "1")
+	say(t, a, "head -c 8M /dev/zero 2>&1 >/var/lib/y | grep -c 'No space'; rm /var/lib/y", "1")
 	do(a.EmptyDisk())
 	do(a.FailDisk())
 	say(t, a, "touch /var/lib/z 2>&1 | grep -c 'Read-only'", "1")
