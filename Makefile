@@ -25,7 +25,7 @@ WORDS = ./internal/raid ./internal/budget ./internal/zmtp ./internal/wire/... \
 	./internal/chunkstore/... ./internal/catalog/... ./internal/stripe \
 	./internal/placement ./internal/object/... ./internal/config ./internal/identity
 
-.PHONY: build deb package-files apt-repo dist release-check demo test test-setup test-32 test-arm lint bench fuzz proto clean help
+.PHONY: build e2e e2e-idle e2e-packages deb package-files apt-repo dist release-check demo test test-setup test-32 test-arm lint bench fuzz proto clean help
 
 help:
 	@echo "make demo    start an array, kill a node, read a file back (ONCE=1: then end; PORT=9001)"
@@ -34,6 +34,8 @@ help:
 	@echo "make deb     Debian packages, into dist/ (ARCHS=\"amd64 arm64 armhf\"; VERSION=1.2.3)"
 	@echo "make apt-repo a signed repository of these, dist/apt (KEY=fingerprint of the key)"
 	@echo "make dist    packages, raidctl for laptops, lists of modules and checksums, into dist/"
+	@echo "make e2e     hosts with systemd that install these and store files while all goes wrong; as root (ROUNDS=2)"
+	@echo "make e2e-idle ten minutes of an idle array on such hosts"
 	@echo "make lint    gofmt, go vet, staticcheck"
 	@echo "make bench   measure the array on this machine (QUICK=1: a short round)"
 	@echo "make fuzz    every fuzzer for a while (FUZZTIME=3s)"
@@ -125,6 +127,22 @@ lint:
 	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+
+# Hosts with a real systemd, made by systemd-nspawn. They install packages of amd64:
+# those of this version, and those of one after it for the test of upgrades.
+ROUNDS ?= 2
+E2E = $(GO) test -tags nspawn -count=1 -timeout 30m -parallel 8 -v
+e2e: e2e-packages
+	$(E2E) ./test/nspawn
+	$(E2E) ./test/e2e/pis -dist "$(abspath $(DIST))" -rounds $(ROUNDS)
+
+e2e-idle: e2e-packages
+	$(E2E) -run SixHosts ./test/e2e/pis -dist "$(abspath $(DIST))" -idle 10m -idle-only
+
+e2e-packages:
+	@./test/nspawn/setup
+	@$(MAKE) --no-print-directory deb apt-repo ARCHS=amd64 VERSION="$(VERSION)" KEY=
+	@DIST="$(DIST)" VERSION="$(VERSION)" EPOCH="$(SOURCE_DATE_EPOCH)" ARCHS=amd64 MAKE="$(MAKE)" ./test/e2e/pis/next
 
 FUZZTIME ?= 10s
 fuzz:

@@ -1,0 +1,98 @@
+//go:build nspawn
+
+package pis
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// idle measures an array that has nothing to do, on all hosts at once.
+func (a *array) idle() {
+	a.t.Helper()
+	window := *idleFor
+	hosts := append([]*host{a.controller}, a.pis...)
+	time.Sleep(7 * time.Second) // ext4 writes out what is not synced after five
+	type figures struct {
+		writes, bytes int64
+		cpu           time.Duration
+	}
+	read := func(h *host) (f figures) {
+		var err error
+		f.writes, f.bytes, err = h.DiskWrites()
+		a.check(err)
+		f.cpu, err = cpuTime(h)
+		a.check(err)
+		return f
+	}
+	before := map[*host]figures{}
+	for _, h := range hosts {
+		a.check(h.Sync())
+		before[h] = read(h)
+	}
+	time.Sleep(window)
+	for _, h := range hosts {
+		now, was := read(h), before[h]
+		share := float64(now.cpu-was.cpu) / float64(window) * 100
+		rss, err := memory(h)
+		a.check(err)
+		a.t.Logf("%-10s idle for %v: %d writes (%d bytes) to its disk, the daemon takes %.2f %% of a core and %.1f MiB",
+			h.Name, window, now.writes-was.writes, now.bytes-was.bytes, share, float64(rss)/(1<<20))
+		if n := now.writes - was.writes; n != 0 {
+			a.t.Errorf("%s wrote %d times to its disk in %v without anything to do", h.Name, n, window)
+		}
+		if share > 0.5 {
+			a.t.Errorf("the idle daemon of %s takes %.2f %% of a core, want at most 0.5 %%", h.Name, share)
+		}
+	}
+}
+
+func unitOf(h *host) string {
+	if h.Name == "controller" {
+		return "raid-controller.service"
+	}
+	return "raid-node.service"
+}
+
+// cpuTime is what the daemon has used since it started: proc_pid_stat(5), in ticks of
+// 10 ms as on every Linux of today.
+func cpuTime(h *host) (time.Duration, error) {
+	var sum time.Duration
+	for _, pid := range h.UnitProcesses(unitOf(h)) {
+		text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+		if err != nil {
+			return 0, err
+		}
+		_, rest, _ := strings.Cut(string(text), ") ")
+		f := strings.Fields(rest)
+		for _, at := range []int{11, 12} { // utime, stime
+			ticks, err := strconv.ParseInt(f[at], 10, 64)
+			if err != nil {
+				return 0, err
+			}
+			sum += time.Duration(ticks) * 10 * time.Millisecond
+		}
+	}
+	return sum, nil
+}
+
+// memory is the daemon's resident set.
+func memory(h *host) (int64, error) {
+	for _, pid := range h.UnitProcesses(unitOf(h)) {
+		text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+		if err != nil {
+			return 0, err
+		}
+		for line := range strings.Lines(string(text)) {
+			if kib, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+				n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(kib), " kB"), 10, 64)
+				return n << 10, err
+			}
+		}
+	}
+	return 0, fmt.Errorf("%s has no daemon", h.Name)
+}

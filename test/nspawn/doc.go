@@ -1,0 +1,16 @@
+// Package nspawn makes hosts with a real systemd, for tests: systemd-nspawn(1) boots
+// them from one cached Debian root, each with an address on a switch of their own, a
+// root that keeps what is written to it, and a disk for /var/lib whose power can be
+// cut. What can happen to a Pi can be done to a host: its plug is pulled, its cable is
+// cut in one or both directions, it hangs, its disk fills, fails, or forgets what was
+// not synced.
+//
+// A Lab is the switch with its hosts, in a network namespace of its own: nothing in it
+// reaches the network of the machine, nor the other way round. Everything that a lab
+// makes carries its id: the folder, the network namespace, the control groups. Close
+// removes all of it; what a killed test left behind is removed by the next New.
+//
+// It needs root, and what ./setup installs. Where the machine's memory controller is
+// on cgroup v1 the units inside can't have memory limits of their own (MemoryMax=);
+// everything else of a unit works as on a Pi. All hosts share the machine's clock.
+package nspawn
