@@ -3,24 +3,35 @@ GO ?= go
 export CGO_ENABLED ?= 0
 
 MODULE = github.com/raidpi/raidpi
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-# The day of the sources: no clock that says an earlier one is right.
-BUILT ?= $(shell git log -1 --format=%cs 2>/dev/null)
+
+# The release that the sources lead to. A tag vX.Y.Z is version X.Y.Z; all else is
+# named after its commit, and sorts before the release for dpkg.
+NEXT = 0.1.0
+ifndef VERSION
+VERSION := $(shell ./packaging/version $(NEXT))
+endif
+# The moment of the sources, for files that are dated, and its day: no clock that
+# says an earlier one is right.
+ifndef SOURCE_DATE_EPOCH
+SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+endif
+BUILT ?= $(shell date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%d)
 # -buildvcs=false: a checkout that belongs to another user, as in a container,
 # builds too; VERSION says what was built.
-BUILD = $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION) -X main.built=$(BUILT)"
+BUILD = $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=$(VERSION) -X main.built=$(BUILT)"
 
 # Where the size of an int or the alignment of a word can matter.
 WORDS = ./internal/raid ./internal/budget ./internal/zmtp ./internal/wire/... \
 	./internal/chunkstore/... ./internal/catalog/... ./internal/stripe \
 	./internal/placement ./internal/object/... ./internal/config ./internal/identity
 
-.PHONY: build demo test test-setup test-32 test-arm lint bench fuzz proto clean help
+.PHONY: build deb package-files demo test test-setup test-32 test-arm lint bench fuzz proto clean help
 
 help:
 	@echo "make demo    start an array, kill a node, read a file back (ONCE=1: then end; PORT=9001)"
 	@echo "make test    run every test; installs from Debian what they need"
 	@echo "make build   the three programs, into bin/"
+	@echo "make deb     Debian packages, into dist/ (ARCHS=\"amd64 arm64 armhf\"; VERSION=1.2.3)"
 	@echo "make lint    gofmt, go vet, staticcheck"
 	@echo "make bench   measure the array on this machine (QUICK=1: a short round)"
 	@echo "make fuzz    every fuzzer for a while (FUZZTIME=3s)"
@@ -29,6 +40,26 @@ help:
 build:
 	@mkdir -p bin
 	$(BUILD) -o bin/ ./cmd/raid-controller ./cmd/raid-node ./cmd/raidctl
+
+# Debian packages, into DIST. What is in them says .goreleaser.yaml.
+DIST ?= dist
+ARCHS ?= amd64 arm64 armhf
+PACKAGING = $(GO) run -buildvcs=false ./packaging -version "$(VERSION)" -epoch "$(SOURCE_DATE_EPOCH)" -dist "$(DIST)"
+
+deb: $(ARCHS:%=programs-%)
+	@$(PACKAGING) -archs "$(ARCHS)"
+
+package-files:
+	@$(PACKAGING) -share
+
+# armhf is for the first Raspberry Pi and the Zero too: ARM version 6.
+programs-amd64: GOENV = GOARCH=amd64 GOAMD64=v1
+programs-arm64: GOENV = GOARCH=arm64 GOARM64=v8.0
+programs-armhf: GOENV = GOARCH=arm GOARM=6
+programs-%:
+	@$(if $(GOENV),,echo "ARCHS: $* is none of amd64, arm64, armhf" >&2; exit 1)
+	@mkdir -p $(DIST)/build/$*
+	CGO_ENABLED=0 GOOS=linux $(GOENV) $(BUILD) -o $(DIST)/build/$*/ ./cmd/raid-controller ./cmd/raid-node ./cmd/raidctl
 
 PORT ?= 9000
 demo: build
@@ -39,9 +70,10 @@ bench: build
 	@$(GO) build -buildvcs=false -o bin/bench ./test/bench
 	@exec bin/bench $(if $(filter 1,$(QUICK)),-quick) $(if $(ONLY),-only '$(ONLY)')
 
-# The race detector's run comes last: its lines are the verdict.
+# The race detector's run comes last: its lines are the verdict. The longest
+# package goes first, so that it does not run alone in the end.
 test: test-setup test-arm test-32
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./test/e2e ./...
 
 test-setup:
 	@./test/setup
@@ -56,7 +88,7 @@ test-arm:
 	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) vet ./...
 
 lint:
-	@unformatted=$$(gofmt -l cmd internal test); \
+	@unformatted=$$(gofmt -l cmd internal packaging test); \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
@@ -72,4 +104,4 @@ proto:
 	$(PROTOC_GEN) messages.proto trailer.proto
 
 clean:
-	rm -rf bin
+	rm -rf bin dist

@@ -1,19 +1,14 @@
 // Command raidctl stores, fetches and lists the files of a raidpi array, shows
 // how it is, and says who may use it.
 //
-// Standard output gets results and nothing else; a progress bar, hints and
-// questions, on standard error, are for terminals only. See docs/raidctl.md for
-// the exit statuses.
+// See docs/raidctl.md for its exit statuses.
 package main
 
 import (
 	"context"
-	"io"
 	"os"
 
-	"github.com/spf13/cobra"
-
-	"github.com/raidpi/raidpi/internal/client"
+	"github.com/raidpi/raidpi/internal/raidctl"
 	"github.com/raidpi/raidpi/internal/service"
 )
 
@@ -22,87 +17,9 @@ var version string
 
 func main() {
 	ctx, stop := service.Context(context.Background())
-	status := run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
+	status := raidctl.Run(ctx, raidctl.Process{
+		Args: os.Args[1:], Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: version,
+	})
 	stop()
 	os.Exit(status)
-}
-
-// app is one run of raidctl.
-type app struct {
-	stdin          io.Reader
-	stdout, stderr io.Writer
-	watched        bool // stderr is a terminal
-	getenv         func(string) string
-	defaultSocket  string // of the controller on this machine
-
-	flags  flags
-	json   bool
-	target target // whom client speaks to
-	client *client.Client
-	parsed bool // the command line is right; what fails now is no usage error
-}
-
-// run is the whole program; its result is the exit status.
-func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{
-		stdin: stdin, stdout: stdout, stderr: stderr, watched: service.IsTerminal(stderr), getenv: service.Getenv(env),
-		defaultSocket: controlSocket,
-	}
-	return a.run(ctx, args)
-}
-
-func (a *app) run(ctx context.Context, args []string) int {
-	root := a.root()
-	root.SetArgs(args)
-	root.SetIn(a.stdin)
-	root.SetOut(a.stdout)
-	root.SetErr(a.stderr)
-	cmd, err := root.ExecuteContextC(ctx)
-	if a.client != nil {
-		a.client.Close()
-	}
-	if err == nil {
-		return exitOK
-	}
-	if !a.parsed {
-		err = usageError{err, cmd.CommandPath()}
-	}
-	return a.fail(ctx, err)
-}
-
-func (a *app) root() *cobra.Command {
-	root := &cobra.Command{
-		Use:           "raidctl",
-		Short:         "Store, fetch and list the files of a raidpi array",
-		Version:       service.Version(version),
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if needsNoArray(cmd) {
-				a.parsed = true
-				return nil
-			}
-			return a.connect()
-		},
-	}
-	root.SetVersionTemplate(service.VersionLine("raidctl", version) + "\n")
-	flags := root.PersistentFlags()
-	flags.StringVar(&a.flags.url, "controller", "", "`URL` of the controller (default $RAID_CONTROLLER_URL, else the login's, else this machine's)")
-	flags.StringVar(&a.flags.socket, "socket", "", "`PATH` of the controller's socket on this machine (default $RAID_CONTROLLER_SOCKET, else "+controlSocket+")")
-	flags.StringVar(&a.flags.tokenFile, "token-file", "", "read the token from `FILE`, - is standard input (default $RAID_TOKEN, else the login's)")
-	flags.BoolVar(&a.json, "json", false, "print results as JSON, one object a line")
-	root.AddCommand(a.uploadCommand(), a.downloadCommand(), a.lsCommand(), a.infoCommand(), a.rmCommand(),
-		a.statusCommand(), a.nodesCommand(), a.nodeCommand(), a.tokenCommand(), a.accessCommand(),
-		a.loginCommand(), a.logoutCommand(), a.fingerprintCommand(), a.caCommand(), a.versionCommand())
-	return root
-}
-
-// needsNoArray tells commands that a wrong address must not stop, or that look
-// for it themselves.
-func needsNoArray(cmd *cobra.Command) bool {
-	switch cmd.Name() {
-	case "login", "logout", "version", "help", "bash", "zsh", "fish", "powershell", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
-		return true
-	}
-	return false
 }

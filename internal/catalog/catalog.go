@@ -22,6 +22,12 @@ type Config struct {
 	// Wall is the time of day, for the end of REST tokens and the age of nodes' keys
 	// alone; time.Now when nil.
 	Wall func() time.Time
+
+	// Progress is told while Open is at a step that can take minutes, each time that
+	// it has got on: not while SQLite or the disk hangs. step is for a person; done and
+	// total are bytes, total 0 where it is not known. It is called by one goroutine at
+	// a time, and no more when Open has returned. May be nil.
+	Progress func(step string, done, total int64)
 }
 
 // Catalog is an open catalog. Its methods may be called concurrently.

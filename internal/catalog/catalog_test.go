@@ -52,6 +52,9 @@ func openWith(t testing.TB, cfg Config, opt options) *Catalog {
 	if opt.busy == 0 {
 		opt.busy = 300 * time.Millisecond
 	}
+	if opt.look == 0 {
+		opt.look = time.Millisecond
+	}
 	c, err := open(bg, cfg, opt)
 	must(t, err)
 	t.Cleanup(func() { _ = c.Close() })

@@ -29,6 +29,12 @@ const (
 )
 
 func child(job, path string) int {
+	switch job {
+	case "migrate":
+		return childMigrates(path)
+	case "room":
+		return childMigratesWithoutRoom(path)
+	}
 	c, err := Open(bg, config(path))
 	if err != nil {
 		fmt.Println("open:", err)

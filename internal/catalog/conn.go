@@ -50,8 +50,14 @@ func (c *conn) close() error {
 }
 
 // script runs statements that are not worth keeping.
-func (c *conn) script(sql string) error {
-	_, err := c.raw.(driver.ExecerContext).ExecContext(context.Background(), sql, nil)
+func (c *conn) script(sql string, args ...any) error {
+	return c.longScript(context.Background(), sql, args...)
+}
+
+// longScript is script for what takes so long that somebody may want to end it:
+// when ctx ends, SQLite is interrupted.
+func (c *conn) longScript(ctx context.Context, sql string, args ...any) error {
+	_, err := c.raw.(driver.ExecerContext).ExecContext(ctx, sql, named(args))
 	return err
 }
 

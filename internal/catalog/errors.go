@@ -54,6 +54,10 @@ func inWords(err error) error {
 		return fmt.Errorf("%w on the catalog's disk, nothing was stored; free some: %w", raid.ErrNoSpace, err)
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		return fmt.Errorf("%w: another program holds a lock on the catalog's database; end it: %w", raid.ErrBusy, err)
+	case sqlite3.SQLITE_IOERR:
+		return fmt.Errorf("the catalog's disk can't be read or written, see journalctl -k: %w", err)
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
+		return fmt.Errorf("the catalog's files can't be opened for writing; they must belong to the user raid-controller, on a disk that is not read-only: %w", err)
 	}
 	return err
 }

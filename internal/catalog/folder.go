@@ -20,7 +20,7 @@ func claim(path string) (*os.File, error) {
 	}
 	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, unwritable(dir, err)
 	}
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = lock.Close()
@@ -56,9 +56,22 @@ func makeFolders(dir string) error {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
+		return unwritable(parent, err)
 	}
 	return syncFolder(parent)
+}
+
+// unwritable says what to do about a folder that nothing can be written to.
+func unwritable(dir string, err error) error {
+	switch {
+	case errors.Is(err, unix.EROFS):
+		return fmt.Errorf("%w: the disk of %s is read-only for raid-controller. After disk errors Linux makes it so: see journalctl -k, "+
+			"and check the card; in another folder than /var/lib/raid-controller the service needs ReadWritePaths= (docs/configuration.md)", err, dir)
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w: raid-controller may not write in %s; let it own what is there: sudo chown -R raid-controller: %s",
+			err, dir, shellWord(dir))
+	}
+	return err
 }
 
 func syncFolder(dir string) error {

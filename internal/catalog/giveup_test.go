@@ -10,7 +10,7 @@ func TestWhatIsGivenUpIsKnownFromThenOn(t *testing.T) {
 	dir := t.TempDir()
 	c := openTest(t, dir+"/catalog.db")
 	f := store(t, c, 1)
-	must(t, copyTo(idleWriter(t, c), dir+"/older.db"))
+	must(t, (&migrator{conn: idleWriter(t, c)}).copyTo(bg, dir+"/older.db"))
 	must(t, c.Close())
 	var other *Catalog
 	var seen []uint64

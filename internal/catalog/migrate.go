@@ -1,12 +1,11 @@
 package catalog
 
 import (
+	"context"
 	"database/sql/driver"
 	"embed"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -41,36 +40,56 @@ func migrations() []migration {
 	return out
 }
 
-// migrate brings the schema up to date. Before it touches a catalog that has
+// migrator brings a catalog's schema up to date.
+type migrator struct {
+	conn     *conn
+	path     string
+	steps    []migration
+	progress progress
+	log      *slog.Logger
+}
+
+// run applies the steps that are missing. Before it touches a catalog that has
 // data, it leaves a copy of it beside it, named after its version.
-func migrate(c *conn, path string, steps []migration, log *slog.Logger) error {
-	version, err := schemaVersion(c)
+func (m *migrator) run(ctx context.Context) error {
+	removeParts(m.path)
+	version, err := schemaVersion(m.conn)
 	if err != nil {
 		return err
 	}
-	if version > int64(len(steps)) {
-		return fmt.Errorf("%w: its schema is version %d and this raid-controller knows up to %d; install a newer raid-controller",
-			raid.ErrUnsupported, version, len(steps))
+	if version > int64(len(m.steps)) {
+		return newer(m.path, version, len(m.steps))
 	}
-	if version == int64(len(steps)) {
+	if version == int64(len(m.steps)) {
 		return nil
 	}
 	if version > 0 {
-		backup := fmt.Sprintf("%s.v%d", path, version)
-		if err := copyTo(c, backup); err != nil {
-			return fmt.Errorf("copy to %s before changing the schema: %w", backup, err)
+		if err := m.copyFirst(ctx, version); err != nil {
+			return err
 		}
-		log.Info("catalog copied before its schema changes", "copy", backup, "version", version)
 	}
-	for i := version; i < int64(len(steps)); i++ {
-		step := fmt.Sprintf("BEGIN IMMEDIATE;\n%s\nPRAGMA application_id = %d;\nPRAGMA user_version = %d;\nCOMMIT;\n", steps[i].sql, applicationID, i+1)
-		if err := c.script(step); err != nil {
-			_ = c.script("ROLLBACK")
-			return fmt.Errorf("apply %s: %w", steps[i].name, err)
+	for i := version; i < int64(len(m.steps)); i++ {
+		if err := m.apply(ctx, i); err != nil {
+			return fmt.Errorf("apply %s: %w", m.steps[i].name, err)
 		}
-		log.Info("catalog schema", "version", i+1, "step", steps[i].name)
+		m.log.Info("catalog schema", "version", i+1, "step", m.steps[i].name)
 	}
+	prune(m.path, m.log)
 	return nil
+}
+
+// apply brings the schema from version to the next.
+func (m *migrator) apply(ctx context.Context, version int64) error {
+	step := fmt.Sprintf("BEGIN IMMEDIATE;\n%s\nPRAGMA application_id = %d;\nPRAGMA user_version = %d;\nCOMMIT;\n",
+		m.steps[version].sql, applicationID, version+1)
+	name := fmt.Sprintf("bringing the catalog to version %d", version+1)
+	return m.progress.during(name, 0, touched(m.path, m.path+"-wal"), func() error {
+		err := m.conn.longScript(ctx, step)
+		if err != nil {
+			_ = m.conn.script("ROLLBACK")
+		}
+		return err
+	})
 }
 
 // schemaVersion is the number of the last step applied, 0 for an empty database.
@@ -86,31 +105,8 @@ func schemaVersion(c *conn) (version int64, err error) {
 		return 0, fmt.Errorf("read schema version: %w", err)
 	}
 	if id != applicationID && (id != 0 || tables != 0) {
-		return 0, fmt.Errorf("%w: it is a database of another program (application id %#x)", raid.ErrInvalid, id)
+		return 0, fmt.Errorf("%w: %w: it is a database of another program (application id %#x); give raid-controller another state_dir",
+			ErrRefused, raid.ErrInvalid, id)
 	}
 	return version, nil
-}
-
-// copyTo writes a copy of the database to target, durably, replacing an earlier
-// copy only when the new one is whole.
-func copyTo(c *conn, target string) error {
-	part := target + ".part"
-	if err := os.Remove(part); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600) // VACUUM INTO takes an empty file
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := c.exec("VACUUM INTO ?", part); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(part, target); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(target))
 }

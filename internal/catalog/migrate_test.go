@@ -10,41 +10,6 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-func TestNewerSchemaIsRefused(t *testing.T) {
-	path := t.TempDir() + "/catalog.db"
-	c := openTest(t, path)
-	f := store(t, c, 1)
-	must(t, idleWriter(t, c).script("PRAGMA user_version = 7000"))
-	must(t, c.Close())
-	_, err := Open(bg, config(path))
-	wants(t, err, raid.ErrUnsupported)
-	if !strings.Contains(err.Error(), "install a newer raid-controller") {
-		t.Errorf("it is told %q", err)
-	}
-	conn, err := openConn(path, nil, fmt.Sprintf("user_version = %d", len(migrations())))
-	must(t, err)
-	must(t, conn.close())
-	c = openTest(t, path)
-	if _, err := c.File(bg, f.ID); err != nil || c.Run() != 2 {
-		t.Errorf("run %d, %v", c.Run(), err)
-	}
-}
-
-func TestOtherProgramsDatabaseIsRefused(t *testing.T) {
-	path := t.TempDir() + "/catalog.db"
-	conn, err := openConn(path, nil)
-	must(t, err)
-	must(t, conn.script("CREATE TABLE file (id INTEGER PRIMARY KEY)"))
-	must(t, conn.close())
-	_, err = Open(bg, config(path))
-	wants(t, err, raid.ErrInvalid)
-
-	must(t, os.WriteFile(path, []byte(strings.Repeat("no database ", 1000)), 0o600))
-	if _, err = Open(bg, config(path)); err == nil {
-		t.Error("opened a file that is no database")
-	}
-}
-
 func TestOldCatalogIsCopiedBeforeItsSchemaChanges(t *testing.T) {
 	path := t.TempDir() + "/catalog.db"
 	c := openTest(t, path)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -21,14 +22,16 @@ type options struct {
 	migrations []migration
 	checkpoint int           // pages
 	busy       time.Duration // how long another program's lock is waited for
+	look       time.Duration // between two looks at a long step
 }
 
 // Open opens the catalog at cfg.Path, making it when there is none: it locks it
 // against a second controller, brings its schema up to date (an older one is
 // copied beside it first), and makes the new run number durable. It fails with
-// raid.ErrBusy when another process has it open.
+// raid.ErrBusy when another process has it open, with raid.ErrNoSpace when there is
+// no room for the copy, and with ErrRefused when a person has to see to it.
 func Open(ctx context.Context, cfg Config) (*Catalog, error) {
-	return open(ctx, cfg, options{migrations: migrations(), checkpoint: checkpointPages, busy: 2 * time.Second})
+	return open(ctx, cfg, options{migrations: migrations(), checkpoint: checkpointPages, busy: 2 * time.Second, look: lookEvery})
 }
 
 func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) {
@@ -54,8 +57,11 @@ func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) 
 		reading: &c.reading, now: c.wall.text, base: c.committed, keep: c.publish,
 	}
 	c.readers = make(chan *conn, readers)
-	if err := c.prepare(cfg, opt); err != nil {
+	if err := c.prepare(ctx, cfg, opt); err != nil {
 		c.abort()
+		if damaged(err) && !errors.Is(err, ErrRefused) {
+			err = refuseDamaged(cfg.Path, len(opt.migrations), err)
+		}
 		return nil, fmt.Errorf("open catalog %s: %w", cfg.Path, inWords(err))
 	}
 	c.writer.start()
@@ -63,22 +69,28 @@ func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) 
 }
 
 // prepare opens the connections and begins the run.
-func (c *Catalog) prepare(cfg Config, opt options) (err error) {
+func (c *Catalog) prepare(ctx context.Context, cfg Config, opt options) (err error) {
 	query := url.Values{}
 	if opt.vfs != "" {
 		query.Set("vfs", opt.vfs)
 	}
 	busy := fmt.Sprintf("busy_timeout = %d", opt.busy.Milliseconds())
+	if err := c.examine(query, busy, len(opt.migrations)); err != nil {
+		return err
+	}
 	// Checkpoints are the writer's own; see group.go.
 	c.writer.conn, err = openConn(c.path, query, busy, "journal_mode = WAL", "synchronous = FULL",
 		"wal_autocheckpoint = 0", "journal_size_limit = 16777216", "temp_store = MEMORY", "cache_size = -4096")
 	if err != nil {
 		return err
 	}
-	if err := c.emptyLog(); err != nil {
+	p := progress{tell: cfg.Progress, every: opt.look}
+	files := touched(c.path, c.path+"-wal")
+	if err := p.during("moving the log into the catalog", 0, files, c.emptyLog); err != nil {
 		return err
 	}
-	if err := migrate(c.writer.conn, c.path, opt.migrations, c.log); err != nil {
+	m := migrator{conn: c.writer.conn, path: c.path, steps: opt.migrations, progress: p, log: c.log}
+	if err := m.run(ctx); err != nil {
 		return err
 	}
 	if err := c.begin(cfg); err != nil {
@@ -117,7 +129,7 @@ func (c *Catalog) emptyLog() error {
 		return err
 	}
 	if mode != "wal" {
-		return fmt.Errorf("%w: SQLite can't keep a write-ahead log here (journal mode %q); use a local disk", raid.ErrUnsupported, mode)
+		return fmt.Errorf("%w: %w: SQLite can't keep a write-ahead log here (journal mode %q); use a local disk", ErrRefused, raid.ErrUnsupported, mode)
 	}
 	return w.query(func(r []driver.Value) error {
 		if integer(r[0]) != 0 {

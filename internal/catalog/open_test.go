@@ -39,7 +39,7 @@ func TestCatalogPutBackDoesNotKnowWhatCameAfter(t *testing.T) {
 		store(t, c, 1)
 		past = append(past, c.Commit())
 		if run == 1 {
-			must(t, copyTo(idleWriter(t, c), copied))
+			must(t, (&migrator{conn: idleWriter(t, c)}).copyTo(bg, copied))
 		}
 		for range 8 { // more than the copy will ever do in one run
 			store(t, c, 1)

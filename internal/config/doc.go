@@ -2,7 +2,8 @@
 // raid-node.toml, strictly.
 //
 // A value comes from the first of these that names it: an environment variable
-// (RAID_CONTROLLER_HTTP_LISTEN is [http] listen), the file, the default. An
+// (RAID_CONTROLLER_HTTP_LISTEN is [http] listen), the last of the *.toml files of
+// the folder conf.d beside the file that names it, the file, the default. An
 // unknown key or variable, a value of the wrong kind or out of range, a size or
 // duration with a bad unit: each is a [Problem] with file, line and column, or
 // the variable's name, and one [*Error] reports all of them at once (values that

@@ -48,6 +48,7 @@ func (e *Error) Error() string {
 // report gathers problems, knowing where each key's value came from.
 type report struct {
 	origins  Origins
+	files    []string // in the order in which they were read
 	problems []Problem
 }
 
@@ -60,7 +61,7 @@ func (r *report) at(o Origin, key, format string, args ...any) {
 	r.problems = append(r.problems, Problem{Origin: o, Key: key, Message: fmt.Sprintf(format, args...)})
 }
 
-// err is nil without problems. The file's come first, in its order.
+// err is nil without problems. The files' come first, in their order.
 func (r *report) err() error {
 	if len(r.problems) == 0 {
 		return nil
@@ -68,6 +69,7 @@ func (r *report) err() error {
 	slices.SortStableFunc(r.problems, func(a, b Problem) int {
 		return cmp.Or(
 			cmp.Compare(a.Origin.rank(), b.Origin.rank()),
+			cmp.Compare(slices.Index(r.files, a.Origin.File), slices.Index(r.files, b.Origin.File)),
 			cmp.Compare(a.Origin.Line, b.Origin.Line),
 			cmp.Compare(a.Origin.Column, b.Origin.Column),
 		)

@@ -12,6 +12,7 @@ import (
 type field struct {
 	key   string // dotted path, as in "http.listen"
 	value reflect.Value
+	one   string // what a person may want several of, and gets one; "": nothing
 }
 
 // fieldsOf lists the keys of the struct that cfg points to, in its order.
@@ -23,7 +24,7 @@ func appendFields(out []field, prefix string, v reflect.Value) []field {
 		if f := v.Field(i); f.Kind() == reflect.Struct {
 			out = appendFields(out, prefix+name+".", f)
 		} else {
-			out = append(out, field{prefix + name, f})
+			out = append(out, field{prefix + name, f, v.Type().Field(i).Tag.Get("one")})
 		}
 	}
 	return out
@@ -46,6 +47,9 @@ func (f field) variable(prefix string) string {
 // set stores what TOML gave: a string, int64, bool or something that no key
 // takes. Its error tells what would be right.
 func (f field) set(x any) error {
+	if f.one != "" && isList(x) {
+		return fmt.Errorf("several %s are not supported yet; give one, as in %q", f.one, "/srv/chunks")
+	}
 	if u, ok := f.value.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		switch x := x.(type) {
 		case string:
@@ -82,6 +86,23 @@ func (f field) set(x any) error {
 		return f.setList(x)
 	}
 	panic("config: no key may have the type " + f.value.Type().String())
+}
+
+// isList reports whether a person meant a list of paths: an array, or, as in the
+// environment, one text of several that are joined with commas.
+func isList(x any) bool {
+	s, isText := x.(string)
+	if !isText {
+		_, isArray := x.([]any)
+		return isArray
+	}
+	parts := strings.Split(strings.TrimSpace(s), ",")
+	for _, p := range parts {
+		if !strings.HasPrefix(strings.TrimLeft(p, " [\"'"), "/") {
+			return false
+		}
+	}
+	return len(parts) > 1 || strings.HasPrefix(parts[0], "[")
 }
 
 // setList stores a list of texts.

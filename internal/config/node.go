@@ -24,10 +24,10 @@ const MaxZone = 64
 
 // Node is raid-node.toml.
 type Node struct {
-	StateDir string   `toml:"state_dir"` // absolute path; remembers which disk is this node's and who the node is
-	ChunkDir string   `toml:"chunk_dir"` // absolute path; holds the chunks
-	Reserve  ByteSize `toml:"reserve"`   // of ChunkDir's disk: never used
-	Zone     string   `toml:"zone"`      // copies are kept in different zones; may be empty
+	StateDir string   `toml:"state_dir"`                         // absolute path; remembers which disk is this node's and who the node is
+	ChunkDir string   `toml:"chunk_dir" one:"chunk directories"` // absolute path; holds the chunks
+	Reserve  ByteSize `toml:"reserve"`                           // of ChunkDir's disk: never used
+	Zone     string   `toml:"zone"`                              // copies are kept in different zones; may be empty
 
 	ControlSocket string `toml:"control_socket"` // absolute path; where raid-node join and the like find the daemon
 
@@ -64,8 +64,9 @@ func DefaultNode() *Node {
 	}
 }
 
-// LoadNode reads the file at path, or at [NodePath] when path is empty, and env
-// as os.Environ gives it. The error is an [*Error].
+// LoadNode reads the file at path, or at [NodePath] when path is empty, the
+// *.toml files of the folder conf.d beside it, and env as os.Environ gives it. The
+// error is an [*Error].
 func LoadNode(path string, env []string) (*Node, Origins, error) {
 	n := DefaultNode()
 	r := &report{origins: Origins{}}

@@ -96,6 +96,10 @@ func TestWrongFilesAreRefusedWithPositionAndAdvice(t *testing.T) {
 
 		{"same folder", "node", "state_dir = \"/x\"\nchunk_dir = \"/x/\"", `1:13: state_dir: "/x" lies in chunk_dir ("/x/"): choose a folder outside of it`},
 		{"state in chunks", "node", "state_dir = \"/x/y\"\nchunk_dir = \"/x\"", `1:13: state_dir: "/x/y" lies in chunk_dir ("/x"): choose a folder outside of it`},
+		{"several disks", "node", "chunk_dir = [\"/mnt/a\", \"/mnt/b\"]", `1:1: chunk_dir: several chunk directories are not supported yet; give one, as in "/srv/chunks"`},
+		{"one disk as a list", "node", "zone = \"x\"\nchunk_dir = [\"/mnt/a\"]", `2:1: chunk_dir: several chunk directories are not supported yet; give one, as in "/srv/chunks"`},
+		{"several disks in a text", "node", "chunk_dir = \"/mnt/a, /mnt/b\"", `1:13: chunk_dir: several chunk directories are not supported yet; give one, as in "/srv/chunks"`},
+		{"several disks as sections", "node", "[[chunk_dir]]\npath = \"/mnt/a\"", `1:3: chunk_dir: several chunk directories are not supported yet; give one, as in "/srv/chunks"`},
 		{"port 0", "node", "[controller]\nstore_port = 0", "2:14: controller.store_port: 0 is out of range: 1 to 65535"},
 		{"ports equal", "node", "[controller]\nrequest_port = 5557", "2:16: controller.request_port: 5557 is controller.store_port too: the controller has four different ports"},
 		{"host with port", "node", "[controller]\nhost = \"pi:5557\"", `2:8: controller.host: "pi:5557": write the name alone ("pi"); ports have keys of their own`},

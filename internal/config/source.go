@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -27,22 +28,48 @@ type source struct {
 	foreign     []string // variables with the prefix that are another program's
 }
 
-// apply fills cfg from the file, then from the environment. It reports false
+// apply fills cfg from the files, then from the environment. It reports false
 // when the values are not worth a further look.
 func (s *source) apply(cfg any, r *report) bool {
 	fields := fieldsOf(cfg)
-	s.applyFile(fields, r)
+	s.applyFiles(fields, r)
 	s.applyEnv(fields, r)
 	return len(r.problems) == 0
 }
 
-func (s *source) applyFile(fields []field, r *report) {
+// fragments is the folder beside the file whose *.toml files are read after it.
+const fragments = "conf.d"
+
+// applyFiles fills the fields from the file, then from what lies in the folder of
+// fragments beside it, in the order of their names: the last one that names a key
+// wins.
+func (s *source) applyFiles(fields []field, r *report) {
 	path := s.path
 	if path == "" {
 		path = s.defaultPath
 	}
+	s.applyFile(path, path == s.defaultPath, fields, r)
+	dir := filepath.Join(filepath.Dir(path), fragments)
+	entries, err := os.ReadDir(dir) // sorted
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		r.at(Origin{}, "", "%s: read configuration: %v", s.program, err)
+		return
+	}
+	for _, e := range entries {
+		// What editors and dpkg leave behind ends differently, or begins with a dot.
+		if name := e.Name(); filepath.Ext(name) == ".toml" && !strings.HasPrefix(name, ".") {
+			s.applyFile(filepath.Join(dir, name), false, fields, r)
+		}
+	}
+}
+
+func (s *source) applyFile(path string, mayBeMissing bool, fields []field, r *report) {
+	r.files = append(r.files, path)
 	doc, err := readFile(path)
-	if errors.Is(err, fs.ErrNotExist) && path == s.defaultPath {
+	if mayBeMissing && errors.Is(err, fs.ErrNotExist) {
 		return
 	}
 	if err != nil {

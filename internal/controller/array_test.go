@@ -219,9 +219,9 @@ func (a *array) awaitUp(n int) {
 // eventually waits for up to ten seconds.
 func (a *array) eventually(what string, ok func() bool) {
 	a.t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); {
+	for end := time.Now().Add(30 * time.Second); !ok(); {
 		if time.Now().After(end) {
-			a.t.Fatalf("waited 10 s in vain for: %s", what)
+			a.t.Fatalf("waited 30 s in vain for: %s", what)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -13,6 +13,7 @@ var order = []string{
 	"cmd/raid-controller", "cmd/raid-node", "cmd/raidctl",
 	"internal/controller", // composition root of one daemon
 	"internal/node",       // composition root of the other
+	"internal/raidctl",
 	"internal/client",
 	"internal/httpapi",
 	"internal/object",

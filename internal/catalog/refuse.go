@@ -1,0 +1,140 @@
+package catalog
+
+import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// ErrRefused is wrapped by those errors of Open that trying again can't heal: a
+// person has to decide. With it comes raid.ErrUnsupported for a catalog of a
+// newer version, raid.ErrCorrupt for one that is damaged, and raid.ErrInvalid for
+// what is no catalog.
+var ErrRefused = errors.New("catalog refused")
+
+// examine looks at a catalog before anything is written to it, and refuses one
+// that this version must not touch. What it can't find out is left to those who
+// open it for writing.
+func (c *Catalog) examine(query url.Values, busy string, known int) error {
+	if st, err := os.Stat(c.path); err != nil || st.Size() == 0 {
+		return err // 0: a new one
+	}
+	readOnly := url.Values{"mode": {"ro"}}
+	for k, v := range query {
+		readOnly[k] = v
+	}
+	conn, err := openConn(c.path, readOnly, busy)
+	if err != nil {
+		return onlyRefusals(err)
+	}
+	defer func() { _ = conn.close() }() // it was only read
+	version, err := schemaVersion(conn)
+	if err != nil {
+		return onlyRefusals(err)
+	}
+	if version > int64(known) {
+		return newer(c.path, version, known)
+	}
+	return onlyRefusals(readSmallTables(conn))
+}
+
+// readSmallTables reads what the start reads, so that damage in it is found
+// before a schema or a run number changes.
+func readSmallTables(c *conn) error {
+	var tables []string
+	err := c.query(func(r []driver.Value) error { tables = append(tables, text(r[0])); return nil },
+		"SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('meta', 'epoch', 'node', 'access_token', 'join_use')")
+	if err != nil {
+		return err
+	}
+	for _, t := range tables {
+		if err := c.query(func([]driver.Value) error { return nil }, "SELECT * FROM "+t); err != nil {
+			return fmt.Errorf("read table %s: %w", t, err)
+		}
+	}
+	return nil
+}
+
+// onlyRefusals leaves out what may have another reason than the catalog itself,
+// such as a log that only a writer can put right.
+func onlyRefusals(err error) error {
+	if damaged(err) || errors.Is(err, ErrRefused) {
+		return err
+	}
+	return nil
+}
+
+// damaged tells errors that say that the database's bytes are not what was
+// written. A disk that can't be read is not meant: it may be read again.
+func damaged(err error) bool {
+	code := primaryCode(err)
+	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB || errors.Is(err, raid.ErrCorrupt)
+}
+
+// newer refuses a catalog that a newer version has written, and tells both ways
+// on.
+func newer(path string, version int64, known int) error {
+	b, holds, ok := usable(path, known)
+	advice := "No copy that this version can open lies beside it"
+	if ok {
+		advice = fmt.Sprintf("To go back instead, to the copy that the upgrade made, %s (%s): %s. What was stored, deleted or decided since then "+
+			"is not in the copy, and nodes that have seen later commits are refused until you give those up, as docs/catalog.md tells (Going back)",
+			b.path, holds, swap(path, b.path))
+	}
+	return fmt.Errorf("%w: %w: its schema is version %d and this raid-controller knows up to %d; install the newer raid-controller again, "+
+		"then nothing is lost. %s. Nothing was changed", ErrRefused, raid.ErrUnsupported, version, known, advice)
+}
+
+// refuseDamaged tells what can be done when the catalog is damaged.
+func refuseDamaged(path string, known int, err error) error {
+	advice := "No copy that an upgrade made lies beside it; put a backup of yours in its place"
+	if b, holds, ok := usable(path, known); ok {
+		advice = fmt.Sprintf("A backup of yours, if you have a newer one, or the copy that an upgrade made, %s (%s), can take its place: %s",
+			b.path, holds, swap(path, b.path))
+	}
+	why := err
+	if !errors.Is(err, raid.ErrCorrupt) {
+		why = fmt.Errorf("%w: %w", raid.ErrCorrupt, err)
+	}
+	return fmt.Errorf("%w: %w: the file %s is damaged or is no catalog. It was left as it is, and so were the chunks on the nodes. %s. "+
+		"What was stored after a backup is not in it, see docs/catalog.md (A damaged catalog)", ErrRefused, why, path, advice)
+}
+
+// swap is the command line that sets a catalog aside, with its log, and moves a
+// copy into its place. A log that stayed behind would be taken for the copy's.
+func swap(path, copied string) string {
+	aside := path + ".aside"
+	for n := 2; exists(aside); n++ {
+		aside = fmt.Sprintf("%s.aside%d", path, n)
+	}
+	var files []string
+	for _, f := range []string{path, path + "-wal", path + "-shm"} {
+		if exists(f) {
+			files = append(files, shellWord(f))
+		}
+	}
+	return fmt.Sprintf("sudo systemctl stop raid-controller && sudo mkdir %s && sudo mv %s %s/ && sudo mv %s %s && sudo systemctl start raid-controller",
+		shellWord(aside), strings.Join(files, " "), shellWord(aside), shellWord(copied), shellWord(path))
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// shellWord writes a path so that a shell takes it for one word.
+func shellWord(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool {
+		return !strings.ContainsRune("/._-+,:@", r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

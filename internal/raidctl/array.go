@@ -1,0 +1,110 @@
+package raidctl
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/raidpi/raidpi/internal/client"
+	"github.com/raidpi/raidpi/internal/service"
+)
+
+// errNotReady makes status end with exitUnavailable.
+var errNotReady = errors.New("the array is not ready")
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show how the array is",
+		Long:  "Show how the array is. The exit status is 5 when it can't store and read files in full.",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context()) },
+	}
+}
+
+func (a *app) status(ctx context.Context) error {
+	s, err := a.client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		err = writeJSON(a.stdout, s)
+	} else {
+		err = showStatus(a.stdout, s)
+	}
+	if err == nil && !s.Ready {
+		return said{errNotReady} // the table says so already
+	}
+	return err
+}
+
+func showStatus(out io.Writer, s client.Status) error {
+	w := bufio.NewWriter(out)
+	row := func(name, value string) { fmt.Fprintf(w, "%-10s %s\n", name, value) }
+	row("array", orDash(string(s.Array)))
+	row("controller", fmt.Sprintf("raid-controller %s, up for %s", orDash(s.Version), humanDuration(time.Duration(s.UptimeSeconds)*time.Second)))
+	state := "ready"
+	if !s.Ready {
+		state = "not ready"
+	}
+	if s.Message != "" {
+		state += ": " + printable(s.Message)
+	}
+	row("state", state)
+	row("nodes", nodeCounts(s.Nodes))
+	for _, warning := range s.Warnings {
+		row("warning", printable(warning))
+	}
+	for _, c := range s.Clones {
+		row("clone", fmt.Sprintf("of node %s at %s, refused (last %s UTC): run sudo raid-node reset-identity there, then join",
+			printable(string(c.Node)), printable(c.Address), printable(c.LastRefused)))
+	}
+	row("space", fmt.Sprintf("%s free of %s", humanSize(s.FreeBytes), humanSize(s.TotalBytes)))
+	files := fmt.Sprintf("%s, %s", plural(s.Files, "file"), humanSize(s.FileBytes))
+	if s.DegradedFiles > 0 {
+		files += fmt.Sprintf("; %d degraded, to be repaired", s.DegradedFiles)
+	}
+	row("files", files)
+	row("removals", plural(s.RemovalsQueued, "chunk")+" queued")
+	row("transfers", plural(int64(s.Transfers), "transfer")+" under way")
+	return w.Flush()
+}
+
+func nodeCounts(n client.NodeCounts) string {
+	parts := []string{strconv.Itoa(n.Up) + " up"}
+	for _, c := range []struct {
+		n    int
+		name string
+	}{{n.Suspect, "suspect"}, {n.Down, "down"}, {n.Draining, "draining"}} {
+		if c.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.name))
+		}
+	}
+	s := strings.Join(parts, ", ")
+	if n.Lab > 0 {
+		s += fmt.Sprintf(" (%d of them lab peers)", n.Lab)
+	}
+	return s
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Show raidctl's version",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if a.json {
+				return writeJSON(a.stdout, map[string]string{"version": service.Version(a.version)})
+			}
+			_, err := fmt.Fprintln(a.stdout, service.VersionLine("raidctl", a.version))
+			return err
+		},
+	}
+}

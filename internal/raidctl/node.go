@@ -1,0 +1,157 @@
+package raidctl
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/raidpi/raidpi/internal/client"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+func (a *app) nodeCommand() *cobra.Command {
+	return group("node", "List nodes, remove them, renew their keys", a.nodeLsCommand("ls"), a.nodeRemoveCommand(), a.nodeRotateCommand())
+}
+
+// nodesCommand is raidctl node ls under its older name.
+func (a *app) nodesCommand() *cobra.Command { return a.nodeLsCommand("nodes") }
+
+func (a *app) nodeLsCommand(name string) *cobra.Command {
+	return &cobra.Command{
+		Use:   name,
+		Short: "List the nodes",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			nodes, err := a.client.Nodes(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.nodes(nodes)
+		},
+	}
+}
+
+func (a *app) nodes(nodes []client.Node) error {
+	if a.json {
+		return jsonLines(a.stdout, nodes)
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tNAME\tKIND\tSTATE\tADDRESS\tZONE\tFREE\tTOTAL\tCHUNKS\tVERSION\tLAST SEEN (UTC)")
+	for _, n := range nodes {
+		state := printable(string(n.State))
+		if n.ReadOnly {
+			state += ",read-only"
+		}
+		seen, free, total, chunks := "-", "-", "-", "-" // not known of a node that was not there yet
+		if n.LastSeen != nil {
+			seen, free, total, chunks = printable(*n.LastSeen), humanSize(n.FreeBytes), humanSize(n.TotalBytes), strconv.FormatInt(n.Chunks, 10)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(string(n.ID)), orDash(n.Name), printable(string(n.Kind)), state,
+			orDash(n.Address), orDash(n.Zone), free, total, chunks, orDash(n.Version), seen)
+	}
+	return w.Flush()
+}
+
+func (a *app) nodeRemoveCommand() *cobra.Command {
+	force := false
+	cmd := &cobra.Command{
+		Use:   "remove NODE",
+		Short: "Take a node out of the array for good",
+		Long: "Take a node out of the array for good. NODE is its id, the beginning of it, or its host name.\n" +
+			"Its connections are cut, and it can't come back under this id. What it kept is made anew on other\n" +
+			"nodes. One that still has chunks is removed only with --force.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.nodeRemove(cmd.Context(), args[0], force) },
+	}
+	cmd.Flags().BoolVar(&force, "force", false, "even though it has chunks, also such as have no other copy")
+	return cmd
+}
+
+func (a *app) nodeRemove(ctx context.Context, arg string, force bool) error {
+	n, err := a.findNode(ctx, arg)
+	if err != nil {
+		return err
+	}
+	if err := a.client.RemoveNode(ctx, n.ID, force); err != nil {
+		return err
+	}
+	if a.json {
+		return writeJSON(a.stdout, map[string]any{"id": n.ID, "removed": true})
+	}
+	_, err = fmt.Fprintf(a.stdout, "removed %s\n", nodeLabel(n))
+	return err
+}
+
+func (a *app) nodeRotateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rotate NODE...",
+		Short: "Have nodes draw new keys",
+		Long: "Have nodes draw new keys, each with its next heartbeat; the new one is used from its next connection on.\n" +
+			"NODE is an id, the beginning of it, or a host name.",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.each(cmd.Context(), args, func(arg string) error {
+				n, err := a.findNode(cmd.Context(), arg)
+				if err != nil {
+					return err
+				}
+				if err := a.client.RotateNode(cmd.Context(), n.ID); err != nil {
+					return err
+				}
+				return a.tell(map[string]any{"id": n.ID, "rotate": true})
+			})
+		},
+	}
+}
+
+// noNodeError says that a name fits no node, or several.
+type noNodeError struct{ text string }
+
+func (e noNodeError) Error() string { return e.text }
+
+// findNode is the node that somebody means: by its id, its host name, or the
+// beginning of its id, if that is only one's. An id that is not listed, as that
+// of a node which was removed, is left for the controller to judge.
+func (a *app) findNode(ctx context.Context, arg string) (client.Node, error) {
+	all, err := a.client.Nodes(ctx)
+	if err != nil {
+		return client.Node{}, err
+	}
+	for _, fits := range []func(client.Node) bool{
+		func(n client.Node) bool { return string(n.ID) == arg },
+		func(n client.Node) bool { return strings.EqualFold(n.Name, arg) },
+		func(n client.Node) bool { return strings.HasPrefix(string(n.ID), arg) },
+	} {
+		var found []client.Node
+		for _, n := range all {
+			if fits(n) {
+				found = append(found, n)
+			}
+		}
+		if len(found) == 1 {
+			return found[0], nil
+		}
+		if len(found) > 1 {
+			var labels []string
+			for _, n := range found {
+				labels = append(labels, nodeLabel(n))
+			}
+			return client.Node{}, noNodeError{fmt.Sprintf("%q may be %s: write more of the id", arg, strings.Join(labels, " or "))}
+		}
+	}
+	if _, err := raid.DecodeID(arg); err == nil {
+		return client.Node{ID: raid.NodeID(arg)}, nil
+	}
+	return client.Node{}, noNodeError{fmt.Sprintf("there is no node %q; raidctl node ls shows them", arg)}
+}
+
+func nodeLabel(n client.Node) string {
+	if n.Name == "" {
+		return printable(string(n.ID))
+	}
+	return fmt.Sprintf("%s (%s)", printable(string(n.ID)), printable(n.Name))
+}
