@@ -25,11 +25,12 @@ WORDS = ./internal/raid ./internal/budget ./internal/zmtp ./internal/wire/... \
 	./internal/chunkstore/... ./internal/catalog/... ./internal/stripe \
 	./internal/placement ./internal/object/... ./internal/config ./internal/identity
 
-.PHONY: build deb package-files demo test test-setup test-32 test-arm lint bench fuzz proto clean help
+.PHONY: build deb package-files demo test test-setup test-32 test-arm e2e-arm lint bench fuzz proto clean help
 
 help:
 	@echo "make demo    start an array, kill a node, read a file back (ONCE=1: then end; PORT=9001)"
 	@echo "make test    run every test; installs from Debian what they need"
+	@echo "make e2e-arm boot emulated machines with the packages on them, as root"
 	@echo "make build   the three programs, into bin/"
 	@echo "make deb     Debian packages, into dist/ (ARCHS=\"amd64 arm64 armhf\"; VERSION=1.2.3)"
 	@echo "make lint    gofmt, go vet, staticcheck"
@@ -86,6 +87,13 @@ test-32: test-setup
 test-arm:
 	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) build -buildvcs=false -o /dev/null ./cmd/...
 	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) vet ./...
+
+# Whole machines of arm64 and armhf, by qemu-system; as root, on Debian. IDLE is how
+# long one is watched that does nothing, POWER_LOSSES how often another loses its power.
+IDLE ?= 1m
+POWER_LOSSES ?= 3
+e2e-arm:
+	$(GO) test -tags armboot -count=1 -v -timeout 90m ./test/arm -idle $(IDLE) -power-losses $(POWER_LOSSES)
 
 lint:
 	@unformatted=$$(gofmt -l cmd internal packaging test); \
