@@ -13,7 +13,7 @@ endif
 # The moment of the sources, for files that are dated, and its day: no clock that
 # says an earlier one is right.
 ifndef SOURCE_DATE_EPOCH
-SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || date -r CHANGELOG.md +%s)
 endif
 BUILT ?= $(shell date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%d)
 # -buildvcs=false: a checkout that belongs to another user, as in a container,
@@ -25,7 +25,7 @@ WORDS = ./internal/raid ./internal/budget ./internal/zmtp ./internal/wire/... \
 	./internal/chunkstore/... ./internal/catalog/... ./internal/stripe \
 	./internal/placement ./internal/object/... ./internal/config ./internal/identity
 
-.PHONY: build deb package-files demo test test-setup test-32 test-arm e2e-arm lint bench fuzz proto clean help
+.PHONY: build deb package-files apt-repo dist release-check demo test test-setup test-32 test-arm lint bench fuzz proto clean help
 
 help:
 	@echo "make demo    start an array, kill a node, read a file back (ONCE=1: then end; PORT=9001)"
@@ -33,6 +33,8 @@ help:
 	@echo "make e2e-arm boot emulated machines with the packages on them, as root"
 	@echo "make build   the three programs, into bin/"
 	@echo "make deb     Debian packages, into dist/ (ARCHS=\"amd64 arm64 armhf\"; VERSION=1.2.3)"
+	@echo "make apt-repo a signed repository of these, dist/apt (KEY=fingerprint of the key)"
+	@echo "make dist    packages, raidctl for laptops, lists of modules and checksums, into dist/"
 	@echo "make lint    gofmt, go vet, staticcheck"
 	@echo "make bench   measure the array on this machine (QUICK=1: a short round)"
 	@echo "make fuzz    every fuzzer for a while (FUZZTIME=3s)"
@@ -42,16 +44,47 @@ build:
 	@mkdir -p bin
 	$(BUILD) -o bin/ ./cmd/raid-controller ./cmd/raid-node ./cmd/raidctl
 
+.PHONY: version
+version:
+	@echo "$(VERSION)"
+
 # Debian packages, into DIST. What is in them says .goreleaser.yaml.
 DIST ?= dist
 ARCHS ?= amd64 arm64 armhf
-PACKAGING = $(GO) run -buildvcs=false ./packaging -version "$(VERSION)" -epoch "$(SOURCE_DATE_EPOCH)" -dist "$(DIST)"
+PACKAGING = CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false ./packaging -version "$(VERSION)" -epoch "$(SOURCE_DATE_EPOCH)" -dist "$(DIST)"
 
-deb: $(ARCHS:%=programs-%)
+deb: package-files $(ARCHS:%=programs-%)
 	@$(PACKAGING) -archs "$(ARCHS)"
 
+# What the packages of all architectures share: man pages and completions, which are
+# taken from the programs, changelogs, and licences.
 package-files:
+	@mkdir -p $(DIST)/build/host && rm -rf $(DIST)/build/share
+	@CGO_ENABLED=0 $(BUILD) -o $(DIST)/build/host/ ./cmd/raid-controller ./cmd/raid-node
+	@CGO_ENABLED=0 SOURCE_DATE_EPOCH="$(SOURCE_DATE_EPOCH)" $(GO) run -trimpath -buildvcs=false ./packaging/manual \
+		-bin $(DIST)/build/host -out $(DIST)/build/share -version "$(VERSION)"
 	@$(PACKAGING) -share
+
+# What is missing is built before; what changed since a commit is built anew.
+DEBS = $(foreach a,$(ARCHS),$(foreach p,raid-controller raid-node raidctl,$(DIST)/$(p)_$(VERSION)-1_$(a).deb))
+apt-repo:
+	@missing="$(if $(findstring .dirty,$(VERSION)),yes)"; for deb in $(DEBS); do [ -e "$$deb" ] || missing=yes; done; \
+	[ -z "$$missing" ] || $(MAKE) --no-print-directory deb VERSION="$(VERSION)"
+	@GO="$(GO)" DIST="$(DIST)" VERSION="$(VERSION)" EPOCH="$(SOURCE_DATE_EPOCH)" ARCHS="$(ARCHS)" KEY="$(KEY)" NEXT_KEY="$(NEXT_KEY)" OTHERS="$(OTHERS)" ./packaging/apt-repo
+
+# Everything that a release has. KEY signs the checksums.
+LAPTOPS = linux_amd64 linux_arm64 linux_arm6 darwin_amd64 darwin_arm64 windows_amd64
+dist: deb $(LAPTOPS:%=laptop-%)
+	@$(GO) run -buildvcs=false ./packaging/release -version "$(VERSION)" -epoch "$(SOURCE_DATE_EPOCH)" -dist "$(DIST)"
+	$(if $(KEY),gpg --batch --yes --local-user "$(KEY)" --digest-algo SHA512 --armor --output "$(DIST)/checksums.txt.asc" --detach-sign "$(DIST)/checksums.txt")
+
+laptop-%:
+	@mkdir -p "$(DIST)/build/$*"
+	CGO_ENABLED=0 GOOS=$(word 1,$(subst _, ,$*)) GOARCH=$(patsubst arm6,arm,$(word 2,$(subst _, ,$*))) GOARM=6 GOAMD64=v1 GOARM64=v8.0 $(BUILD) -o "$(DIST)/build/$*/" ./cmd/raidctl
+
+# Needs unzip; see packaging/release-check.
+release-check:
+	@GO="$(GO)" ./packaging/release-check
 
 # armhf is for the first Raspberry Pi and the Zero too: ARM version 6.
 programs-amd64: GOENV = GOARCH=amd64 GOAMD64=v1
@@ -85,13 +118,14 @@ test-32: test-setup
 
 # The first Raspberry Pi and the Zero.
 test-arm:
-	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) build -buildvcs=false -o /dev/null ./cmd/...
+	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) build -trimpath -buildvcs=false -o /dev/null ./cmd/...
 	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) vet ./...
 
 # Whole machines of arm64 and armhf, by qemu-system; as root, on Debian. IDLE is how
 # long one is watched that does nothing, POWER_LOSSES how often another loses its power.
 IDLE ?= 1m
 POWER_LOSSES ?= 3
+.PHONY: e2e-arm
 e2e-arm:
 	$(GO) test -tags armboot -count=1 -v -timeout 90m ./test/arm -idle $(IDLE) -power-losses $(POWER_LOSSES)
 

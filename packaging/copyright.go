@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 )
@@ -46,13 +45,26 @@ Files: *
 Copyright: the raidpi authors
 License: Apache-2.0
 %s`, p.Maintainer, p.Homepage, indent(apache))
-	golang := &module{path: "Go's standard library", version: strings.TrimPrefix(runtime.Version(), "go"), dir: runtime.GOROOT(), folders: map[string]bool{runtime.GOROOT(): true}}
+	golang, err := standardLibrary(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, m := range append([]*module{golang}, slices.SortedFunc(maps.Values(modules), func(a, b *module) int { return cmp.Compare(a.path, b.path) })...) {
 		if err := m.describe(&out); err != nil {
 			return nil, fmt.Errorf("module %s in %s: %w", m.path, m.dir, err)
 		}
 	}
 	return out.Bytes(), nil
+}
+
+// standardLibrary is what the Go toolchain brings.
+func standardLibrary(ctx context.Context) (*module, error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT", "GOVERSION").Output()
+	if err != nil {
+		return nil, fmt.Errorf("find Go's own licence: %w", err)
+	}
+	dir, version, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	return &module{path: "go", version: strings.TrimPrefix(version, "go"), dir: dir, folders: map[string]bool{dir: true}}, nil
 }
 
 // addLinked finds the modules and folders of what is linked into a program.
@@ -84,7 +96,7 @@ func addLinked(ctx context.Context, modules map[string]*module, arch, program st
 
 var (
 	licenceFiles = regexp.MustCompile(`(?i)(licen[cs]e|^copying|^copyright|^notice|^patents)`)
-	copyrights   = regexp.MustCompile(`(?im)^[^a-z\n]*(copyright\s+(?:\(c\)|©|[0-9]{4}|the ).*)$`)
+	copyrights   = regexp.MustCompile(`(?im)^[^a-z\n]*copyright\s+((?:\(c\)\s*|©\s*)?(?:[0-9]{4}|the ).*)$`)
 )
 
 // describe writes the paragraph of a module.
@@ -130,7 +142,7 @@ func (m *module) describe(out *bytes.Buffer) error {
 	if len(holders) == 0 {
 		holders = []string{"the authors of " + m.path}
 	}
-	fmt.Fprintf(out, "\nFiles: %s@%s/*\nCopyright: %s\nLicense: %s\n%s", strings.ReplaceAll(m.path, " ", "-"), m.version,
+	fmt.Fprintf(out, "\nFiles: %s@%s/*\nCopyright: %s\nLicense: %s\n%s", m.path, m.version,
 		strings.Join(unique(holders), "\n "), strings.Join(slices.Compact(names), " and "), indent(texts.String()))
 	return nil
 }

@@ -1,10 +1,11 @@
 // Command packaging builds the Debian packages.
 //
 // What is in them is said once, in .goreleaser.yaml, which goreleaser understands
-// too. The programs are built before, by make, into DIST/build/ARCH; what all
-// architectures share (DIST/build/share) is written here: the copyright files, with
-// the licences of all that is linked, and the changelogs. The same sources give the
-// same bytes: nothing depends on the clock, the user or the folder.
+// too. Before, make builds the programs into DIST/build/ARCH, and what all
+// architectures share into DIST/build/share: the manual by ./packaging/manual, and by
+// this program with -share the copyright files, with the licences of all that is
+// linked, and the changelogs. The same sources give the same bytes: nothing depends
+// on the clock, the user or the folder.
 package main
 
 import (
@@ -36,7 +37,8 @@ type options struct {
 	moment  time.Time // of everything in the packages
 	archs   []string  // as Debian calls them
 	dist    string    // the folder of what is built
-	share   bool      // build DIST/build/share only
+	share   bool      // write DIST/build/share instead of packages
+	keyring string    // build the package of this public key instead
 }
 
 // versions that dpkg takes for an upstream version without an epoch (deb-version(7)).
@@ -49,7 +51,8 @@ func parse(args []string) (options, error) {
 	epoch := fs.Int64("epoch", -1, "the `SECONDS` since 1970 that all files are dated with")
 	archs := fs.String("archs", "amd64 arm64 armhf", "the `ARCHITECTURES` to build for")
 	fs.StringVar(&o.dist, "dist", "dist", "the `FOLDER` to build in")
-	fs.BoolVar(&o.share, "share", false, "write only what all architectures share")
+	fs.BoolVar(&o.share, "share", false, "write what all architectures share, and no packages")
+	fs.StringVar(&o.keyring, "keyring", "", "build raid-archive-keyring, with the public key in `FILE`, and no other package")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
@@ -78,13 +81,16 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if o.keyring != "" {
+		return buildKeyring(&o, d, stdout)
+	}
+	if !o.share {
+		return build(ctx, &o, d.packages, stdout)
+	}
 	for _, p := range d.packages {
 		if err := writeShared(ctx, &o, p); err != nil {
 			return err
 		}
 	}
-	if o.share {
-		return nil
-	}
-	return build(ctx, &o, d.packages, stdout)
+	return nil
 }

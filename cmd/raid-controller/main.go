@@ -17,6 +17,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/config"
 	"github.com/raidpi/raidpi/internal/controller"
 	"github.com/raidpi/raidpi/internal/identity"
@@ -68,9 +69,10 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	return d.Run(ctx, args, env, stdout, stderr)
 }
 
-// refused tells keys that a person has to see to.
+// refused tells a catalog and keys that a person has to see to.
 func refused(err error) bool {
-	return errors.Is(err, identity.ErrDamaged) || errors.Is(err, identity.ErrExposed) || errors.Is(err, identity.ErrForeign)
+	return errors.Is(err, catalog.ErrRefused) ||
+		errors.Is(err, identity.ErrDamaged) || errors.Is(err, identity.ErrExposed) || errors.Is(err, identity.ErrForeign)
 }
 
 // compose puts the configuration and this machine into the daemon's hands.

@@ -111,6 +111,10 @@ func TestControllerRefusesWhatItCannotRun(t *testing.T) {
 		os.WriteFile(filepath.Join(damaged, "identity", "ca.pem"), []byte("-----BEGIN"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
+	noCatalog := t.TempDir()
+	if err := os.WriteFile(filepath.Join(noCatalog, "catalog.db"), []byte("of another program"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -127,6 +131,7 @@ func TestControllerRefusesWhatItCannotRun(t *testing.T) {
 		{nil, []string{"RAID_CONTROLLER_HTTP_LISTEN=" + taken.Addr().String()}, 1, "address already in use"},
 		{nil, []string{"RAID_CONTROLLER_STATE_DIR=/dev/null/x"}, 1, "/dev/null/x"},
 		{nil, []string{"RAID_CONTROLLER_STATE_DIR=" + damaged}, 78, "ca.pem"},
+		{nil, []string{"RAID_CONTROLLER_STATE_DIR=" + noCatalog}, 78, "It was left as it is, and so were the chunks on the nodes"},
 		{[]string{"--what"}, nil, 2, "--help"},
 		{[]string{"--give-up-commit", "-1"}, nil, 2, "--help"},
 		{[]string{"--give-up-commit", "5"}, nil, 1, "stop the node that reports it"},

@@ -31,6 +31,7 @@ type DiskConfig struct {
 	// own. Nothing is ever removed.
 	NewDisk bool
 	Random  io.Reader // for ids
+	Fstab   string    // tells which disks should be mounted; empty: /etc/fstab
 	// OpenDir opens and locks the chunk directory; nil: the real one. What it
 	// returns is closed with the Disk if it is an io.Closer.
 	OpenDir func(path string) (FS, error)
@@ -56,13 +57,16 @@ type Disk struct {
 //     not mounted, an empty replacement) or another one,
 //   - there are chunks in it, and no marker,
 //   - the file system folds case or can't fsync a directory,
+//   - this process may not write there, be it for a sandbox,
+//   - it is to be made, and the directory that it is to be in does not exist,
 //
-// and with ErrInUse while another process uses it.
+// with ErrInUse while another process uses it, and with ErrNotMounted while fstab
+// has a disk for it that is not mounted: nothing is ever made in its place.
 func OpenDisk(cfg DiskConfig) (*Disk, error) {
 	o := diskOpener{DiskConfig: cfg}
 	d, err := o.open()
 	if err != nil {
-		return nil, fmt.Errorf("open disk %s: %w", cfg.ChunkDir, err)
+		return nil, fmt.Errorf("open disk %s: %w", cfg.ChunkDir, inWords(cfg.ChunkDir, err))
 	}
 	return d, nil
 }
@@ -85,8 +89,11 @@ func (o *diskOpener) open() (disk *Disk, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.refuseUnmounted(); err != nil {
+		return nil, err
+	}
 	if !known || o.NewDisk {
-		if err := makeDir(o.ChunkDir); err != nil {
+		if err := o.makeChunkDir(); err != nil {
 			return nil, err
 		}
 	}
@@ -108,6 +115,9 @@ func (o *diskOpener) open() (disk *Disk, err error) {
 	if err := checkFileSystem(o.fs); err != nil {
 		return nil, err
 	}
+	if err := o.refuseSandbox(); err != nil {
+		return nil, err
+	}
 	if m, err = o.settle(m, remembered); err != nil {
 		return nil, err
 	}
@@ -115,6 +125,43 @@ func (o *diskOpener) open() (disk *Disk, err error) {
 		return nil, err
 	}
 	return &Disk{FS: o.fs, ID: m.Disk, stateDir: o.StateDir, random: o.Random, node: m.Node, array: m.Array}, nil
+}
+
+// makeChunkDir makes the chunk directory, but not those above it: one that is not
+// there may be the mount point of a disk, and the card is no place for its chunks.
+func (o *diskOpener) makeChunkDir() error {
+	parent := filepath.Dir(o.ChunkDir)
+	if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: it is to be made in %s, which does not exist. If a disk belongs there, mount it; else run: sudo mkdir -p %s (%s)",
+			ErrDisk, parent, shellWord(parent), howTo)
+	}
+	err := os.Mkdir(o.ChunkDir, dirMode)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: it does not exist, and raid-node may not make it in %s (%w): sudo install -d -o raid-node -g raid-node -m 750 %s (%s)",
+			ErrDisk, parent, err, shellWord(o.ChunkDir), howTo)
+	case err != nil:
+		return fmt.Errorf("make directory %s: %w", o.ChunkDir, err)
+	}
+	return nil
+}
+
+// refuseSandbox fails if the disk takes writes and this process may not write to
+// it. A disk that is read only for all can still be read from; the store finds
+// out by itself.
+func (o *diskOpener) refuseSandbox() error {
+	const probe = tmpDir + "/probe"
+	f, err := o.fs.OpenFile(probe, os.O_WRONLY|os.O_CREATE, fileMode)
+	if err == nil {
+		f.Close()
+		err = o.fs.Remove(probe)
+	}
+	if sandbox, _ := readOnlyFor(o.ChunkDir); errors.Is(err, syscall.EROFS) && sandbox || errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil
 }
 
 // refuseSame fails if both directories are one: both have a raid-node.json.
@@ -141,7 +188,7 @@ func (o *diskOpener) openDir() (FS, error) {
 	}
 	fsys, err := open(o.ChunkDir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: it does not exist, and this node's chunks were there; mount its disk%s", ErrDisk, orNewDisk)
+		return nil, fmt.Errorf("%w: it does not exist, and this node's chunks were there; nothing was made in its place. Mount its disk%s", ErrDisk, orNewDisk)
 	}
 	return fsys, err
 }
@@ -160,7 +207,7 @@ func (o *diskOpener) marker(remembered remembered, known bool) (m marker, err er
 	case o.NewDisk:
 		return m, nil
 	case missing && known:
-		return m, fmt.Errorf("%w: it has no %s, and this node (%s) remembers disk %s; mount its disk%s",
+		return m, fmt.Errorf("%w: it has no %s, and this node (%s) remembers disk %s. If the disk is not mounted (see: findmnt), mount it%s",
 			ErrDisk, markerFile, remembered.Node, remembered.Disk, orNewDisk)
 	case missing:
 		return m, o.refuseOrphans()
@@ -171,7 +218,7 @@ func (o *diskOpener) marker(remembered remembered, known bool) (m marker, err er
 	return m, nil
 }
 
-const orNewDisk = ", or run raid-node --new-disk once to start with this one"
+const orNewDisk = ", or, to start with this one, run once: sudo -u raid-node raid-node --new-disk; " + howTo
 
 // refuseOrphans fails if there are chunks.
 func (o *diskOpener) refuseOrphans() error {
@@ -219,14 +266,14 @@ func checkFileSystem(fsys FS) error {
 	}
 	switch _, err := fileSize(fsys, strings.ToUpper(tmpDir)); {
 	case err == nil:
-		return fmt.Errorf("%w: its file system takes %q and %q for the same name, and chunk names differ in case; use ext4",
+		return fmt.Errorf("%w: its file system takes %q and %q for the same name, and chunk names differ in case, as on FAT; use ext4, "+howTo,
 			ErrDisk, tmpDir, strings.ToUpper(tmpDir))
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
 	err := syncDir(fsys, ".")
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
-		return fmt.Errorf("%w: its file system can't make a directory durable (%w); use ext4", ErrDisk, err)
+		return fmt.Errorf("%w: its file system can't make a directory durable (%w); use ext4, "+howTo, ErrDisk, err)
 	}
 	return err
 }

@@ -28,6 +28,9 @@ type machine struct {
 
 func newMachine(t *testing.T) *machine {
 	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "b"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	return &machine{t, filepath.Join(dir, "a", "state"), filepath.Join(dir, "b", "chunks")}
 }
 
@@ -105,7 +108,10 @@ func TestMissingDiskIsRefused(t *testing.T) {
 	if err := os.Rename(m.chunks, m.chunks+".away"); err != nil {
 		t.Fatal(err)
 	}
-	m.refused("raid-node --new-disk", "does not exist")
+	m.refused("raid-node --new-disk", "does not exist", "nothing was made in its place")
+	if _, err := os.Stat(m.chunks); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("a directory was made in its place")
+	}
 
 	second := m.start(true)
 	if second.Node() == first.Node() || second.ID == first.ID {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -98,6 +99,7 @@ func Open(cfg Config) (*Store, error) {
 	if err := s.emptyTmp(); err != nil {
 		return nil, fmt.Errorf("open chunk store: %w", err)
 	}
+	s.try()
 	if err := s.dirs.load(); err != nil {
 		return nil, fmt.Errorf("open chunk store: %w", err)
 	}
@@ -135,6 +137,23 @@ func (s *Store) emptyTmp() error {
 		}
 	}
 	return nil
+}
+
+// try finds out whether the disk takes writes, before anybody counts on it. One
+// that does not is read from all the same.
+func (s *Store) try() {
+	const name = tmpDir + "/try"
+	f, err := s.fs.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, fileMode)
+	if err == nil {
+		_, err = f.Write([]byte{0})
+		if err == nil {
+			err = f.Sync()
+		}
+		err = errors.Join(err, f.Close(), s.fs.Remove(name))
+	}
+	if err != nil && !full(err) && !exhausted(err) {
+		_ = s.fail("try whether the disk takes writes", err) // told there
+	}
 }
 
 // Close waits for the calls under way, saves the commit number and ends. Calls

@@ -21,6 +21,7 @@ func (p *program) writeCompletions(out string) error {
 		filepath.Join(out, "fish", "vendor_completions.d", p.name+".fish"): func(b *bytes.Buffer) error {
 			return p.tree.GenFishCompletion(b, true)
 		},
+		filepath.Join(out, "powershell", p.name+".ps1"): func(b *bytes.Buffer) error { return p.tree.GenPowerShellCompletionWithDesc(b) },
 	} {
 		var b bytes.Buffer
 		if err := generate(&b); err != nil {

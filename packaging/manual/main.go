@@ -1,7 +1,8 @@
 // Command manual writes the man pages and shell completions of the three programs.
 // It takes them from the programs themselves: raidctl's tree of commands, and what
 // the daemons answer to --help. What no program says of itself (files, exit
-// statuses, signals) stands in pages/, around it.
+// statuses, signals) stands in pages/, around it. The pages of the configuration files
+// are the files as they are installed, which describe each key.
 //
 //	manual -bin bin -out dist/build/share
 //
@@ -21,6 +22,7 @@ func main() {
 	var c config
 	flag.StringVar(&c.bin, "bin", "bin", "the `FOLDER` with raid-controller and raid-node for this machine")
 	flag.StringVar(&c.out, "out", "dist/build/share", "write man/ and the completions into this `FOLDER`")
+	flag.StringVar(&c.files, "files", "packaging", "the `FOLDER` with raid-controller.toml and raid-node.toml")
 	flag.StringVar(&c.version, "version", "", "the `VERSION` that the pages are of")
 	flag.Parse()
 	err := c.setDate(os.Getenv("SOURCE_DATE_EPOCH"))
@@ -36,6 +38,7 @@ func main() {
 // config is what the pages are made of.
 type config struct {
 	bin, out string
+	files    string // the folder with the configuration files as they are installed
 	version  string
 	date     string // as in 2026-11-26
 }
@@ -67,6 +70,15 @@ func run(c config) error {
 			return err
 		}
 		if err := p.writeCompletions(c.out); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"raid-controller", "raid-node"} {
+		text, err := filePage(c, name)
+		if err != nil {
+			return err
+		}
+		if err := writePage(c.out, name+".toml", 5, text); err != nil {
 			return err
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	config5 "github.com/raidpi/raidpi/internal/config"
 	"github.com/raidpi/raidpi/internal/node"
 	"github.com/raidpi/raidpi/internal/raidctl"
 	"github.com/raidpi/raidpi/internal/service"
@@ -30,11 +31,12 @@ func TestMain(m *testing.M) {
 	if err == nil {
 		share, bin = filepath.Join(dir, "share"), filepath.Join(dir, "bin")
 		cmd := exec.Command("go", "build", "-o", bin+"/", "../../cmd/raid-controller", "../../cmd/raid-node", "../../cmd/raidctl")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as they are shipped
 		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 		err = cmd.Run()
 	}
 	if err == nil {
-		err = run(config{bin: bin, out: share, version: "1.2.3", date: "2026-11-26"})
+		err = run(config{bin: bin, out: share, files: "..", version: "1.2.3", date: "2026-11-26"})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -83,10 +85,10 @@ func shown(t *testing.T, name string) string {
 }
 
 func TestEveryProgramHasAPageWithoutWarnings(t *testing.T) {
-	for _, name := range []string{"raid-controller.8", "raid-node.8", "raidctl.1"} {
+	for _, name := range []string{"raid-controller.8", "raid-node.8", "raidctl.1", "raid-controller.toml.5", "raid-node.toml.5"} {
 		text := shown(t, name)
-		if !strings.Contains(text, "raidpi 1.2.3") || !strings.Contains(text, "2026-11-26") || !strings.Contains(text, "EXIT STATUS") {
-			t.Errorf("%s has no version, date or exit status:\n%s", name, text)
+		if !strings.Contains(text, "raidpi 1.2.3") || !strings.Contains(text, "2026-11-26") || !strings.Contains(text, "SEE ALSO") {
+			t.Errorf("%s has no version, date or end:\n%s", name, text)
 		}
 		if strings.Contains(source(t, name), "<no value>") {
 			t.Errorf("%s has a hole", name)
@@ -168,11 +170,52 @@ func TestPagesNameEveryExitStatus(t *testing.T) {
 
 func TestSameSourceMakesTheSamePages(t *testing.T) {
 	again := t.TempDir()
-	if err := run(config{bin: bin, out: again, version: "1.2.3", date: "2026-11-26"}); err != nil {
+	if err := run(config{bin: bin, out: again, files: "..", version: "1.2.3", date: "2026-11-26"}); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.CommandContext(t.Context(), "diff", "-r", share, again).CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestPagesOfTheFilesDescribeEveryKey(t *testing.T) {
+	for program, prefix := range map[string]string{"raid-controller": config5.ControllerPrefix, "raid-node": config5.NodePrefix} {
+		out, err := exec.CommandContext(t.Context(), filepath.Join(bin, program), "--print-config").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, section, keys := shown(t, program+".toml.5"), "", 0
+		for line := range strings.Lines(string(out)) {
+			if name, ok := strings.CutPrefix(line, "["); ok {
+				section = strings.TrimSuffix(name, "]\n") + "_"
+			}
+			key, rest, ok := strings.Cut(line, " = ")
+			if !ok {
+				continue
+			}
+			keys++
+			value, _, _ := strings.Cut(rest, "  #")
+			entry := key + " = " + strings.TrimSpace(value) + " (" + prefix + strings.ToUpper(section+key) + ")"
+			if !strings.Contains(page, entry) {
+				t.Errorf("%s.toml.5 does not say %q", program, entry)
+			}
+		}
+		if keys < 10 {
+			t.Errorf("%s has %d keys only", program, keys)
+		}
+	}
+}
+
+func TestFileThatIsNotUnderstoodIsRefused(t *testing.T) {
+	got, err := keyList("# About the file.\n\n# What it is.\n# Still.\n#a = \"x\"\n[s]\n#b_c = 7\n", "X_")
+	want := ".SS \"At the top\"\n.TP\n\\fBa\\fR = \"x\" (\\fBX_A\\fR)\nWhat it is.\nStill.\n.SS \"[s]\"\n.TP\n\\fBb_c\\fR = 7 (\\fBX_S_B_C\\fR)\n.P"
+	if err != nil || got != want {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, bad := range []string{"a = 1", "#a= 1", "#a = 1 # inline", "[s"} {
+		if got, err := keyList(bad, ""); err == nil {
+			t.Errorf("%q is read as %q", bad, got)
+		}
 	}
 }
 

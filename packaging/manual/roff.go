@@ -16,17 +16,20 @@ var pages embed.FS
 
 // page is the program's man page, in the macros of man(7).
 func (p *program) page(c config) (string, error) {
-	name := fmt.Sprintf("%s.%d", p.name, p.section)
-	t, err := template.New(name).Funcs(template.FuncMap{"roff": roff}).ParseFS(pages, "pages/"+name)
+	return fill(fmt.Sprintf("%s.%d", p.name, p.section), map[string]string{
+		"Header":   header(p.name, p.section, c),
+		"Options":  optionList(p.options),
+		"Commands": p.commandList(),
+	})
+}
+
+// fill puts what was generated into the text around it.
+func fill(name string, data map[string]string) (string, error) {
+	t, err := template.New(name).ParseFS(pages, "pages/"+name)
 	if err != nil {
 		return "", fmt.Errorf("read the text of %s: %w", name, err)
 	}
 	var b strings.Builder
-	data := map[string]string{
-		"Header":   header(p.name, p.section, c),
-		"Options":  optionList(p.options),
-		"Commands": p.commandList(),
-	}
 	if err := t.Execute(&b, data); err != nil {
 		return "", fmt.Errorf("write %s: %w", name, err)
 	}

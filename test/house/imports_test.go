@@ -10,6 +10,9 @@ import (
 // order is the house from the roof to the ground. A package may import those
 // below it, and no other package of ours. A new package gets its place here.
 var order = []string{
+	"packaging",         // packages of the programs, which it does not import
+	"packaging/release", // archives, lists of modules, checksums
+	"packaging/manual",  // man pages and completions, taken from the programs
 	"cmd/raid-controller", "cmd/raid-node", "cmd/raidctl",
 	"internal/controller", // composition root of one daemon
 	"internal/node",       // composition root of the other
@@ -75,6 +78,21 @@ func TestWhatTestsFromOutsideImportsNothingFromInside(t *testing.T) {
 			if strings.HasPrefix(p, module+"/internal/") {
 				t.Errorf("%s imports %s", f.path, p)
 			}
+		}
+	}
+}
+
+// What makes packages stays out of the packages.
+func TestProgramsLinkNoPackager(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "./cmd/...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("list what the programs link: %v", err)
+	}
+	for dep := range strings.Lines(string(out)) {
+		if strings.HasPrefix(dep, "github.com/goreleaser/") || strings.HasPrefix(dep, module+"/packaging") {
+			t.Errorf("a program links %s", strings.TrimSpace(dep))
 		}
 	}
 }

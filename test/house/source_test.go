@@ -48,7 +48,7 @@ func (f *file) imported() []string {
 var source = sync.OnceValues(func() (*sources, error) {
 	s := &sources{fset: token.NewFileSet()}
 	root := os.DirFS(filepath.Join("..", ".."))
-	for _, dir := range []string{"cmd", "internal", "test"} {
+	for _, dir := range []string{"cmd", "internal", "packaging", "test"} {
 		err := fs.WalkDir(root, dir, func(name string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() || path.Ext(name) != ".go" {
 				return err
