@@ -2,6 +2,7 @@ package arm
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,7 +18,10 @@ import (
 // architectures are Debian's names of what a Raspberry Pi runs.
 var architectures = []string{"arm64", "armhf"}
 
-// dist is where the packages of this run are built.
+// built are packages that somebody has built already, by make deb.
+var built = flag.String("debs", "", "the `FOLDER` of the packages to test; without it they are built")
+
+// dist is where what this run builds goes.
 var dist string
 
 func TestMain(m *testing.M) {
@@ -35,16 +39,19 @@ func TestMain(m *testing.M) {
 }
 
 // debs builds the packages, once, as everybody does.
-var debs = sync.OnceValue(func() error {
+var debs = sync.OnceValues(func() (string, error) {
+	if *built != "" {
+		return *built, nil
+	}
 	root, err := cluster.Root(context.Background())
 	if err != nil {
-		return err
+		return "", err
 	}
 	cmd := exec.Command("make", "-C", root, "deb", "DIST="+dist, "ARCHS="+strings.Join(architectures, " "))
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out)
+		return "", fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out)
 	}
-	return nil
+	return dist, nil
 })
 
 // root is a Debian system in a folder, which may be written to: what is underneath
@@ -111,13 +118,14 @@ func (r *root) write(path, text string) {
 // install installs the packages by apt, with all that their scripts do.
 func install(t *testing.T, below, arch string) (r *root, said string) {
 	t.Helper()
-	if err := debs(); err != nil {
+	dir, err := debs()
+	if err != nil {
 		t.Fatal(err)
 	}
 	r = newRoot(t, below)
 	var names []string
 	for _, name := range cluster.Programs {
-		found, err := filepath.Glob(filepath.Join(dist, name+"_*_"+arch+".deb"))
+		found, err := filepath.Glob(filepath.Join(dir, name+"_*_"+arch+".deb"))
 		if err != nil || len(found) != 1 {
 			t.Fatalf("packages %s for %s: %q, %v", name, arch, found, err)
 		}
@@ -129,7 +137,7 @@ func install(t *testing.T, below, arch string) (r *root, said string) {
 		names = append(names, "/srv/"+filepath.Base(found[0]))
 	}
 	// The root is complete: nothing is fetched.
-	said = r.must("apt-get install -y --no-install-recommends --no-download -o APT::Sandbox::User=root " + strings.Join(names, " "))
+	said = r.must("apt-get install -y --no-install-recommends -o APT::Sandbox::User=root -o Dpkg::Use-Pty=0 " + strings.Join(names, " "))
 	r.must("rm /srv/*.deb")
 	return r, said
 }
