@@ -37,10 +37,9 @@ func main() {
 
 // run is the whole program; its result is the exit status.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
-	var cfg *config.Controller
 	var giveUp uint64
 	var newCA bool
-	d := service.Daemon{
+	d := service.Daemon[loaded]{
 		Program: "raid-controller", Version: version,
 		Flags: func(fs *flag.FlagSet) {
 			fs.BoolVar(&newCA, "new-ca", false,
@@ -48,19 +47,12 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 			fs.Uint64Var(&giveUp, "give-up-commit", 0,
 				"take this catalog for the newest although nodes have seen commit `NUMBER` of another: what was stored there alone is lost. Then end. See docs/catalog.md")
 		},
-		Load: func(path string, env []string) (func(io.Writer) error, error) {
-			loaded, origins, err := config.LoadController(path, env)
-			if err != nil {
-				return nil, err
-			}
-			cfg = loaded
-			return func(w io.Writer) error { return cfg.Print(w, origins) }, nil
-		},
-		Serve: func(ctx context.Context, log *slog.Logger, notify *service.Notifier) error {
+		Load: load, Level: func(s loaded) string { return string(s.LogLevel) },
+		Serve: func(ctx context.Context, s loaded, log *slog.Logger, notify *service.Notifier) error {
+			c := compose(s.Controller, log, notify)
 			if giveUp != 0 {
-				return controller.GiveUp(ctx, compose(cfg, log, notify), giveUp)
+				return controller.GiveUp(ctx, c, giveUp)
 			}
-			c := compose(cfg, log, notify)
 			c.NewCA = newCA
 			return controller.Run(ctx, c)
 		},
@@ -69,7 +61,21 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 	return d.Run(ctx, args, env, stdout, stderr)
 }
 
-// refused tells a catalog and keys that a person has to see to.
+// loaded is the configuration, and where each value comes from.
+type loaded struct {
+	*config.Controller
+	origins config.Origins
+}
+
+// Print implements service.Configuration.
+func (s loaded) Print(w io.Writer) error { return s.Controller.Print(w, s.origins) }
+
+func load(path string, env []string) (loaded, error) {
+	cfg, origins, err := config.LoadController(path, env)
+	return loaded{cfg, origins}, err
+}
+
+// refused tells keys and catalogs that a person has to see to.
 func refused(err error) bool {
 	return errors.Is(err, catalog.ErrRefused) ||
 		errors.Is(err, identity.ErrDamaged) || errors.Is(err, identity.ErrExposed) || errors.Is(err, identity.ErrForeign)
@@ -93,6 +99,6 @@ func compose(cfg *config.Controller, log *slog.Logger, notify *service.Notifier)
 		Grace:   time.Duration(cfg.Repair.Grace),
 		Version: service.Version(version), Log: log, Random: rand.Reader,
 		Listen: new(net.ListenConfig).Listen, ListenLocal: service.ListenLocal, Built: service.Built(built),
-		Ready: notify.Ready, Status: notify.Status,
+		Ready: notify.Ready, Status: notify.Status, Progress: notify.Progress, Watch: notify.Watch,
 	}
 }

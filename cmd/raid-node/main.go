@@ -55,28 +55,34 @@ func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 			return c.status(run(ctx, c, args[1:]))
 		}
 	}
-	var cfg *config.Node
-	var origins config.Origins
 	var newDisk bool
-	d := service.Daemon{
+	d := service.Daemon[loaded]{
 		Program: "raid-node", Version: version, Usage: usage,
 		Flags: func(fs *flag.FlagSet) {
 			fs.BoolVar(&newDisk, "new-disk", false,
 				"take chunk_dir for a new disk although state_dir remembers another, whose chunks are given up")
 		},
-		Load: func(path string, env []string) (func(io.Writer) error, error) {
-			var err error
-			if cfg, origins, err = config.LoadNode(path, env); err != nil {
-				return nil, err
-			}
-			return func(w io.Writer) error { return cfg.Print(w, origins) }, nil
-		},
-		Serve: func(ctx context.Context, log *slog.Logger, notify *service.Notifier) error {
-			return node.Run(ctx, compose(cfg, origins, newDisk, log, notify))
+		Load: load, Level: func(s loaded) string { return string(s.LogLevel) },
+		Serve: func(ctx context.Context, s loaded, log *slog.Logger, notify *service.Notifier) error {
+			return node.Run(ctx, compose(s.Node, s.origins, newDisk, log, notify))
 		},
 		Refused: func(err error) bool { return errors.Is(err, chunkstore.ErrDisk) },
 	}
 	return d.Run(ctx, args, env, stdout, stderr)
+}
+
+// loaded is the configuration, and where each value comes from.
+type loaded struct {
+	*config.Node
+	origins config.Origins
+}
+
+// Print implements service.Configuration.
+func (s loaded) Print(w io.Writer) error { return s.Node.Print(w, s.origins) }
+
+func load(path string, env []string) (loaded, error) {
+	cfg, origins, err := config.LoadNode(path, env)
+	return loaded{cfg, origins}, err
 }
 
 // dialTimeout bounds one attempt to reach the controller; the next one follows
@@ -104,7 +110,7 @@ func compose(cfg *config.Node, origins config.Origins, newDisk bool, log *slog.L
 		Controller: written(fallback, origins), Fallback: fallback, Plaintext: wire.Plaintext(c.Plaintext),
 		ControlSocket: cfg.ControlSocket, Name: name, MachineID: string(machine), Now: time.Now, Built: service.Built(built),
 		Version: service.Version(version), Log: log, Random: rand.Reader, Dial: dialer.DialContext,
-		Ready: notify.Ready, Status: notify.Status,
+		Ready: notify.Ready, Status: notify.Status, Watch: notify.Watch,
 	}
 }
 

@@ -37,6 +37,7 @@ func (w *writer) group(ops []*op) {
 			o.done <- nil
 		}
 	}
+	w.looked()
 	if t != nil && err == nil {
 		w.checkpoint()
 	}

@@ -42,10 +42,11 @@ type writer struct {
 	keep    func(*tx)     // publishes what was committed
 
 	ops                     chan *op
-	held                    *op // taken from ops but too large for the last group
-	pages                   int // written to the log since the last checkpoint
-	logged                  int // pages in the log at that time
-	checkpointAt, restartAt int // pages of log, see checkpoint
+	looks                   chan struct{} // taken between two steps, see Catalog.WriterMoves
+	held                    *op           // taken from ops but too large for the last group
+	pages                   int           // written to the log since the last checkpoint
+	logged                  int           // pages in the log at that time
+	checkpointAt, restartAt int           // pages of log, see checkpoint
 	wait                    sync.WaitGroup
 	once                    sync.Once
 	closing                 chan struct{}
@@ -57,6 +58,7 @@ type writer struct {
 // start runs the goroutine until stop.
 func (w *writer) start() {
 	w.ops = make(chan *op, maxGroupOps)
+	w.looks = make(chan struct{})
 	w.closing, w.stopped, w.broken = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	w.wait.Go(w.loop)
 }
@@ -127,15 +129,26 @@ func (w *writer) loop() {
 			select {
 			case <-w.closing:
 				return
+			case <-w.looks:
+				continue
 			case first = <-w.ops:
 			}
 		}
 		w.group(w.gather(first))
+		w.looked()
 		select {
 		case <-w.closing:
 			return
 		default:
 		}
+	}
+}
+
+// looked answers whoever wants to know whether the writer moves.
+func (w *writer) looked() {
+	select {
+	case <-w.looks:
+	default:
 	}
 }
 

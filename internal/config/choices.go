@@ -35,6 +35,22 @@ func (a *Auth) UnmarshalText(text []byte) error {
 	return choose((*string)(a), text, string(AuthToken), string(AuthOff))
 }
 
+// LogLevel is from which level on events are logged.
+type LogLevel string
+
+// The levels, each with those after it.
+const (
+	LogDebug LogLevel = "debug"
+	LogInfo  LogLevel = "info"
+	LogWarn  LogLevel = "warn"
+	LogError LogLevel = "error"
+)
+
+// UnmarshalText reads one of the levels.
+func (l *LogLevel) UnmarshalText(text []byte) error {
+	return choose((*string)(l), text, string(LogDebug), string(LogInfo), string(LogWarn), string(LogError))
+}
+
 // Level is a RAID level.
 type Level string
 

@@ -17,6 +17,7 @@ const ControllerPrefix = "RAID_CONTROLLER_"
 type Controller struct {
 	StateDir string   `toml:"state_dir"` // absolute path; holds the catalog
 	Reserve  ByteSize `toml:"reserve"`   // of StateDir's disk: uploads stop when less is free
+	LogLevel LogLevel `toml:"log_level"`
 
 	HTTP   HTTP   `toml:"http"`
 	Nodes  Nodes  `toml:"nodes"`
@@ -64,6 +65,7 @@ func DefaultController() *Controller {
 	return &Controller{
 		StateDir: "/var/lib/raid-controller",
 		Reserve:  512 * MiB,
+		LogLevel: LogInfo,
 		HTTP: HTTP{
 			Listen:      ":9000",
 			Plaintext:   PlaintextLoopback,
@@ -110,6 +112,9 @@ func LoadController(path string, env []string) (*Controller, Origins, error) {
 	}
 	return c, r.origins, nil
 }
+
+// Values is each key's value, as text, by dotted path.
+func (c *Controller) Values() map[string]string { return valuesOf(c) }
 
 // Print writes the configuration as TOML that loads to the same, each value
 // with its origin.

@@ -22,6 +22,7 @@ func write(t *testing.T, text string) string {
 const fullController = `# as in the design, with what this version can do
 state_dir = "/srv/state"
 reserve = "1GiB"
+log_level = "warn"
 [http]
 listen = ":9001"
 plaintext = "any"
@@ -53,7 +54,7 @@ func TestEveryKeyOfTheControllerIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Controller{
-		StateDir: "/srv/state", Reserve: GiB,
+		StateDir: "/srv/state", Reserve: GiB, LogLevel: LogWarn,
 		HTTP: HTTP{":9001", PlaintextAny, AuthToken, []string{"files.example", "192.168.1.10"}, "/srv/socket", 10_000_000_000, 7},
 		Nodes: Nodes{":6557", "192.168.1.10:6558", "[::1]:6559", PlaintextAny,
 			Duration(90 * time.Second)},
@@ -68,8 +69,8 @@ func TestEveryKeyOfTheControllerIsRead(t *testing.T) {
 			t.Errorf("%s comes from %+v, want a line of the file", f.key, o)
 		}
 	}
-	if o := origins["raid.copies"]; o.Line != 20 || o.Column != 10 {
-		t.Errorf("raid.copies stands at %d:%d, want 20:10", o.Line, o.Column)
+	if o := origins["raid.copies"]; o.Line != 21 || o.Column != 10 {
+		t.Errorf("raid.copies stands at %d:%d, want 21:10", o.Line, o.Column)
 	}
 }
 
@@ -85,7 +86,7 @@ controller = { host = "pi.local", http_port = 9443, store_port = 1, response_por
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Node{"/srv/state", "/srv/chunks", 4096, "attic", "/run/pi/c.sock",
+	want := &Node{"/srv/state", "/srv/chunks", 4096, "attic", LogInfo, "/run/pi/c.sock",
 		NodeController{"pi.local", 9443, 1, 2, 65535, PlaintextAny}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -198,6 +199,7 @@ func TestPrintTellsWhereEachValueComesFrom(t *testing.T) {
 chunk_dir = "/var/lib/raid-node/chunks"         # default
 reserve = "0"                                   # environment RAID_NODE_RESERVE
 zone = "attic"                                  # from FILE:1
+log_level = "info"                              # default
 control_socket = "/run/raid-node/control.sock"  # default
 
 [controller]

@@ -28,6 +28,7 @@ type Node struct {
 	ChunkDir string   `toml:"chunk_dir" one:"chunk directories"` // absolute path; holds the chunks
 	Reserve  ByteSize `toml:"reserve"`                           // of ChunkDir's disk: never used
 	Zone     string   `toml:"zone"`                              // copies are kept in different zones; may be empty
+	LogLevel LogLevel `toml:"log_level"`
 
 	ControlSocket string `toml:"control_socket"` // absolute path; where raid-node join and the like find the daemon
 
@@ -51,6 +52,7 @@ func DefaultNode() *Node {
 		StateDir: "/var/lib/raid-node",
 		ChunkDir: "/var/lib/raid-node/chunks",
 		Reserve:  GiB,
+		LogLevel: LogInfo,
 
 		ControlSocket: "/run/raid-node/control.sock",
 		Controller: NodeController{
@@ -82,6 +84,9 @@ func LoadNode(path string, env []string) (*Node, Origins, error) {
 	}
 	return n, r.origins, nil
 }
+
+// Values is each key's value, as text, by dotted path.
+func (n *Node) Values() map[string]string { return valuesOf(n) }
 
 // Print writes the configuration as TOML that loads to the same, each value
 // with its origin.

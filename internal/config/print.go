@@ -42,6 +42,19 @@ func printConfig(w io.Writer, cfg any, origins Origins) error {
 	return nil
 }
 
+// valuesOf is each key's value as TOML, for comparing two configurations.
+func valuesOf(cfg any) map[string]string {
+	all := map[string]string{}
+	for _, f := range fieldsOf(cfg) {
+		text, err := f.toml()
+		if err != nil { // TestEveryValueCanBeCompared
+			panic("config: " + err.Error())
+		}
+		all[f.key] = text
+	}
+	return all
+}
+
 // toml writes the field's value.
 func (f field) toml() (string, error) {
 	if m, ok := f.value.Interface().(encoding.TextMarshaler); ok {

@@ -63,8 +63,15 @@ type Config struct {
 	Machine     func() (hostname string, addresses []netip.Addr) // of its certificate; nil: MachineHosts
 	Built       time.Time                                        // of the program: before it no clock is right
 	KeyLife     time.Duration                                    // after it nodes are asked for new keys; 0: 90 days
-	Ready       func()                                           // called once everything listens
+	Ready       func()                                           // called once REST answers; nodes may be away
 	Status      func(string)                                     // one line for a person, when it changes
+
+	// Progress is told of a start that takes long, each time that it gets on; nil:
+	// nobody wants to know.
+	Progress func(step string, done, total int64)
+	// Watch asks the controller's parts whether they move, until its context ends;
+	// nil: nobody does. They never wait for a node.
+	Watch func(ctx context.Context, parts map[string]func(context.Context) error) error
 }
 
 // aheadBudget is what all requests together may hold in buffers beyond the one
@@ -87,10 +94,14 @@ type Controller struct {
 	objects *object.Store
 	repair  *repair.Repairer
 	api     *httpapi.API
-	http    net.Listener
+	http    net.Listener // 9000
+	rest    *httpapi.Listener
 	local   net.Listener    // nil: none
 	nodes   [3]net.Listener // 5557, 5558, 5559
 }
+
+// answerTime is how long REST may take for its first answer.
+const answerTime = 30 * time.Second
 
 // CatalogFile is the catalog's name within the state directory.
 const CatalogFile = "catalog.db"
@@ -100,17 +111,20 @@ const CatalogFile = "catalog.db"
 // the next start will believe what it reads.
 func Run(ctx context.Context, cfg Config) (err error) {
 	c := &Controller{cfg: cfg}
+	if err := giveRoom(&cfg); err != nil {
+		return err
+	}
 	// Ports first: a second controller must fail before it touches the catalog.
 	if err := c.listen(ctx); err != nil {
 		c.closeListeners()
 		return err
 	}
 	c.catalog, err = catalog.Open(ctx, catalog.Config{
-		Path: filepath.Join(cfg.StateDir, CatalogFile), Random: cfg.Random, Log: cfg.Log, Reserve: cfg.Reserve,
+		Path: filepath.Join(cfg.StateDir, CatalogFile), Random: cfg.Random, Log: cfg.Log, Reserve: cfg.Reserve, Progress: cfg.Progress,
 	})
 	if err != nil {
 		c.closeListeners()
-		return fmt.Errorf("open the catalog: %w", err)
+		return fmt.Errorf("open the catalog: %w", inWords(cfg.StateDir, err))
 	}
 	defer func() { err = errors.Join(err, c.catalog.Close()) }()
 	if err := c.build(ctx); err != nil {
@@ -131,7 +145,7 @@ func (c *Controller) listen(ctx context.Context) (err error) {
 		{&c.nodes[2], c.cfg.RequestListen, "[nodes] request_listen"},
 	} {
 		if *l.to, err = c.cfg.Listen(ctx, "tcp", l.address); err != nil {
-			return fmt.Errorf("listen on %s (%s): %w; is another raid-controller running? See with: ss -ltnp", l.address, l.what, err)
+			return fmt.Errorf("listen on %s (%s): %w%s", l.address, l.what, err, listenAdvice(err, l.address))
 		}
 	}
 	if c.cfg.HTTPSocket == "" {
@@ -180,9 +194,10 @@ func (c *Controller) build(ctx context.Context) error {
 		TLS: member, Identify: c.desk.Identify, MayBePlain: c.desk.MayBePlain, Renew: c.desk.RenewDue,
 		Commit: c.sentCommit, Observer: c.members, Window: window, Log: cfg.Log,
 	})
-	c.http = httpapi.NewListener(c.http, httpapi.ListenerConfig{
+	c.rest = httpapi.NewListener(c.http, httpapi.ListenerConfig{
 		TLS: port, Plaintext: cfg.HTTPPlain.Allows, Log: cfg.Log,
 	})
+	c.http = c.rest
 	c.objects = object.New(object.Config{
 		Writer: c.catalog, Index: c.catalog, Nodes: c.members, LabGet: c.hub.LabGet, Pool: c.pool,
 		Array: c.catalog.Array(), Run: c.catalog.Run(), Level: cfg.Level, Copies: cfg.Copies,
@@ -244,22 +259,49 @@ func (c *Controller) serve(ctx context.Context) error {
 		case <-top.Done():
 		}
 	}()
+	if c.cfg.Watch != nil {
+		midGroup.Go(func() error { return c.cfg.Watch(midCtx, c.parts()) })
+	}
 	for _, w := range c.warnings() {
 		c.cfg.Log.Warn(w)
 	}
-	c.cfg.Ready()
-	c.cfg.Log.Info("raid-controller is ready", "http", c.http.Addr(), "array", c.catalog.Array(), "run", c.catalog.Run(), "version", c.cfg.Version)
-	listeners := []net.Listener{c.http}
-	if c.local != nil {
-		listeners = append(listeners, c.local)
-	}
-	err := c.api.Serve(top, listeners...)
+	err := c.serveREST(top)
 	stopTop()
 	stopMiddle()
 	err = errors.Join(midGroup.Wait(), err)
 	c.objects.Close()
 	stopBelow()
 	return errors.Join(err, hubGroup.Wait())
+}
+
+// serveREST answers requests until ctx ends. The controller is ready when the first
+// one is answered, which is its own: /livez, and not /readyz, since what that says of
+// the catalog is known only when nodes have come, and a start waits for no node.
+func (c *Controller) serveREST(ctx context.Context) error {
+	listeners := []net.Listener{c.rest}
+	if c.local != nil {
+		listeners = append(listeners, c.local)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var g errgroup.Group
+	g.Go(func() error {
+		defer stop()
+		return c.api.Serve(ctx, listeners...)
+	})
+	asking, cancel := context.WithTimeout(ctx, answerTime)
+	err := c.rest.Alive(asking)
+	cancel()
+	switch {
+	case err == nil:
+		c.cfg.Ready()
+		c.cfg.Log.Info("raid-controller is ready", "http", c.http.Addr(), "array", c.catalog.Array(), "run", c.catalog.Run(), "version", c.cfg.Version)
+	case ctx.Err() != nil: // it is to end already
+		err = nil
+	default:
+		stop()
+	}
+	return errors.Join(g.Wait(), err)
 }
 
 // watchCatalog ends the process when a write to the catalog has an unknown

@@ -15,7 +15,7 @@ import (
 func GiveUp(ctx context.Context, cfg Config, commit uint64) (err error) {
 	c, err := catalog.Open(ctx, catalog.Config{Path: filepath.Join(cfg.StateDir, CatalogFile), Random: cfg.Random, Log: cfg.Log})
 	if err != nil {
-		return fmt.Errorf("open the catalog: %w", err)
+		return fmt.Errorf("open the catalog: %w", inWords(cfg.StateDir, err))
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	if err := c.GiveUp(ctx, commit); err != nil {

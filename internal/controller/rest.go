@@ -16,6 +16,10 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
+// drainTime is how long requests under way may go on when the controller ends. The
+// service manager waits for 45 s.
+const drainTime = 30 * time.Second
+
 // newAPI fits the REST API to the parts below it.
 func (c *Controller) newAPI() *httpapi.API {
 	registry := prometheus.NewRegistry()
@@ -33,6 +37,7 @@ func (c *Controller) newAPI() *httpapi.API {
 		MaxBody: c.cfg.MaxBody, MaxFile: maxFile, MaxRequests: c.cfg.MaxRequests,
 		Auth: c.cfg.Auth, Names: c.cfg.Names, Tokens: c.catalog, Random: c.cfg.Random,
 		Desk: c.desk, JoinTokens: joinTokens{c.desk}, Hosts: c.leaf.names, Port: func() int { return portOf(c.http) }, CAPEM: c.ca.PEM(),
+		Drain: drainTime,
 	})
 }
 

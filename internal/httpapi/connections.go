@@ -31,6 +31,7 @@ type guest struct {
 	place   *list.Element // among the spare ones of its address, nil: not there
 	since   uint64        // its turn among all that became spare
 	evicted bool          // its goroutine has not noticed yet
+	own     bool          // Listener.Alive's: it takes nobody's place
 }
 
 func newConnections(limit int) *connections {
@@ -47,15 +48,19 @@ func (c *connections) state(conn net.Conn, s http.ConnState) {
 	defer c.mu.Unlock()
 	switch s {
 	case http.StateNew:
-		g := &guest{conn: conn, from: addressOf(conn.RemoteAddr())}
+		_, own := conn.(ownConn)
+		g := &guest{conn: conn, from: addressOf(conn.RemoteAddr()), own: own}
 		c.open[conn] = g
+		if own {
+			return
+		}
 		c.live++
 		c.spare.add(g)
 		if c.live > c.limit {
 			c.evict()
 		}
 	case http.StateIdle:
-		if g := c.open[conn]; g != nil && !g.evicted {
+		if g := c.open[conn]; g != nil && !g.evicted && !g.own {
 			c.spare.remove(g)
 			c.spare.add(g)
 		}
@@ -71,7 +76,7 @@ func (c *connections) gone(conn net.Conn) {
 		return
 	}
 	c.spare.remove(g)
-	if !g.evicted {
+	if !g.evicted && !g.own {
 		c.live--
 	}
 	if delete(c.open, conn); len(c.open) == 0 {

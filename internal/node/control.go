@@ -28,21 +28,30 @@ type Status struct {
 	Place                // where the controller is looked for
 }
 
-// serveControl serves the control socket until ctx ends. A node without one
+// listenControl opens the control socket; who comes early waits. A node without one
 // keeps its chunks all the same.
-func (d *daemon) serveControl(ctx context.Context) error {
+func (d *daemon) listenControl() {
 	if d.cfg.ControlSocket == "" {
+		return
+	}
+	ln, err := service.ListenLocal(d.cfg.ControlSocket)
+	if err != nil {
+		d.cfg.Log.Warn("There is no control socket, so raid-node join and the like find nobody", "reason", err)
+		return
+	}
+	d.control = ln
+}
+
+// serveControl serves the control socket until ctx ends.
+func (d *daemon) serveControl(ctx context.Context) error {
+	ln := d.control
+	if ln == nil {
 		return nil
 	}
 	select {
 	case <-d.begun:
 	case <-ctx.Done():
-		return nil
-	}
-	ln, err := service.ListenLocal(d.cfg.ControlSocket)
-	if err != nil {
-		d.cfg.Log.Warn("There is no control socket, so raid-node join and the like find nobody", "reason", err)
-		return nil
+		return ln.Close()
 	}
 	srv := &http.Server{
 		Handler: d.controls(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: maxOrder,
@@ -58,7 +67,7 @@ func (d *daemon) serveControl(ctx context.Context) error {
 			_ = srv.Close()
 		}
 	})
-	err = srv.Serve(ln)
+	err := srv.Serve(ln)
 	if !stop() {
 		<-stopped
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/raidpi/raidpi/internal/budget"
 	"github.com/raidpi/raidpi/internal/chunkstore"
 	"github.com/raidpi/raidpi/internal/identity"
+	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
@@ -22,6 +24,7 @@ type daemon struct {
 	disk    *chunkstore.Disk
 	pool    *budget.Pool
 	machine identity.Machine
+	control net.Listener // nil: none
 
 	// busy is held while a command or a renewal is at work on the identity. It is
 	// only ever tried: who waited for it could wait for himself.
@@ -87,6 +90,10 @@ func (d *daemon) lead(ctx context.Context, before *change) (next *change, err er
 	if before != nil {
 		before.begun <- l
 	} else {
+		// A disk that fails this is read only from then on, and serves what it has.
+		if err := l.store.Probe(); err != nil && !errors.Is(err, raid.ErrNoSpace) {
+			l.log.Error("The disk took no write at the start: its chunks can be read, and nothing is stored on it", "reason", err)
+		}
 		close(d.begun)
 		if d.cfg.Ready != nil {
 			d.cfg.Ready()

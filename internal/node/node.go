@@ -42,8 +42,11 @@ type Config struct {
 	Random  io.Reader                                                            // of cryptographic quality
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error) // nil: net.Dialer's
 	OpenDir func(path string) (chunkstore.FS, error)                             // nil: the real directory
-	Ready   func()                                                               // called once the disk is open; the controller may be away
+	Ready   func()                                                               // called once disk and control socket are open; the controller may be away
 	Status  func(string)                                                         // one line for a person, when it changes
+	// Watch asks the node's parts whether they move, until its context ends; nil:
+	// nobody does. They never wait for the controller.
+	Watch func(ctx context.Context, parts map[string]func(context.Context) error) error
 }
 
 // bufferBudget is what payloads in memory may take together, in bytes: the
@@ -69,9 +72,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, disk.Close()) }()
 	d := newDaemon(&cfg, disk)
+	d.listenControl()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.live(gctx) })
 	g.Go(func() error { return d.serveControl(gctx) })
+	g.Go(func() error { return d.watch(gctx) })
 	return g.Wait()
 }
 
@@ -127,7 +132,7 @@ func (d *daemon) report(ctx context.Context, l *life) error {
 func status(s chunkstore.Stats, link string) string {
 	switch {
 	case s.ReadOnly:
-		return "Disk is read only after a failed write: check it (dmesg, fsck), then restart raid-node. " + link
+		return "Disk is read only after a failed write: its chunks can be read. Check it (journalctl -k, fsck), then: sudo systemctl restart raid-node. " + link
 	case s.FreeBytes == 0:
 		return "Disk is full up to its reserve. " + link
 	case s.Corrupt > 0:

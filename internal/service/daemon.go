@@ -8,8 +8,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"runtime"
 	"strings"
+	"sync"
+	"syscall"
 
 	"github.com/coreos/go-systemd/v22/journal"
 	"golang.org/x/term"
@@ -25,19 +28,33 @@ const (
 	ExitConfig = 78
 )
 
+// Configuration is what a daemon was told to be.
+type Configuration interface {
+	// Print writes each value and where it comes from.
+	Print(io.Writer) error
+	// Values are all keys' values as text, to see what has changed.
+	Values() map[string]string
+}
+
+// levelKey is the one key that every daemon takes over while it runs.
+const levelKey = "log_level"
+
 // Daemon is a daemon's command: its flags, and what they lead to.
-type Daemon struct {
+type Daemon[C Configuration] struct {
 	Program string
 	Version string              // as the linker set it; may be empty
 	Usage   string              // what follows the flags in --help; may be empty
 	Flags   func(*flag.FlagSet) // adds flags of its own; may be nil
 
 	// Load reads and checks the configuration at path, or at the default place
-	// when path is empty, and returns how to print it.
-	Load func(path string, env []string) (show func(io.Writer) error, err error)
+	// when path is empty.
+	Load func(path string, env []string) (C, error)
+	// Level is the log level that a configuration asks for: debug, info, warn or
+	// error.
+	Level func(C) string
 
 	// Serve runs the daemon, with what Load read, until ctx ends.
-	Serve func(ctx context.Context, log *slog.Logger, notify *Notifier) error
+	Serve func(ctx context.Context, cfg C, log *slog.Logger, notify *Notifier) error
 	// Refused tells those of Serve's errors that trying again can't heal: they
 	// end with ExitConfig. May be nil.
 	Refused func(error) bool
@@ -50,7 +67,7 @@ type options struct {
 }
 
 // Run is the whole program; its result is the exit status.
-func (d *Daemon) Run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
+func (d *Daemon[C]) Run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
 	o, err := d.parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -63,80 +80,161 @@ func (d *Daemon) Run(ctx context.Context, args, env []string, stdout, stderr io.
 		fmt.Fprintln(stdout, VersionLine(d.Program, d.Version))
 		return ExitOK
 	}
-	log, err := NewLogger(LogConfig{
-		Program: d.Program, Journal: isJournal(stderr), Out: stderr, Level: o.logLevel, Terminal: IsTerminal(stderr), Getenv: Getenv(env),
-	})
-	if err != nil {
-		fmt.Fprintf(stderr, "%s: %v\n", d.Program, err)
-		return ExitUsage
+	r := &running[C]{Daemon: d, options: o, env: env}
+	if o.check || o.print {
+		return r.answer(stdout, stderr)
 	}
-	show, err := d.Load(o.config, env)
-	switch {
-	case err != nil:
-		fmt.Fprintf(stderr, "%s: the configuration is refused:\n%v\n", d.Program, err)
+	// From here on SIGHUP ends nothing, however early it comes.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	r.log = NewLogger(LogConfig{
+		Program: d.Program, Journal: isJournal(stderr), Out: stderr, Level: &r.level, Terminal: IsTerminal(stderr), Getenv: Getenv(env),
+	})
+	r.notify = &Notifier{Log: r.log, Watchdog: WatchdogTime(r.log)}
+	if err := r.load(); err != nil {
+		r.refuse(err, stderr)
 		return ExitConfig
-	case o.print:
-		if err := show(stdout); err != nil {
-			fmt.Fprintf(stderr, "%s: %v\n", d.Program, err)
-			return ExitFailed
-		}
-		return ExitOK
-	case o.check:
-		fmt.Fprintln(stdout, d.Program+": the configuration is good")
-		return ExitOK
 	}
 	defer runtime.KeepAlive(LimitMemory(env))
-	return d.serve(ctx, log)
+	return r.serve(ctx, hangups)
 }
 
-func (d *Daemon) serve(ctx context.Context, log *slog.Logger) int {
-	notify := &Notifier{Log: log}
-	said := make(chan struct{})
+// running is one run of a Daemon.
+type running[C Configuration] struct {
+	*Daemon[C]
+	options
+	env    []string
+	level  slog.LevelVar
+	log    *slog.Logger
+	notify *Notifier
+
+	cfg    C                 // that Serve has
+	values map[string]string // of cfg, with what was taken over since
+}
+
+// answer tells about the configuration and does no more.
+func (r *running[C]) answer(stdout, stderr io.Writer) int {
+	if err := r.load(); err != nil {
+		fmt.Fprintf(stderr, "%s: the configuration is refused:\n%v\n", r.Program, err)
+		return ExitConfig
+	}
+	if r.check {
+		fmt.Fprintln(stdout, r.Program+": the configuration is good")
+		return ExitOK
+	}
+	if err := r.cfg.Print(stdout); err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", r.Program, err)
+		return ExitFailed
+	}
+	return ExitOK
+}
+
+// load reads the configuration for the first time.
+func (r *running[C]) load() error {
+	cfg, err := r.Load(r.config, r.env)
+	if err != nil {
+		return err
+	}
+	if _, err := r.applyLevel(cfg); err != nil {
+		return err
+	}
+	r.cfg, r.values = cfg, cfg.Values()
+	return nil
+}
+
+// applyLevel sets the log level: of the command line, else the environment, else
+// the configuration. from is where it came from.
+func (r *running[C]) applyLevel(cfg C) (from string, err error) {
+	name, from := r.logLevel, "--log-level"
+	if name == "" {
+		name, from = Getenv(r.env)("LOG_LEVEL"), "LOG_LEVEL"
+	}
+	if name == "" {
+		name, from = r.Level(cfg), levelKey
+	}
+	level, err := parseLevel(name)
+	if err != nil {
+		return from, fmt.Errorf("%s: %w", from, err)
+	}
+	r.level.Set(level)
+	return from, nil
+}
+
+// refuse tells of a configuration that can't be run: a person in lines of their
+// own, the journal as errors, and the status line.
+func (r *running[C]) refuse(err error, stderr io.Writer) {
+	get := Getenv(r.env)
+	if cfg := (LogConfig{Terminal: IsTerminal(stderr), Getenv: get}); cfg.managed() {
+		for line := range strings.Lines(err.Error()) {
+			r.log.Error("the configuration is refused: " + strings.TrimSpace(line))
+		}
+	} else {
+		fmt.Fprintf(stderr, "%s: the configuration is refused:\n%v\n", r.Program, err)
+	}
+	r.notify.final("The configuration is refused: " + err.Error() + ". Set it right, then: sudo systemctl restart " + r.Program)
+}
+
+func (r *running[C]) serve(ctx context.Context, hangups <-chan os.Signal) int {
+	log, notify := r.log, r.notify
+	said, lastSigns := make(chan struct{}), func() {}
 	stopping := context.AfterFunc(ctx, func() {
 		defer close(said)
 		notify.Stopping()
 		log.Info("stopping", "cause", context.Cause(ctx))
+		lastSigns = notify.lastSigns()
 	})
-	err := d.Serve(ctx, log, notify)
+	served, end := context.WithCancel(ctx)
+	var reloads sync.WaitGroup
+	reloads.Go(func() { r.reloads(served, hangups) })
+	err := r.Serve(ctx, r.cfg, log, notify)
+	end()
+	reloads.Wait()
 	if !stopping() {
 		<-said
 	}
+	lastSigns()
 	switch {
 	case err == nil, ctx.Err() != nil && errors.Is(err, context.Canceled):
 		log.Info("stopped")
 		return ExitOK
-	case d.Refused != nil && d.Refused(err):
-		log.Error(d.Program + " refuses to run: " + err.Error())
+	case r.Refused != nil && r.Refused(err):
+		notify.final("Refuses to run: " + err.Error())
+		log.Error(r.Program + " refuses to run: " + err.Error())
 		return ExitConfig
 	}
-	log.Error(d.Program + " ends: " + err.Error())
+	notify.final("Ended: " + err.Error())
+	log.Error(r.Program + " ends: " + err.Error())
 	return ExitFailed
 }
 
-func (d *Daemon) parse(args []string) (o options, err error) {
+func (d *Daemon[C]) parse(args []string) (o options, err error) {
 	fs := d.flags(&o)
 	err = fs.Parse(args)
 	if err == nil && fs.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
+	if _, wrong := parseLevel(o.logLevel); err == nil && wrong != nil {
+		err = fmt.Errorf("--log-level: %w", wrong)
+	}
 	return o, err
 }
 
-func (d *Daemon) flags(o *options) *flag.FlagSet {
+func (d *Daemon[C]) flags(o *options) *flag.FlagSet {
 	fs := flag.NewFlagSet(d.Program, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&o.config, "config", "", "read the configuration from `FILE`")
 	fs.BoolVar(&o.check, "check-config", false, "say whether the configuration is right, and end with status 0 or 78")
 	fs.BoolVar(&o.print, "print-config", false, "print each value and where it comes from, and end")
 	fs.BoolVar(&o.version, "version", false, "print the version and end")
-	fs.StringVar(&o.logLevel, "log-level", "", "log from this `LEVEL` on: debug, info, warn or error (default: $LOG_LEVEL, else info)")
+	fs.StringVar(&o.logLevel, "log-level", "", "log from this `LEVEL` on: debug, info, warn or error (default: $LOG_LEVEL, else log_level of the configuration)")
 	if d.Flags != nil {
 		d.Flags(fs)
 	}
 	return fs
 }
 
-func (d *Daemon) usage(w io.Writer) {
+func (d *Daemon[C]) usage(w io.Writer) {
 	fmt.Fprintf(w, "Usage: %s [flags]\n", d.Program)
 	fs := d.flags(&options{})
 	fs.SetOutput(w)

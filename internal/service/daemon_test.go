@@ -8,29 +8,38 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"strings"
 	"testing"
 )
 
 var errDisk = errors.New("another disk")
 
+// fakeConfig is a configuration of any keys.
+type fakeConfig map[string]string
+
+func (c fakeConfig) Print(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "path = %q\n", c["path"])
+	return err
+}
+
+func (c fakeConfig) Values() map[string]string { return maps.Clone(c) }
+
 // runDaemon runs a daemon whose Serve returns what serve gives it.
 func runDaemon(ctx context.Context, serve func(context.Context) error, args ...string) (status int, stdout, stderr string) {
 	var out, log bytes.Buffer
 	extra := false
-	d := Daemon{
+	d := Daemon[fakeConfig]{
 		Program: "raid-test", Version: "1.2.3",
 		Flags: func(fs *flag.FlagSet) { fs.BoolVar(&extra, "extra", false, "more") },
-		Load: func(path string, env []string) (func(io.Writer) error, error) {
+		Load: func(path string, env []string) (fakeConfig, error) {
 			if path == "bad" {
 				return nil, errors.New("bad:1:2: wrong")
 			}
-			return func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "path = %q\n", path)
-				return err
-			}, nil
+			return fakeConfig{"path": path}, nil
 		},
-		Serve: func(ctx context.Context, _ *slog.Logger, _ *Notifier) error { return serve(ctx) },
+		Level: func(c fakeConfig) string { return c[levelKey] },
+		Serve: func(ctx context.Context, _ fakeConfig, _ *slog.Logger, _ *Notifier) error { return serve(ctx) },
 		Refused: func(err error) bool {
 			return errors.Is(err, errDisk)
 		},

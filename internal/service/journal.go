@@ -20,7 +20,7 @@ const fieldPrefix = "RAID_"
 // message too, for people.
 type journalHandler struct {
 	program string
-	level   slog.Level
+	level   slog.Leveler
 	send    func(message string, priority journal.Priority, fields map[string]string) error
 	instead slog.Handler // gets what the journal does not take
 
@@ -37,7 +37,7 @@ type journalText struct {
 	line *bytes.Buffer
 }
 
-func newJournalHandler(program string, level slog.Level, instead slog.Handler) *journalHandler {
+func newJournalHandler(program string, level slog.Leveler, instead slog.Handler) *journalHandler {
 	line := &bytes.Buffer{}
 	text := slog.NewTextHandler(line, &slog.HandlerOptions{Level: slog.LevelDebug - 100, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 		if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
@@ -49,7 +49,7 @@ func newJournalHandler(program string, level slog.Level, instead slog.Handler) *
 }
 
 // Enabled implements slog.Handler.
-func (h *journalHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level }
+func (h *journalHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level.Level() }
 
 // Handle implements slog.Handler. What the journal does not take is written as text.
 func (h *journalHandler) Handle(ctx context.Context, r slog.Record) error {

@@ -12,34 +12,32 @@ import (
 
 // LogConfig says where the log goes and how it looks.
 type LogConfig struct {
-	Program  string    // for the journal
-	Journal  bool      // Out is the journal's, which then gets structured events
-	Out      io.Writer // standard error; gets one Write for each event
-	Level    string    // debug, info, warn or error; empty: Getenv("LOG_LEVEL"), else info
-	Terminal bool      // a person is watching Out
+	Program  string       // for the journal
+	Journal  bool         // Out is the journal's, which then gets structured events
+	Out      io.Writer    // standard error; gets one Write for each event
+	Level    slog.Leveler // from which level on; nil: info
+	Terminal bool         // a person is watching Out
 	Getenv   func(string) string
 }
 
-// NewLogger makes the daemon's logger. It fails for an unknown level.
-func NewLogger(cfg LogConfig) (*slog.Logger, error) {
-	getenv := cfg.Getenv
-	if getenv == nil {
-		getenv = func(string) string { return "" }
+// NewLogger makes the daemon's logger.
+func NewLogger(cfg LogConfig) *slog.Logger {
+	if cfg.Level == nil {
+		cfg.Level = slog.LevelInfo
 	}
-	name, from := cfg.Level, "--log-level"
-	if name == "" {
-		name, from = getenv("LOG_LEVEL"), "LOG_LEVEL"
-	}
-	level, err := parseLevel(name)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", from, err)
-	}
-	managed := !cfg.Terminal && (getenv("NOTIFY_SOCKET") != "" || getenv("JOURNAL_STREAM") != "")
-	text := newHandler(cfg.Out, level, managed)
+	text := newHandler(cfg.Out, cfg.Level, cfg.managed())
 	if cfg.Journal {
-		return slog.New(newJournalHandler(cfg.Program, level, text)), nil
+		return slog.New(newJournalHandler(cfg.Program, cfg.Level, text))
 	}
-	return slog.New(text), nil
+	return slog.New(text)
+}
+
+// managed tells whether a service manager reads the log.
+func (cfg *LogConfig) managed() bool {
+	if cfg.Terminal || cfg.Getenv == nil {
+		return false
+	}
+	return cfg.Getenv("NOTIFY_SOCKET") != "" || cfg.Getenv("JOURNAL_STREAM") != ""
 }
 
 func parseLevel(name string) (slog.Level, error) {
@@ -71,7 +69,7 @@ type sink struct {
 	managed bool
 }
 
-func newHandler(out io.Writer, level slog.Level, managed bool) slog.Handler {
+func newHandler(out io.Writer, level slog.Leveler, managed bool) slog.Handler {
 	s := &sink{out: out, managed: managed}
 	text := slog.NewTextHandler(&s.line, &slog.HandlerOptions{Level: level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 		// journald keeps time and level by itself.

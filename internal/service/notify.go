@@ -1,11 +1,23 @@
 package service
 
 import (
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+)
+
+const (
+	// maxStatus bounds the status line, in bytes: systemd ignores a message of more
+	// than 4096.
+	maxStatus = 2000
+	// extension is for how much longer a start that moves is waited for, and
+	// extendEvery how often that is asked for.
+	extension   = time.Minute
+	extendEvery = 10 * time.Second
 )
 
 // Notifier tells the service manager how the daemon is. It may be used from
@@ -13,34 +25,131 @@ import (
 // ignored: a daemon does not fail because nobody listens.
 type Notifier struct {
 	Log *slog.Logger
+	// Watchdog is after what time without a sign of life the service manager ends
+	// the daemon; 0: never. See Watch.
+	Watchdog time.Duration
+	// Send carries a message (sd_notify(3)); nil: to $NOTIFY_SOCKET.
+	Send func(state string) error
 
 	mu     sync.Mutex
+	ready  chan struct{} // closed by Ready; made when first needed
+	alarm  string        // what hangs
+	note   string        // about the configuration
 	status string
+	sent   string
 	failed bool
+
+	step       string // of Progress
+	done       int64
+	extendedAt time.Time
 }
 
 // Ready says that start-up is over. It must never wait for another machine:
 // package installation waits for it.
-func (n *Notifier) Ready() { n.send(daemon.SdNotifyReady) }
+func (n *Notifier) Ready() {
+	n.send(daemon.SdNotifyReady)
+	ready := n.readied()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !closed(ready) {
+		close(ready)
+	}
+}
+
+// readied is closed once the daemon is ready.
+func (n *Notifier) readied() chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ready == nil {
+		n.ready = make(chan struct{})
+	}
+	return n.ready
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
 
 // Stopping says that the daemon has begun to end.
 func (n *Notifier) Stopping() { n.send(daemon.SdNotifyStopping) }
 
+// reloading says that the configuration is read anew; Ready ends it.
+func (n *Notifier) reloading() {
+	n.send(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
+}
+
 // Status sets the line that systemctl status shows. The same line again costs
-// nothing.
-func (n *Notifier) Status(line string) {
-	line = strings.ToValidUTF8(strings.ReplaceAll(line, "\n", " "), "?")
+// nothing. What hangs, and what became of a new configuration, stands before it.
+func (n *Notifier) Status(line string) { n.set(&n.status, line) }
+
+// final is the last status line, which stays when the daemon has ended.
+func (n *Notifier) final(line string) {
 	n.mu.Lock()
-	same := n.status == line
-	n.status = line
+	n.alarm, n.note = "", ""
+	n.mu.Unlock()
+	n.Status(line)
+}
+
+func (n *Notifier) set(part *string, text string) {
+	n.mu.Lock()
+	*part = text
+	var parts []string
+	for _, p := range []string{n.alarm, n.note, n.status} {
+		if p != "" {
+			parts = append(parts, p)
+		}
+	}
+	line := oneLine(strings.Join(parts, " | "))
+	same := n.sent == line
+	n.sent = line
 	n.mu.Unlock()
 	if !same {
 		n.send("STATUS=" + line)
 	}
 }
 
+// oneLine is text as the protocol takes it.
+func oneLine(text string) string {
+	text = strings.ReplaceAll(strings.TrimSpace(text), "\n", " ")
+	if len(text) > maxStatus {
+		text = strings.ToValidUTF8(text[:maxStatus], "") + " …"
+	}
+	return strings.ToValidUTF8(text, "?")
+}
+
+// Progress tells of a start that takes long, each time that it has got on: the
+// status says so, and the service manager waits longer. Whoever hangs does not call
+// it, and is ended in time. step is for a person; total 0: not known.
+func (n *Notifier) Progress(step string, done, total int64) {
+	n.mu.Lock()
+	moved := step != n.step || done != n.done
+	due := n.step != step || time.Since(n.extendedAt) >= extendEvery
+	if !moved || !due {
+		n.mu.Unlock()
+		return
+	}
+	n.step, n.done, n.extendedAt = step, done, time.Now()
+	n.mu.Unlock()
+	n.send(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", extension.Microseconds()))
+	line := "Starting: " + step
+	if total > 0 {
+		line += fmt.Sprintf(", %d %%", min(100, done*100/total))
+	}
+	n.Status(line)
+}
+
 func (n *Notifier) send(state string) {
-	_, err := daemon.SdNotify(false, state)
+	var err error
+	if n.Send != nil {
+		err = n.Send(state)
+	} else {
+		_, err = daemon.SdNotify(false, state)
+	}
 	n.mu.Lock()
 	first := err != nil && !n.failed
 	n.failed = n.failed || err != nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -51,10 +52,7 @@ func TestLogIsOneLinePerEventAndLooksRightForItsReader(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			var out bytes.Buffer
-			log, err := NewLogger(LogConfig{Out: &out, Terminal: c.terminal, Getenv: c.getenv})
-			if err != nil {
-				t.Fatal(err)
-			}
+			log := NewLogger(LogConfig{Out: &out, Terminal: c.terminal, Getenv: c.getenv})
 			log.Debug("not shown")
 			log.With("node", "a").With("array", "x").Warn("node\nup", "text", "b\n<0>c")
 			got := out.String()
@@ -80,19 +78,31 @@ func TestPriorityCoversLevelsBetweenTheNamedOnes(t *testing.T) {
 	}
 }
 
-func TestLogLevelComesFromFlagThenEnvironment(t *testing.T) {
+func TestLogLevelComesFromFlagThenEnvironmentThenConfiguration(t *testing.T) {
 	for _, c := range []struct {
-		flag, env string
-		debug, ok bool
+		args          []string
+		env, config   string
+		status        int
+		debug, wanted bool
 	}{
-		{"", "", false, true}, {"debug", "", true, true}, {"", "DEBUG", true, true}, {"info", "debug", false, true},
-		{"loud", "", false, false}, {"", "loud", false, false}, {"error", "loud", false, true},
+		{nil, "", "info", ExitOK, false, true}, {[]string{"--log-level", "debug"}, "", "info", ExitOK, true, true},
+		{nil, "LOG_LEVEL=DEBUG", "info", ExitOK, true, true}, {nil, "", "debug", ExitOK, true, true},
+		{[]string{"--log-level", "info"}, "LOG_LEVEL=debug", "debug", ExitOK, false, true}, {nil, "LOG_LEVEL=info", "debug", ExitOK, false, true},
+		{[]string{"--log-level", "loud"}, "", "info", ExitUsage, false, false}, {nil, "LOG_LEVEL=loud", "info", ExitConfig, false, false},
+		{[]string{"--log-level", "error"}, "LOG_LEVEL=loud", "info", ExitOK, false, true},
 	} {
-		log, err := NewLogger(LogConfig{Out: &bytes.Buffer{}, Level: c.flag, Getenv: env("LOG_LEVEL", c.env)})
-		if (err == nil) != c.ok {
-			t.Errorf("%+v: %v", c, err)
-		} else if err == nil && log.Enabled(t.Context(), slog.LevelDebug) != c.debug {
-			t.Errorf("%+v: debug is %v", c, !c.debug)
+		debug, served := false, false
+		d := Daemon[fakeConfig]{
+			Program: "raid-test",
+			Load:    func(string, []string) (fakeConfig, error) { return fakeConfig{levelKey: c.config}, nil },
+			Level:   func(f fakeConfig) string { return f[levelKey] },
+			Serve: func(_ context.Context, _ fakeConfig, log *slog.Logger, _ *Notifier) error {
+				debug, served = log.Enabled(context.Background(), slog.LevelDebug), true
+				return nil
+			},
+		}
+		if got := d.Run(t.Context(), c.args, []string{c.env}, io.Discard, io.Discard); got != c.status || served != c.wanted || debug != c.debug {
+			t.Errorf("%+v: status %d, served %v, debug %v", c, got, served, debug)
 		}
 	}
 }
@@ -113,10 +123,7 @@ func (w *countingWriter) Write(b []byte) (int, error) {
 
 func TestConcurrentEventsDoNotMixTheirLines(t *testing.T) {
 	w := &countingWriter{}
-	log, err := NewLogger(LogConfig{Out: w, Getenv: env("NOTIFY_SOCKET", "x")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	log := NewLogger(LogConfig{Out: w, Getenv: env("NOTIFY_SOCKET", "x")})
 	var wg sync.WaitGroup
 	for i := range 8 {
 		l := log.With("i", i)
@@ -157,10 +164,7 @@ func TestNotifierSpeaksToTheServiceManager(t *testing.T) {
 
 func TestNotifierWithoutListenerComplainsOnce(t *testing.T) {
 	var out bytes.Buffer
-	log, err := NewLogger(LogConfig{Out: &out})
-	if err != nil {
-		t.Fatal(err)
-	}
+	log := NewLogger(LogConfig{Out: &out})
 	t.Setenv("NOTIFY_SOCKET", "")
 	n := &Notifier{Log: log}
 	n.Ready()

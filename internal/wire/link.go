@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/raidpi/raidpi/internal/budget"
@@ -53,6 +54,9 @@ type LinkConfig struct {
 	Dead       time.Duration // a controller silent for this long is left (5 s)
 	BackoffMin time.Duration // first pause before connecting again (100 ms)
 	BackoffMax time.Duration // longest pause (5 s)
+	// Drain is how long Run, once it shall end, goes on for the Stores that have come
+	// and their answers (25 s). The controller is told that nothing new is taken.
+	Drain time.Duration
 
 	Log    *slog.Logger
 	Random io.Reader // for session ids and jitter (crypto/rand)
@@ -87,10 +91,16 @@ type Link struct {
 	others chan job
 	queued *window // bytes of Stores between their arrival and their end
 
+	moved    atomic.Uint64 // see Pulse
+	draining atomic.Bool
+	beatNow  chan struct{}
+
 	mu        sync.Mutex
 	array     raid.ArrayID
 	status    string
+	running   bool
 	connected bool
+	lab       bool // connected to a lab controller
 }
 
 // queueLength bounds the requests that wait for a free hand, of each kind.
@@ -112,6 +122,7 @@ func NewLink(cfg LinkConfig) *Link {
 	def(&cfg.Dead, 5*time.Second)
 	def(&cfg.BackoffMin, 100*time.Millisecond)
 	def(&cfg.BackoffMax, 5*time.Second)
+	def(&cfg.Drain, 25*time.Second)
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{}).DialContext
 	}
@@ -139,7 +150,7 @@ func NewLink(cfg LinkConfig) *Link {
 	return &Link{
 		cfg: cfg, array: cfg.Array, status: "Not started",
 		stores: make(chan job, queueLength), others: make(chan job, queueLength),
-		queued: newWindow(queueBytes),
+		queued: newWindow(queueBytes), beatNow: make(chan struct{}, 1),
 	}
 }
 
@@ -157,10 +168,28 @@ func (l *Link) Connected() bool {
 	return l.connected
 }
 
-func (l *Link) setConnected(on bool) {
+func (l *Link) setConnected(on, lab bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.connected = on
+	l.connected, l.lab = on, on && lab
+}
+
+// Pulse is a number that rises every few seconds while the Link's own goroutines
+// move, whatever the controller does. It rises with each look at it where none of
+// them has to move: when Run is over, and with a lab controller, whom nobody watches.
+func (l *Link) Pulse() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.running || l.lab {
+		l.moved.Add(1)
+	}
+	return l.moved.Load()
+}
+
+func (l *Link) setRunning(on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.running = on
 }
 
 func (l *Link) setStatus(format string, args ...any) {
@@ -170,13 +199,30 @@ func (l *Link) setStatus(format string, args ...any) {
 }
 
 // Run connects to the controller, serves it, and connects again when the session
-// ends, until ctx ends. Then it closes the connections, waits for the handlers
-// and returns nil.
+// ends, until ctx ends. Then it drains, closes the connections, waits for the
+// handlers and returns nil.
 func (l *Link) Run(ctx context.Context) error {
+	l.setRunning(true)
+	defer l.setRunning(false)
+	ending := ctx
+	ctx, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	drained := make(chan struct{})
+	stop := context.AfterFunc(ending, func() {
+		defer close(drained)
+		l.drain()
+		cut()
+	})
+	defer func() {
+		if !stop() {
+			<-drained
+		}
+	}()
 	workers := l.startWorkers(ctx)
 	defer workers.Wait()
 	pause := newBackoff(l.cfg.BackoffMin, l.cfg.BackoffMax, l.cfg.Random)
 	for attempt := 1; ctx.Err() == nil; attempt++ {
+		l.moved.Add(1)
 		lived, err := l.runSession(ctx)
 		if ctx.Err() != nil {
 			break
@@ -210,8 +256,8 @@ func (l *Link) runSession(ctx context.Context) (lived bool, err error) {
 	}
 	l.setStatus("Connected to %s %s as %s", kind, host(l.cfg.RequestAddr), l.cfg.Node)
 	l.cfg.Log.Info("Connected", "kind", kind, "addr", l.cfg.RequestAddr, "session", s.id)
-	l.setConnected(true)
-	defer l.setConnected(false)
+	l.setConnected(true, s.lab)
+	defer l.setConnected(false, false)
 	start := time.Now()
 	err = s.serve(ctx)
 	return (s.lab || s.heard.Load()) && time.Since(start) >= 5*l.cfg.BackoffMin, err

@@ -70,6 +70,7 @@ func (s *linkSession) open(ctx context.Context) error {
 // dial makes one connection and its handshake.
 func (s *linkSession) dial(ctx context.Context, r role) (*zmtp.Conn, error) {
 	cfg := &s.link.cfg
+	s.link.moved.Add(1)
 	addr, typ := cfg.RequestAddr, zmtp.Sub
 	limits := zmtp.Limits{MaxFrame: maxHead, MaxMessage: maxHead, MaxFrames: 1}
 	switch r {

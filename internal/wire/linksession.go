@@ -83,6 +83,7 @@ func (s *linkSession) watch() error {
 		case <-s.ctx.Done():
 			return s.ctx.Err()
 		}
+		s.link.moved.Add(1)
 		silent := dead
 		for _, c := range s.conns {
 			silent = min(silent, c.SilentFor())
@@ -101,7 +102,9 @@ func (s *linkSession) sendBeats() error {
 	var frame []byte
 	for {
 		var err error
-		beat := &wirepb.Response{Result: &wirepb.Response_Heartbeat{Heartbeat: encodeBeat(s.link.cfg.Beat())}}
+		now := s.link.cfg.Beat()
+		now.Draining = now.Draining || s.link.draining.Load()
+		beat := &wirepb.Response{Result: &wirepb.Response_Heartbeat{Heartbeat: encodeBeat(now)}}
 		if frame, err = (proto.MarshalOptions{}).MarshalAppend(frame[:0], beat); err != nil {
 			return fmt.Errorf("write heartbeat: %w", err)
 		}
@@ -110,6 +113,7 @@ func (s *linkSession) sendBeats() error {
 		}
 		select {
 		case <-tick.C:
+		case <-s.link.beatNow:
 		case <-s.ctx.Done():
 			return s.ctx.Err()
 		}

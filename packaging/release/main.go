@@ -17,6 +17,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -74,14 +75,21 @@ func run(args []string, stdout io.Writer) error {
 	return writeChecksums(&o, append(products, lists...), stdout)
 }
 
+// keyring is the package of the repository's key, which is made with the repository
+// and is no part of a release: a throwaway key may be in it.
+const keyring = "raid-archive-keyring_"
+
 // packages are the Debian packages of this version that were built before.
 func packages(o *options) ([]string, error) {
 	found, err := filepath.Glob(filepath.Join(o.dist, "*_"+o.version+"-1_*.deb"))
-	if err == nil && len(found) == 0 {
+	var names []string
+	for _, path := range found {
+		if name := filepath.Base(path); !strings.HasPrefix(name, keyring) {
+			names = append(names, name)
+		}
+	}
+	if err == nil && len(names) == 0 {
 		err = fmt.Errorf("there are no packages of version %s in %s: make deb", o.version, o.dist)
 	}
-	for i := range found {
-		found[i] = filepath.Base(found[i])
-	}
-	return found, err
+	return names, err
 }

@@ -51,6 +51,7 @@ func makeDist(t *testing.T) string {
 	}
 	put(t, filepath.Join(dist, "raid-node_"+version+"-1_amd64.deb"), []byte("a package"))
 	put(t, filepath.Join(dist, "raid-node_0.0.1-1_amd64.deb"), []byte("an old package"))
+	put(t, filepath.Join(dist, "raid-archive-keyring_"+version+"-1_all.deb"), []byte("a throwaway key"))
 	release(t, dist)
 	return dist
 }

@@ -1,0 +1,94 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"syscall"
+
+	"github.com/raidpi/raidpi/internal/service"
+	"github.com/raidpi/raidpi/internal/wire"
+)
+
+// watch has the node's parts asked whether they move. It begins with the first life.
+func (d *daemon) watch(ctx context.Context) error {
+	if d.cfg.Watch == nil {
+		return nil
+	}
+	select {
+	case <-d.begun:
+	case <-ctx.Done():
+		return nil
+	}
+	return d.cfg.Watch(ctx, d.parts())
+}
+
+// parts are what of a node has to move, and how each is asked. None waits for the
+// controller.
+//
+// The disk is not tried. An idle node must not write; a read is answered from memory
+// and proves nothing; an SD card may keep an fsync for half a minute; and a disk that
+// hangs for good is not healed by another process, which could not even end this one.
+// The controller sees it by what is not acknowledged, and stops sending within 2 s.
+func (d *daemon) parts() map[string]func(context.Context) error {
+	parts := map[string]func(context.Context) error{
+		"the chunk store": func(context.Context) error {
+			d.current.Load().store.Stats()
+			d.pool.InUse()
+			return nil
+		},
+		"the connection with the controller": d.linkMoves(),
+	}
+	if d.control != nil {
+		parts["the control socket"] = d.askControl
+	}
+	return parts
+}
+
+// linkMoves asks the link of the life that is led now.
+func (d *daemon) linkMoves() func(context.Context) error {
+	var asked *wire.Link
+	var moves func(context.Context) error
+	return func(ctx context.Context) error {
+		link := d.current.Load().link
+		if link == nil {
+			return nil
+		}
+		if link != asked {
+			asked, moves = link, service.Moves(link.Pulse)
+		}
+		return moves(ctx)
+	}
+}
+
+// askControl asks for the status over the control socket.
+func (d *daemon) askControl(ctx context.Context) error {
+	var dialer net.Dialer
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", d.cfg.ControlSocket)
+		},
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://raid-node/status", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil // somebody took the socket away, or it is closed: nothing hangs
+	case err != nil:
+		return err
+	}
+	defer resp.Body.Close()
+	var s Status
+	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
+		return fmt.Errorf("read the status: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,231 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// heard is what a service manager was sent, and when.
+type heard struct {
+	mu    sync.Mutex
+	start time.Time
+	signs []time.Duration // of WATCHDOG=1
+	lines []string        // of STATUS
+	other []string
+}
+
+func (h *heard) take(state string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch line, status := strings.CutPrefix(state, "STATUS="); {
+	case status:
+		h.lines = append(h.lines, line)
+	case state == "WATCHDOG=1":
+		h.signs = append(h.signs, time.Since(h.start))
+	default:
+		h.other = append(h.other, state)
+	}
+	return nil
+}
+
+// longestGap is the longest time without a sign of life until end.
+func (h *heard) longestGap(end time.Duration) (gap time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last := time.Duration(0)
+	for _, s := range append(h.signs, end) {
+		gap, last = max(gap, s-last), s
+	}
+	return gap
+}
+
+func (h *heard) status() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.lines) == 0 {
+		return ""
+	}
+	return h.lines[len(h.lines)-1]
+}
+
+// watching runs Watch with a limit of a minute for some time.
+func watching(t *testing.T, run time.Duration, probes map[string]func(context.Context) error) (*heard, string) {
+	t.Helper()
+	var log bytes.Buffer
+	h := &heard{start: time.Now()}
+	n := &Notifier{Log: NewLogger(LogConfig{Out: &log}), Watchdog: time.Minute, Send: h.take}
+	n.Status("3/4 nodes up")
+	ctx, cancel := context.WithTimeout(t.Context(), run)
+	defer cancel()
+	if err := n.Watch(ctx, probes); err != nil {
+		t.Error(err)
+	}
+	return h, log.String()
+}
+
+func moves(context.Context) error { return nil }
+
+func TestSignsOfLifeComeThreeTimesInTheWatchdogsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, log := watching(t, 10*time.Minute, map[string]func(context.Context) error{"a": moves, "b": moves})
+		if gap := h.longestGap(10 * time.Minute); len(h.signs) != 30 || gap > 20*time.Second {
+			t.Errorf("%d signs, longest gap %v", len(h.signs), gap)
+		}
+		if log != "" || h.status() != "3/4 nodes up" {
+			t.Errorf("log %q, status %q", log, h.status())
+		}
+	})
+}
+
+func TestAPartThatHangsEndsTheSignsOfLifeAndIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		hung := make(chan struct{})
+		time.AfterFunc(11*time.Minute, func() { close(hung) })
+		h, log := watching(t, 10*time.Minute, map[string]func(context.Context) error{
+			"the catalog's writer": moves,
+			"the list of nodes": func(context.Context) error { // a lock does not know of contexts
+				if asked++; asked > 3 {
+					<-hung
+				}
+				return nil
+			},
+		})
+		if len(h.signs) != 3 || asked != 4 {
+			t.Errorf("%d signs of life, asked %d times", len(h.signs), asked)
+		}
+		if want := "the list of nodes hangs | 3/4 nodes up"; h.status() != want {
+			t.Errorf("status %q, want %q", h.status(), want)
+		}
+		if strings.Count(log, "\n") != 1 || !strings.Contains(log, `part="the list of nodes"`) {
+			t.Errorf("log %q", log)
+		}
+		time.Sleep(2 * time.Minute) // for the one that hung
+	})
+}
+
+// An SD card may take half a minute for an fsync.
+func TestASlowPartIsNotTakenForOneThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turn := 0
+		h, log := watching(t, time.Hour, map[string]func(context.Context) error{"writer": func(ctx context.Context) error {
+			took := []time.Duration{20 * time.Second, 0, 39 * time.Second, time.Second, 30 * time.Second}[turn%5]
+			turn++
+			select {
+			case <-time.After(took):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}})
+		if gap := h.longestGap(0); gap >= time.Minute {
+			t.Errorf("%v without a sign of life", gap)
+		}
+		if !strings.Contains(log, "moves again") || strings.Contains(h.status(), "hangs") && turn%5 != 3 {
+			t.Errorf("log %q, status %q", log, h.status())
+		}
+	})
+}
+
+func TestAPartThatFailsIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		h, log := watching(t, 5*time.Minute, map[string]func(context.Context) error{"REST": func(context.Context) error {
+			if since := time.Since(begun); since > time.Minute && since < 2*time.Minute {
+				return errors.New("status 500")
+			}
+			return nil
+		}})
+		if gap := h.longestGap(5 * time.Minute); gap < time.Minute || len(h.signs) < 9 {
+			t.Errorf("gap %v, %d signs", gap, len(h.signs))
+		}
+		if !strings.Contains(log, "status 500") || h.status() != "3/4 nodes up" {
+			t.Errorf("log %q, status %q", log, h.status())
+		}
+	})
+}
+
+func TestWithoutAWatchdogNothingIsAsked(t *testing.T) {
+	n := &Notifier{}
+	err := n.Watch(t.Context(), map[string]func(context.Context) error{"a": func(context.Context) error {
+		t.Error("asked")
+		return nil
+	}})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWatchdogTimeIsForThisProcessAlone(t *testing.T) {
+	for _, c := range []struct {
+		usec, pid string
+		want      time.Duration
+	}{
+		{"60000000", "", time.Minute}, {"60000000", "1", 0}, {"", "", 0}, {"-1", "", 0}, {"x", "", 0},
+	} {
+		t.Setenv("WATCHDOG_USEC", c.usec)
+		t.Setenv("WATCHDOG_PID", c.pid)
+		var log bytes.Buffer
+		if got := WatchdogTime(NewLogger(LogConfig{Out: &log})); got != c.want {
+			t.Errorf("%+v: %v %s", c, got, &log)
+		}
+	}
+}
+
+func TestACounterThatStandsStillIsNoMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n uint64
+		probe := Moves(func() uint64 { return n })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := probe(ctx); err != nil {
+			t.Fatal("first look:", err)
+		}
+		n++
+		if err := probe(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := probe(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestTimeIsAskedForOnlyWhileAStartMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &heard{start: time.Now()}
+		n := &Notifier{Send: h.take}
+		for i := range 100 { // 50 s in which it moves
+			n.Progress("copying the catalog", int64(i), 200)
+			time.Sleep(time.Second / 2)
+		}
+		if len(h.other) != 5 || h.other[0] != "EXTEND_TIMEOUT_USEC=60000000" {
+			t.Errorf("%q", h.other)
+		}
+		if want := "Starting: copying the catalog, 40 %"; h.status() != want {
+			t.Errorf("status %q, want %q", h.status(), want)
+		}
+		for range 100 { // it hangs
+			n.Progress("copying the catalog", 80, 200)
+			time.Sleep(time.Second / 2)
+		}
+		if len(h.other) > 5 {
+			t.Errorf("%q", h.other)
+		}
+	})
+}
+
+func TestStatusFitsIntoAMessage(t *testing.T) {
+	h := &heard{}
+	n := &Notifier{Send: h.take}
+	n.Status(strings.Repeat("ö", 5000))
+	if got := h.status(); len(got) > 4000 || !strings.HasPrefix(got, "öööö") || strings.Contains(got, "?") {
+		t.Errorf("%d bytes", len(got))
+	}
+}

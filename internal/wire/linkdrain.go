@@ -1,0 +1,51 @@
+package wire
+
+import "time"
+
+const (
+	// drainLook is how often a Link that drains looks whether it may end, and
+	// calmLooks how many of these looks in a row must find nothing under way: the
+	// last Stores may have been on their way when the controller was told.
+	drainLook = 100 * time.Millisecond
+	calmLooks = 2
+	// labDrain is how long it drains for a lab controller, who can't be told.
+	labDrain = time.Second
+)
+
+// drain tells the controller that nothing new is taken, and returns once the Stores
+// that have come are answered; at the latest after Config.Drain.
+func (l *Link) drain() {
+	l.draining.Store(true)
+	limit, connected := l.drainLimit()
+	if !connected {
+		return
+	}
+	select {
+	case l.beatNow <- struct{}{}:
+	default:
+	}
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	look := time.NewTicker(drainLook)
+	defer look.Stop()
+	for calm := 0; calm < calmLooks && l.Connected(); {
+		select {
+		case <-look.C:
+			if calm++; l.queued.outstanding() > 0 {
+				calm = 0
+			}
+		case <-late.C:
+			l.cfg.Log.Warn("Chunks were still being written when the time for ending was over; they are not acknowledged", "after", limit)
+			return
+		}
+	}
+}
+
+func (l *Link) drainLimit() (limit time.Duration, connected bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lab {
+		return min(labDrain, l.cfg.Drain), l.connected
+	}
+	return l.cfg.Drain, l.connected
+}

@@ -1,0 +1,85 @@
+package wire
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// A chunk whose Store was never answered was written in vain.
+func TestStoreUnderWayIsAcknowledgedWhenANodeStops(t *testing.T) {
+	th := startHub(t, &loopback{}, nil)
+	node := newMemNode()
+	entered, free := make(chan struct{}), make(chan struct{})
+	node.setBefore(func(context.Context, string, raid.ChunkName) error {
+		close(entered)
+		<-free
+		return nil
+	})
+	_, stop := startLink(t, th, node, nil)
+	s := th.events.next(t, "up").sess
+	stored := make(chan error, 1)
+	req := newUpload(t, 1).store([]byte("x"))
+	go func() { stored <- s.Store(within(t, 20*time.Second), req) }()
+	<-entered
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		stop()
+	}()
+	eventually(t, "the controller is told", func() bool { return s.Beat().Draining })
+	select {
+	case err := <-stored:
+		t.Fatalf("before it was written: %v", err)
+	case <-stopped:
+		t.Fatal("it did not wait")
+	case <-time.After(300 * time.Millisecond):
+	}
+	close(free)
+	if err := <-stored; err != nil {
+		t.Errorf("the store: %v", err)
+	}
+	<-stopped
+}
+
+func TestDrainOfAHangingDiskHasAnEnd(t *testing.T) {
+	th := startHub(t, &loopback{}, nil)
+	node := newMemNode()
+	entered, free := make(chan struct{}), make(chan struct{})
+	node.setBefore(func(context.Context, string, raid.ChunkName) error {
+		close(entered)
+		<-free
+		return nil
+	})
+	l, stop := startLink(t, th, node, func(c *LinkConfig) { c.Drain = 200 * time.Millisecond })
+	s := th.events.next(t, "up").sess
+	req := newUpload(t, 1).store([]byte("x"))
+	stored := make(chan error, 1)
+	go func() { stored <- s.Store(within(t, 20*time.Second), req) }()
+	<-entered
+	go stop()
+	if err := <-stored; err == nil {
+		t.Error("a chunk that is not there was acknowledged")
+	}
+	eventually(t, "the session is over", func() bool { return !l.Connected() })
+	close(free)
+}
+
+func TestPulseRisesWhateverTheControllerDoes(t *testing.T) {
+	th := startHub(t, &loopback{}, nil)
+	node := newMemNode()
+	l, stop := startLink(t, th, node, func(c *LinkConfig) { c.Dead = 100 * time.Millisecond })
+	rises := func(when string) {
+		t.Helper()
+		at := l.Pulse()
+		eventually(t, "pulse "+when, func() bool { return l.Pulse() > at })
+	}
+	th.events.next(t, "up")
+	rises("with a session")
+	th.stop()
+	rises("without a controller")
+	stop()
+	rises("after its end")
+}
