@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -121,8 +122,7 @@ type machine struct {
 	shell   int      // port of this computer that leads to its shell
 	ports   cluster.Ports
 
-	qemu *exec.Cmd
-	gone chan struct{} // closed when qemu has ended
+	qemu *cluster.Daemon // nil before the first power on
 }
 
 // newMachine puts a machine together, with its power off.
@@ -174,26 +174,19 @@ func tail(path string, lines int) string {
 func (v *machine) powerOn(words ...string) {
 	v.t.Helper()
 	line := "console=ttyAMA0 rw quiet random.trust_cpu=1 systemd.show_status=0 " + strings.Join(words, " ")
-	v.qemu = exec.Command(v.args[0], append(v.args[1:], "-append", line)...)
-	var said strings.Builder
-	v.qemu.Stdout, v.qemu.Stderr = &said, &said
+	v.qemu = cluster.NewDaemon(cluster.DaemonConfig{
+		Name: "qemu", Path: v.args[0], Args: append(slices.Clone(v.args[1:]), "-append", line), Log: v.console + ".qemu",
+	})
 	start := time.Now()
 	if err := v.qemu.Start(); err != nil {
 		v.t.Fatal(err)
 	}
-	gone := make(chan struct{})
-	go func() { // ends with the process, which the test's cleanup kills
-		_ = v.qemu.Wait() // it is killed
-		close(gone)
-	}()
-	v.gone = gone
 	v.until(bootLimit, "both daemons are ready", func() error {
-		select {
-		case <-gone:
-			v.t.Fatalf("qemu ended: %s", said.String())
-		default:
+		if v.qemu.Pid() == 0 {
+			v.t.Fatalf("qemu ended: %s", v.qemu.LogText())
 		}
-		_, err := v.try("systemctl is-active raid-controller raid-node")
+		// Given two units it is content with one.
+		_, err := v.try("systemctl is-active raid-controller; systemctl is-active raid-node")
 		return err
 	})
 	v.t.Logf("both daemons are ready %v after power on", time.Since(start).Round(time.Second))
@@ -201,11 +194,12 @@ func (v *machine) powerOn(words ...string) {
 
 // pullThePlug ends the machine without a word to it: what it had not flushed is lost.
 func (v *machine) pullThePlug() {
-	if v.gone == nil {
+	if v.qemu == nil {
 		return
 	}
-	_ = v.qemu.Process.Kill() // it may have ended
-	<-v.gone
+	if err := v.qemu.Kill(); err != nil {
+		v.t.Error(err)
+	}
 }
 
 // until looks now and then whether something has come about.
@@ -235,7 +229,7 @@ func (v *machine) try(lines string) (string, error) {
 	if err := conn.SetDeadline(time.Now().Add(3 * time.Minute)); err != nil {
 		return "", err
 	}
-	if _, err := fmt.Fprintf(conn, "(set -e\n%s\n)\necho\necho status $?\nexit\n", lines); err != nil {
+	if _, err := fmt.Fprintf(conn, "(set -e\n%s\n)\nstatus=$?\necho\necho status $status\nexit\n", lines); err != nil {
 		return "", err
 	}
 	out, err := io.ReadAll(conn)
