@@ -162,10 +162,11 @@ func TestEveryKeyReachesTheController(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := compose(cfg, slog.New(slog.DiscardHandler), &service.Notifier{})
-		if c.Log == nil || c.Random == nil || c.Listen == nil || c.ListenLocal == nil || c.Built.IsZero() || c.Ready == nil || c.Status == nil || c.Version == "" {
+		if c.Log == nil || c.Random == nil || c.Listen == nil || c.ListenLocal == nil || c.Built.IsZero() || c.Ready == nil || c.Status == nil || c.Progress == nil || c.Watch == nil || c.Version == "" {
 			t.Errorf("something of %+v is missing", c)
 		}
 		c.Log, c.Random, c.Listen, c.ListenLocal, c.Built, c.Ready, c.Status, c.Version = nil, nil, nil, nil, time.Time{}, nil, nil, ""
+		c.Progress, c.Watch = nil, nil
 		return c
 	}
 	want := controller.Config{

@@ -195,12 +195,12 @@ func TestEveryKeyReachesTheNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := compose(cfg, origins, true, slog.New(slog.DiscardHandler), &service.Notifier{})
-	if c.Log == nil || c.Random == nil || c.Dial == nil || c.Ready == nil || c.Status == nil || c.Now == nil || c.Built.IsZero() ||
+	if c.Log == nil || c.Random == nil || c.Dial == nil || c.Ready == nil || c.Status == nil || c.Watch == nil || c.Now == nil || c.Built.IsZero() ||
 		c.Version == "" || c.Name == "" {
 		t.Errorf("something of %+v is missing", c)
 	}
 	c.Log, c.Random, c.Dial, c.Ready, c.Status, c.Now, c.Built = nil, nil, nil, nil, nil, nil, time.Time{}
-	c.Version, c.Name, c.MachineID = "", "", ""
+	c.Version, c.Name, c.MachineID, c.Watch = "", "", "", nil
 	place := node.Place{Host: "h", HTTPPort: 9, StorePort: 2, ResponsePort: 3, RequestPort: 4}
 	want := node.Config{
 		StateDir: "/s", ChunkDir: "/c", Reserve: 1, Zone: "z", NewDisk: true, ControlSocket: "/k",

@@ -13,8 +13,11 @@ const (
 	// smallRest is how much of an unread body net/http reads by itself to keep the
 	// connection, in bytes (its maxPostHandlerReadBytes).
 	smallRest = 256 << 10
-	// drainTime and drainBytes bound what is read of a refused body.
-	drainTime  = 2 * time.Second
+	// hurryTime is how long the short rest of a body is waited for.
+	hurryTime = 2 * time.Second
+	// drainTime and drainBytes bound what is read of a refused body: on a slow
+	// network or machine a client takes a while to send what it had begun.
+	drainTime  = 10 * time.Second
 	drainBytes = 512 << 20
 	// Each slowTime that is spent waiting for a body must bring slowBytes of it,
 	// 1 KiB/s on the average. Clients who send a byte now and then would else have
@@ -148,7 +151,7 @@ func (b *body) spent() bool {
 // does before it writes the answer, so less than the answer has.
 func (b *body) hurry() {
 	if b.err == nil {
-		_ = b.ctl.SetReadDeadline(time.Now().Add(min(drainTime, b.stall/2)))
+		_ = b.ctl.SetReadDeadline(time.Now().Add(min(hurryTime, b.stall/2)))
 	}
 }
 

@@ -256,11 +256,17 @@ func (j *joining) warnings() (all []string) {
 
 // clockWarning tells of a clock that can't be right.
 func (d *daemon) clockWarning() string {
-	if d.cfg.Now == nil {
-		return ""
-	}
-	if now := d.cfg.Now(); now.Before(d.cfg.Built) {
-		return fmt.Sprintf("This Pi's clock says %s; joining anyway, certificates are checked by pin. Fix: timedatectl", now.Format("2006-01-02"))
+	if now, wrong := d.wrongClock(); wrong {
+		return fmt.Sprintf("This Pi's clock says %s; joining anyway, certificates are checked by pin. Fix: timedatectl", now)
 	}
 	return ""
+}
+
+// wrongClock tells the date by a clock that can't be right.
+func (d *daemon) wrongClock() (date string, wrong bool) {
+	if d.cfg.Now == nil {
+		return "", false
+	}
+	now := d.cfg.Now()
+	return now.Format("2006-01-02"), now.Before(d.cfg.Built)
 }

@@ -72,6 +72,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, disk.Close()) }()
 	d := newDaemon(&cfg, disk)
+	if now, wrong := d.wrongClock(); wrong {
+		cfg.Log.Warn("This Pi's clock says " + now + ", which is before this program was built. The node works all the same; only the times in its log are wrong. Fix: timedatectl")
+	}
 	d.listenControl()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.live(gctx) })

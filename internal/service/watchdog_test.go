@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,20 +86,20 @@ func TestSignsOfLifeComeThreeTimesInTheWatchdogsTime(t *testing.T) {
 
 func TestAPartThatHangsEndsTheSignsOfLifeAndIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked := 0
+		var asked atomic.Int32
 		hung := make(chan struct{})
 		time.AfterFunc(11*time.Minute, func() { close(hung) })
 		h, log := watching(t, 10*time.Minute, map[string]func(context.Context) error{
 			"the catalog's writer": moves,
 			"the list of nodes": func(context.Context) error { // a lock does not know of contexts
-				if asked++; asked > 3 {
+				if asked.Add(1) > 3 {
 					<-hung
 				}
 				return nil
 			},
 		})
-		if len(h.signs) != 3 || asked != 4 {
-			t.Errorf("%d signs of life, asked %d times", len(h.signs), asked)
+		if len(h.signs) != 3 || asked.Load() != 4 {
+			t.Errorf("%d signs of life, asked %d times", len(h.signs), asked.Load())
 		}
 		if want := "the list of nodes hangs | 3/4 nodes up"; h.status() != want {
 			t.Errorf("status %q, want %q", h.status(), want)
