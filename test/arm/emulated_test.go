@@ -19,27 +19,26 @@ const mib = 1 << 20
 
 // processor is one that programs are run on by qemu-user.
 type processor struct {
-	name     string
-	env      []string // for go build
+	arch     string // of the packages that are for it
 	emulator []string
 }
 
 var (
-	firstPi = processor{"arm1176", []string{"GOARCH=arm", "GOARM=6"}, []string{"qemu-arm-static", "-cpu", "arm1176"}}
-	pi3     = processor{"cortex-a53", []string{"GOARCH=arm64"}, []string{"qemu-aarch64-static", "-cpu", "cortex-a53"}}
+	firstPi = processor{"armhf", []string{"qemu-arm-static", "-cpu", "arm1176"}}
+	pi3     = processor{"arm64", []string{"qemu-aarch64-static", "-cpu", "cortex-a53"}}
 )
 
-// programs builds the programs for the processor and puts scripts of their names in
-// the folder that it returns: each is its program, in the emulator's hands.
+// programs takes the programs out of their packages and puts scripts of their names
+// in the folder that it returns: each is its program, in the emulator's hands.
 func (p processor) programs(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	real := filepath.Join(dir, "real")
-	if err := (cluster.Build{Dir: real, Env: p.env}).Run(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range cluster.Programs {
-		script := fmt.Sprintf("#!/bin/sh\nexec %s %s \"$@\"\n", strings.Join(p.emulator, " "), filepath.Join(real, name))
+	packed := filepath.Join(dir, "packed")
+	for name, deb := range packages(t, p.arch) {
+		if out, err := exec.CommandContext(t.Context(), "dpkg-deb", "-x", deb, packed).CombinedOutput(); err != nil {
+			t.Fatalf("unpack %s: %v: %s", deb, err, out)
+		}
+		script := fmt.Sprintf("#!/bin/sh\nexec %s %s \"$@\"\n", strings.Join(p.emulator, " "), filepath.Join(packed, "usr/bin", name))
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -54,6 +54,25 @@ var debs = sync.OnceValues(func() (string, error) {
 	return dist, nil
 })
 
+// packages are the files of the packages for an architecture, by the names of their
+// programs.
+func packages(t *testing.T, arch string) map[string]string {
+	t.Helper()
+	dir, err := debs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths := map[string]string{}
+	for _, name := range cluster.Programs {
+		found, err := filepath.Glob(filepath.Join(dir, name+"_*_"+arch+".deb"))
+		if err != nil || len(found) != 1 {
+			t.Fatalf("packages %s for %s in %s: %q, want one: %v", name, arch, dir, found, err)
+		}
+		paths[name] = found[0]
+	}
+	return paths
+}
+
 // root is a Debian system in a folder, which may be written to: what is underneath
 // stays as it was made.
 type root struct {
@@ -118,23 +137,15 @@ func (r *root) write(path, text string) {
 // install installs the packages by apt, with all that their scripts do.
 func install(t *testing.T, below, arch string) (r *root, said string) {
 	t.Helper()
-	dir, err := debs()
-	if err != nil {
-		t.Fatal(err)
-	}
 	r = newRoot(t, below)
 	var names []string
-	for _, name := range cluster.Programs {
-		found, err := filepath.Glob(filepath.Join(dir, name+"_*_"+arch+".deb"))
-		if err != nil || len(found) != 1 {
-			t.Fatalf("packages %s for %s: %q, %v", name, arch, found, err)
-		}
-		deb, err := os.ReadFile(found[0])
+	for _, path := range packages(t, arch) {
+		deb, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.write("srv/"+filepath.Base(found[0]), string(deb))
-		names = append(names, "/srv/"+filepath.Base(found[0]))
+		r.write("srv/"+filepath.Base(path), string(deb))
+		names = append(names, "/srv/"+filepath.Base(path))
 	}
 	// The root is complete: nothing is fetched.
 	said = r.must("apt-get install -y --no-install-recommends -o APT::Sandbox::User=root -o Dpkg::Use-Pty=0 " + strings.Join(names, " "))
