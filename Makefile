@@ -113,6 +113,7 @@ test: test-setup test-arm test-32
 
 test-setup:
 	@./test/setup
+	@if [ "$$(id -u)" = 0 ]; then for arch in arm64 armhf; do ./test/arm/prepare install $$arch >/dev/null || exit; done; fi
 
 # 32-bit code, run natively or under qemu; Go has no race detector there.
 test-32: test-setup

@@ -34,6 +34,7 @@ func TestStoredFilesSurviveAPowerLoss(t *testing.T) {
 			return nil
 		})
 		time.Sleep(rand.N(3 * time.Second))
+		v.must("echo unsynced >/mnt/unsynced")
 		v.pullThePlug()
 		cancel()
 		<-ended // whatever was said last
@@ -42,6 +43,9 @@ func TestStoredFilesSurviveAPowerLoss(t *testing.T) {
 		}
 
 		v.powerOn()
+		if out := v.must("cat /mnt/unsynced 2>&1 || true"); out == "unsynced" {
+			t.Error("a file that nobody flushed is there: this was no power loss")
+		}
 		v.until(2*time.Minute, "the machine's own node is back", func() error {
 			_, err := v.try("raid-node status | grep Connected")
 			return err
