@@ -110,11 +110,8 @@ func (m *migrator) copyTo(ctx context.Context, target string) error {
 	if err != nil {
 		return err
 	}
-	err = m.progress.during("copying the catalog before its schema changes", size, grown(f), func() error {
-		if err := m.conn.longScript(ctx, "VACUUM INTO ?", part); err != nil {
-			return err
-		}
-		return f.Sync()
+	err = m.progress.filling("copying the catalog before its schema changes", size, f, func() error {
+		return m.conn.longScript(ctx, "VACUUM INTO ?", part)
 	})
 	if err != nil {
 		_ = os.Remove(part) // it takes room that may be what is missing
