@@ -77,6 +77,7 @@ apt-repo:
 # Everything that a release has. KEY signs the checksums.
 LAPTOPS = linux_amd64 linux_arm64 linux_arm6 darwin_amd64 darwin_arm64 windows_amd64
 dist: deb $(LAPTOPS:%=laptop-%)
+	@rm -f "$(DIST)/checksums.txt.asc" # of other checksums
 	@$(GO) run -buildvcs=false ./packaging/release -version "$(VERSION)" -epoch "$(SOURCE_DATE_EPOCH)" -dist "$(DIST)"
 	$(if $(KEY),gpg --batch --yes --local-user "$(KEY)" --digest-algo SHA512 --armor --output "$(DIST)/checksums.txt.asc" --detach-sign "$(DIST)/checksums.txt")
 
@@ -135,8 +136,8 @@ e2e-arm:
 lint:
 	@unformatted=$$(gofmt -l cmd internal packaging test); \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
-	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
+	$(GO) vet ./... && $(GO) vet -tags nspawn,armboot ./test/...
+	$(GO) tool staticcheck ./... && $(GO) tool staticcheck -tags nspawn,armboot ./test/...
 
 # Hosts with a real systemd, made by systemd-nspawn. They install packages of amd64:
 # those of this version, and those of one after it for the test of upgrades.

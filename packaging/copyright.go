@@ -21,14 +21,19 @@ type module struct {
 }
 
 // copyrightOf is a package's copyright file in Debian's format, 1.0: our own licence
-// and that of every module which any architecture's programs link, with its text, as
+// and that of every module which the programs link on any system, with its text, as
 // the licences ask of those who hand out programs.
 func copyrightOf(ctx context.Context, p *pkg) ([]byte, error) {
 	modules := map[string]*module{}
-	for _, arch := range []string{"amd64", "arm64", "arm"} {
-		for _, b := range p.programs {
-			if err := addLinked(ctx, modules, arch, b.Main); err != nil {
-				return nil, err
+	for _, b := range p.programs {
+		for _, system := range b.Systems {
+			for _, arch := range []string{"amd64", "arm64", "arm"} {
+				if arch == "arm" && system != "linux" {
+					continue
+				}
+				if err := addLinked(ctx, modules, system, arch, b.Main); err != nil {
+					return nil, err
+				}
 			}
 		}
 	}
@@ -68,10 +73,10 @@ func standardLibrary(ctx context.Context) (*module, error) {
 }
 
 // addLinked finds the modules and folders of what is linked into a program.
-func addLinked(ctx context.Context, modules map[string]*module, arch, program string) error {
+func addLinked(ctx context.Context, modules map[string]*module, system, arch, program string) error {
 	cmd := exec.CommandContext(ctx, "go", "list", "-deps", "-f",
 		"{{with .Module}}{{if not .Main}}{{.Path}}\t{{.Version}}\t{{.Dir}}\t{{$.Dir}}{{end}}{{end}}", program)
-	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch, "GOARM=6", "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "GOOS="+system, "GOARCH="+arch, "GOARM=6", "CGO_ENABLED=0")
 	cmd.Stderr = os.Stderr
 	list, err := cmd.Output()
 	if err != nil {

@@ -53,6 +53,8 @@ type program struct {
 	ID     string `yaml:"id"`
 	Main   string `yaml:"main"`
 	Binary string `yaml:"binary"`
+
+	Systems []string `yaml:"goos"`
 }
 
 func readDescription(path string) (*description, error) {

@@ -46,7 +46,7 @@ func makeDist(t *testing.T) string {
 	}
 	put(t, filepath.Join(amd64, "raid-controller"), raidctl)
 	share := filepath.Join(dist, "build", "share")
-	for _, name := range []string{"man/man1/raidctl.1.gz", "bash-completion/completions/raidctl", "zsh/vendor-completions/_raidctl", "fish/vendor_completions.d/raidctl.fish", "powershell/raidctl.ps1"} {
+	for _, name := range []string{"doc/raidctl/copyright", "man/man1/raidctl.1.gz", "bash-completion/completions/raidctl", "zsh/vendor-completions/_raidctl", "fish/vendor_completions.d/raidctl.fish", "powershell/raidctl.ps1"} {
 		put(t, filepath.Join(share, name), []byte(name))
 	}
 	put(t, filepath.Join(dist, "raid-node_"+version+"-1_amd64.deb"), []byte("a package"))
@@ -163,7 +163,7 @@ func checkArchives(t *testing.T, dist string) {
 func checkNames(t *testing.T, folder, program string, got map[string]int64) {
 	t.Helper()
 	want := map[string]int64{program: 0o755}
-	for _, name := range []string{"LICENSE", "README.md", "man/raidctl.1.gz", "completions/raidctl.bash", "completions/_raidctl", "completions/raidctl.fish", "completions/raidctl.ps1"} {
+	for _, name := range []string{"LICENSE", "README.md", "COPYRIGHT", "man/raidctl.1.gz", "completions/raidctl.bash", "completions/_raidctl", "completions/raidctl.fish", "completions/raidctl.ps1"} {
 		want[name] = 0o644
 	}
 	for name, mode := range want {

@@ -28,6 +28,34 @@ func TestEachArchitectureHasItsPackages(t *testing.T) {
 	}
 }
 
+// What the scripts and the unit run has to be there, and what finds the controller and
+// brings the next key is wanted.
+func TestPackagesNeedAndWantWhatTheyUse(t *testing.T) {
+	for _, arch := range archs {
+		for _, name := range daemons {
+			deb := debOf(t, name, arch)
+			if got := field(t, deb, "Depends"); got != "procps, systemd | systemd-standalone-sysusers | systemd-sysusers" {
+				t.Errorf("%s depends on %q", deb, got)
+			}
+			if got := field(t, deb, "Recommends"); got != "avahi-daemon, raid-archive-keyring, raidctl" {
+				t.Errorf("%s recommends %q", deb, got)
+			}
+		}
+		if got := field(t, debOf(t, "raidctl", arch), "Recommends"); got != "raid-archive-keyring" {
+			t.Errorf("raidctl recommends %q", got)
+		}
+	}
+}
+
+func TestAvahiTellsTheControllersPort(t *testing.T) {
+	told := read(t, filepath.Join(unpacked(t, native(t)), "etc/avahi/services/raid-controller.service"))
+	for _, kind := range []string{"_raidpi._tcp", "_https._tcp"} {
+		if !strings.Contains(told, "<type>"+kind+"</type>\n    <port>9000</port>") {
+			t.Errorf("%s is not told with port 9000:\n%s", kind, told)
+		}
+	}
+}
+
 // maxSize is what a Pi on a slow line still installs within seconds.
 const maxSize = 8e6
 

@@ -1,6 +1,7 @@
 package packages
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -150,6 +151,49 @@ func TestUpgradeKeepsEditsAndADisabledUnitDisabled(t *testing.T) {
 	}
 }
 
+// As with systemd running, which notes what it is asked.
+func TestServiceRunsUntilTheNewVersionTakesOver(t *testing.T) {
+	bin, booted := t.TempDir(), t.TempDir()
+	asked := filepath.Join(bin, "asked")
+	for _, helper := range []string{"systemctl", "deb-systemd-invoke", "deb-systemd-helper", "systemd-sysusers"} {
+		text := "#!/bin/sh\n"
+		if helper == "deb-systemd-invoke" {
+			text += `echo "$*" >>` + asked + "\n"
+		}
+		if err := os.WriteFile(filepath.Join(bin, helper), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range daemons {
+		for _, c := range []struct{ script, args, want string }{
+			{"postinst", "configure", "start"},
+			{"postinst", "configure 1.2.2-1", "restart"},
+			{"postinst", "abort-upgrade 1.2.4-1", "restart"},
+			{"prerm", "upgrade 1.2.4-1", ""},
+			{"prerm", "failed-upgrade 1.2.2-1", ""},
+			{"prerm", "remove", "stop"},
+		} {
+			path := filepath.Join(t.TempDir(), c.script)
+			text := strings.ReplaceAll(script(t, debOf(t, name, native(t)), c.script), "/run/systemd/system", booted)
+			err := errors.Join(os.WriteFile(path, []byte(text), 0o644), os.WriteFile(asked, nil, 0o644))
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command("sh", append([]string{path}, strings.Fields(c.args)...)...)
+			cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "DPKG_ROOT=")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%s %s of %s: %v\n%s", c.script, c.args, name, err, out)
+			}
+			if c.want != "" {
+				c.want += " " + name + ".service"
+			}
+			if got := strings.TrimSpace(read(t, asked)); got != c.want {
+				t.Errorf("%s %s of %s asks for %q, want %q", c.script, c.args, name, got, c.want)
+			}
+		}
+	}
+}
+
 func TestRemovingAndPurgingKeepWhatPeopleStored(t *testing.T) {
 	stored := map[string][]string{
 		"raid-controller": {"var/lib/raid-controller/catalog.db", "var/lib/raid-controller/ca.pem"},
@@ -181,6 +225,9 @@ func TestRemovingAndPurgingKeepWhatPeopleStored(t *testing.T) {
 		said = s.dpkg("-P", name)
 		if !strings.Contains(said, "/var/lib/"+name) {
 			t.Errorf("purging %s does not say what it keeps:\n%s", name, said)
+		}
+		if name == "raid-node" && !strings.Contains(said, "its chunks are kept: /srv/usb/chunks, ") {
+			t.Errorf("purging raid-node does not say where the chunks are:\n%s", said)
 		}
 		for _, file := range stored[name] {
 			if !s.has(file) || read(t, s.path(file)) != "precious" {

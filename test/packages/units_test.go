@@ -98,6 +98,15 @@ func TestUnitsSayWhatWasDecided(t *testing.T) {
 			"Wants=network-online.target", "After=network-online.target time-sync.target avahi-daemon.service",
 			"User=" + name, "StateDirectory=" + name, "StateDirectoryMode=0700", "RuntimeDirectory=" + name, "ConfigurationDirectory=" + name,
 			"RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6", "WantedBy=multi-user.target",
+			// Whoever may write there puts a socket of his own before root's raidctl.
+			"RuntimeDirectoryMode=0755", "UMask=0077", "LimitNOFILE=65536", "TasksMax=512", "OOMScoreAdjust=-300",
+			// The score has room for some of these to be lost.
+			"CapabilityBoundingSet=", "AmbientCapabilities=", "NoNewPrivileges=yes", "PrivateUsers=yes", "ProtectSystem=strict", "ProtectHome=yes",
+			"PrivateTmp=yes", "PrivateDevices=yes", "DevicePolicy=closed", "PrivateMounts=yes", "ProtectProc=invisible", "ProtectClock=yes",
+			"ProtectHostname=yes", "ProtectControlGroups=yes", "ProtectKernelLogs=yes", "ProtectKernelModules=yes", "ProtectKernelTunables=yes",
+			"RestrictNamespaces=yes", "RestrictRealtime=yes", "RestrictSUIDSGID=yes", "LockPersonality=yes", "MemoryDenyWriteExecute=yes",
+			"RemoveIPC=yes", "KeyringMode=private", "SystemCallArchitectures=native", "SystemCallFilter=@system-service",
+			"SystemCallFilter=~@privileged @resources", "SystemCallErrorNumber=EPERM",
 		} {
 			if !has[want] {
 				t.Errorf("%s has no %s", name, want)

@@ -39,6 +39,28 @@ func TestIndexesAreFetchedByTheirHashes(t *testing.T) {
 	}
 }
 
+// A cache on the way hands out the old InRelease after the repository was replaced.
+func TestIndexesOfTheRepositoryBeforeAreStillThere(t *testing.T) {
+	again, release := filepath.Join(t.TempDir(), "dist"), "dists/bookworm/InRelease"
+	if err := os.CopyFS(again, os.DirFS(dist)); err != nil {
+		t.Fatal(err)
+	}
+	before := read(t, filepath.Join(again, "apt", release))
+	packages := read(t, filepath.Join(again, "apt/dists/bookworm/main/binary-amd64/Packages"))
+	if out, err := aptRepo("DIST="+again, "EPOCH=1795651201").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if read(t, filepath.Join(again, "apt/dists/bookworm/main/binary-amd64/Packages")) == packages {
+		t.Fatal("it is the same as before")
+	}
+	if err := os.WriteFile(filepath.Join(again, "apt", release), []byte(before), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := newHost(t, filepath.Join(again, "apt")).run(t, "apt-get", "update", "--error-on=any"); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func TestATamperedRepositoryIsRefused(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -174,6 +196,11 @@ func TestWeakAndUnknownKeysAreRefused(t *testing.T) {
 		if err == nil || !strings.Contains(string(out), want) {
 			t.Errorf("key %s: %v\n%s", key, err, out)
 		}
+	}
+	gpg(t, home, "--quick-generate-key", "--passphrase", "", "good", "ed25519", "sign", "never")
+	out, err := aptRepo("GNUPGHOME="+home, "KEY=good", "NEXT_KEY=absent").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "no key absent") {
+		t.Errorf("the next key is not there: %v\n%s", err, out)
 	}
 	if _, err := os.Stat(filepath.Join(dist, "apt/dists/trixie/InRelease")); err != nil {
 		t.Errorf("the repository that was there is gone: %v", err)
