@@ -30,6 +30,7 @@ WORDS = ./internal/raid ./internal/budget ./internal/zmtp ./internal/wire/... \
 help:
 	@echo "make demo    start an array, kill a node, read a file back (ONCE=1: then end; PORT=9001)"
 	@echo "make test    run every test; installs from Debian what they need"
+	@echo "make e2e-arm boot emulated machines with the packages on them, as root"
 	@echo "make build   the three programs, into bin/"
 	@echo "make deb     Debian packages, into dist/ (ARCHS=\"amd64 arm64 armhf\"; VERSION=1.2.3)"
 	@echo "make apt-repo a signed repository of these, dist/apt (KEY=fingerprint of the key)"
@@ -121,6 +122,14 @@ test-32: test-setup
 test-arm:
 	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) build -trimpath -buildvcs=false -o /dev/null ./cmd/...
 	CGO_ENABLED=0 GOARCH=arm GOARM=6 $(GO) vet ./...
+
+# Whole machines of arm64 and armhf, by qemu-system; as root, on Debian. IDLE is how
+# long one is watched that does nothing, POWER_LOSSES how often another loses its power.
+IDLE ?= 1m
+POWER_LOSSES ?= 3
+.PHONY: e2e-arm
+e2e-arm:
+	$(GO) test -tags armboot -count=1 -v -timeout 90m ./test/arm -idle $(IDLE) -power-losses $(POWER_LOSSES)
 
 lint:
 	@unformatted=$$(gofmt -l cmd internal packaging test); \

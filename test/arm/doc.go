@@ -1,0 +1,25 @@
+// Package arm tests what people run on a Raspberry Pi: the programs for its
+// processors, and the packages on real systemd of these machines.
+//
+// # Two layers
+//
+// Everyday tests run the programs under qemu-user, those for the first Pi and
+// the Zero on a processor like theirs (arm1176, an ARMv6), and install the
+// packages in Debian roots of armhf and arm64 with chroot.
+//
+// With the build tag armboot (make e2e-arm) whole machines are booted by
+// qemu-system, which has a kernel, cgroups and seccomp of their own: the units run
+// in the sandbox that is shipped. A [machine] has a controller and a node; a
+// second node, for this machine's own processor, joins from outside.
+//
+// # What it needs
+//
+// Root, and Debian. The script prepare installs the emulators and makes the roots
+// and kernels, once: they stay in ${RAIDPI_TEST_CACHE:-/var/cache/raidpi-test}.
+//
+// # Caveats
+//
+// qemu-user has no memory cgroup and no seccomp of the guest, and Debian's armhf is
+// an ARMv7: on the ARMv6 only our own programs are run. Times of an emulated
+// machine are some ten times those of a real one and say nothing.
+package arm
