@@ -304,6 +304,20 @@ func TestControllerStartsOnAFullDisk(t *testing.T) {
 	}
 }
 
+// One that never had room to spare is told apart from one whose disk gives errors.
+func TestControllerSaysThatItsDiskIsFull(t *testing.T) {
+	dir := disk(t)
+	stopped(t, dir)
+	if err := os.Remove(filepath.Join(dir, "spare-room")); err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	fill(t, dir)
+	m := manage(t, nil, "RAID_CONTROLLER_STATE_DIR="+dir)
+	if got := m.ends(); got != 1 || !strings.Contains(m.status, "the disk of "+dir+" is full: see df -h") {
+		t.Errorf("status %d, %q", got, m.status)
+	}
+}
+
 func TestControllerSaysThatItsDiskIsReadOnly(t *testing.T) {
 	dir := disk(t)
 	stopped(t, dir)
@@ -311,7 +325,7 @@ func TestControllerSaysThatItsDiskIsReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := manage(t, nil, "RAID_CONTROLLER_STATE_DIR="+dir)
-	if got := m.ends(); got != 1 || !strings.Contains(m.status, "is read-only") || !strings.Contains(m.status, "fsck") {
+	if got := m.ends(); got != 1 || strings.Count(m.status, " is read-only") != 1 || !strings.Contains(m.status, "fsck") {
 		t.Errorf("status %d, %q", got, m.status)
 	}
 }
@@ -338,7 +352,7 @@ func TestControllerSaysWhoMayNotUseItsFolder(t *testing.T) {
 	cmd.Env = append(append(os.Environ(), settings(t)...), "RAID_CONTROLLER_STATE_DIR="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, _ := cmd.CombinedOutput() // its status is looked at below
-	if got := cmd.ProcessState.ExitCode(); got != 1 || !strings.Contains(string(out), "sudo chown -R raid-controller: "+dir) {
+	if got := cmd.ProcessState.ExitCode(); got != 1 || !strings.Contains(string(out), "sudo install -d -o raid-controller -g raid-controller -m 700 "+dir) || strings.Contains(string(out), "chown") {
 		t.Errorf("status %d: %s", got, out)
 	}
 }

@@ -118,6 +118,25 @@ func TestNodeGivesSignsOfLifeWithoutItsController(t *testing.T) {
 	}
 }
 
+// Asking the parts whether they move costs no card: what can't be read there is not
+// complained of over and over.
+func TestSignsOfLifeOfAnIdleNodeNeedNoDisk(t *testing.T) {
+	dir := t.TempDir()
+	m := manage(t, dir)
+	m.ready()
+	m.stop()
+	state := filepath.Join(dir, "state")
+	if err := os.WriteFile(filepath.Join(state, "controller.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m = manage(t, dir, "WATCHDOG_USEC=600000")
+	m.ready()
+	m.await("signs of life", func() bool { return m.count("WATCHDOG=1") >= 10 })
+	if n := strings.Count(m.stop(), "The controller is looked for where the configuration says"); n > 3 {
+		t.Errorf("said %d times", n)
+	}
+}
+
 func TestNodeIsReadyWhenItsSocketListens(t *testing.T) {
 	dir := t.TempDir()
 	m := manage(t, dir)

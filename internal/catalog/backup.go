@@ -82,9 +82,9 @@ func (m *migrator) copyFirst(ctx context.Context, version int64) error {
 		return err
 	}
 	if need := size + floor; free < need {
-		return fmt.Errorf("%w: before its schema changes a copy of the catalog is made beside it, which needs %d MiB on the disk of %s, and %d MiB are free. "+
+		return advised{fmt.Errorf("%w: before its schema changes a copy of the catalog is made beside it, which needs %d MiB on the disk of %s, and %d MiB are free. "+
 			"Nothing was changed. Free %d MiB and start raid-controller again, or install the version that ran before",
-			raid.ErrNoSpace, mebibytes(need), filepath.Dir(m.path), free>>20, mebibytes(need-free))
+			raid.ErrNoSpace, mebibytes(need), filepath.Dir(m.path), free>>20, mebibytes(need-free))}
 	}
 	target := fmt.Sprintf("%s.v%d", m.path, version)
 	if err := m.copyTo(ctx, target); err != nil {
@@ -110,11 +110,8 @@ func (m *migrator) copyTo(ctx context.Context, target string) error {
 	if err != nil {
 		return err
 	}
-	err = m.progress.during("copying the catalog before its schema changes", size, grown(f), func() error {
-		if err := m.conn.longScript(ctx, "VACUUM INTO ?", part); err != nil {
-			return err
-		}
-		return f.Sync()
+	err = m.progress.filling("copying the catalog before its schema changes", size, f, func() error {
+		return m.conn.longScript(ctx, "VACUUM INTO ?", part)
 	})
 	if err != nil {
 		_ = os.Remove(part) // it takes room that may be what is missing

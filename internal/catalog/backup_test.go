@@ -271,7 +271,7 @@ func TestStepThatHangsIsNotToldOf(t *testing.T) {
 	var m moves
 	p := progress{tell: m.tell, every: time.Millisecond}
 	told := func() int { m.mu.Lock(); defer m.mu.Unlock(); return m.said["a copy"] + m.said["a step"] }
-	for step, look := range map[string]func() (int64, bool){"a copy": grown(f), "a step": touched(path, path+"-wal")} {
+	for step, look := range map[string]func() (int64, bool){"a copy": (&growth{file: f}).look, "a step": touched(path, path+"-wal")} {
 		must(t, p.during(step, 0, look, func() error {
 			before := told()
 			_, err := f.Write([]byte("something"))
@@ -308,4 +308,34 @@ func TestUpgradeThatIsStoppedChangesNothing(t *testing.T) {
 		t.Errorf("left: %v", left)
 	}
 	checkWholeFiles(t, openTest(t, path), files)
+}
+
+// lossy is a file whose first flush fails. As on Linux, the flushes after it say
+// nothing of the bytes that are lost.
+type lossy struct {
+	*os.File
+	once   sync.Once
+	failed chan struct{}
+}
+
+func (l *lossy) Sync() (err error) {
+	l.once.Do(func() { err = unix.EIO; close(l.failed) })
+	return err
+}
+
+// A look at the copy that grows must not swallow why it is not on disk.
+func TestCopyWhoseFlushFailedIsNone(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+	must(t, err)
+	defer f.Close()
+	l := &lossy{File: f, failed: make(chan struct{})}
+	var m moves
+	err = progress{tell: m.tell, every: time.Millisecond}.filling("a copy", 0, l, func() error {
+		_, err := f.Write([]byte("something"))
+		<-l.failed
+		return err
+	})
+	if !errors.Is(err, unix.EIO) || len(m.said) > 0 {
+		t.Errorf("got %v, told %v", err, m.said)
+	}
 }

@@ -10,6 +10,18 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
+// advised is an error that says what a person can do.
+type advised struct{ error }
+
+func (a advised) Unwrap() error { return a.error }
+
+// Advised reports whether an error of Open says already what a person can do about
+// the folder or its disk.
+func Advised(err error) bool {
+	var a advised
+	return errors.As(err, &a)
+}
+
 // verdict says how far an error reaches.
 type verdict int
 

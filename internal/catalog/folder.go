@@ -15,8 +15,12 @@ import (
 // the file beside it against a second controller.
 func claim(path string) (*os.File, error) {
 	dir := filepath.Dir(path)
-	if err := makeFolders(dir); err != nil {
-		return nil, err
+	if err := makeFolders(dir); errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+		// Not chown: the one above it may be everybody's.
+		return nil, advised{fmt.Errorf("%w: raid-controller may not use or make %s: sudo install -d -o raid-controller -g raid-controller -m 700 %s",
+			err, dir, shellWord(dir))}
+	} else if err != nil {
+		return nil, unwritable(dir, err)
 	}
 	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -56,7 +60,7 @@ func makeFolders(dir string) error {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return unwritable(parent, err)
+		return err
 	}
 	return syncFolder(parent)
 }
@@ -65,11 +69,11 @@ func makeFolders(dir string) error {
 func unwritable(dir string, err error) error {
 	switch {
 	case errors.Is(err, unix.EROFS):
-		return fmt.Errorf("%w: the disk of %s is read-only for raid-controller. After disk errors Linux makes it so: see journalctl -k, "+
-			"and check the card; in another folder than /var/lib/raid-controller the service needs ReadWritePaths= (docs/configuration.md)", err, dir)
+		return advised{fmt.Errorf("%w: the disk of %s is read-only for raid-controller. After disk errors Linux makes it so: see journalctl -k, "+
+			"check the card with fsck, and mount it anew; in another folder than /var/lib/raid-controller the service needs ReadWritePaths= (docs/configuration.md)", err, dir)}
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%w: raid-controller may not write in %s; let it own what is there: sudo chown -R raid-controller: %s",
-			err, dir, shellWord(dir))
+		return advised{fmt.Errorf("%w: raid-controller may not write in %s; let it own what is there: sudo chown -R raid-controller: %s",
+			err, dir, shellWord(dir))}
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"os"
 	"sync"
 	"time"
@@ -46,19 +47,44 @@ func (p progress) during(step string, total int64, moved func() (done int64, new
 	return work()
 }
 
-// grown tells how much of a file is on disk, and whether that is more than at the
+// file is what is looked at of a file that grows.
+type file interface {
+	Stat() (os.FileInfo, error)
+	Sync() error
+}
+
+// filling runs work, which fills f, flushes f, and tells of it meanwhile.
+func (p progress) filling(step string, total int64, f file, work func() error) error {
+	g := growth{file: f}
+	err := p.during(step, total, g.look, func() error {
+		if err := work(); err != nil {
+			return err
+		}
+		return f.Sync()
+	})
+	return cmp.Or(err, g.failed)
+}
+
+// growth looks at a file that grows.
+type growth struct {
+	file   file
+	last   int64
+	failed error // of a flush: the system tells of lost bytes once, so the next says nothing
+}
+
+// look tells how much of the file is on disk, and whether that is more than at the
 // last call. It flushes what is new: bytes that a dead disk has not taken are no
 // progress.
-func grown(f *os.File) func() (int64, bool) {
-	var last int64
-	return func() (int64, bool) {
-		st, err := f.Stat()
-		if err != nil || st.Size() <= last || f.Sync() != nil {
-			return last, false
-		}
-		last = st.Size()
-		return last, true
+func (g *growth) look() (int64, bool) {
+	st, err := g.file.Stat()
+	if err != nil || st.Size() <= g.last || g.failed != nil {
+		return g.last, false
 	}
+	if g.failed = g.file.Sync(); g.failed != nil {
+		return g.last, false
+	}
+	g.last = st.Size()
+	return g.last, true
 }
 
 // touched tells the size of files together, and whether one of them was written

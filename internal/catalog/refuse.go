@@ -23,8 +23,15 @@ var ErrRefused = errors.New("catalog refused")
 // that this version must not touch. What it can't find out is left to those who
 // open it for writing.
 func (c *Catalog) examine(query url.Values, busy string, known int) error {
-	if st, err := os.Stat(c.path); err != nil || st.Size() == 0 {
-		return err // 0: a new one
+	st, err := os.Stat(c.path)
+	if err != nil {
+		return err
+	}
+	if st.Size() == 0 { // a new one, unless it has a log: SQLite would throw that away
+		if log, err := os.Stat(c.path + "-wal"); err == nil && log.Size() > 0 {
+			return fmt.Errorf("it is empty, and has a log: %w", raid.ErrCorrupt)
+		}
+		return nil
 	}
 	readOnly := url.Values{"mode": {"ro"}}
 	for k, v := range query {

@@ -173,6 +173,17 @@ func TestDamagedCatalogIsRefusedAndNotTouched(t *testing.T) {
 	}
 }
 
+// SQLite throws away the log of a database without a page, and a new array would
+// begin where the old one was.
+func TestEmptiedCatalogWithALogIsRefusedAndNotTouched(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	must(t, os.WriteFile(path, nil, 0o600))
+	must(t, os.WriteFile(path+"-wal", []byte("what was stored last"), 0o600))
+	files := filesIn(t, filepath.Dir(path))
+	refused(t, path, raid.ErrCorrupt, "the file "+path+" is damaged", "it is empty, and has a log")
+	untouched(t, path, files)
+}
+
 // A row that says what can't be is found after SQLite has read it well.
 func TestCatalogThatMakesNoSenseIsRefusedAsDamaged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "catalog.db")

@@ -66,18 +66,20 @@ func OpenDisk(cfg DiskConfig) (*Disk, error) {
 	o := diskOpener{DiskConfig: cfg}
 	d, err := o.open()
 	if err != nil {
-		return nil, fmt.Errorf("open disk %s: %w", cfg.ChunkDir, inWords(cfg.ChunkDir, err))
+		return nil, fmt.Errorf("open disk %s: %w", cfg.ChunkDir, inWords(o.at, err))
 	}
 	return d, nil
 }
 
 type diskOpener struct {
 	DiskConfig
+	at    string // the directory at work
 	state *Dir
 	fs    FS
 }
 
 func (o *diskOpener) open() (disk *Disk, err error) {
+	o.at = o.StateDir
 	if err := makeDir(o.StateDir); err != nil {
 		return nil, err
 	}
@@ -89,6 +91,7 @@ func (o *diskOpener) open() (disk *Disk, err error) {
 	if err != nil {
 		return nil, err
 	}
+	o.at = o.ChunkDir
 	if err := o.refuseUnmounted(); err != nil {
 		return nil, err
 	}
@@ -256,6 +259,7 @@ func (o *diskOpener) settle(m marker, old remembered) (marker, error) {
 	if err := errors.Join(syncAbove(o.ChunkDir), syncAbove(o.StateDir)); err != nil {
 		return m, err
 	}
+	o.at = o.StateDir
 	return m, writeJSON(o.state, markerFile, now)
 }
 

@@ -219,3 +219,20 @@ func TestChunkDirOfAnotherUserIsToldInWords(t *testing.T) {
 		t.Errorf("%v does not say %q", err, want)
 	}
 }
+
+// The state directory has owners and mounts of its own.
+func TestStateDirThatMayNotBeUsedIsTheOneThatIsNamed(t *testing.T) {
+	if !withMounts(t) {
+		return
+	}
+	m := newMachine(t)
+	do(t, os.MkdirAll(m.state, 0o755))
+	do(t, unix.Mount(m.state, m.state, "", unix.MS_BIND, ""))
+	do(t, unix.Mount("", m.state, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	t.Cleanup(func() { _ = unix.Unmount(m.state, unix.MNT_DETACH) })
+	_, err := m.try(false)
+	wantErr(t, err, chunkstore.ErrDisk)
+	if want := "ReadWritePaths=" + m.state + ","; !strings.Contains(err.Error(), want) {
+		t.Errorf("%v does not say %q", err, want)
+	}
+}

@@ -31,7 +31,13 @@ func giveRoom(cfg *Config) error {
 		return nil // not there yet, or not to be used
 	}
 	free := int64(st.Bavail) * int64(st.Bsize)
-	_, err := os.Stat(path)
+	file, err := os.Stat(path)
+	if err == nil && file.Size() < spareBytes { // the power went while it was made
+		err = os.Remove(path)
+		if err == nil {
+			err = fs.ErrNotExist
+		}
+	}
 	switch there := err == nil; {
 	case there && free < scarce:
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -6,6 +6,9 @@ import (
 	"net"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -13,15 +16,27 @@ import (
 // wrong with a catalog, package catalog tells.
 func inWords(dir string, err error) error {
 	switch {
+	case catalog.Advised(err), errors.Is(err, catalog.ErrRefused):
+		return err
 	case errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("%w: the disk of %s is read-only; Linux does that after disk errors: see journalctl -k, check it with fsck, and mount it anew", err, dir)
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 		return fmt.Errorf("%w: the user that raid-controller runs as may not use it: sudo chown -R raid-controller: %s", err, dir)
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, raid.ErrNoSpace):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, raid.ErrNoSpace), noRoom(dir):
 		return fmt.Errorf("%w: the disk of %s is full: see df -h, and free a few MiB", err, dir)
 	}
 	return err
 }
+
+// noRoom tells whether a disk is full: SQLite, which needs an index for its log, calls
+// that an I/O error.
+func noRoom(dir string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(dir, &st) == nil && int64(st.Bavail)*int64(st.Bsize) < minRoom
+}
+
+// minRoom is with how little free space SQLite may not get on, in bytes.
+const minRoom = 256 << 10
 
 // listenAdvice is what to do about an address that can't be had.
 func listenAdvice(err error, address string) string {

@@ -77,6 +77,8 @@ func (d *daemon) serveControl(ctx context.Context) error {
 
 func (d *daemon) controls() http.Handler {
 	mux := http.NewServeMux()
+	// Of memory alone: whether the node is alive is asked for all day.
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, struct{}{}) })
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, d.status()) })
 	mux.HandleFunc("POST /join", command(d.join))
 	mux.HandleFunc("POST /leave", command(d.leave))

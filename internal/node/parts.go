@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -65,7 +64,8 @@ func (d *daemon) linkMoves() func(context.Context) error {
 	}
 }
 
-// askControl asks for the status over the control socket.
+// askControl asks for a sign of life over the control socket, and not for the status,
+// which needs the card.
 func (d *daemon) askControl(ctx context.Context) error {
 	var dialer net.Dialer
 	client := http.Client{Transport: &http.Transport{
@@ -74,7 +74,7 @@ func (d *daemon) askControl(ctx context.Context) error {
 			return dialer.DialContext(ctx, "unix", d.cfg.ControlSocket)
 		},
 	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://raid-node/status", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://raid-node/livez", nil)
 	if err != nil {
 		return err
 	}
@@ -86,9 +86,8 @@ func (d *daemon) askControl(ctx context.Context) error {
 		return err
 	}
 	defer resp.Body.Close()
-	var s Status
-	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
-		return fmt.Errorf("read the status: %w", err)
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET /livez: the answer is %s", resp.Status)
 	}
 	return nil
 }

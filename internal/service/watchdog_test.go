@@ -230,3 +230,21 @@ func TestStatusFitsIntoAMessage(t *testing.T) {
 		t.Errorf("%d bytes", len(got))
 	}
 }
+
+// A daemon that drains for longer than the watchdog's time is not a dead one.
+func TestSignsOfLifeGoOnWhileADaemonStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var signs atomic.Int32
+		n := &Notifier{Watchdog: 9 * time.Second, Send: func(string) error { signs.Add(1); return nil }}
+		stop := n.lastSigns()
+		time.Sleep(31 * time.Second)
+		stop()
+		if got := signs.Load(); got != 11 {
+			t.Errorf("%d signs", got)
+		}
+		time.Sleep(time.Minute)
+		if signs.Load() != 11 {
+			t.Error("signs of life after the end")
+		}
+	})
+}
