@@ -42,13 +42,23 @@ func (a *array) idle() {
 		a.check(err)
 		a.t.Logf("%-10s idle for %v: %d writes (%d bytes) to its disk, the daemon takes %.2f %% of a core and %.1f MiB",
 			h.Name, window, now.writes-was.writes, now.bytes-was.bytes, share, float64(rss)/(1<<20))
-		if n := now.writes - was.writes; n != 0 {
-			a.t.Errorf("%s wrote %d times to its disk in %v without anything to do", h.Name, n, window)
+		// A write of no bytes is a flush, which any sync(2) on the machine causes.
+		if n := now.bytes - was.bytes; n != 0 {
+			a.t.Errorf("%s wrote %d bytes to its disk in %v without anything to do", h.Name, n, window)
 		}
-		if share > 0.5 {
-			a.t.Errorf("the idle daemon of %s takes %.2f %% of a core, want at most 0.5 %%", h.Name, share)
+		if limit := idleShare(); share > limit {
+			a.t.Errorf("the idle daemon of %s takes %.2f %% of a core, want at most %.1f %%", h.Name, share, limit)
 		}
 	}
+}
+
+// idleShare is how much of a core an idle daemon may take, in percent. Beside other
+// tests every wake-up costs more, since the caches are cold.
+func idleShare() float64 {
+	if *idleOnly {
+		return 0.5
+	}
+	return shared * 0.5
 }
 
 func unitOf(h *host) string {
