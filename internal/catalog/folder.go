@@ -85,13 +85,17 @@ func unwritable(dir string, err error) error {
 	return err
 }
 
+// fsync is os.File.Sync but for tests, which look at which folders are flushed, and
+// when.
+var fsync = (*os.File).Sync
+
 func syncFolder(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	if err := d.Sync(); err != nil {
+	if err := fsync(d); err != nil {
 		return fmt.Errorf("make %s durable: %w", dir, err)
 	}
 	return nil
