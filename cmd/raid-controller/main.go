@@ -47,7 +47,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 			fs.Uint64Var(&giveUp, "give-up-commit", 0,
 				"take this catalog for the newest although nodes have seen commit `NUMBER` of another: what was stored there alone is lost. Then end. See docs/catalog.md")
 		},
-		Load: load, Level: func(s loaded) string { return string(s.LogLevel) },
+		Load: load, Level: func(s loaded) string { return string(s.LogLevel) }, Unread: func(err error) bool { return errors.Is(err, config.ErrUnread) },
 		Serve: func(ctx context.Context, s loaded, log *slog.Logger, notify *service.Notifier) error {
 			c := compose(s.Controller, log, notify)
 			if giveUp != 0 {

@@ -107,7 +107,8 @@ func TestControllerRefusesWhatItCannotRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	damaged := t.TempDir()
-	if err := errors.Join(os.Mkdir(filepath.Join(damaged, "identity"), 0o700),
+	stopped(t, damaged)
+	if err := errors.Join(
 		os.WriteFile(filepath.Join(damaged, "identity", "ca.pem"), []byte("-----BEGIN"), 0o600)); err != nil {
 		t.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 			fs.BoolVar(&newDisk, "new-disk", false,
 				"take chunk_dir for a new disk although state_dir remembers another, whose chunks are given up")
 		},
-		Load: load, Level: func(s loaded) string { return string(s.LogLevel) },
+		Load: load, Level: func(s loaded) string { return string(s.LogLevel) }, Unread: func(err error) bool { return errors.Is(err, config.ErrUnread) },
 		Serve: func(ctx context.Context, s loaded, log *slog.Logger, notify *service.Notifier) error {
 			return node.Run(ctx, compose(s.Node, s.origins, newDisk, log, notify))
 		},

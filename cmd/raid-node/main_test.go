@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -136,8 +137,34 @@ func TestNodeRefusesADiskThatIsNotItsOwn(t *testing.T) {
 	if err := os.Mkdir(chunks, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if status, out := start(t, dir); status != service.ExitConfig || !strings.Contains(out, "--new-disk") {
+	if status, out := start(t, dir); status != service.ExitFailed || !strings.Contains(out, "--new-disk") {
 		t.Errorf("empty disk: status %d\n%s", status, out)
+	}
+	if names, err := os.ReadDir(chunks); err != nil || len(names) > 0 {
+		t.Errorf("%v lies in the disk's place, %v", names, err)
+	}
+	// It is not there at all, and then the wrong one is.
+	if err := os.Remove(chunks); err != nil {
+		t.Fatal(err)
+	}
+	if status, out := start(t, dir); status != service.ExitFailed || !strings.Contains(out, "nothing was made in its place") {
+		t.Errorf("no disk: status %d\n%s", status, out)
+	}
+	if _, err := os.Stat(chunks); !os.IsNotExist(err) {
+		t.Errorf("something was made in the disk's place: %v", err)
+	}
+	other := t.TempDir()
+	if status, out := start(t, other); status != 0 {
+		t.Fatalf("another node: status %d\n%s", status, out)
+	}
+	if err := os.Rename(filepath.Join(other, "chunks"), chunks); err != nil {
+		t.Fatal(err)
+	}
+	if status, out := start(t, dir); status != service.ExitConfig || !strings.Contains(out, "remembers disk") {
+		t.Errorf("another node's disk: status %d\n%s", status, out)
+	}
+	if err := errors.Join(os.RemoveAll(chunks), os.Mkdir(chunks, 0o755)); err != nil {
+		t.Fatal(err)
 	}
 	if status, out := start(t, dir, "--new-disk"); status != 0 {
 		t.Errorf("with --new-disk: status %d\n%s", status, out)
@@ -167,14 +194,65 @@ func TestNodeWhoseDiskIsInUseEndsAsOneThatMayBeStartedAgain(t *testing.T) {
 	}
 }
 
+// It may be plugged in late: the service manager should try again.
+func TestNodeWhoseDiskInFstabIsNotMountedEndsAsOneThatMayBeStartedAgain(t *testing.T) {
+	dir := t.TempDir()
+	etc := filepath.Join(dir, "etc")
+	if err := errors.Join(os.Mkdir(etc, 0o755), os.Mkdir(filepath.Join(dir, "chunks"), 0o755),
+		os.WriteFile(filepath.Join(etc, "fstab"), []byte("LABEL=chunks "+filepath.Join(dir, "chunks")+" ext4 defaults,noatime,nofail 0 2\n"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	// Mounts of its own, with another /etc; these tests run as root.
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-c", `mount --bind "$1" /etc && exec "$2"`, "sh", etc, binary)
+	cmd.Env = append(os.Environ(), settings(dir)...)
+	out, _ := cmd.CombinedOutput() // its status is looked at
+	if status := cmd.ProcessState.ExitCode(); status != service.ExitFailed || !strings.Contains(string(out), "disk not mounted: /etc/fstab has a disk for") {
+		t.Errorf("status %d\n%s", status, out)
+	}
+	if names, err := os.ReadDir(filepath.Join(dir, "chunks")); err != nil || len(names) > 0 {
+		t.Errorf("%v lies in the disk's place, %v", names, err)
+	}
+}
+
+// What can't be read is not known to be wrong: the service manager should try again.
+func TestNodeTriesAgainToReadItsConfigurationAndRefusesAWrongOne(t *testing.T) {
+	for name, c := range map[string]struct {
+		text, link string // of a fragment
+		status     int
+		says       string
+	}{
+		"disk error":    {link: "/proc/self/mem", status: service.ExitFailed, says: "input/output error"},
+		"vanished":      {link: "/nowhere", status: service.ExitFailed, says: "no such file"},
+		"unknown key":   {text: "[controller]\nhosts = 1\n", status: service.ExitConfig, says: "did you mean host?"},
+		"wrong as well": {text: "zone = 1\n", link: "/nowhere", status: service.ExitConfig, says: "zone: want a text"},
+		"a folder":      {link: "/", status: service.ExitConfig, says: "is a folder"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			conf, fragments := filepath.Join(dir, "n.toml"), filepath.Join(dir, "conf.d")
+			err := errors.Join(os.WriteFile(conf, nil, 0o600), os.Mkdir(fragments, 0o755), os.WriteFile(filepath.Join(fragments, "a.toml"), []byte(c.text), 0o600))
+			if c.link != "" {
+				err = errors.Join(err, os.Symlink(c.link, filepath.Join(fragments, "b.toml")))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if status, out := start(t, dir, "--config", conf); status != c.status || !strings.Contains(out, c.says) {
+				t.Errorf("status %d, want %d\n%s", status, c.status, out)
+			}
+		})
+	}
+}
+
 func TestNodeRefusesABadConfiguration(t *testing.T) {
 	conf := filepath.Join(t.TempDir(), "n.toml")
 	if err := os.WriteFile(conf, []byte("[controller]\nhosts = \"x\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"--config", conf}, {"--config", conf, "--check-config"}} {
-		out, _ := exec.CommandContext(t.Context(), binary, args...).CombinedOutput() // its words are looked at
-		if !strings.Contains(string(out), "n.toml:2:1: controller.hosts: unknown key; did you mean host?") {
+		cmd := exec.CommandContext(t.Context(), binary, args...)
+		out, _ := cmd.CombinedOutput() // its status and its words are looked at
+		if cmd.ProcessState.ExitCode() != service.ExitConfig || !strings.Contains(string(out), "n.toml:2:1: controller.hosts: unknown key; did you mean host?") {
 			t.Errorf("%v: %s", args, out)
 		}
 	}

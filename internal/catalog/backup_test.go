@@ -339,3 +339,26 @@ func TestCopyWhoseFlushFailedIsNone(t *testing.T) {
 		t.Errorf("got %v, told %v", err, m.said)
 	}
 }
+
+// After a power cut the schema could be the new one, and the copy's name gone.
+func TestNameOfTheCopyIsDurableBeforeTheSchemaChanges(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	must(t, openTest(t, path).Close())
+	target := fmt.Sprintf("%s.v%d", path, len(migrations()))
+	real := fsync
+	defer func() { fsync = real }()
+	flushed := false
+	fsync = func(f *os.File) error {
+		if _, err := os.Stat(target); f.Name() == filepath.Dir(path) && err == nil {
+			flushed = true
+			return unix.EIO
+		}
+		return real(f)
+	}
+	next := options{migrations: append(migrations(), migration{"next", "CREATE TABLE next (a INTEGER);"}), checkpoint: checkpointPages, look: lookEvery}
+	if _, err := open(bg, config(path), next); !flushed || !errors.Is(err, unix.EIO) {
+		t.Fatalf("flushed: %v; it ends with %v", flushed, err)
+	}
+	fsync = real
+	must(t, openTest(t, path).Close()) // the schema is the old one
+}

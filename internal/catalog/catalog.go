@@ -23,6 +23,10 @@ type Config struct {
 	// alone; time.Now when nil.
 	Wall func() time.Time
 
+	// Held is called when the lock against a second controller is held, before the
+	// catalog is looked at; its error ends Open. May be nil.
+	Held func() error
+
 	// Progress is told while Open is at a step that can take minutes, each time that
 	// it has got on: not while SQLite or the disk hangs. step is for a person; done and
 	// total are bytes, total 0 where it is not known. It is called by one goroutine at

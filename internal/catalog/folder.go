@@ -12,8 +12,9 @@ import (
 )
 
 // claim makes the folder and the database file where they are missing and locks
-// the file beside it against a second controller.
-func claim(path string) (*os.File, error) {
+// the file beside it against a second controller. Between these held is called: from
+// then on nobody else uses the folder.
+func claim(path string, held func() error) (*os.File, error) {
 	dir := filepath.Dir(path)
 	if err := makeFolders(dir); errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
 		// Not chown: the one above it may be everybody's.
@@ -32,6 +33,12 @@ func claim(path string) (*os.File, error) {
 			return nil, fmt.Errorf("%w: another raid-controller is using it; stop that one first", raid.ErrBusy)
 		}
 		return nil, fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	if held != nil {
+		if err := held(); err != nil {
+			_ = lock.Close()
+			return nil, err
+		}
 	}
 	// SQLite gives its other files the mode of this one.
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
@@ -78,13 +85,17 @@ func unwritable(dir string, err error) error {
 	return err
 }
 
+// fsync is os.File.Sync but for tests, which look at which folders are flushed, and
+// when.
+var fsync = (*os.File).Sync
+
 func syncFolder(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	if err := d.Sync(); err != nil {
+	if err := fsync(d); err != nil {
 		return fmt.Errorf("make %s durable: %w", dir, err)
 	}
 	return nil

@@ -44,7 +44,7 @@ func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) 
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("open catalog %s: %w", cfg.Path, err)
 	}
-	lock, err := claim(cfg.Path)
+	lock, err := claim(cfg.Path, cfg.Held)
 	if err != nil {
 		return nil, fmt.Errorf("open catalog %s: %w", cfg.Path, err)
 	}

@@ -1,9 +1,11 @@
 package catalog
 
 import (
+	"cmp"
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"strings"
@@ -112,6 +114,45 @@ func refuseDamaged(path string, known int, err error) error {
 	}
 	return fmt.Errorf("%w: %w: the file %s is damaged or is no catalog. It was left as it is, and so were the chunks on the nodes. %s. "+
 		"What was stored after a backup is not in it, see docs/catalog.md (A damaged catalog)", ErrRefused, why, path, advice)
+}
+
+// Gone tells whether there is no catalog at path: its file is missing or empty.
+// With a log beside it it is damaged, which Open tells.
+func Gone(path string) bool {
+	st, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && st.Size() == 0 {
+		log, err := os.Stat(path + "-wal")
+		return err != nil || log.Size() == 0
+	}
+	return false
+}
+
+// RefuseGone is the error for a catalog that must have been at path, since keys of
+// its array are in the folder. Open would begin a new array, to which all nodes and
+// their chunks are strangers.
+func RefuseGone(path, keys string) error {
+	found, _ := backups(path) // they are only good advice
+	var whole []string
+	best := ""
+	for _, b := range found {
+		if holds, err := b.holds(); err == nil {
+			whole = append(whole, b.path+" ("+holds+")")
+			best = cmp.Or(best, b.path)
+		}
+	}
+	copies := "No copy that an upgrade made lies beside it"
+	if best != "" {
+		copies = fmt.Sprintf("If you have none, a copy that an upgrade made: %s. The newest: sudo mv %s %s && sudo systemctl start raid-controller",
+			strings.Join(whole, ", "), shellWord(best), shellWord(path))
+	}
+	aside := keys + ".aside"
+	for n := 2; exists(aside); n++ {
+		aside = fmt.Sprintf("%s.aside%d", keys, n)
+	}
+	return fmt.Errorf("%w: the catalog is gone: %s is not there, and the keys of its array are, in %s. Nothing was made or changed, and the chunks on the nodes are untouched. "+
+		"Put a backup of the catalog in its place. %s. See docs/catalog.md (A catalog that is gone). "+
+		"Only if this is to be a new array, to which the files of the old one are lost: sudo mv %s %s && sudo systemctl start raid-controller",
+		ErrRefused, path, keys, copies, shellWord(keys), shellWord(aside))
 }
 
 // swap is the command line that sets a catalog aside, with its log, and moves a

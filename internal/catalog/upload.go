@@ -224,6 +224,10 @@ func (c *Catalog) Abandon(ctx context.Context, f raid.File, removals []raid.Remo
 
 // AbandonUnfinished gives up what earlier runs were uploading when they ended,
 // and returns how many uploads that were.
+//
+// It changes one row of each, and there are at most as many as requests at once: it
+// takes no time worth telling of. The sweep, which goes through their chunks, works
+// in the background and in batches.
 func (c *Catalog) AbandonUnfinished(ctx context.Context) (int, error) {
 	var found int64
 	err := c.read(ctx, "look for unfinished uploads", func(r *conn) (err error) {

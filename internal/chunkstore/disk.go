@@ -53,15 +53,21 @@ type Disk struct {
 // OpenDisk opens a node's chunk directory. At the first start ever it marks it,
 // and makes it if need be. It fails with ErrDisk when
 //
-//   - the directory that StateDir remembers has no marker (a USB disk that is
-//     not mounted, an empty replacement) or another one,
+//   - its marker is another one than StateDir remembers,
 //   - there are chunks in it, and no marker,
 //   - the file system folds case or can't fsync a directory,
-//   - this process may not write there, be it for a sandbox,
-//   - it is to be made, and the directory that it is to be in does not exist,
+//   - a sandbox keeps this process from writing there,
 //
-// with ErrInUse while another process uses it, and with ErrNotMounted while fstab
-// has a disk for it that is not mounted: nothing is ever made in its place.
+// with ErrInUse while another process uses it, and with ErrNotMounted, since its
+// disk may come yet, when
+//
+//   - fstab has a disk for it that is not mounted,
+//   - it is the one that StateDir remembers, and it is missing, or has neither
+//     marker nor chunks (an empty mount point, an empty replacement),
+//   - it is to be made, and the directory that it is to be in does not exist, or
+//     takes nothing from this process.
+//
+// Nothing is ever made in the place of a disk.
 func OpenDisk(cfg DiskConfig) (*Disk, error) {
 	o := diskOpener{DiskConfig: cfg}
 	d, err := o.open()
@@ -136,15 +142,15 @@ func (o *diskOpener) makeChunkDir() error {
 	parent := filepath.Dir(o.ChunkDir)
 	if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: it is to be made in %s, which does not exist. If a disk belongs there, mount it; else run: sudo mkdir -p %s (%s)",
-			ErrDisk, parent, shellWord(parent), howTo)
+			ErrNotMounted, parent, shellWord(parent), howTo)
 	}
 	err := os.Mkdir(o.ChunkDir, dirMode)
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return nil
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: it does not exist, and raid-node may not make it in %s (%w): sudo install -d -o raid-node -g raid-node -m 750 %s (%s)",
-			ErrDisk, parent, err, shellWord(o.ChunkDir), howTo)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%w: it does not exist, and raid-node may not make it in %s (%w). If a disk belongs there, mount it; "+
+			"else run: sudo install -d -o raid-node -g raid-node -m 750 %s (%s)", ErrNotMounted, parent, err, shellWord(o.ChunkDir), howTo)
 	case err != nil:
 		return fmt.Errorf("make directory %s: %w", o.ChunkDir, err)
 	}
@@ -191,7 +197,7 @@ func (o *diskOpener) openDir() (FS, error) {
 	}
 	fsys, err := open(o.ChunkDir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: it does not exist, and this node's chunks were there; nothing was made in its place. Mount its disk%s", ErrDisk, orNewDisk)
+		return nil, fmt.Errorf("%w: it does not exist, and this node's chunks were there; nothing was made in its place. Mount its disk%s", ErrNotMounted, orNewDisk)
 	}
 	return fsys, err
 }
@@ -209,11 +215,12 @@ func (o *diskOpener) marker(remembered remembered, known bool) (m marker, err er
 		return m, err
 	case o.NewDisk:
 		return m, nil
-	case missing && known:
-		return m, fmt.Errorf("%w: it has no %s, and this node (%s) remembers disk %s. If the disk is not mounted (see: findmnt), mount it%s",
-			ErrDisk, markerFile, remembered.Node, remembered.Disk, orNewDisk)
 	case missing:
-		return m, o.refuseOrphans()
+		if err := o.refuseOrphans(); err != nil || !known {
+			return m, err
+		}
+		return m, fmt.Errorf("%w: it has no %s, and this node (%s) remembers disk %s. If the disk is not mounted (see: findmnt), mount it%s",
+			ErrNotMounted, markerFile, remembered.Node, remembered.Disk, orNewDisk)
 	case known && m.Disk != remembered.Disk: // with another node id it is still this disk: see Disk.NewNode
 		return m, fmt.Errorf("%w: it is disk %s of node %s, and this node (%s) remembers disk %s; mount its disk%s",
 			ErrDisk, m.Disk, m.Node, remembered.Node, remembered.Disk, orNewDisk)

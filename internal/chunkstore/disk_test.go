@@ -49,14 +49,29 @@ func (m *machine) start(newDisk bool) *chunkstore.Disk {
 	return d
 }
 
-// refused checks that a start is refused with words that help.
+// refused checks that a start is refused with words that help, for a person to
+// see to.
 func (m *machine) refused(words ...string) {
+	m.t.Helper()
+	m.fails(chunkstore.ErrDisk, words...)
+}
+
+// absent checks that a start waits for the disk, with words that help.
+func (m *machine) absent(words ...string) {
+	m.t.Helper()
+	m.fails(chunkstore.ErrNotMounted, words...)
+}
+
+func (m *machine) fails(why error, words ...string) {
 	m.t.Helper()
 	d, err := m.try(false)
 	if err == nil {
 		d.Close()
 	}
-	wantErr(m.t, err, chunkstore.ErrDisk)
+	wantErr(m.t, err, why)
+	if why != chunkstore.ErrDisk && errors.Is(err, chunkstore.ErrDisk) {
+		m.t.Errorf("%v: a service manager would not try again", err)
+	}
 	for _, w := range words {
 		if !strings.Contains(err.Error(), w) {
 			m.t.Errorf("error %q does not mention %q", err, w)
@@ -100,7 +115,7 @@ func TestMissingDiskIsRefused(t *testing.T) {
 	if err := os.Rename(marker, marker+".away"); err != nil {
 		t.Fatal(err)
 	}
-	m.refused("raid-node --new-disk", "raid-node.json", string(first.ID), m.chunks)
+	m.absent("raid-node --new-disk", "raid-node.json", string(first.ID), m.chunks)
 	if _, err := os.Stat(marker); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("a refused directory was marked")
 	}
@@ -108,7 +123,7 @@ func TestMissingDiskIsRefused(t *testing.T) {
 	if err := os.Rename(m.chunks, m.chunks+".away"); err != nil {
 		t.Fatal(err)
 	}
-	m.refused("raid-node --new-disk", "does not exist", "nothing was made in its place")
+	m.absent("raid-node --new-disk", "does not exist", "nothing was made in its place")
 	if _, err := os.Stat(m.chunks); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("a directory was made in its place")
 	}
@@ -164,6 +179,13 @@ func TestChunksWithoutMarkerAreRefused(t *testing.T) {
 	}
 	m.refused("raid-node --new-disk", "Ab/")
 	m.start(true)
+
+	m = newMachine(t)
+	m.start(false)
+	if err := errors.Join(os.Remove(filepath.Join(m.chunks, "raid-node.json")), os.MkdirAll(filepath.Join(m.chunks, "Ab"), 0o750)); err != nil {
+		t.Fatal(err)
+	}
+	m.refused("raid-node --new-disk", "Ab/") // also by a node that remembers a disk: this is no empty mount point
 }
 
 func TestUnreadableMarkerIsRefused(t *testing.T) {

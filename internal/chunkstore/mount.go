@@ -15,7 +15,8 @@ import (
 )
 
 // ErrNotMounted is wrapped by errors that say that the disk of a chunk directory
-// is not mounted. It may be plugged in, so starting again may help.
+// is not there, as far as can be seen. It may be plugged in, so starting again may
+// help.
 var ErrNotMounted = errors.New("disk not mounted")
 
 // howTo is where a person finds how a chunk directory comes onto a disk.
@@ -126,13 +127,14 @@ func unescape(s string) string {
 // inWords adds to what the system says of a directory what can be done.
 func inWords(dir string, err error) error {
 	switch {
-	case err == nil, errors.Is(err, ErrDisk), errors.Is(err, ErrInUse):
+	case err == nil, errors.Is(err, ErrDisk), errors.Is(err, ErrInUse), errors.Is(err, ErrNotMounted):
 		return err
 	case errors.Is(err, unix.EROFS):
 		return readOnlyInWords(dir, err)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%w: %w: the user that raid-node runs as may not use it: sudo chown -R raid-node: %s "+
-			"(and a service can't see into /home: use another place, %s)", ErrDisk, err, shellWord(dir), howTo)
+		// Not ErrDisk: a mount point whose disk is away may be root's alone.
+		return fmt.Errorf("%w: the user that raid-node runs as may not use it: if its disk is not mounted (see: findmnt), mount it; else run: "+
+			"sudo chown -R raid-node: %s (and a service can't see into /home: use another place, %s)", err, shellWord(dir), howTo)
 	case errors.Is(err, unix.EIO), errors.Is(err, unix.ENXIO), errors.Is(err, unix.ENODEV), errors.Is(err, unix.EUCLEAN), errors.Is(err, unix.ESHUTDOWN):
 		return fmt.Errorf("%w: the disk gives errors; see journalctl -k, check its cable and its power, and its file system with fsck", err)
 	case full(err):

@@ -2,16 +2,24 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 )
+
+// ErrUnread is what an [Error] is when nothing that was read is wrong: something
+// could not be read, which may go over by itself, as a disk's error does.
+var ErrUnread = errors.New("configuration could not be read")
 
 // Problem is one thing that is wrong with a configuration.
 type Problem struct {
 	Origin  Origin
 	Key     string // dotted path, as in "http.listen"; empty when no key is meant
 	Message string // what is wrong and what would be right
+	Unread  bool   // the system did not let us read; nothing is known to be wrong
 }
 
 // String is one line: where, which key, what.
@@ -29,6 +37,11 @@ func (p Problem) String() string {
 
 // Error is a refused configuration: every problem that was found.
 type Error struct{ Problems []Problem }
+
+// Is implements errors.Is for [ErrUnread].
+func (e *Error) Is(target error) bool {
+	return target == ErrUnread && !slices.ContainsFunc(e.Problems, func(p Problem) bool { return !p.Unread })
+}
 
 // maxLines is how many problems are worth reading at once.
 const maxLines = 20
@@ -59,6 +72,15 @@ func (r *report) bad(key, format string, args ...any) {
 
 func (r *report) at(o Origin, key, format string, args ...any) {
 	r.problems = append(r.problems, Problem{Origin: o, Key: key, Message: fmt.Sprintf(format, args...)})
+}
+
+// unread records that something of the configuration could not be read.
+func (r *report) unread(program string, err error) {
+	var system *fs.PathError
+	r.problems = append(r.problems, Problem{
+		Message: fmt.Sprintf("%s: read configuration: %v", program, err),
+		Unread:  errors.As(err, &system) && !errors.Is(err, syscall.ENOTDIR), // where a file is, no folder comes by itself
+	})
 }
 
 // err is nil without problems. The files' come first, in their order.

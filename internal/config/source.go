@@ -55,7 +55,7 @@ func (s *source) applyFiles(fields []field, r *report) {
 		return
 	}
 	if err != nil {
-		r.at(Origin{}, "", "%s: read configuration: %v", s.program, err)
+		r.unread(s.program, err)
 		return
 	}
 	for _, e := range entries {
@@ -73,7 +73,7 @@ func (s *source) applyFile(path string, mayBeMissing bool, fields []field, r *re
 		return
 	}
 	if err != nil {
-		r.at(Origin{}, "", "%s: read configuration: %v", s.program, err)
+		r.unread(s.program, err)
 		return
 	}
 	p, err := parse(doc)

@@ -111,20 +111,14 @@ const CatalogFile = "catalog.db"
 // the next start will believe what it reads.
 func Run(ctx context.Context, cfg Config) (err error) {
 	c := &Controller{cfg: cfg}
-	if err := giveRoom(&cfg); err != nil {
-		return err
-	}
 	// Ports first: a second controller must fail before it touches the catalog.
 	if err := c.listen(ctx); err != nil {
 		c.closeListeners()
 		return err
 	}
-	c.catalog, err = catalog.Open(ctx, catalog.Config{
-		Path: filepath.Join(cfg.StateDir, CatalogFile), Random: cfg.Random, Log: cfg.Log, Reserve: cfg.Reserve, Progress: cfg.Progress,
-	})
-	if err != nil {
+	if c.catalog, err = openCatalog(ctx, &cfg); err != nil {
 		c.closeListeners()
-		return fmt.Errorf("open the catalog: %w", inWords(cfg.StateDir, err))
+		return err
 	}
 	defer func() { err = errors.Join(err, c.catalog.Close()) }()
 	if err := c.build(ctx); err != nil {
@@ -132,6 +126,23 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	return c.serve(ctx)
+}
+
+// openCatalog opens the catalog, and makes one at the first start ever. An array
+// whose catalog is lost is no first start: its keys are there.
+func openCatalog(ctx context.Context, cfg *Config) (*catalog.Catalog, error) {
+	path, keys := filepath.Join(cfg.StateDir, CatalogFile), filepath.Join(cfg.StateDir, identityDir)
+	if catalog.Gone(path) && identity.HasCA(keys) {
+		return nil, fmt.Errorf("open the catalog: %w", catalog.RefuseGone(path, keys))
+	}
+	c, err := catalog.Open(ctx, catalog.Config{
+		Path: path, Random: cfg.Random, Log: cfg.Log, Reserve: cfg.Reserve, Progress: cfg.Progress,
+		Held: func() error { return giveRoom(cfg) },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the catalog: %w", inWords(cfg.StateDir, err))
+	}
+	return c, nil
 }
 
 func (c *Controller) listen(ctx context.Context) (err error) {

@@ -3,19 +3,15 @@ package controller
 import (
 	"context"
 	"errors"
-	"fmt"
-	"path/filepath"
-
-	"github.com/raidpi/raidpi/internal/catalog"
 )
 
 // GiveUp makes the catalog in cfg.StateDir take a commit number for one of its
 // past, which nodes have seen and it does not have; see catalog.GiveUp. No
 // controller may be running on it.
 func GiveUp(ctx context.Context, cfg Config, commit uint64) (err error) {
-	c, err := catalog.Open(ctx, catalog.Config{Path: filepath.Join(cfg.StateDir, CatalogFile), Random: cfg.Random, Log: cfg.Log})
+	c, err := openCatalog(ctx, &cfg)
 	if err != nil {
-		return fmt.Errorf("open the catalog: %w", inWords(cfg.StateDir, err))
+		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	if err := c.GiveUp(ctx, commit); err != nil {

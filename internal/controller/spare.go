@@ -23,7 +23,8 @@ const (
 )
 
 // giveRoom sees to it that a catalog can be opened on a full disk. What goes wrong is
-// for those who open it to tell.
+// for those who open it to tell. It is called with the catalog's lock held: the room
+// is that of the controller that runs.
 func giveRoom(cfg *Config) error {
 	path := filepath.Join(cfg.StateDir, spareFile)
 	var st unix.Statfs_t
@@ -41,7 +42,7 @@ func giveRoom(cfg *Config) error {
 	switch there := err == nil; {
 	case there && free < scarce:
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("make room on a full disk: %w", inWords(cfg.StateDir, err))
+			return fmt.Errorf("make room on a full disk: %w", err)
 		}
 		cfg.Log.Warn("The disk of state_dir is full: files can be read and deleted, not stored. See df -h, and free some", "free_bytes", free, "state_dir", cfg.StateDir)
 	case !there && errors.Is(err, fs.ErrNotExist) && free > ample:

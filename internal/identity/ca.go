@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/raidpi/raidpi/internal/raid"
@@ -44,6 +45,12 @@ func OpenCA(dir string, array raid.ArrayID, random io.Reader) (*CA, error) {
 		return makeCA(filepath.Join(dir, caFile), array, random)
 	}
 	return ca, err
+}
+
+// HasCA tells whether a CA was made in a directory.
+func HasCA(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, caFile))
+	return err == nil
 }
 
 // LoadCA is OpenCA for an array whose nodes have joined with its CA: that it is

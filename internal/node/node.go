@@ -58,8 +58,8 @@ const bufferBudget = 24 << 20
 const statusEvery = time.Second
 
 // Run runs a node until ctx ends or its disk can't be used; then it returns
-// chunkstore.ErrDisk if a person has to see to that, and chunkstore.ErrInUse if
-// another node has it.
+// chunkstore.ErrDisk if a person has to see to that, chunkstore.ErrNotMounted if it
+// is not there, and chunkstore.ErrInUse if another node has it.
 func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{}).DialContext

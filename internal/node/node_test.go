@@ -112,7 +112,7 @@ func TestNodeServesOneArrayOnly(t *testing.T) {
 	}
 }
 
-func TestRefusedDiskEndsTheNodeWithWords(t *testing.T) {
+func TestMissingDiskEndsTheNodeWithWords(t *testing.T) {
 	c := startController(t, testArray)
 	n := newNode(t, c)
 	stop := n.start()
@@ -122,7 +122,7 @@ func TestRefusedDiskEndsTheNodeWithWords(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	wantErr(t, node.Run(ctx, n.cfg), chunkstore.ErrDisk)
+	wantErr(t, node.Run(ctx, n.cfg), chunkstore.ErrNotMounted)
 
 	n.cfg.NewDisk = true
 	n.start()

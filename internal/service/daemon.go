@@ -23,8 +23,9 @@ const (
 	ExitOK     = 0
 	ExitFailed = 1 // it could not start or go on; its service manager may try again
 	ExitUsage  = 2 // the command line is wrong
-	// ExitConfig: the configuration, or the disk that it names, is refused
-	// (EX_CONFIG of sysexits.h). The service manager does not try again.
+	// ExitConfig: what is in the configuration, or on the disk that it names, is
+	// wrong (EX_CONFIG of sysexits.h). The service manager does not try again, so it
+	// is for nothing that may heal by itself.
 	ExitConfig = 78
 )
 
@@ -49,6 +50,9 @@ type Daemon[C Configuration] struct {
 	// Load reads and checks the configuration at path, or at the default place
 	// when path is empty.
 	Load func(path string, env []string) (C, error)
+	// Unread tells those of Load's errors that trying again may heal: something could
+	// not be read. They end with ExitFailed, all others with ExitConfig. May be nil.
+	Unread func(error) bool
 	// Level is the log level that a configuration asks for: debug, info, warn or
 	// error.
 	Level func(C) string
@@ -93,8 +97,7 @@ func (d *Daemon[C]) Run(ctx context.Context, args, env []string, stdout, stderr 
 	})
 	r.notify = &Notifier{Log: r.log, Watchdog: WatchdogTime(r.log)}
 	if err := r.load(); err != nil {
-		r.refuse(err, stderr)
-		return ExitConfig
+		return r.refuse(err, stderr)
 	}
 	defer runtime.KeepAlive(LimitMemory(env))
 	return r.serve(ctx, hangups)
@@ -162,17 +165,22 @@ func (r *running[C]) applyLevel(cfg C) (from string, err error) {
 }
 
 // refuse tells of a configuration that can't be run: a person in lines of their
-// own, the journal as errors, and the status line.
-func (r *running[C]) refuse(err error, stderr io.Writer) {
+// own, the journal as errors, and the status line. Its result is the exit status.
+func (r *running[C]) refuse(err error, stderr io.Writer) int {
+	what, todo, status := "the configuration is refused", "Set it right, then", ExitConfig
+	if r.Unread != nil && r.Unread(err) {
+		what, todo, status = "the configuration can't be read", "It is tried again; at once with", ExitFailed
+	}
 	get := Getenv(r.env)
 	if cfg := (LogConfig{Terminal: IsTerminal(stderr), Getenv: get}); cfg.managed() {
 		for line := range strings.Lines(err.Error()) {
-			r.log.Error("the configuration is refused: " + strings.TrimSpace(line))
+			r.log.Error(what + ": " + strings.TrimSpace(line))
 		}
 	} else {
-		fmt.Fprintf(stderr, "%s: the configuration is refused:\n%v\n", r.Program, err)
+		fmt.Fprintf(stderr, "%s: %s:\n%v\n", r.Program, what, err)
 	}
-	r.notify.final("The configuration is refused: " + err.Error() + ". Set it right, then: sudo systemctl restart " + r.Program)
+	r.notify.final("T" + what[1:] + ": " + err.Error() + ". " + todo + ": sudo systemctl restart " + r.Program)
+	return status
 }
 
 func (r *running[C]) serve(ctx context.Context, hangups <-chan os.Signal) int {

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-var errDisk = errors.New("another disk")
+var errDisk, errUnread = errors.New("another disk"), errors.New("input/output error")
 
 // fakeConfig is a configuration of any keys.
 type fakeConfig map[string]string
@@ -36,10 +36,14 @@ func runDaemon(ctx context.Context, serve func(context.Context) error, args ...s
 			if path == "bad" {
 				return nil, errors.New("bad:1:2: wrong")
 			}
+			if path == "unread" {
+				return nil, errUnread
+			}
 			return fakeConfig{"path": path}, nil
 		},
-		Level: func(c fakeConfig) string { return c[levelKey] },
-		Serve: func(ctx context.Context, _ fakeConfig, _ *slog.Logger, _ *Notifier) error { return serve(ctx) },
+		Level:  func(c fakeConfig) string { return c[levelKey] },
+		Unread: func(err error) bool { return errors.Is(err, errUnread) },
+		Serve:  func(ctx context.Context, _ fakeConfig, _ *slog.Logger, _ *Notifier) error { return serve(ctx) },
 		Refused: func(err error) bool {
 			return errors.Is(err, errDisk)
 		},
@@ -66,6 +70,7 @@ func TestDaemonEndsWithTheStatusThatSystemdExpects(t *testing.T) {
 		{"failed while stopping", stopped, errors.New("catalog broken"), nil, ExitFailed, "catalog broken"},
 		{"refused disk", t.Context(), fmt.Errorf("open: %w", errDisk), nil, ExitConfig, "raid-test refuses to run: open: another disk"},
 		{"refused configuration", t.Context(), nil, []string{"--config", "bad"}, ExitConfig, "raid-test: the configuration is refused:\nbad:1:2: wrong\n"},
+		{"unread configuration", t.Context(), nil, []string{"--config", "unread"}, ExitFailed, "raid-test: the configuration can't be read:\ninput/output error\n"},
 		{"refused by check", t.Context(), nil, []string{"--config=bad", "--check-config"}, ExitConfig, "bad:1:2: wrong"},
 		{"unknown flag", t.Context(), nil, []string{"--nope"}, ExitUsage, "-nope"},
 		{"argument", t.Context(), nil, []string{"nope"}, ExitUsage, `unexpected argument "nope"`},

@@ -31,6 +31,9 @@ type Notifier struct {
 	// Send carries a message (sd_notify(3)); nil: to $NOTIFY_SOCKET.
 	Send func(state string) error
 
+	order    sync.Mutex // held while one of READY, RELOADING and STOPPING is sent
+	stopping bool       // STOPPING was sent: neither of the others may follow
+
 	mu     sync.Mutex
 	ready  chan struct{} // closed by Ready; made when first needed
 	alarm  string        // what hangs
@@ -47,7 +50,7 @@ type Notifier struct {
 // Ready says that start-up is over. It must never wait for another machine:
 // package installation waits for it.
 func (n *Notifier) Ready() {
-	n.send(daemon.SdNotifyReady)
+	n.sendBeforeStop(daemon.SdNotifyReady)
 	ready := n.readied()
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -76,11 +79,26 @@ func closed(c <-chan struct{}) bool {
 }
 
 // Stopping says that the daemon has begun to end.
-func (n *Notifier) Stopping() { n.send(daemon.SdNotifyStopping) }
+func (n *Notifier) Stopping() {
+	n.order.Lock()
+	defer n.order.Unlock()
+	n.stopping = true
+	n.send(daemon.SdNotifyStopping)
+}
+
+// sendBeforeStop sends what would take back that the daemon stops, unless it does:
+// a reload may be under way then.
+func (n *Notifier) sendBeforeStop(state string) {
+	n.order.Lock()
+	defer n.order.Unlock()
+	if !n.stopping {
+		n.send(state)
+	}
+}
 
 // reloading says that the configuration is read anew; Ready ends it.
 func (n *Notifier) reloading() {
-	n.send(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
+	n.sendBeforeStop(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 }
 
 // Status sets the line that systemctl status shows. The same line again costs

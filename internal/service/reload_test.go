@@ -45,6 +45,7 @@ type managed struct {
 	conf fakeConfig
 	err  error
 
+	stop       func()        // as SIGTERM does
 	begin, end chan struct{} // of Serve: when it becomes ready, and when it ends
 	failure    error         // of Serve
 	status     chan int
@@ -80,7 +81,9 @@ func manage(t *testing.T, conf fakeConfig, env ...string) *managed {
 			return m.failure
 		},
 	}
-	go func() { m.status <- d.Run(t.Context(), nil, append(env, "NOTIFY_SOCKET="+path), io.Discard, &m.log) }()
+	ctx, cancel := context.WithCancel(t.Context())
+	m.stop = cancel
+	go func() { m.status <- d.Run(ctx, nil, append(env, "NOTIFY_SOCKET="+path), io.Discard, &m.log) }()
 	return m
 }
 
@@ -195,6 +198,60 @@ func TestHangupBeforeReadyWaits(t *testing.T) {
 	}
 	m.hears("READY=1")
 	m.finish()
+}
+
+// systemd would take READY=1 for a daemon that goes on.
+func TestHangupWhileADaemonStopsIsNotAnswered(t *testing.T) {
+	m := manage(t, fakeConfig{levelKey: "info"})
+	<-m.logger
+	close(m.begin)
+	m.hears("STATUS=all well", "READY=1")
+	m.mu.Lock() // the configuration is on a slow disk
+	hangUp(t)
+	if got := m.next(); !strings.HasPrefix(got, "RELOADING=1\n") {
+		t.Errorf("heard %q", got)
+	}
+	m.stop()
+	m.hears("STOPPING=1")
+	m.mu.Unlock()
+	for range 3 {
+		hangUp(t)
+		m.silent(100 * time.Millisecond)
+	}
+	m.finish()
+	m.silent(100 * time.Millisecond)
+}
+
+// silent checks that the daemon says nothing for a while.
+func (m *managed) silent(limit time.Duration) {
+	m.t.Helper()
+	b := make([]byte, 8192)
+	m.manager.SetReadDeadline(time.Now().Add(limit))
+	if n, err := m.manager.Read(b); !errors.Is(err, os.ErrDeadlineExceeded) {
+		m.t.Errorf("heard %q, %v", b[:n], err)
+	}
+}
+
+// A daemon that drains for longer than the watchdog's time is not a dead one.
+func TestDaemonThatDrainsGivesSignsOfLifeUntilItHasEnded(t *testing.T) {
+	t.Setenv("WATCHDOG_USEC", "300000")
+	m := manage(t, fakeConfig{levelKey: "info"})
+	<-m.logger
+	close(m.begin)
+	m.hears("STATUS=all well", "READY=1")
+	m.stop()
+	m.hears("STOPPING=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1")
+	close(m.end)
+	if got := <-m.status; got != ExitOK {
+		t.Errorf("status %d", got)
+	}
+	m.manager.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	for b := make([]byte, 8192); ; { // those that were sent before
+		if _, err := m.manager.Read(b); err != nil {
+			break
+		}
+	}
+	m.silent(300 * time.Millisecond)
 }
 
 func TestTheEnvironmentsLogLevelStaysOverAReload(t *testing.T) {

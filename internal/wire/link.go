@@ -176,7 +176,7 @@ func (l *Link) setConnected(on, lab bool) {
 
 // Pulse is a number that rises every few seconds while the Link's own goroutines
 // move, whatever the controller does. It rises with each look at it where none of
-// them has to move: when Run is over, and with a lab controller, whom nobody watches.
+// them has to move: when Run is over or only waits for handlers, and with a lab controller, whom nobody watches.
 func (l *Link) Pulse() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -203,7 +203,6 @@ func (l *Link) setStatus(format string, args ...any) {
 // handlers and returns nil.
 func (l *Link) Run(ctx context.Context) error {
 	l.setRunning(true)
-	defer l.setRunning(false)
 	ending := ctx
 	ctx, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
@@ -219,7 +218,10 @@ func (l *Link) Run(ctx context.Context) error {
 		}
 	}()
 	workers := l.startWorkers(ctx)
-	defer workers.Wait()
+	defer func() {
+		l.setRunning(false) // a disk that hangs is waited for, and is no reason to end the process
+		workers.Wait()
+	}()
 	pause := newBackoff(l.cfg.BackoffMin, l.cfg.BackoffMax, l.cfg.Random)
 	for attempt := 1; ctx.Err() == nil; attempt++ {
 		l.moved.Add(1)

@@ -2,6 +2,8 @@ package wire
 
 import (
 	"context"
+	"os"
+	"regexp"
 	"testing"
 	"time"
 
@@ -64,7 +66,28 @@ func TestDrainOfAHangingDiskHasAnEnd(t *testing.T) {
 		t.Error("a chunk that is not there was acknowledged")
 	}
 	eventually(t, "the session is over", func() bool { return !l.Connected() })
+	// The watchdog must not bite who only waits for the disk.
+	for range 5 {
+		at := l.Pulse()
+		eventually(t, "pulse while the disk is waited for", func() bool { return l.Pulse() > at })
+	}
 	close(free)
+}
+
+// systemd kills a node that has not ended by then, and with it what drains.
+func TestDrainEndsLongBeforeSystemdsPatience(t *testing.T) {
+	unit, err := os.ReadFile("../../systemd/raid-node.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^TimeoutStopSec=(\d+)$`).FindSubmatch(unit)
+	if m == nil {
+		t.Fatal("the unit has no TimeoutStopSec")
+	}
+	limit, err := time.ParseDuration(string(m[1]) + "s")
+	if drain := NewLink(LinkConfig{}).cfg.Drain; err != nil || drain+10*time.Second > limit {
+		t.Errorf("it drains for %v and is killed after %v, %v", drain, limit, err)
+	}
 }
 
 func TestPulseRisesWhateverTheControllerDoes(t *testing.T) {
