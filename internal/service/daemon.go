@@ -92,8 +92,9 @@ func (d *Daemon[C]) Run(ctx context.Context, args, env []string, stdout, stderr 
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
+	r.stderr, r.journal = stderr, isJournal(stderr)
 	r.log = NewLogger(LogConfig{
-		Program: d.Program, Journal: isJournal(stderr), Out: stderr, Level: &r.level, Terminal: IsTerminal(stderr), Getenv: Getenv(env),
+		Program: d.Program, Journal: r.journal, Out: stderr, Level: &r.level, Terminal: IsTerminal(stderr), Getenv: Getenv(env),
 	})
 	r.notify = &Notifier{Log: r.log, Watchdog: WatchdogTime(r.log)}
 	if err := r.load(); err != nil {
@@ -111,6 +112,9 @@ type running[C Configuration] struct {
 	level  slog.LevelVar
 	log    *slog.Logger
 	notify *Notifier
+
+	stderr  io.Writer
+	journal bool // stderr is the journal's
 
 	cfg    C                 // that Serve has
 	values map[string]string // of cfg, with what was taken over since
@@ -174,13 +178,25 @@ func (r *running[C]) refuse(err error, stderr io.Writer) int {
 	get := Getenv(r.env)
 	if cfg := (LogConfig{Terminal: IsTerminal(stderr), Getenv: get}); cfg.managed() {
 		for line := range strings.Lines(err.Error()) {
-			r.log.Error(what + ": " + strings.TrimSpace(line))
+			r.lastWords(what + ": " + strings.TrimSpace(line))
 		}
 	} else {
 		fmt.Fprintf(stderr, "%s: %s:\n%v\n", r.Program, what, err)
 	}
 	r.notify.final("T" + what[1:] + ": " + err.Error() + ". " + todo + ": sudo systemctl restart " + r.Program)
 	return status
+}
+
+// lastWords logs why the daemon ends. The journal gets it by standard error, which is
+// known to be the unit's since systemd started it: whose an event on journald's own
+// socket is, journald looks up when it reads it, and if the process has ended by then
+// journalctl -u does not show the event.
+func (r *running[C]) lastWords(text string) {
+	if !r.journal {
+		r.log.Error(text)
+		return
+	}
+	fmt.Fprintln(r.stderr, "<3>"+strings.ReplaceAll(text, "\n", "\n<3>")) // 3 is an error: sd-daemon(3)
 }
 
 func (r *running[C]) serve(ctx context.Context, hangups <-chan os.Signal) int {
@@ -208,11 +224,11 @@ func (r *running[C]) serve(ctx context.Context, hangups <-chan os.Signal) int {
 		return ExitOK
 	case r.Refused != nil && r.Refused(err):
 		notify.final("Refuses to run: " + err.Error())
-		log.Error(r.Program + " refuses to run: " + err.Error())
+		r.lastWords(r.Program + " refuses to run: " + err.Error())
 		return ExitConfig
 	}
 	notify.final("Ended: " + err.Error())
-	log.Error(r.Program + " ends: " + err.Error())
+	r.lastWords(r.Program + " ends: " + err.Error())
 	return ExitFailed
 }
 

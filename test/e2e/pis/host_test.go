@@ -150,14 +150,15 @@ func (h *host) says(unit string, texts ...string) {
 	}
 }
 
-// logs fails when a unit has not written the texts to the journal.
+// logs waits until `journalctl -u` shows texts of a unit.
 func (h *host) logs(unit string, texts ...string) {
 	h.t.Helper()
-	log := h.Journal(h.t.Context(), 1000, "_SYSTEMD_UNIT="+unit+".service")
 	for _, text := range texts {
-		if !strings.Contains(log, text) {
-			h.t.Errorf("%s: the journal of %s does not say %q:\n%s", h.Name, unit, text, log)
-		}
+		log := ""
+		until(h.t, h.Name+": the journal of "+unit+" says "+text, patience, func() bool {
+			log = h.Journal(h.t.Context(), 1000, "_SYSTEMD_UNIT="+unit+".service")
+			return strings.Contains(log, text)
+		}, func() string { return log })
 	}
 }
 
