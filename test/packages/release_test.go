@@ -26,7 +26,8 @@ var (
 	names = []string{"raid-controller", "raid-node", "raidctl"}
 	// daemons are the packages with a unit.
 	daemons = []string{"raid-controller", "raid-node"}
-	archs   = []string{"amd64", "arm64", "armhf"}
+	// archs are those that are looked into here; test/arm installs arm64 too.
+	archs   = []string{"amd64", "armhf"}
 )
 
 // temporary is where everything is built.
