@@ -27,7 +27,7 @@ var (
 	// daemons are the packages with a unit.
 	daemons = []string{"raid-controller", "raid-node"}
 	// archs are those that are looked into here; test/arm installs arm64 too.
-	archs   = []string{"amd64", "armhf"}
+	archs = []string{"amd64", "armhf"}
 )
 
 // temporary is where everything is built.
