@@ -4,11 +4,14 @@ export CGO_ENABLED ?= 0
 
 MODULE = github.com/raidpi/raidpi
 
-# The release that the sources lead to. A tag vX.Y.Z is version X.Y.Z; all else is
-# named after its commit, and sorts before the release for dpkg.
+# The release that the sources lead to. A tag vX.Y.Z is version X.Y.Z, and vX.Y.Z-rcN
+# is X.Y.Z~rcN; all else is named after its commit, and sorts before the release for dpkg.
 NEXT = 0.1.0
 ifndef VERSION
 VERSION := $(shell ./packaging/version $(NEXT))
+ifeq ($(VERSION),)
+$(error these sources have no version: see above, or set VERSION)
+endif
 endif
 # The moment of the sources, for files that are dated, and its day: no clock that
 # says an earlier one is right.

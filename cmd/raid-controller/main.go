@@ -45,7 +45,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 			fs.BoolVar(&newCA, "new-ca", false,
 				"make a new certificate authority if it is lost: every node has to join again then, and keeps its id and its chunks")
 			fs.Uint64Var(&giveUp, "give-up-commit", 0,
-				"take this catalog for the newest although nodes have seen commit `NUMBER` of another: what was stored there alone is lost. Then end. See docs/catalog.md")
+				"take this catalog for the newest although nodes have seen commit `NUMBER` of another: what was stored there alone is lost. Then end. See /usr/share/doc/raid-controller/catalog.md")
 		},
 		Load: load, Level: func(s loaded) string { return string(s.LogLevel) }, Unread: func(err error) bool { return errors.Is(err, config.ErrUnread) },
 		Serve: func(ctx context.Context, s loaded, log *slog.Logger, notify *service.Notifier) error {

@@ -213,7 +213,7 @@ func TestWhyAControllerDoesNotRunIsSaid(t *testing.T) {
 		"port taken":  {nil, "RAID_CONTROLLER_HTTP_LISTEN=" + taken.Addr().String(), 1, []string{"address already in use", "sudo ss -ltnp 'sport = :" + port + "'"}},
 		"no address":  {nil, "RAID_CONTROLLER_HTTP_LISTEN=192.0.2.1:0", 1, []string{"[http] listen", "does not have that address"}},
 		"no folder":   {nil, "RAID_CONTROLLER_STATE_DIR=/proc/raid", 1, []string{"/proc/raid"}},
-		"corrupt":     {nil, "RAID_CONTROLLER_STATE_DIR=" + corrupt, 78, []string{"damaged", "docs/catalog.md"}},
+		"corrupt":     {nil, "RAID_CONTROLLER_STATE_DIR=" + corrupt, 78, []string{"damaged", "/usr/share/doc/raid-controller/catalog.md"}},
 		"unknown key": {[]string{"--config", conf}, "", 78, []string{"c.toml:2:1: http.lisen: unknown key"}},
 		"log level":   {nil, "LOG_LEVEL=loud", 78, []string{`LOG_LEVEL: "loud" is no log level`}},
 	} {

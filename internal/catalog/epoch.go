@@ -30,7 +30,7 @@ func epochOf(commit uint64) epoch { return epoch(commit >> countBits) }
 func nextRun(run uint32) (uint32, error) {
 	if run >= maxRun {
 		return 0, fmt.Errorf("%w: %w: all %d run numbers are used up, one by each start of raid-controller, so that nodes could not tell "+
-			"its writes from earlier ones any more. Nothing is lost, but no program can go on with this catalog. See docs/catalog.md, Limits",
+			"its writes from earlier ones any more. Nothing is lost, but no program can go on with this catalog. See /usr/share/doc/raid-controller/catalog.md, Limits",
 			ErrRefused, raid.ErrUnsupported, maxRun)
 	}
 	return run + 1, nil

@@ -70,7 +70,7 @@ func TestRunNumbersThatAreUsedUpAreToldInWords(t *testing.T) {
 	must(t, openTest(t, path).Close())
 	_, err := Open(bg, config(path))
 	wants(t, err, raid.ErrUnsupported)
-	if !strings.Contains(err.Error(), "docs/catalog.md") {
+	if !strings.Contains(err.Error(), "/usr/share/doc/raid-controller/catalog.md") {
 		t.Errorf("it is told %q", err)
 	}
 }

@@ -77,7 +77,7 @@ func unwritable(dir string, err error) error {
 	switch {
 	case errors.Is(err, unix.EROFS):
 		return advised{fmt.Errorf("%w: the disk of %s is read-only for raid-controller. After disk errors Linux makes it so: see journalctl -k, "+
-			"check the card with fsck, and mount it anew; in another folder than /var/lib/raid-controller the service needs ReadWritePaths= (docs/configuration.md)", err, dir)}
+			"check the card with fsck, and mount it anew; in another folder than /var/lib/raid-controller the service needs ReadWritePaths= (/usr/share/doc/raid-controller/configuration.md)", err, dir)}
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		return advised{fmt.Errorf("%w: raid-controller may not write in %s; let it own what is there: sudo chown -R raid-controller: %s",
 			err, dir, shellWord(dir))}

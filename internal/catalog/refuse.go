@@ -94,7 +94,7 @@ func newer(path string, version int64, known int) error {
 	advice := "No copy that this version can open lies beside it"
 	if ok {
 		advice = fmt.Sprintf("To go back instead, to the copy that the upgrade made, %s (%s): %s. What was stored, deleted or decided since then "+
-			"is not in the copy, and nodes that have seen later commits are refused until you give those up, as docs/catalog.md tells (Going back)",
+			"is not in the copy, and nodes that have seen later commits are refused until you give those up, as /usr/share/doc/raid-controller/catalog.md tells (Going back)",
 			b.path, holds, swap(path, b.path))
 	}
 	return fmt.Errorf("%w: %w: its schema is version %d and this raid-controller knows up to %d; install the newer raid-controller again, "+
@@ -113,7 +113,7 @@ func refuseDamaged(path string, known int, err error) error {
 		why = fmt.Errorf("%w: %w", raid.ErrCorrupt, err)
 	}
 	return fmt.Errorf("%w: %w: the file %s is damaged or is no catalog. It was left as it is, and so were the chunks on the nodes. %s. "+
-		"What was stored after a backup is not in it, see docs/catalog.md (A damaged catalog)", ErrRefused, why, path, advice)
+		"What was stored after a backup is not in it, see /usr/share/doc/raid-controller/catalog.md (A damaged catalog)", ErrRefused, why, path, advice)
 }
 
 // Gone tells whether there is no catalog at path: its file is missing or empty.

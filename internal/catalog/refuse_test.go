@@ -74,7 +74,7 @@ func TestNewerCatalogIsRefusedAndItsWordsLeadBackToTheCopy(t *testing.T) {
 	files := filesIn(t, filepath.Dir(path))
 	kept := fmt.Sprintf("%s.v%d", path, len(migrations()))
 	said := refused(t, path, raid.ErrUnsupported, kept+" (1 files, commit ", ", last written 20", "install the newer raid-controller again",
-		"is not in the copy", "docs/catalog.md")
+		"is not in the copy", "/usr/share/doc/raid-controller/catalog.md")
 	untouched(t, path, files)
 
 	_, command, _ := strings.Cut(said, "): ")

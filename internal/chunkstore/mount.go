@@ -20,7 +20,7 @@ import (
 var ErrNotMounted = errors.New("disk not mounted")
 
 // howTo is where a person finds how a chunk directory comes onto a disk.
-const howTo = "see docs/chunk-disk.md"
+const howTo = "see /usr/share/doc/raid-node/chunk-disk.md"
 
 // fstab and mounts tell what should be mounted and what is: fstab(5) and
 // proc_pid_mountinfo(5). Without them there is less advice.

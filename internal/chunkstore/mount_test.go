@@ -100,7 +100,7 @@ func TestUnmountedDiskIsWaitedForAndNothingIsMadeInItsPlace(t *testing.T) {
 	waits := func(when string) {
 		t.Helper()
 		for _, newDisk := range []bool{false, true} {
-			u.says(newDisk, chunkstore.ErrNotMounted, "sudo mount "+u.at+" && sudo systemctl restart raid-node", "findmnt", "docs/chunk-disk.md")
+			u.says(newDisk, chunkstore.ErrNotMounted, "sudo mount "+u.at+" && sudo systemctl restart raid-node", "findmnt", "/usr/share/doc/raid-node/chunk-disk.md")
 		}
 		if names, err := os.ReadDir(u.at); err != nil || len(names) > 0 {
 			t.Errorf("%s: %v is in its place, %v", when, names, err)
@@ -155,7 +155,7 @@ func TestSandboxThatForbidsTheDiskIsToldFromAReadOnlyDisk(t *testing.T) {
 	u := newUSB(t)
 	u.plug()
 	do(t, unix.Mount("", u.at, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""))
-	sandboxed := []string{"read-only for this service", "sudo systemctl edit raid-node", "[Service]", "ReadWritePaths=" + u.chunks, "docs/chunk-disk.md"}
+	sandboxed := []string{"read-only for this service", "sudo systemctl edit raid-node", "[Service]", "ReadWritePaths=" + u.chunks, "/usr/share/doc/raid-node/chunk-disk.md"}
 	do(t, os.Mkdir(filepath.Join(u.disk, "chunks"), 0o755)) // as the guide says
 	u.says(false, chunkstore.ErrDisk, sandboxed...)         // at the first start ever
 	do(t, unix.Mount("", u.at, "", unix.MS_BIND|unix.MS_REMOUNT, ""))

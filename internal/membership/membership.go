@@ -197,7 +197,7 @@ func (m *Members) checkCommit(n *member, seen ...uint64) {
 		}
 		m.behind = fmt.Errorf("%w: node %s has seen commit %d, which this catalog does not have. The catalog was put back from a backup or an older card. "+
 			"Nothing is stored or removed until raid-controller is stopped, the newest catalog is put into its state directory, and it is started again. "+
-			"If this is the newest, an older one was in use since: docs/catalog.md says what to do then",
+			"If this is the newest, an older one was in use since: /usr/share/doc/raid-controller/catalog.md says what to do then",
 			raid.ErrCatalogBehind, n.id, c)
 		m.cfg.Log.Error("the catalog is older than what a node has seen: uploads and deletes stop", "node", n.id, "node_commit", c)
 	}

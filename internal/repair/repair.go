@@ -62,7 +62,7 @@ type Config struct {
 	Maker  Maker
 	Nodes  *membership.Members
 	Run    uint32        // the controller's run number
-	Grace  time.Duration // how long a node may be away before its copies are made anew
+	Grace  time.Duration // how long a bad copy waits for its node that is away before it is made anew
 	Log    *slog.Logger
 }
 

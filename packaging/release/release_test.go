@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-const version = "1.2.3~dev20261126.abcdef01"
+const version = "1.2.3~dev20261126032257.abcdef01"
 
 var epoch = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 

@@ -110,7 +110,7 @@ func copySources(t *testing.T, to string) {
 			return err
 		}
 		if e.IsDir() {
-			if rel != "." && (strings.HasPrefix(e.Name(), ".") || slices.Contains([]string{"bin", "dist", "docs"}, rel)) {
+			if rel != "." && (strings.HasPrefix(e.Name(), ".") || slices.Contains([]string{"bin", "dist"}, rel)) {
 				return filepath.SkipDir
 			}
 			return os.MkdirAll(filepath.Join(to, rel), 0o700)

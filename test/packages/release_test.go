@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	version  = "1.2.3~dev20260102.0123abcd"
+	version  = "1.2.3~dev20260102000000.0123abcd"
 	revision = version + "-1"
 	epoch    = 1767312000 // 2026-01-02T00:00:00Z
 )

@@ -258,8 +258,8 @@ func TestKeyringPackageHasTheKeyAndThePin(t *testing.T) {
 }
 
 func TestMissingPackageIsNamed(t *testing.T) {
-	out, err := aptRepo("ARCHS=amd64 arm64").CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "raid-controller_"+version+"-1_arm64.deb") {
+	out, err := aptRepo("ARCHS=amd64 armhf").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "raid-controller_"+version+"-1_armhf.deb") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 
 func makeDist() error {
 	for _, name := range packages {
-		if err := makePackage(name); err != nil {
+		if err := makePackage(name, version, "amd64"); err != nil {
 			return err
 		}
 	}
@@ -62,16 +62,16 @@ func makeDist() error {
 }
 
 // makePackage makes one that has no more than apt needs.
-func makePackage(name string) error {
-	tree := filepath.Join(dist, "build", name)
-	control := fmt.Sprintf("Package: %s\nVersion: %s-1\nArchitecture: amd64\nMaintainer: nobody <nobody@example.org>\nDescription: nothing\n", name, version)
+func makePackage(name, version, arch string) error {
+	tree := filepath.Join(dist, "build", name+"_"+version+"_"+arch)
+	control := fmt.Sprintf("Package: %s\nVersion: %s-1\nArchitecture: %s\nMaintainer: nobody <nobody@example.org>\nDescription: nothing\n", name, version, arch)
 	if err := os.MkdirAll(filepath.Join(tree, "DEBIAN"), 0o755); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(tree, "DEBIAN", "control"), []byte(control), 0o644); err != nil {
 		return err
 	}
-	out, err := exec.Command("dpkg-deb", "--root-owner-group", "--build", tree, filepath.Join(dist, name+"_"+version+"-1_amd64.deb")).CombinedOutput()
+	out, err := exec.Command("dpkg-deb", "--root-owner-group", "--build", tree, filepath.Join(dist, name+"_"+version+"-1_"+arch+".deb")).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("build %s: %w\n%s", name, err, out)
 	}
