@@ -327,3 +327,33 @@ func TestHungLabNodeIsPassedOverAfterTwoSeconds(t *testing.T) {
 		}
 	})
 }
+
+// An idle controller is woken for all nodes together, twice a second.
+func TestHeartbeatsOfAllNodesComeTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := startHub(t, &memory{}, realTimes)
+		var sessions []*Session
+		for i := range 4 {
+			time.Sleep(time.Duration(i) * 70 * time.Millisecond)
+			startLink(t, th, newMemNode(), realLinkTimes)
+			sessions = append(sessions, th.events.next(t, "up").sess)
+		}
+		time.Sleep(2 * time.Second)
+		moments, last := 0, int64(0)
+		for range 1000 {
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+			all := int64(0)
+			for _, s := range sessions {
+				all += int64(th.events.beatsOf(s.Node()))
+			}
+			if all != last {
+				moments++
+			}
+			last = all
+		}
+		if moments > 21 {
+			t.Errorf("in ten seconds there were heartbeats at %d moments", moments)
+		}
+	})
+}

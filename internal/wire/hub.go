@@ -73,6 +73,7 @@ type Observer interface {
 // Hub is the controller's end of the wire.
 type Hub struct {
 	cfg     HubConfig
+	made    time.Time
 	lastID  atomic.Uint64
 	encoder encoder
 	labs    *labs
@@ -113,7 +114,7 @@ func NewHub(cfg HubConfig) *Hub {
 	if cfg.Renew == nil {
 		cfg.Renew = func(raid.NodeID) bool { return false }
 	}
-	h := &Hub{cfg: cfg, nodes: map[raid.NodeID]*Session{}, clones: map[raid.NodeID]*clone{}}
+	h := &Hub{cfg: cfg, made: time.Now(), nodes: map[raid.NodeID]*Session{}, clones: map[raid.NodeID]*clone{}}
 	h.labs = newLabs(&h.cfg, &h.encoder)
 	return h
 }

@@ -29,6 +29,7 @@ type linkSession struct {
 	conns [roleCount]*zmtp.Conn // a lab controller has no data connection
 	ctx   context.Context       // ends with the session
 	heard atomic.Bool           // the controller sent a message
+	asked chan struct{}         // has room for one: the controller's heartbeat came
 }
 
 // close ends all connections; the first reason counts.
@@ -95,12 +96,15 @@ func (s *linkSession) watch() error {
 	}
 }
 
-// sendBeats sends the node's heartbeats, the first at once.
+// sendBeats sends the node's heartbeats, the first at once, and then one for each of
+// the controller's, which so has to wake for all nodes together. Its own clock counts
+// when the controller's are late.
 func (s *linkSession) sendBeats() error {
-	tick := time.NewTicker(s.link.cfg.Heartbeat)
+	tick := time.NewTimer(s.link.cfg.Heartbeat)
 	defer tick.Stop()
 	var frame []byte
 	for {
+		sent := time.Now()
 		var err error
 		now := s.link.cfg.Beat()
 		now.Draining = now.Draining || s.link.draining.Load()
@@ -111,12 +115,28 @@ func (s *linkSession) sendBeats() error {
 		if err := s.conns[roleControl].Send(s.ctx, frame); err != nil {
 			return fmt.Errorf("send heartbeat: %w", err)
 		}
+		if err := s.awaitBeat(tick, sent); err != nil {
+			return err
+		}
+	}
+}
+
+// awaitBeat waits until the next heartbeat is due, after one that was sent at sent.
+func (s *linkSession) awaitBeat(tick *time.Timer, sent time.Time) error {
+	every := s.link.cfg.Heartbeat
+	tick.Reset(every + every/4)
+	for {
 		select {
+		case <-s.asked:
+			if time.Since(sent) < every/2 {
+				continue // nobody makes a node send more than its own clock would by far
+			}
 		case <-tick.C:
 		case <-s.link.beatNow:
 		case <-s.ctx.Done():
 			return s.ctx.Err()
 		}
+		return nil
 	}
 }
 
@@ -176,6 +196,10 @@ func (s *linkSession) readRequests() error {
 		if r.heartbeat() {
 			if r.renewKey {
 				s.link.cfg.RenewKey()
+			}
+			select {
+			case s.asked <- struct{}{}:
+			default:
 			}
 			continue
 		}

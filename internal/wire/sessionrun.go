@@ -93,13 +93,14 @@ func (s *Session) watch(ctx context.Context) {
 	}
 }
 
-// sendBeats sends the controller's heartbeats until the session ends. A send that
-// is stuck ends with the session.
+// sendBeats sends the controller's heartbeats until the session ends, those of all
+// sessions at the same moments, and nodes answer at once: an idle controller is woken
+// twice a second and not twice for each node. A send that is stuck ends with the session.
 func (s *Session) sendBeats(ctx context.Context) {
 	s.mu.Lock()
 	conn := s.conns[roleRequest]
 	s.mu.Unlock()
-	tick := time.NewTicker(s.hub.cfg.Heartbeat)
+	tick := time.NewTimer(s.hub.untilBeat())
 	defer tick.Stop()
 	var frame []byte
 	for {
@@ -110,10 +111,16 @@ func (s *Session) sendBeats(ctx context.Context) {
 		}
 		select {
 		case <-tick.C:
+			tick.Reset(s.hub.untilBeat())
 		case <-s.done:
 			return
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// untilBeat is the time until all sessions' next heartbeat.
+func (h *Hub) untilBeat() time.Duration {
+	return h.cfg.Heartbeat - time.Since(h.made)%h.cfg.Heartbeat
 }
