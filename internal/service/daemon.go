@@ -171,9 +171,9 @@ func (r *running[C]) applyLevel(cfg C) (from string, err error) {
 // refuse tells of a configuration that can't be run: a person in lines of their
 // own, the journal as errors, and the status line. Its result is the exit status.
 func (r *running[C]) refuse(err error, stderr io.Writer) int {
-	what, todo, status := "the configuration is refused", "Set it right, then", ExitConfig
+	what, advice, status := "the configuration is refused", "Set it right, then", ExitConfig
 	if r.Unread != nil && r.Unread(err) {
-		what, todo, status = "the configuration can't be read", "It is tried again; at once with", ExitFailed
+		what, advice, status = "the configuration can't be read", "It is tried again; at once with", ExitFailed
 	}
 	get := Getenv(r.env)
 	if cfg := (LogConfig{Terminal: IsTerminal(stderr), Getenv: get}); cfg.managed() {
@@ -183,7 +183,7 @@ func (r *running[C]) refuse(err error, stderr io.Writer) int {
 	} else {
 		fmt.Fprintf(stderr, "%s: %s:\n%v\n", r.Program, what, err)
 	}
-	r.notify.final("T" + what[1:] + ": " + err.Error() + ". " + todo + ": sudo systemctl restart " + r.Program)
+	r.notify.final("T" + what[1:] + ": " + err.Error() + ". " + advice + ": sudo systemctl restart " + r.Program)
 	return status
 }
 

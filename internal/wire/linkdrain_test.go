@@ -50,6 +50,7 @@ func TestDrainOfAHangingDiskHasAnEnd(t *testing.T) {
 	th := startHub(t, &loopback{}, nil)
 	node := newMemNode()
 	entered, free := make(chan struct{}), make(chan struct{})
+	defer close(free)
 	node.setBefore(func(context.Context, string, raid.ChunkName) error {
 		close(entered)
 		<-free
@@ -71,7 +72,6 @@ func TestDrainOfAHangingDiskHasAnEnd(t *testing.T) {
 		at := l.Pulse()
 		eventually(t, "pulse while the disk is waited for", func() bool { return l.Pulse() > at })
 	}
-	close(free)
 }
 
 // systemd kills a node that has not ended by then, and with it what drains.
