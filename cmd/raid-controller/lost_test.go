@@ -52,12 +52,12 @@ func TestControllerWhoseCatalogIsGoneMakesNoNewArray(t *testing.T) {
 			refuses := func(args []string, says ...string) {
 				t.Helper()
 				m := manage(t, args, "RAID_CONTROLLER_STATE_DIR="+dir)
-				if got := m.ends(); got != 78 || m.count("READY") > 0 || strings.Contains(m.status, "--new-ca") {
-					t.Errorf("status %d, %q", got, m.status)
+				if got := m.Ends(); got != 78 || m.Count("READY") > 0 || strings.Contains(m.Status, "--new-ca") {
+					t.Errorf("status %d, %q", got, m.Status)
 				}
 				for _, want := range append(says, "the catalog is gone", "Put a backup", "sudo mv "+dir+"/identity "+dir+"/identity.aside && sudo systemctl start raid-controller") {
-					if !strings.Contains(m.status, want) {
-						t.Errorf("%q is missing in %q", want, m.status)
+					if !strings.Contains(m.Status, want) {
+						t.Errorf("%q is missing in %q", want, m.Status)
 					}
 				}
 			}
@@ -90,20 +90,20 @@ func TestControllerWhoseCatalogIsGoneMakesNoNewArray(t *testing.T) {
 func TestSecondControllerChangesNothingInTheFolderOfTheFirst(t *testing.T) {
 	dir := disk(t)
 	first := manage(t, nil, "RAID_CONTROLLER_STATE_DIR="+dir)
-	first.ready()
+	first.Ready()
 	fill(t, dir) // now a start would take the room that the first one keeps
 	before := beside(t, dir)
 	m := manage(t, nil, "RAID_CONTROLLER_STATE_DIR="+dir)
-	if got := m.ends(); got != 1 || !strings.Contains(m.status, "another raid-controller is using it") {
-		t.Errorf("status %d, %q", got, m.status)
+	if got := m.Ends(); got != 1 || !strings.Contains(m.Status, "another raid-controller is using it") {
+		t.Errorf("status %d, %q", got, m.Status)
 	}
 	if after := beside(t, dir); !slices.Equal(after, before) {
 		t.Errorf("the folder was\n%q and is\n%q", before, after)
 	}
-	if err := first.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := first.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if got := first.ends(); got != 0 {
+	if got := first.Ends(); got != 0 {
 		t.Errorf("the first one ends with %d", got)
 	}
 }

@@ -11,120 +11,31 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/raidpi/raidpi/internal/service/unit"
 )
 
-// managed is a raid-controller under a service manager of ours.
-type managed struct {
-	t       *testing.T
-	manager *net.UnixConn
-	cmd     *exec.Cmd
-	log     lockedBuffer
-	status  string   // the latest STATUS
-	heard   []string // everything else
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func manage(t *testing.T, args []string, env ...string) *managed {
+// manage runs it as systemd does.
+func manage(t *testing.T, args []string, env ...string) *unit.Unit {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "notify")
-	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := &managed{t: t, manager: manager, cmd: exec.CommandContext(t.Context(), binary, args...)}
-	m.cmd.Env = append(append(append(os.Environ(), settings(t)...), "NOTIFY_SOCKET="+path), env...)
-	m.cmd.Stderr = &m.log
-	if err := m.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = m.cmd.Process.Kill() // it may have ended
-		_ = m.cmd.Wait()
-		manager.Close()
-	})
-	return m
-}
-
-// hear takes one message; false: none came in time.
-func (m *managed) hear(limit time.Duration) bool {
-	b := make([]byte, 8192)
-	m.manager.SetReadDeadline(time.Now().Add(limit))
-	n, err := m.manager.Read(b)
-	if err != nil {
-		return false
-	}
-	if line, ok := strings.CutPrefix(string(b[:n]), "STATUS="); ok {
-		m.status = line
-	} else {
-		m.heard = append(m.heard, string(b[:n]))
-	}
-	return true
-}
-
-// count is how many messages began with text.
-func (m *managed) count(text string) (n int) {
-	for _, h := range m.heard {
-		if strings.HasPrefix(h, text) {
-			n++
-		}
-	}
-	return n
-}
-
-func (m *managed) await(what string, ok func() bool) {
-	m.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); {
-		if time.Now().After(end) {
-			m.t.Fatalf("waited in vain for %s; heard %q, status %q, log:\n%s", what, m.heard, m.status, m.log.String())
-		}
-		m.hear(time.Second)
-	}
-}
-
-func (m *managed) ready() {
-	m.t.Helper()
-	m.await("READY", func() bool { return m.count("READY=1") > 0 })
-}
-
-// ends waits for the end and returns the exit status.
-func (m *managed) ends() int {
-	m.t.Helper()
-	_ = m.cmd.Wait() // its status is the result
-	for m.hear(50 * time.Millisecond) {
-	}
-	return m.cmd.ProcessState.ExitCode()
+	cmd := exec.CommandContext(t.Context(), binary, args...)
+	cmd.Env = append(append(os.Environ(), settings(t)...), env...)
+	return unit.Start(t, cmd)
 }
 
 func TestControllerGivesSignsOfLife(t *testing.T) {
 	m := manage(t, nil, "WATCHDOG_USEC=600000")
-	m.ready()
-	begun, before := time.Now(), m.count("WATCHDOG=1")
-	m.await("ten signs of life", func() bool { return m.count("WATCHDOG=1") >= before+10 })
+	m.Ready()
+	begun, before := time.Now(), m.Count("WATCHDOG=1")
+	m.Await("ten signs of life", func() bool { return m.Count("WATCHDOG=1") >= before+10 })
 	if took := time.Since(begun); took < time.Second || took > 10*time.Second {
 		t.Errorf("ten signs of life in %v", took)
 	}
-	if m.status != "0/0 nodes up" {
-		t.Errorf("status %q", m.status)
+	if m.Status != "0/0 nodes up" {
+		t.Errorf("status %q", m.Status)
 	}
 }
 
@@ -136,7 +47,7 @@ func TestControllerIsReadyOnceItAnswers(t *testing.T) {
 	at := free.Addr().String()
 	free.Close()
 	m := manage(t, nil, "RAID_CONTROLLER_HTTP_LISTEN="+at)
-	m.ready()
+	m.Ready()
 	resp, err := http.Get("http://" + at + "/readyz")
 	if err != nil {
 		t.Fatal(err)
@@ -158,32 +69,32 @@ func TestReloadIsRefusedWithThePlaceOfTheMistake(t *testing.T) {
 	}
 	write("")
 	m := manage(t, []string{"--config", conf})
-	m.ready()
+	m.Ready()
 	reload := func() {
 		t.Helper()
-		before := m.count("READY=1")
-		if err := m.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		before := m.Count("READY=1")
+		if err := m.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		m.await("the reload's end", func() bool { return m.count("READY=1") > before })
+		m.Await("the reload's end", func() bool { return m.Count("READY=1") > before })
 	}
 	write("[http]\nlisen = \":1\"\n")
 	reload()
-	if want := "Configuration refused: " + conf + ":2:1: http.lisen: unknown key; did you mean listen?; the old one stays | "; !strings.HasPrefix(m.status, want) {
-		t.Errorf("status %q, want %q", m.status, want)
+	if want := "Configuration refused: " + conf + ":2:1: http.lisen: unknown key; did you mean listen?; the old one stays | "; !strings.HasPrefix(m.Status, want) {
+		t.Errorf("status %q, want %q", m.Status, want)
 	}
-	if !strings.Contains(m.log.String(), "<3>") || !strings.Contains(m.log.String(), conf+":2:1") {
-		t.Errorf("log %s", m.log.String())
+	if !strings.Contains(m.Log.String(), "<3>") || !strings.Contains(m.Log.String(), conf+":2:1") {
+		t.Errorf("log %s", m.Log.String())
 	}
 	write("log_level = \"debug\"\n[http]\nmax_requests = 5\n")
 	reload()
-	if !strings.Contains(m.status, "http.max_requests (sudo systemctl restart raid-controller)") {
-		t.Errorf("status %q", m.status)
+	if !strings.Contains(m.Status, "http.max_requests (sudo systemctl restart raid-controller)") {
+		t.Errorf("status %q", m.Status)
 	}
 	write("")
 	reload()
-	if strings.Contains(m.status, "restart") || m.count("RELOADING=1\nMONOTONIC_USEC=") != 3 {
-		t.Errorf("status %q, heard %q", m.status, m.heard)
+	if strings.Contains(m.Status, "restart") || m.Count("RELOADING=1\nMONOTONIC_USEC=") != 3 {
+		t.Errorf("status %q, heard %q", m.Status, m.Heard)
 	}
 }
 
@@ -219,14 +130,14 @@ func TestWhyAControllerDoesNotRunIsSaid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := manage(t, c.args, c.env)
-			if got := m.ends(); got != c.status || m.count("READY") > 0 {
-				t.Errorf("status %d, want %d; heard %q", got, c.status, m.heard)
+			if got := m.Ends(); got != c.status || m.Count("READY") > 0 {
+				t.Errorf("status %d, want %d; heard %q", got, c.status, m.Heard)
 			}
-			lines := strings.Split(strings.TrimSpace(m.log.String()), "\n")
+			lines := strings.Split(strings.TrimSpace(m.Log.String()), "\n")
 			last := strings.ReplaceAll(lines[len(lines)-1], `\"`, `"`)
 			for _, want := range c.says {
-				if !strings.Contains(m.status, want) || !strings.Contains(last, want) {
-					t.Errorf("%q is missing in the status %q or the last line %q", want, m.status, last)
+				if !strings.Contains(m.Status, want) || !strings.Contains(last, want) {
+					t.Errorf("%q is missing in the status %q or the last line %q", want, m.Status, last)
 				}
 			}
 			if !strings.HasPrefix(last, "<3>") {
@@ -256,12 +167,12 @@ func disk(t *testing.T) string {
 func stopped(t *testing.T, dir string) {
 	t.Helper()
 	m := manage(t, nil, "RAID_CONTROLLER_STATE_DIR="+dir)
-	m.ready()
-	if err := m.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	m.Ready()
+	if err := m.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if got := m.ends(); got != 0 {
-		t.Fatalf("status %d: %s", got, m.log.String())
+	if got := m.Ends(); got != 0 {
+		t.Fatalf("status %d: %s", got, m.Log.String())
 	}
 }
 
@@ -286,12 +197,12 @@ func TestControllerStartsOnAFullDisk(t *testing.T) {
 	fill(t, dir)
 	for range 2 {
 		m := manage(t, nil, "RAID_CONTROLLER_STATE_DIR="+dir)
-		m.ready()
-		_ = m.cmd.Process.Signal(syscall.SIGTERM)
-		if got := m.ends(); got != 0 {
-			t.Fatalf("status %d: %s", got, m.log.String())
+		m.Ready()
+		_ = m.Cmd.Process.Signal(syscall.SIGTERM)
+		if got := m.Ends(); got != 0 {
+			t.Fatalf("status %d: %s", got, m.Log.String())
 		}
-		if n := m.count("STOPPING=1"); n != 1 {
+		if n := m.Count("STOPPING=1"); n != 1 {
 			t.Errorf("STOPPING %d times", n)
 		}
 	}
@@ -313,8 +224,8 @@ func TestControllerSaysThatItsDiskIsFull(t *testing.T) {
 	}
 	fill(t, dir)
 	m := manage(t, nil, "RAID_CONTROLLER_STATE_DIR="+dir)
-	if got := m.ends(); got != 1 || !strings.Contains(m.status, "the disk of "+dir+" is full: see df -h") {
-		t.Errorf("status %d, %q", got, m.status)
+	if got := m.Ends(); got != 1 || !strings.Contains(m.Status, "the disk of "+dir+" is full: see df -h") {
+		t.Errorf("status %d, %q", got, m.Status)
 	}
 }
 
@@ -325,8 +236,8 @@ func TestControllerSaysThatItsDiskIsReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := manage(t, nil, "RAID_CONTROLLER_STATE_DIR="+dir)
-	if got := m.ends(); got != 1 || strings.Count(m.status, " is read-only") != 1 || !strings.Contains(m.status, "fsck") {
-		t.Errorf("status %d, %q", got, m.status)
+	if got := m.Ends(); got != 1 || strings.Count(m.Status, " is read-only") != 1 || !strings.Contains(m.Status, "fsck") {
+		t.Errorf("status %d, %q", got, m.Status)
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"net"
 	"os"
 	"os/exec"
@@ -9,87 +8,16 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"github.com/raidpi/raidpi/internal/service/unit"
 )
 
-// managed is a raid-node under a service manager of ours.
-type managed struct {
-	t       *testing.T
-	manager *net.UnixConn
-	cmd     *exec.Cmd
-	log     bytes.Buffer // to be read when it has ended
-	status  string       // the latest STATUS
-	heard   []string     // everything else
-}
-
-func manage(t *testing.T, dir string, env ...string) *managed {
+// manage runs it as systemd does.
+func manage(t *testing.T, dir string, env ...string) *unit.Unit {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "notify")
-	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := &managed{t: t, manager: manager, cmd: exec.CommandContext(t.Context(), binary)}
-	m.cmd.Env = append(append(append(os.Environ(), settings(dir)...), "NOTIFY_SOCKET="+path), env...)
-	m.cmd.Stderr = &m.log
-	if err := m.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = m.cmd.Process.Kill() // it may have ended
-		_ = m.cmd.Wait()
-		manager.Close()
-	})
-	return m
-}
-
-func (m *managed) hear(limit time.Duration) bool {
-	b := make([]byte, 8192)
-	m.manager.SetReadDeadline(time.Now().Add(limit))
-	n, err := m.manager.Read(b)
-	if err != nil {
-		return false
-	}
-	if line, ok := strings.CutPrefix(string(b[:n]), "STATUS="); ok {
-		m.status = line
-	} else {
-		m.heard = append(m.heard, string(b[:n]))
-	}
-	return true
-}
-
-func (m *managed) count(message string) (n int) {
-	for _, h := range m.heard {
-		if h == message {
-			n++
-		}
-	}
-	return n
-}
-
-func (m *managed) await(what string, ok func() bool) {
-	m.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); {
-		if time.Now().After(end) {
-			m.t.Fatalf("waited in vain for %s; heard %q, status %q", what, m.heard, m.status)
-		}
-		m.hear(time.Second)
-	}
-}
-
-func (m *managed) ready() {
-	m.t.Helper()
-	m.await("READY", func() bool { return m.count("READY=1") > 0 })
-}
-
-// stop ends it as systemd does and returns its log.
-func (m *managed) stop() string {
-	m.t.Helper()
-	_ = m.cmd.Process.Signal(syscall.SIGTERM) // its status is looked at
-	if err := m.cmd.Wait(); err != nil {
-		m.t.Errorf("after SIGTERM it ends with %v: %s", err, &m.log)
-	}
-	return m.log.String()
+	cmd := exec.CommandContext(t.Context(), binary)
+	cmd.Env = append(append(os.Environ(), settings(dir)...), env...)
+	return unit.Start(t, cmd)
 }
 
 // The controller is away all the time.
@@ -108,12 +36,12 @@ func TestNodeGivesSignsOfLifeWithoutItsController(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := manage(t, filepath.Join(dir, strings.Fields(name)[0]), env...)
-			m.ready()
-			m.await("signs of life", func() bool { return m.count("WATCHDOG=1") >= 4 })
-			if strings.Contains(m.status, "hangs") {
-				t.Errorf("status %q", m.status)
+			m.Ready()
+			m.Await("signs of life", func() bool { return m.Count("WATCHDOG=1") >= 4 })
+			if strings.Contains(m.Status, "hangs") {
+				t.Errorf("status %q", m.Status)
 			}
-			m.stop()
+			m.Stop()
 		})
 	}
 }
@@ -123,16 +51,16 @@ func TestNodeGivesSignsOfLifeWithoutItsController(t *testing.T) {
 func TestSignsOfLifeOfAnIdleNodeNeedNoDisk(t *testing.T) {
 	dir := t.TempDir()
 	m := manage(t, dir)
-	m.ready()
-	m.stop()
+	m.Ready()
+	m.Stop()
 	state := filepath.Join(dir, "state")
 	if err := os.WriteFile(filepath.Join(state, "controller.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	m = manage(t, dir, "WATCHDOG_USEC=600000")
-	m.ready()
-	m.await("signs of life", func() bool { return m.count("WATCHDOG=1") >= 10 })
-	if n := strings.Count(m.stop(), "The controller is looked for where the configuration says"); n > 3 {
+	m.Ready()
+	m.Await("signs of life", func() bool { return m.Count("WATCHDOG=1") >= 10 })
+	if n := strings.Count(m.Stop(), "The controller is looked for where the configuration says"); n > 3 {
 		t.Errorf("said %d times", n)
 	}
 }
@@ -140,23 +68,23 @@ func TestSignsOfLifeOfAnIdleNodeNeedNoDisk(t *testing.T) {
 func TestNodeIsReadyWhenItsSocketListens(t *testing.T) {
 	dir := t.TempDir()
 	m := manage(t, dir)
-	m.ready()
+	m.Ready()
 	c, err := net.Dial("unix", filepath.Join(dir, "control.sock"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Close()
-	m.stop()
+	m.Stop()
 }
 
 func TestHangupEndsNoNode(t *testing.T) {
 	m := manage(t, t.TempDir())
-	m.ready()
-	if err := m.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+	m.Ready()
+	if err := m.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	m.await("the reload's end", func() bool { return m.count("READY=1") == 2 })
-	m.stop()
+	m.Await("the reload's end", func() bool { return m.Count("READY=1") == 2 })
+	m.Stop()
 }
 
 // disk is a small disk, to which a node has its chunks.
@@ -176,8 +104,8 @@ func disk(t *testing.T) (dir, chunks string) {
 		}
 	})
 	m := manage(t, dir)
-	m.ready()
-	m.stop()
+	m.Ready()
+	m.Stop()
 	return dir, chunks
 }
 
@@ -188,9 +116,9 @@ func TestNodeOnAReadOnlyDiskServesAndSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := manage(t, dir)
-	m.ready()
-	m.await("a status", func() bool { return strings.HasPrefix(m.status, "Disk is read only") })
-	if log := m.stop(); !strings.Contains(log, "<3>") || !strings.Contains(log, "read-only file system") {
+	m.Ready()
+	m.Await("a status", func() bool { return strings.HasPrefix(m.Status, "Disk is read only") })
+	if log := m.Stop(); !strings.Contains(log, "<3>") || !strings.Contains(log, "read-only file system") {
 		t.Errorf("log %s", log)
 	}
 }
@@ -208,9 +136,9 @@ func TestNodeOnAFullDiskServesAndSaysSo(t *testing.T) {
 		}
 	}
 	m := manage(t, dir)
-	m.ready()
-	m.await("a status", func() bool { return strings.HasPrefix(m.status, "Disk is full") })
-	if log := m.stop(); !strings.Contains(log, "Disk is full") {
+	m.Ready()
+	m.Await("a status", func() bool { return strings.HasPrefix(m.Status, "Disk is full") })
+	if log := m.Stop(); !strings.Contains(log, "Disk is full") {
 		t.Errorf("log %s", log)
 	}
 }

@@ -35,6 +35,7 @@ var order = []string{
 	"internal/zmtp/memnet", // an in-memory network, for tests
 	"internal/budget",
 	"internal/config",
+	"internal/service/unit", // a daemon as systemd runs it, for tests
 	"internal/service",
 	"internal/mdns",     // names ending in .local
 	"internal/identity", // keys and certificates
