@@ -159,9 +159,9 @@ func TestUpgradeWithoutRoomForTheCopyIsRefusedAndChangesNothing(t *testing.T) {
 	path, _ := bigCatalog(t)
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), childJob+"=room", childPath+"="+path)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS} // qemu-user clones no namespaces
 	if os.Getuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		cmd.SysProcAttr.Unshareflags |= unix.CLONE_NEWUSER
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
 	}
 	out, err := cmd.CombinedOutput()
