@@ -69,8 +69,14 @@ func TestKilledProcessLeavesNoPartialChunk(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		kill := time.AfterFunc(time.Duration(100+round*53)*time.Millisecond, func() { cmd.Process.Kill() })
+		// Not before something is acknowledged, however slow the machine is.
+		kill := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+		first := true
 		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			if first {
+				kill.Reset(time.Duration(50+round*53) * time.Millisecond)
+				first = false
+			}
 			var name string
 			var w written
 			// The last line may be torn.
