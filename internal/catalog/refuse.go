@@ -150,7 +150,7 @@ func RefuseGone(path, keys string) error {
 		aside = fmt.Sprintf("%s.aside%d", keys, n)
 	}
 	return fmt.Errorf("%w: the catalog is gone: %s is not there, and the keys of its array are, in %s. Nothing was made or changed, and the chunks on the nodes are untouched. "+
-		"Put a backup of the catalog in its place. %s. See docs/catalog.md (A catalog that is gone). "+
+		"Put a backup of the catalog in its place. %s. See /usr/share/doc/raid-controller/catalog.md (A catalog that is gone). "+
 		"Only if this is to be a new array, to which the files of the old one are lost: sudo mv %s %s && sudo systemctl start raid-controller",
 		ErrRefused, path, keys, copies, shellWord(keys), shellWord(aside))
 }
