@@ -336,6 +336,20 @@ func (m *memNode) GetLab(_ context.Context, name string) (*budget.Buffer, error)
 	return b, nil
 }
 
+// holds counts the chunks and the lab's chunks that the node has.
+func (m *memNode) holds() (native, lab int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.chunks), len(m.lab)
+}
+
+// seen is the highest commit that the node heard of.
+func (m *memNode) seen() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.commit
+}
+
 func (m *memNode) saw(n uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

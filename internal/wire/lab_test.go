@@ -258,10 +258,11 @@ func TestLabControllerUsesOurNodes(t *testing.T) {
 	}
 	total := 0
 	for i, n := range nodes {
-		if len(n.lab) == 0 || len(n.chunks) != 0 {
-			t.Errorf("node %d holds %d lab chunks and %d native ones", i, len(n.lab), len(n.chunks))
+		native, lab := n.holds()
+		if lab == 0 || native != 0 {
+			t.Errorf("node %d holds %d lab chunks and %d native ones", i, lab, native)
 		}
-		total += len(n.lab)
+		total += lab
 	}
 	if total != 2*40*4 {
 		t.Errorf("%d chunks are stored, want %d", total, 2*40*4)

@@ -57,8 +57,8 @@ func everyRequestReachesItsNode(t *testing.T, th *testHub, change func(*LinkConf
 		}
 		wantError(t, s.Verify(ctx, get.Name, int64(n), get.ExpectCRC+1), raid.ErrCorrupt)
 	}
-	if node.commit != 7 {
-		t.Fatalf("the node saw commit %d, want 7", node.commit)
+	if seen := node.seen(); seen != 7 {
+		t.Fatalf("the node saw commit %d, want 7", seen)
 	}
 	if b := s.Beat(); b.Zone != "shelf" || b.FreeBytes != 50 || s.Addr() == "" || s.Outstanding() != 0 || s.StuckFor() != 0 {
 		t.Fatalf("session says %+v %q %d %v", b, s.Addr(), s.Outstanding(), s.StuckFor())

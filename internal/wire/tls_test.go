@@ -121,8 +121,10 @@ func TestSessionsInsideAndOutsideTLSShareAHub(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if len(inside.chunks) != 1 || len(outside.chunks) != 1 {
-		t.Errorf("the nodes have %d and %d chunks", len(inside.chunks), len(outside.chunks))
+	in, _ := inside.holds()
+	out, _ := outside.holds()
+	if in != 1 || out != 1 {
+		t.Errorf("the nodes have %d and %d chunks", in, out)
 	}
 }
 
@@ -313,8 +315,9 @@ func TestForgedAnswersChangeNothing(t *testing.T) {
 		}
 	}
 	up := newUpload(t, 1)
-	if err := s.Store(within(t, 10*time.Second), up.store(randomBytes(100_000))); err != nil || s.over() || len(n.chunks) != 1 {
-		t.Errorf("the node's own session: %v, over %v, chunks %d", err, s.over(), len(n.chunks))
+	err := s.Store(within(t, 10*time.Second), up.store(randomBytes(100_000)))
+	if chunks, _ := n.holds(); err != nil || s.over() || chunks != 1 {
+		t.Errorf("the node's own session: %v, over %v, chunks %d", err, s.over(), chunks)
 	}
 	if th.events.beatsOf(s.Node()) < beats {
 		t.Error("its heartbeats are not counted")
@@ -345,8 +348,8 @@ func TestLabPeersForgedAnswersDoNotReachNativeSessions(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if len(n.chunks) != 3 || s.over() {
-		t.Errorf("%d chunks are on the node, session over %v", len(n.chunks), s.over())
+	if chunks, _ := n.holds(); chunks != 3 || s.over() {
+		t.Errorf("%d chunks are on the node, session over %v", chunks, s.over())
 	}
 }
 
