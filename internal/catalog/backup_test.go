@@ -24,7 +24,7 @@ import (
 func slowVersion() []migration {
 	return append(migrations(), migration{"9999_test.sql", `
 		CREATE TABLE test (x INTEGER PRIMARY KEY, y BLOB) STRICT;
-		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) INSERT INTO test SELECT i, randomblob(500) FROM n;`})
+		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO test SELECT i, zeroblob(5000) FROM n;`})
 }
 
 func childMigrates(path string) int {
@@ -37,14 +37,14 @@ func childMigrates(path string) int {
 	return 0
 }
 
-// bigCatalog is a closed catalog of some megabytes.
+// bigCatalog is a closed catalog of some hundred pages.
 func bigCatalog(t *testing.T) (path string, files map[raid.FileID]raid.File) {
 	t.Helper()
 	big.Do(func() {
 		made := filepath.Join(t.TempDir(), "catalog.db")
 		c := openTest(t, made)
 		files := map[raid.FileID]raid.File{}
-		for _, f := range storeMany(t, c, 3000) {
+		for _, f := range storeMany(t, c, 800) {
 			files[f.ID] = f
 		}
 		must(t, c.Close())
@@ -99,6 +99,7 @@ func TestUpgradeThatIsKilledLosesNothing(t *testing.T) {
 			must(t, os.WriteFile(path, whole, 0o600))
 			cmd, lines := spawn(t, "migrate", path)
 			for !reached() && !closedNow(lines) {
+				time.Sleep(100 * time.Microsecond)
 			}
 			_ = cmd.Process.Kill() // it may have ended
 			for range lines {
@@ -119,8 +120,8 @@ func TestUpgradeThatIsKilledLosesNothing(t *testing.T) {
 			}
 			c = openWith(t, config(path), options{migrations: slowVersion()})
 			checkWholeFiles(t, c, files)
-			if n := sqlInt(t, c, "SELECT count(*) FROM test"); n != 30000 {
-				t.Errorf("%d of 30000 rows", n)
+			if n := sqlInt(t, c, "SELECT count(*) FROM test"); n != 3000 {
+				t.Errorf("%d of 3000 rows", n)
 			}
 			must(t, c.Close())
 			if size(kept+".part") >= 0 {
