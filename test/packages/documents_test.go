@@ -9,8 +9,11 @@ import (
 	"testing"
 )
 
+// folder is where all documents of all packages are.
+const folder = "/usr/share/doc/"
+
 // document is what messages, comments and man pages call one.
-var document = regexp.MustCompile(`/usr/share/doc/(raid-controller|raid-node|raidctl)/[a-z-]+\.md`)
+var document = regexp.MustCompile(`^/usr/share/doc/(raid-controller|raid-node|raidctl)/[a-z-]+\.md`)
 
 // What an installed machine says of a document leads to one that it has. The strings of
 // a program lie one behind the other, so a name ends with its extension.
@@ -27,7 +30,7 @@ func TestDocumentsThatAreNamedAreInThePackage(t *testing.T) {
 			if strings.HasSuffix(deb.Name, ".gz") {
 				text = strings.ReplaceAll(string(unzipped(t, path)), `\-`, "-")
 			}
-			for _, file := range document.FindAllString(text, -1) {
+			for _, file := range documentsIn(text) {
 				named[file] = true
 				// The package that says it has it: another may not be installed.
 				if !strings.HasPrefix(file, "/usr/share/doc/"+name+"/") && !strings.HasSuffix(deb.Name, ".md") && !strings.HasPrefix(deb.Name, "./usr/bin/") {
@@ -43,6 +46,21 @@ func TestDocumentsThatAreNamedAreInThePackage(t *testing.T) {
 		if !named[file] {
 			t.Errorf("nothing speaks of %s", file)
 		}
+	}
+}
+
+// documentsIn are those that text names. It searches a program's 10 MB by their folder,
+// which a regular expression takes seconds for.
+func documentsIn(text string) (files []string) {
+	for {
+		at := strings.Index(text, folder)
+		if at < 0 {
+			return files
+		}
+		if file := document.FindString(text[at:min(at+100, len(text))]); file != "" {
+			files = append(files, file)
+		}
+		text = text[at+len(folder):]
 	}
 }
 

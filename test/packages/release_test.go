@@ -131,10 +131,14 @@ func unpack(dir string, debs []string) error {
 	return nil
 }
 
+// listed has what entries has found in each package.
+var listed sync.Map
+
 // entries are the headers of what a package brings, from the root on.
 func entries(t *testing.T, deb string) []*tar.Header {
 	t.Helper()
-	all, err := headers(deb)
+	once, _ := listed.LoadOrStore(deb, sync.OnceValues(func() ([]*tar.Header, error) { return headers(deb) }))
+	all, err := once.(func() ([]*tar.Header, error))()
 	if err != nil {
 		t.Fatalf("list %s: %v", deb, err)
 	}
