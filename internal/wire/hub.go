@@ -167,8 +167,9 @@ func (h *Hub) connConfig(typ zmtp.SocketType) zmtp.Config {
 	cfg := zmtp.Config{
 		Type: typ, Admit: h.admit, TLS: h.cfg.TLS,
 		// Each connection is pinged too, so that one that is half-open by itself
-		// is noticed. A PONG may have to wait for a large payload on a slow line.
-		PingEvery: h.cfg.Suspect, PingTimeout: 4 * h.cfg.Dead,
+		// is noticed, at the moments of heartbeats: see sendBeats. A PONG may have
+		// to wait for a large payload on a slow line.
+		PingEvery: h.cfg.Suspect, PingsFrom: h.made, PingTimeout: 4 * h.cfg.Dead,
 	}
 	switch typ {
 	case zmtp.Pull:

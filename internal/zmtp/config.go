@@ -113,9 +113,12 @@ type Config struct {
 	// ProgressTimeout is how long the next bytes of a message that has begun may
 	// take. The whole message has that, plus its size at 64 KiB/s. Default 5 s.
 	ProgressTimeout time.Duration
-	// PingEvery is how long the peer is silent before it gets a PING, and again
-	// after each further time. 0: no PINGs.
+	// PingEvery is the time between looks at the peer, which gets a PING when it has
+	// been silent for half of it or longer. 0: no PINGs.
 	PingEvery time.Duration
+	// PingsFrom is the moment from which PingEvery is counted: connections that
+	// share it wake an idle process together. Zero: the connection's opening.
+	PingsFrom time.Time
 	// PingTimeout is how long the peer is silent before the connection is
 	// closed. 0: for ever.
 	PingTimeout time.Duration

@@ -10,18 +10,33 @@ import (
 type ticker struct {
 	C     <-chan time.Time
 	timer *time.Timer
+	from  time.Time
 }
 
-func newTicker(cfg Config) *ticker {
-	d := cfg.PingEvery
-	if d <= 0 || cfg.PingTimeout > 0 && cfg.PingTimeout < d {
-		d = cfg.PingTimeout
-	}
-	if d <= 0 {
+func newTicker(cfg *Config) *ticker {
+	if cfg.PingEvery <= 0 && cfg.PingTimeout <= 0 {
 		return &ticker{}
 	}
-	t := time.NewTimer(d)
-	return &ticker{C: t.C, timer: t}
+	t := &ticker{from: cfg.PingsFrom}
+	if t.from.IsZero() {
+		t.from = time.Now()
+	}
+	t.timer = time.NewTimer(t.until(cfg, 0))
+	t.C = t.timer.C
+	return t
+}
+
+// until is the time until the next look at a peer that has been silent for so long.
+func (t *ticker) until(cfg *Config, silent time.Duration) time.Duration {
+	left := cfg.PingTimeout - silent
+	if cfg.PingEvery <= 0 {
+		return left
+	}
+	next := cfg.PingEvery - time.Since(t.from)%cfg.PingEvery
+	if left > 0 {
+		next = min(next, left)
+	}
+	return next
 }
 
 func (t *ticker) stop() {
@@ -30,27 +45,19 @@ func (t *ticker) stop() {
 	}
 }
 
-// tick sends a PING to a peer that has been silent for PingEvery and gives up
-// one that has been for PingTimeout.
+// tick sends a PING to a peer that is silent and gives up one that has been for
+// PingTimeout.
 func (c *Conn) tick(t *ticker) error {
 	silent := c.SilentFor()
 	if c.cfg.PingTimeout > 0 && silent >= c.cfg.PingTimeout {
 		return fmt.Errorf("hear from %s: %w for %v", c.peer.Addr, ErrSilent, silent.Round(time.Millisecond))
 	}
 	var err error
-	next := c.cfg.PingEvery
-	if next > 0 {
-		if silent >= next {
-			// A TTL of 0: the peer need not watch us.
-			c.out.scratch = appendCommand(c.out.scratch, cmdPing, []byte{0, 0})
-			err = c.flush()
-		} else {
-			next -= silent
-		}
+	if c.cfg.PingEvery > 0 && silent >= c.cfg.PingEvery/2 {
+		// A TTL of 0: the peer need not watch us.
+		c.out.scratch = appendCommand(c.out.scratch, cmdPing, []byte{0, 0})
+		err = c.flush()
 	}
-	if left := c.cfg.PingTimeout - silent; left > 0 && (next <= 0 || left < next) {
-		next = left
-	}
-	t.timer.Reset(next)
+	t.timer.Reset(t.until(&c.cfg, silent))
 	return err
 }

@@ -126,7 +126,7 @@ func (c *Conn) enqueue(ctx context.Context, j *job) error {
 // write is the writer's goroutine, until the connection ends.
 func (c *Conn) write() {
 	w := &c.out
-	tick := newTicker(c.cfg)
+	tick := newTicker(&c.cfg)
 	defer tick.stop()
 	for {
 		var err error
