@@ -15,10 +15,10 @@ import (
 // diskSize is that of a host's disk. It takes no more room than what was written to it.
 const diskSize = "4G"
 
-// plugDisk gives the host a disk of its own.
-func (h *Host) plugDisk(ctx context.Context) error {
+// plugDisk gives the host a disk of its own, a copy of an image.
+func (h *Host) plugDisk(ctx context.Context, of string) error {
 	image := filepath.Join(h.dir, "disk.img")
-	if err := run(ctx, "cp", "--sparse=always", "--reflink=auto", h.lab.disk, image); err != nil {
+	if err := run(ctx, "cp", "--sparse=always", "--reflink=auto", of, image); err != nil {
 		return err
 	}
 	var err error

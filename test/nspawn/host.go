@@ -2,6 +2,7 @@ package nspawn
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,9 @@ import (
 // HostConfig describes a host.
 type HostConfig struct {
 	Name string // at most 12 bytes: the switch's port is called after it
-	Addr string // such as 10.99.0.11; "" is a host whose network has no address
+	// Release of Debian; "" is Bookworm.
+	Release string
+	Addr    string // such as 10.99.0.11; "" is a host whose network has no address
 	// Files are put on the host before it starts, by their path; those in /var/lib go
 	// to its disk.
 	Files map[string]string
@@ -73,11 +76,15 @@ func (h *Host) build(ctx context.Context, cfg HostConfig) error {
 			return err
 		}
 	}
-	layers := fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", h.lab.lower, h.dir, h.dir)
+	b, err := h.lab.base(ctx, cmp.Or(cfg.Release, Bookworm))
+	if err != nil {
+		return err
+	}
+	layers := fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", b.lower, h.dir, h.dir)
 	if err := unix.Mount("overlay", h.Root(), "overlay", 0, layers); err != nil {
 		return fmt.Errorf("mount its root: %w", err)
 	}
-	if err := h.plugDisk(ctx); err != nil {
+	if err := h.plugDisk(ctx, b.disk); err != nil {
 		return err
 	}
 	files := map[string]string{"/etc/machine-id": newID() + "\n", "/etc/hostname": cfg.Name + "\n", "/etc/hosts": "127.0.0.1 localhost\n127.0.1.1 " + cfg.Name + "\n"}

@@ -32,16 +32,20 @@ const (
 type Lab struct {
 	id     string
 	dir    string
-	lower  string // the root below all hosts' own
-	disk   string // the image that all hosts' disks are copies of, with the root's /var/lib
 	unlock func()
 
 	mu    sync.Mutex
 	hosts []*Host
+	bases map[string]base // by the release
 }
 
-// New makes a switch without hosts. The root that they need is made first, when the
-// cache has none yet.
+// base is what the hosts of one release have in common.
+type base struct {
+	lower string // the root below all hosts' own
+	disk  string // the image that their disks are copies of, with the root's /var/lib
+}
+
+// New makes a switch without hosts.
 func New(ctx context.Context) (*Lab, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("make hosts with systemd: only root can; run the test as root")
@@ -54,13 +58,9 @@ func New(ctx context.Context) (*Lab, error) {
 	if err := sweep(ctx, labs); err != nil {
 		return nil, fmt.Errorf("remove what an earlier run left behind: %w", err)
 	}
-	lower, err := root(ctx, cache)
-	if err != nil {
-		return nil, err
-	}
-	l := &Lab{id: labPrefix + newID()[:6], lower: lower}
+	l := &Lab{id: labPrefix + newID()[:6], bases: map[string]base{}}
 	l.dir = filepath.Join(labs, l.id)
-	l.disk = filepath.Join(l.dir, "var-lib.img")
+	var err error
 	if l.unlock, err = lock(l.dir+".lock", unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, err
 	}
@@ -89,9 +89,6 @@ func (l *Lab) build(ctx context.Context) error {
 	if err := unix.Mount("", l.dir, "", unix.MS_SHARED, ""); err != nil {
 		return fmt.Errorf("share its folder: %w", err)
 	}
-	if err := run(ctx, "mkfs.ext4", "-q", "-m", "0", "-J", "size=16", "-d", filepath.Join(l.lower, "var", "lib"), l.disk, diskSize); err != nil {
-		return err
-	}
 	if err := run(ctx, "ip", "netns", "add", l.id); err != nil {
 		return err
 	}
@@ -103,6 +100,25 @@ func (l *Lab) build(ctx context.Context) error {
 		}
 	}
 	return l.nft(ctx, filterTable)
+}
+
+// base is that of a release, which is made when the lab, or even the cache, has none yet.
+func (l *Lab) base(ctx context.Context, release string) (base, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b, made := l.bases[release]; made {
+		return b, nil
+	}
+	lower, err := root(ctx, cacheDir(), release)
+	if err != nil {
+		return base{}, err
+	}
+	b := base{lower: lower, disk: filepath.Join(l.dir, "var-lib-"+release+".img")}
+	if err := run(ctx, "mkfs.ext4", "-q", "-m", "0", "-J", "size=16", "-d", filepath.Join(lower, "var", "lib"), b.disk, diskSize); err != nil {
+		return base{}, err
+	}
+	l.bases[release] = b
+	return b, nil
 }
 
 func (l *Lab) netns() string { return filepath.Join("/run/netns", l.id) }

@@ -14,10 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The releases of Debian that hosts may have.
 const (
-	release = "bookworm"
-	arch    = "amd64"
+	Bookworm = "bookworm"
+	Trixie   = "trixie"
 )
+
+const arch = "amd64"
 
 // packages is what hosts have besides Debian's minimum; more or less what the setup of
 // these tests wants of a Raspberry Pi OS. Its package source is none: what a test
@@ -50,9 +53,10 @@ func cacheDir() string {
 	return "/var/cache/raidpi-test"
 }
 
-// root is the folder of the root that all hosts see under their own files. It is made
-// when it is not in the cache, which takes some minutes and Debian's package source.
-func root(ctx context.Context, cache string) (string, error) {
+// root is the folder of the root that all hosts of a release see under their own files.
+// It is made when it is not in the cache, which takes some minutes and Debian's package
+// source.
+func root(ctx context.Context, cache, release string) (string, error) {
 	key := sha256.Sum256([]byte(strings.Join(packages, " ") + furnish))
 	name := strings.Join([]string{"nspawn", release, arch, hex.EncodeToString(key[:6])}, "-")
 	dir := filepath.Join(cache, name)
@@ -68,13 +72,13 @@ func root(ctx context.Context, cache string) (string, error) {
 	if err := os.RemoveAll(half); err != nil {
 		return "", err
 	}
-	if err := bootstrap(ctx, half); err != nil {
+	if err := bootstrap(ctx, half, release); err != nil {
 		return "", fmt.Errorf("make the hosts' root: %w", errors.Join(err, os.RemoveAll(half)))
 	}
 	return filepath.Join(dir, "root"), os.Rename(half, dir)
 }
 
-func bootstrap(ctx context.Context, dir string) error {
+func bootstrap(ctx context.Context, dir, release string) error {
 	script := filepath.Join(dir, "furnish")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
