@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,6 +57,26 @@ func TestKnownNodesAreWaitedForBeforeStoringDegraded(t *testing.T) {
 	defer back.Wait()
 	if i := a.upload(randomBytes(1000)); i.Degraded {
 		t.Fatal("stored degraded although the other node came back within settle")
+	}
+}
+
+func TestUploadsDuringTheRestartOfANodeAreNotDegraded(t *testing.T) {
+	a := newArray(t, 2, func(c *Config) { c.Settle = 20 * time.Second })
+	a.upload(randomBytes(1000)) // what makes them known
+	var restarted atomic.Bool
+	var restart sync.WaitGroup
+	restart.Go(func() {
+		defer restarted.Store(true)
+		time.Sleep(100 * time.Millisecond)
+		a.nodes[1].stop()
+		time.Sleep(300 * time.Millisecond)
+		a.startNode(a.nodes[1], "")
+	})
+	defer restart.Wait()
+	for n := 0; !restarted.Load() || a.nodesIn(raid.Up) < 2; n++ {
+		if i := a.upload(randomBytes(1000)); i.Degraded {
+			t.Fatalf("upload %d was stored degraded", n)
+		}
 	}
 }
 
