@@ -35,6 +35,26 @@ func TestALoneNodeStoresDegradedAndTheArrayRepairsIt(t *testing.T) {
 	a.mustEqual(i.ID, b)
 }
 
+// In between no node comes or goes.
+func TestTheStatusLineFollowsFilesThatBecomeDegradedAndWhole(t *testing.T) {
+	var line atomic.Value
+	a := newArray(t, 1, func(c *Config) { c.Status = func(s string) { line.Store(s) } })
+	shows := func(want string) {
+		t.Helper()
+		a.eventually("the status "+want, func() bool { return line.Load() == want })
+	}
+	first := a.upload(randomBytes(1000))
+	shows("1/1 nodes up, 1 file degraded")
+	second := a.upload(randomBytes(1000))
+	shows("1/1 nodes up, 2 files degraded")
+	for _, id := range []int64{first.ID, second.ID} {
+		if status := a.delete(id); status != http.StatusOK {
+			t.Fatalf("delete: %d", status)
+		}
+	}
+	shows("1/1 nodes up")
+}
+
 func TestWithoutDegradedWritesALoneNodeRefuses(t *testing.T) {
 	a := newArray(t, 1, func(c *Config) { c.DegradedWrites = false })
 	status, i := a.tryUpload(bytes.NewReader(randomBytes(1000)))
