@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -272,6 +273,32 @@ func TestDamagedIdentityKeepsTheNodeUpAndUnconnected(t *testing.T) {
 	must(t, err)
 	n.join(o, o.token())
 	o.session()
+}
+
+// The package tells a machine that is no member what to do. How it knows one is tried
+// with a real one.
+func TestThePackageKnowsAMember(t *testing.T) {
+	script, err := os.ReadFile("../../packaging/raid-node/postinst")
+	must(t, err)
+	m := regexp.MustCompile(`! -e "\$\{DPKG_ROOT:-\}/var/lib/raid-node/([^"]+)"`).FindSubmatch(script)
+	if m == nil {
+		t.Fatal("postinst looks for nothing in /var/lib/raid-node")
+	}
+	has := func(n *testNode) bool {
+		_, err := os.Stat(filepath.Join(n.cfg.StateDir, string(m[1])))
+		return err == nil
+	}
+	o := startOffice(t, testArray)
+	n := newMember(t, o)
+	n.start()
+	n.now()
+	if has(n) {
+		t.Errorf("there is %s before the node has joined", m[1])
+	}
+	n.join(o, o.token())
+	if !has(n) {
+		t.Errorf("there is no %s in what a member has", m[1])
+	}
 }
 
 // A passing error of the card must not keep a node out of its array until somebody

@@ -197,7 +197,7 @@ func TestServiceRunsUntilTheNewVersionTakesOver(t *testing.T) {
 func TestRemovingAndPurgingKeepWhatPeopleStored(t *testing.T) {
 	stored := map[string][]string{
 		"raid-controller": {"var/lib/raid-controller/catalog.db", "var/lib/raid-controller/ca.pem"},
-		"raid-node":       {"var/lib/raid-node/chunks/ab/cd", "var/lib/raid-node/node.pem", "srv/usb/chunks/ab/ef"},
+		"raid-node":       {"var/lib/raid-node/chunks/ab/cd", "var/lib/raid-node/identity/node.pem", "srv/usb/chunks/ab/ef"},
 	}
 	for _, name := range daemons {
 		s := newSystem(t)
