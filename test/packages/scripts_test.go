@@ -245,3 +245,18 @@ func TestRemovingAndPurgingKeepWhatPeopleStored(t *testing.T) {
 		}
 	}
 }
+
+// When the package was removed before, nothing tells any more what raid-node.toml said.
+func TestPurgingDoesNotTakeAFolderForTheOneThatWasInUse(t *testing.T) {
+	s := newSystem(t)
+	s.dpkg("-i", again(t, "raid-node", revision))
+	s.write("etc/raid-node/raid-node.toml", `chunk_dir = "/srv/usb/chunks"`+"\n")
+	s.write("srv/usb/chunks/ab/ef", "precious")
+	s.write("var/lib/raid-node/chunks/ab/cd", "from before there was a disk")
+	if said := s.dpkg("-r", "raid-node"); !strings.Contains(said, "its chunks stay in /srv/usb/chunks\n") {
+		t.Errorf("removing raid-node does not say where the chunks are:\n%s", said)
+	}
+	if said := s.dpkg("-P", "raid-node"); !strings.Contains(said, "its chunks are kept: in /var/lib/raid-node/chunks, or where chunk_dir said, and ") {
+		t.Errorf("purging raid-node says:\n%s", said)
+	}
+}
