@@ -72,12 +72,15 @@ func makeFolders(dir string) error {
 	return syncFolder(parent)
 }
 
+// elsewhere is the section of the manual about a folder that is not the default one.
+const elsewhere = "Another place for the catalog"
+
 // unwritable says what to do about a folder that nothing can be written to.
 func unwritable(dir string, err error) error {
 	switch {
 	case errors.Is(err, unix.EROFS):
-		return advised{fmt.Errorf("%w: the disk of %s is read-only for raid-controller. After disk errors Linux makes it so: see journalctl -k, "+
-			"check the card with fsck, and mount it anew; in another folder than /var/lib/raid-controller the service needs ReadWritePaths= (/usr/share/doc/raid-controller/configuration.md)", err, dir)}
+		return advised{fmt.Errorf("%w: %s is read-only for raid-controller. How the disk is shows: findmnt -T %s. If it is ro there, Linux has made it so after disk errors: "+
+			"see journalctl -k, check it with fsck, and mount it anew. If it is rw, the service must be allowed to write there: %s in /usr/share/doc/raid-controller/configuration.md", err, dir, shellWord(dir), elsewhere)}
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		return advised{fmt.Errorf("%w: raid-controller may not write in %s; let it own what is there: sudo chown -R raid-controller: %s",
 			err, dir, shellWord(dir))}

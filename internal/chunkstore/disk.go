@@ -228,7 +228,10 @@ func (o *diskOpener) marker(remembered remembered, known bool) (m marker, err er
 	return m, nil
 }
 
-const orNewDisk = ", or, to start with this one, run once: sudo -u raid-node raid-node --new-disk; " + howTo
+// orNewDisk is by hand what a service would do again at each start. While the service
+// runs, it competes for the disk.
+const orNewDisk = ", or, to start with this one: sudo systemctl stop raid-node; sudo -u raid-node raid-node --new-disk (end it with Ctrl-C when it is ready; " +
+	"settings in /etc/default/raid-node do not hold there); sudo systemctl start raid-node; " + howTo
 
 // refuseOrphans fails if there are chunks.
 func (o *diskOpener) refuseOrphans() error {

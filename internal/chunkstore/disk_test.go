@@ -115,7 +115,7 @@ func TestMissingDiskIsRefused(t *testing.T) {
 	if err := os.Rename(marker, marker+".away"); err != nil {
 		t.Fatal(err)
 	}
-	m.absent("raid-node --new-disk", "raid-node.json", string(first.ID), m.chunks)
+	m.absent("systemctl stop raid-node; sudo -u raid-node raid-node --new-disk", "Ctrl-C", "systemctl start raid-node", "raid-node.json", string(first.ID), m.chunks)
 	if _, err := os.Stat(marker); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("a refused directory was marked")
 	}

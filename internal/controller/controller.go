@@ -327,8 +327,14 @@ func (c *Controller) watchCatalog(ctx context.Context) error {
 	}
 }
 
+// reportEvery is how often the status line is looked at, beside when a node comes or
+// goes: files become whole and a clock is set without any. It needs no disk.
+const reportEvery = 5 * time.Second
+
 // report keeps the status line true.
 func (c *Controller) report(ctx context.Context) error {
+	tick := time.NewTicker(reportEvery)
+	defer tick.Stop()
 	last := ""
 	for {
 		changed := c.members.Changed()
@@ -340,6 +346,7 @@ func (c *Controller) report(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
+		case <-tick.C:
 		}
 	}
 }
@@ -360,7 +367,11 @@ func (c *Controller) statusLine(ctx context.Context) string {
 	if len(c.warnings()) > 0 {
 		line += ", with warnings (see raidctl status)"
 	}
-	if n, err := c.catalog.Counts(ctx); err == nil && n.Degraded > 0 {
+	switch n, err := c.catalog.Counts(ctx); {
+	case err != nil || n.Degraded == 0:
+	case n.Degraded == 1:
+		line += ", 1 file degraded"
+	default:
 		line += fmt.Sprintf(", %d files degraded", n.Degraded)
 	}
 	return line

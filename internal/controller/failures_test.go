@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,26 @@ func TestALoneNodeStoresDegradedAndTheArrayRepairsIt(t *testing.T) {
 	a.mustEqual(i.ID, b)
 }
 
+// In between no node comes or goes.
+func TestTheStatusLineFollowsFilesThatBecomeDegradedAndWhole(t *testing.T) {
+	var line atomic.Value
+	a := newArray(t, 1, func(c *Config) { c.Status = func(s string) { line.Store(s) } })
+	shows := func(want string) {
+		t.Helper()
+		a.eventually("the status "+want, func() bool { return line.Load() == want })
+	}
+	first := a.upload(randomBytes(1000))
+	shows("1/1 nodes up, 1 file degraded")
+	second := a.upload(randomBytes(1000))
+	shows("1/1 nodes up, 2 files degraded")
+	for _, id := range []int64{first.ID, second.ID} {
+		if status := a.delete(id); status != http.StatusOK {
+			t.Fatalf("delete: %d", status)
+		}
+	}
+	shows("1/1 nodes up")
+}
+
 func TestWithoutDegradedWritesALoneNodeRefuses(t *testing.T) {
 	a := newArray(t, 1, func(c *Config) { c.DegradedWrites = false })
 	status, i := a.tryUpload(bytes.NewReader(randomBytes(1000)))
@@ -56,6 +77,26 @@ func TestKnownNodesAreWaitedForBeforeStoringDegraded(t *testing.T) {
 	defer back.Wait()
 	if i := a.upload(randomBytes(1000)); i.Degraded {
 		t.Fatal("stored degraded although the other node came back within settle")
+	}
+}
+
+func TestUploadsDuringTheRestartOfANodeAreNotDegraded(t *testing.T) {
+	a := newArray(t, 2, func(c *Config) { c.Settle = 20 * time.Second })
+	a.upload(randomBytes(1000)) // what makes them known
+	var restarted atomic.Bool
+	var restart sync.WaitGroup
+	restart.Go(func() {
+		defer restarted.Store(true)
+		time.Sleep(100 * time.Millisecond)
+		a.nodes[1].stop()
+		time.Sleep(300 * time.Millisecond)
+		a.startNode(a.nodes[1], "")
+	})
+	defer restart.Wait()
+	for n := 0; !restarted.Load() || a.nodesIn(raid.Up) < 2; n++ {
+		if i := a.upload(randomBytes(1000)); i.Degraded {
+			t.Fatalf("upload %d was stored degraded", n)
+		}
 	}
 }
 

@@ -246,7 +246,8 @@ func TestLostCAIsNotReplacedInSilenceAndCostsNoFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := a.tryController()
-	if !errors.Is(err, identity.ErrDamaged) || !strings.Contains(err.Error(), "raid-controller --new-ca") {
+	if !errors.Is(err, identity.ErrDamaged) || !strings.Contains(err.Error(), "systemctl stop raid-controller; sudo -u raid-controller raid-controller --new-ca") ||
+		!strings.Contains(err.Error(), "Ctrl-C") || !strings.Contains(err.Error(), "systemctl start raid-controller") {
 		t.Fatalf("the controller starts without its CA: %v", err)
 	}
 	newCA = true

@@ -20,7 +20,9 @@ import (
 const caFile = "ca.pem"
 
 // newCA is what to do when the CA is lost for good.
-const newCA = "put a copy of it back; or, if there is none, move it away and run once: sudo -u raid-controller raid-controller --new-ca: then every node has to join again, and keeps its id and its chunks"
+const newCA = "put a copy of it back; or, if there is none, move it away and make another: sudo systemctl stop raid-controller; " +
+	"sudo -u raid-controller raid-controller --new-ca (end it with Ctrl-C when it is ready; settings in /etc/default/raid-controller do not hold there); " +
+	"sudo systemctl start raid-controller. Then every node has to join again, and keeps its id and its chunks"
 
 // CA is an array's certificate authority. Its methods may be called at once from
 // several goroutines.

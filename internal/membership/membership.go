@@ -77,6 +77,7 @@ type member struct {
 	beat      wire.Beat
 	seen      bool // by this run
 	downSince time.Time
+	leftAt    time.Time // when it first said that it takes nothing new, while it has not taken that back
 	stalledAt time.Time // when a read was last given up
 	latency   latency   // of reads
 	stores    latency

@@ -46,6 +46,36 @@ func TestKnownNodesAreWaitedForAndNotForEver(t *testing.T) {
 	})
 }
 
+func TestANodeThatAPersonDrainsIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config()
+		cfg.Known[0].Draining = true
+		if left := New(cfg).Settling(); left != 0 {
+			t.Errorf("it is waited for %v", left)
+		}
+	})
+}
+
+func TestTheTimeOfADrainCountsAsBeingAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := New(config())
+		n := m.native["known"]
+		m.apply(n, wire.Beat{Draining: true})
+		time.Sleep(3 * time.Second)
+		m.apply(n, wire.Beat{Draining: true})
+		n.downSince = time.Now() // as NodeDown does
+		time.Sleep(time.Second)
+		if left := m.Settling(); left != 6*time.Second {
+			t.Errorf("4 s after it said that it ends, %v are left", left)
+		}
+		m.apply(n, wire.Beat{}) // it is back
+		n.downSince = time.Now()
+		if left := m.Settling(); left != 10*time.Second {
+			t.Errorf("when it goes again %v are left", left)
+		}
+	})
+}
+
 func TestRemovedNodeIsNotWaitedForAndNotListed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := New(config())

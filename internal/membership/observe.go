@@ -55,6 +55,12 @@ func (m *Members) NodeBeat(s *wire.Session, b wire.Beat) {
 func (m *Members) apply(n *member, b wire.Beat) {
 	m.checkCommit(n, b.HighestCommit, b.FoundCommit)
 	n.beat = b
+	switch {
+	case !b.Draining:
+		n.leftAt = time.Time{}
+	case n.leftAt.IsZero():
+		n.leftAt = time.Now()
+	}
 	if n.record.Zone != b.Zone {
 		n.record.Zone = b.Zone
 		m.markDirty(n)

@@ -56,24 +56,44 @@ func (m *Members) Candidates() []placement.Candidate {
 }
 
 // Settling is how long it is still worth to wait for known native nodes that are
-// away or do not answer: settle, counted from when each was last there. It is
-// zero when none is missing, or all are missing for longer.
+// away, do not answer or are just ending: settle, counted from when each was last
+// there. It is zero when none is missing, or all are missing for longer.
 func (m *Members) Settling() (left time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, n := range m.native {
-		switch m.state(n) {
-		case raid.Down:
-			away := time.Since(n.downSince)
-			if n.session != nil { // it ended this instant; NodeDown is on its way
-				away = 0
-			}
+		if away, expected := m.away(n); expected {
 			left = max(left, m.cfg.Settle-away)
-		case raid.Suspect:
-			left = max(left, m.cfg.Settle-max(n.session.SilentFor(), n.session.StuckFor()))
 		}
 	}
 	return left
+}
+
+// away is for how long a native node has taken no chunk, if it is expected to take
+// some again by itself. Callers hold mu.
+func (m *Members) away(n *member) (away time.Duration, expected bool) {
+	if n.record.Draining { // a person wants it to take nothing any more
+		return 0, false
+	}
+	switch m.state(n) {
+	case raid.Down:
+		if n.session == nil { // else it ended this instant; NodeDown is on its way
+			away = time.Since(n.downSince)
+		}
+	case raid.Suspect:
+		away = max(n.session.SilentFor(), n.session.StuckFor())
+	case raid.Draining: // its process ends, most often to be started again
+		if !n.known && !n.given {
+			return 0, false // it is forgotten when it goes
+		}
+	default:
+		return 0, false
+	}
+	// The drain is part of being away: one that hangs is not waited for longer.
+	if !n.leftAt.IsZero() {
+		away = max(away, time.Since(n.leftAt))
+	}
+	return away, true
 }
 
 // Settle is how long a known node that is away is waited for.

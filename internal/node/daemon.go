@@ -120,11 +120,14 @@ func (d *daemon) lead(ctx context.Context, before *change) (next *change, err er
 
 // begin opens the store and makes the link that suits the node's standing.
 func (d *daemon) begin() (*life, error) {
+	stand, err := d.stand()
+	if err != nil {
+		return nil, err
+	}
 	l := &life{
-		standing: d.stand(), log: d.cfg.Log.With("node", d.disk.Node()),
+		standing: stand, log: d.cfg.Log.With("node", d.disk.Node()),
 		heard: make(chan struct{}), renewC: make(chan struct{}, 1),
 	}
-	var err error
 	l.store, err = chunkstore.Open(chunkstore.Config{
 		FS: d.disk.FS, Reserve: d.cfg.Reserve, Array: d.disk.Array, Pool: d.pool, Log: l.log,
 	})

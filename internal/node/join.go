@@ -116,7 +116,11 @@ func (j *joining) mayJoin() (*Done, error) {
 	if connected && who.Pin().Short() != j.token.Pin() {
 		return nil, alreadyJoined(who)
 	}
-	if problem := j.misfit(who); problem != "" {
+	problem, err := j.misfit(who)
+	if err != nil {
+		return nil, err
+	}
+	if problem != "" {
 		return nil, fail(ExitSetRight, nil, "%s", problem)
 	}
 	if !connected {

@@ -2,13 +2,18 @@ package node_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/chunkstore"
+	"github.com/raidpi/raidpi/internal/chunkstore/faultfs"
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/node"
 	"github.com/raidpi/raidpi/internal/raid"
@@ -268,6 +273,108 @@ func TestDamagedIdentityKeepsTheNodeUpAndUnconnected(t *testing.T) {
 	must(t, err)
 	n.join(o, o.token())
 	o.session()
+}
+
+// The package tells a machine that is no member what to do. How it knows one is tried
+// with a real one.
+func TestThePackageKnowsAMember(t *testing.T) {
+	script, err := os.ReadFile("../../packaging/raid-node/postinst")
+	must(t, err)
+	m := regexp.MustCompile(`! -e "\$\{DPKG_ROOT:-\}/var/lib/raid-node/([^"]+)"`).FindSubmatch(script)
+	if m == nil {
+		t.Fatal("postinst looks for nothing in /var/lib/raid-node")
+	}
+	has := func(n *testNode) bool {
+		_, err := os.Stat(filepath.Join(n.cfg.StateDir, string(m[1])))
+		return err == nil
+	}
+	o := startOffice(t, testArray)
+	n := newMember(t, o)
+	n.start()
+	n.now()
+	if has(n) {
+		t.Errorf("there is %s before the node has joined", m[1])
+	}
+	n.join(o, o.token())
+	if !has(n) {
+		t.Errorf("there is no %s in what a member has", m[1])
+	}
+}
+
+// A passing error of the card must not keep a node out of its array until somebody
+// looks: systemd starts again what ends.
+func TestNodeThatCanNotReadWhoItIsEndsToTryAgain(t *testing.T) {
+	o := startOffice(t, testArray)
+	n, id, stop := member(t, o)
+	stop()
+	dir := filepath.Join(n.cfg.StateDir, "identity")
+	must(t, os.Rename(dir, dir+".away"))
+	must(t, os.WriteFile(dir, nil, 0o600)) // what is below it can't be read
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err := node.Run(ctx, n.cfg)
+	if err == nil || ctx.Err() != nil || errors.Is(err, chunkstore.ErrDisk) || !strings.Contains(err.Error(), "tries again") {
+		t.Errorf("it ended with: %v", err)
+	}
+	must(t, os.Remove(dir))
+	must(t, os.Rename(dir+".away", dir))
+	n.start()
+	if s := o.session(); s.Node() != id {
+		t.Errorf("it is node %s, and was %s", s.Node(), id)
+	}
+}
+
+func TestMembersNewDiskThatTakesNoMarkerIsTriedAgain(t *testing.T) {
+	o := startOffice(t, testArray)
+	n, _, stop := member(t, o)
+	stop()
+	marker := filepath.Join(n.cfg.ChunkDir, "raid-node.json")
+	b, err := os.ReadFile(marker)
+	must(t, err)
+	none := strings.Replace(string(b), string(testArray), "", 1) // the disk has no array
+	must(t, os.WriteFile(marker, []byte(none), 0o600))
+	n.cfg.OpenDir = func(path string) (chunkstore.FS, error) {
+		f, err := faultfs.New(path)
+		if err == nil {
+			f.OnCall(func(c faultfs.Call) error {
+				if c.Op == faultfs.Write {
+					return syscall.ENOSPC
+				}
+				return nil
+			})
+		}
+		return f, err
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := node.Run(ctx, n.cfg); !errors.Is(err, syscall.ENOSPC) || ctx.Err() != nil {
+		t.Errorf("it ended with: %v", err)
+	}
+	n.cfg.OpenDir = nil
+	n.start()
+	o.session()
+}
+
+// The daemon looks only when it starts.
+func TestAdviceAboutWhoTheNodeIsEndsWithTheRestart(t *testing.T) {
+	const restart = "sudo systemctl restart raid-node"
+	o := startOffice(t, testArray)
+	n, _, stop := member(t, o)
+	stop()
+	pem := filepath.Join(n.cfg.StateDir, "identity", "node.pem")
+	must(t, os.Chmod(pem, 0o644))
+	stop = n.start()
+	if s := n.now(); !strings.Contains(s.Status, "chmod 600 "+pem+"; then: "+restart) {
+		t.Errorf("with an exposed key: %s", s.Status)
+	}
+	stop()
+	must(t, os.Chmod(pem, 0o600))
+	must(t, os.Rename(n.cfg.ChunkDir, n.cfg.ChunkDir+".away"))
+	n.cfg.NewDisk = true
+	n.start()
+	if s := n.now(); !strings.Contains(s.Status, "Mount its own disk again; then: "+restart) {
+		t.Errorf("with another disk: %s", s.Status)
+	}
 }
 
 func TestKeyIsRenewedWhileTheNodeServes(t *testing.T) {

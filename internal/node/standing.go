@@ -22,43 +22,48 @@ type standing struct {
 // identityDir is where package identity keeps the node's key.
 func (d *daemon) identityDir() string { return filepath.Join(d.cfg.StateDir, "identity") }
 
-// stand looks at what is on the disks.
-func (d *daemon) stand() standing {
+// afterwards ends what a person has to set right on disks that are looked at only
+// when the daemon starts.
+const afterwards = "; then: sudo systemctl restart raid-node"
+
+// stand looks at what is on the disks. It fails when that could not be read: nothing
+// is known then of what it says, and the next start may read it.
+func (d *daemon) stand() (standing, error) {
 	who, err := identity.LoadNode(d.identityDir(), d.machine)
 	switch {
 	case err == nil:
-		if problem := d.misfit(who); problem != "" {
-			return standing{problem: problem, broken: true}
+		problem, err := d.misfit(who)
+		if problem != "" || err != nil {
+			return standing{problem: problem, broken: true}, err
 		}
-		return standing{who: who}
+		return standing{who: who}, nil
 	case errors.Is(err, identity.ErrNotJoined) && d.cfg.Plaintext != wire.PlaintextOff && d.cfg.Plaintext != "":
-		return standing{}
+		return standing{}, nil
 	case errors.Is(err, identity.ErrNotJoined):
-		return standing{problem: fmt.Sprintf("Not joined: run sudo raid-node join %s with a token of the controller (there: sudo raidctl token create)", d.place().Host)}
+		return standing{problem: fmt.Sprintf("Not joined: run sudo raid-node join %s with a token of the controller (there: sudo raidctl token create)", d.place().Host)}, nil
 	case errors.Is(err, identity.ErrClone):
-		return standing{problem: clone, broken: true}
+		return standing{problem: clone, broken: true}, nil
+	case errors.Is(err, identity.ErrDamaged), errors.Is(err, identity.ErrExposed):
+		return standing{problem: "Not connected: " + err.Error() + afterwards, broken: true}, nil
 	}
-	return standing{problem: "Not connected: " + err.Error(), broken: true}
+	return standing{}, fmt.Errorf("%w. Nothing of it was changed, and the next start tries again; if it stays so, look at the card: journalctl -k", err)
 }
 
 // misfit says why identity and disk do not belong together. A disk without an
-// array is made part of the one that the node has joined.
-func (d *daemon) misfit(who *identity.Node) string {
+// array is made part of the one that the node has joined, which may fail.
+func (d *daemon) misfit(who *identity.Node) (problem string, err error) {
 	if disk := d.disk.Node(); disk != who.ID() {
-		return fmt.Sprintf("Not connected: this node joined as %s, and the disk in %s is that of node %s. Mount its own disk again. %s. "+
-			"If neither disk nor chunks are needed any more: sudo raid-node reset-identity, then join as a new node", who.ID(), d.cfg.ChunkDir, disk, goOnAs(disk))
+		return fmt.Sprintf("Not connected: this node joined as %s, and the disk in %s is that of node %s. Mount its own disk again%s. %s. "+
+			"If neither disk nor chunks are needed any more: sudo raid-node reset-identity, then join as a new node", who.ID(), d.cfg.ChunkDir, disk, afterwards, goOnAs(disk)), nil
 	}
 	switch array := d.disk.Array(); array {
 	case who.Array():
-		return ""
+		return "", nil
 	case "":
-		if err := d.disk.Adopt(who.Array()); err != nil {
-			return "Not connected: " + err.Error()
-		}
-		return ""
+		return "", d.disk.Adopt(who.Array())
 	default:
 		return fmt.Sprintf("Not connected: this node has joined array %s, and the disk in %s belongs to array %s. "+
-			"Mount its own disk again; or run sudo raid-node reset-identity, then join with --adopt", who.Array(), d.cfg.ChunkDir, array)
+			"Mount its own disk again%s. Or run sudo raid-node reset-identity, then join with --adopt", who.Array(), d.cfg.ChunkDir, array, afterwards), nil
 	}
 }
 

@@ -100,7 +100,7 @@ func (b *bubble) addNode(i int) *memNode {
 	n := &memNode{chunks: map[raid.ChunkName]memChunk{}, pool: budget.New(64 << 20), cable: make(chan struct{}, 1), frozen: make(chan struct{}), diskHangs: make(chan struct{})}
 	close(n.frozen)
 	close(n.diskHangs)
-	link := wire.NewLink(wire.LinkConfig{
+	link := wire.LinkConfig{
 		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			c, err := b.net.DialFrom(ctx, fmt.Sprintf("pi%d", i+1), addr)
 			if err != nil {
@@ -118,9 +118,16 @@ func (b *bubble) addNode(i int) *memNode {
 		},
 		StoreAddr: "c:5557", ResponseAddr: "c:5558", RequestAddr: "c:5559", Plaintext: wire.PlaintextAny,
 		Node: raid.NodeID(id), Adopt: func(raid.ArrayID) error { return nil }, Handler: n, Pool: n.pool,
-		Beat: func() wire.Beat { return wire.Beat{TotalBytes: 1 << 40, FreeBytes: 1 << 40, Scanned: true} }, Random: rand.Reader,
-	})
-	b.wg.Go(func() { _ = link.Run(b.ctx) })
+		Beat: func() wire.Beat {
+			return wire.Beat{TotalBytes: 1 << 40, FreeBytes: 1 << 40, Scanned: true, Draining: n.drains.Load()}
+		}, Random: rand.Reader,
+	}
+	n.start = func() {
+		ctx, stop := context.WithCancel(b.ctx)
+		n.stop = stop
+		b.wg.Go(func() { _ = wire.NewLink(link).Run(ctx) })
+	}
+	n.start()
 	return n
 }
 
@@ -134,11 +141,14 @@ type memNode struct {
 	conns             []net.Conn
 	slow              time.Duration // how long a Store takes
 	forget            atomic.Bool   // the next Store is never answered
+	drains            atomic.Bool   // it says so, and goes on
 	rate              int64         // bytes a second that its network takes; 0: any
 	cable             chan struct{} // of 1: a Mutex would stop the bubble's clock
 	gets              int
 	getBytes          int64
 	dead              bool
+
+	start, stop func() // of its process, which drains; stop does not wait for that
 }
 
 type memChunk struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,6 +61,71 @@ func TestAnUploadStallsAtMostThreeSecondsWhenANodeHangs(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A restart or an upgrade of a node is no reason to store on fewer nodes.
+func TestUploadsWaitForANodeThatIsRestarted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, 2)
+		defer b.close()
+		if _, err := b.put(content(100), nil); err != nil { // what makes them known
+			t.Fatal(err)
+		}
+		n := b.nodes[1]
+		n.slow = 2 * time.Second // so long it drains
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := b.put(content(100), nil); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(time.Second)
+		n.stop()
+		wg.Go(func() {
+			time.Sleep(4 * time.Second)
+			n.start()
+		})
+		start := time.Now()
+		for time.Since(start) < 8*time.Second {
+			time.Sleep(100 * time.Millisecond)
+			f, err := b.put(content(100), nil)
+			if err != nil || f.Degraded {
+				t.Errorf("stored degraded %v after the node was told to end: %v", time.Since(start), err)
+				break
+			}
+		}
+		wg.Wait()
+	})
+}
+
+func TestAnUploadWaitsForANodeThatDrainsNoLongerThanSettle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, 2)
+		defer b.close()
+		if _, err := b.put(content(100), nil); err != nil {
+			t.Fatal(err)
+		}
+		defer time.AfterFunc(time.Minute, b.stop).Stop() // so that waiting for ever is seen
+		n := b.nodes[1]
+		n.drains.Store(true)
+		time.Sleep(time.Second)
+		put := func(when string, least, most time.Duration) {
+			t.Helper()
+			start := time.Now()
+			f, err := b.put(content(100), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(start); !f.Degraded || d < least || d > most {
+				t.Errorf("%s: stored after %v, degraded: %v", when, d, f.Degraded)
+			}
+		}
+		put("1 s after it began", 8*time.Second, 10*time.Second)
+		put("after settle", 0, time.Second)
+		n.stop()
+		time.Sleep(time.Second)
+		put("when it has ended", 0, time.Second)
+	})
 }
 
 func TestADownloadStallsAtMostThreeSecondsWhenANodeHangs(t *testing.T) {

@@ -197,7 +197,7 @@ func TestServiceRunsUntilTheNewVersionTakesOver(t *testing.T) {
 func TestRemovingAndPurgingKeepWhatPeopleStored(t *testing.T) {
 	stored := map[string][]string{
 		"raid-controller": {"var/lib/raid-controller/catalog.db", "var/lib/raid-controller/ca.pem"},
-		"raid-node":       {"var/lib/raid-node/chunks/ab/cd", "var/lib/raid-node/node.pem", "srv/usb/chunks/ab/ef"},
+		"raid-node":       {"var/lib/raid-node/chunks/ab/cd", "var/lib/raid-node/identity/node.pem", "srv/usb/chunks/ab/ef"},
 	}
 	for _, name := range daemons {
 		s := newSystem(t)
@@ -243,5 +243,20 @@ func TestRemovingAndPurgingKeepWhatPeopleStored(t *testing.T) {
 		if !strings.Contains(read(t, s.path("etc/passwd")), name+":") {
 			t.Errorf("purging %s took the owner of its files away", name)
 		}
+	}
+}
+
+// When the package was removed before, nothing tells any more what raid-node.toml said.
+func TestPurgingDoesNotTakeAFolderForTheOneThatWasInUse(t *testing.T) {
+	s := newSystem(t)
+	s.dpkg("-i", again(t, "raid-node", revision))
+	s.write("etc/raid-node/raid-node.toml", `chunk_dir = "/srv/usb/chunks"`+"\n")
+	s.write("srv/usb/chunks/ab/ef", "precious")
+	s.write("var/lib/raid-node/chunks/ab/cd", "from before there was a disk")
+	if said := s.dpkg("-r", "raid-node"); !strings.Contains(said, "its chunks stay in /srv/usb/chunks\n") {
+		t.Errorf("removing raid-node does not say where the chunks are:\n%s", said)
+	}
+	if said := s.dpkg("-P", "raid-node"); !strings.Contains(said, "its chunks are kept: in /var/lib/raid-node/chunks, or where chunk_dir said, and ") {
+		t.Errorf("purging raid-node says:\n%s", said)
 	}
 }
