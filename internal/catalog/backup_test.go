@@ -179,8 +179,21 @@ func childMigratesWithoutRoom(from string) int {
 
 func TestUpgradeWithoutRoomForTheCopyIsRefusedAndChangesNothing(t *testing.T) {
 	path, _ := bigCatalog(t)
+	out := withMounts(t, "room", path)
+	for _, want := range []string{"refused: true false true 0 ", "no space left", "a copy of the catalog is made beside it, which needs ",
+		"Nothing was changed. Free ", " MiB and start raid-controller again, or install the version that ran before", "with room: 1 <nil>"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+}
+
+// withMounts runs this program again as a child that may mount disks of its own, and
+// returns what it prints.
+func withMounts(t *testing.T, job, path string) string {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), childJob+"=room", childPath+"="+path)
+	cmd.Env = append(os.Environ(), childJob+"="+job, childPath+"="+path)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS} // qemu-user clones no namespaces
 	if os.Getuid() != 0 {
 		cmd.SysProcAttr.Unshareflags |= unix.CLONE_NEWUSER
@@ -190,12 +203,7 @@ func TestUpgradeWithoutRoomForTheCopyIsRefusedAndChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"refused: true false true 0 ", "no space left", "a copy of the catalog is made beside it, which needs ",
-		"Nothing was changed. Free ", " MiB and start raid-controller again, or install the version that ran before", "with room: 1 <nil>"} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("no %q in\n%s", want, out)
-		}
-	}
+	return string(out)
 }
 
 // What an upgrade that was cut off has begun takes no room for ever, also when

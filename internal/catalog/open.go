@@ -44,7 +44,8 @@ func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) 
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("open catalog %s: %w", cfg.Path, err)
 	}
-	lock, err := claim(cfg.Path, cfg.Held)
+	room := &spare{path: cfg.Spare, reserve: cfg.Reserve, log: cfg.Log}
+	lock, err := claim(cfg.Path, func() error { room.keep(); return nil })
 	if err != nil {
 		return nil, fmt.Errorf("open catalog %s: %w", cfg.Path, err)
 	}
@@ -53,7 +54,7 @@ func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) 
 	}
 	c := &Catalog{path: cfg.Path, wall: &wallClock{read: cfg.Wall}, log: cfg.Log, started: time.Now(), lock: lock, closing: make(chan struct{})}
 	c.writer = &writer{
-		log: cfg.Log, random: cfg.Random, path: cfg.Path, reserve: cfg.Reserve, checkpointAt: opt.checkpoint, restartAt: patience * opt.checkpoint,
+		log: cfg.Log, random: cfg.Random, path: cfg.Path, reserve: cfg.Reserve, spare: room, checkpointAt: opt.checkpoint, restartAt: patience * opt.checkpoint,
 		reading: &c.reading, now: c.wall.text, base: c.committed, keep: c.publish,
 	}
 	c.readers = make(chan *conn, readers)
