@@ -49,6 +49,22 @@ func TestFailedMigrationLeavesTheCatalogAsItWas(t *testing.T) {
 	checkWholeFiles(t, c, map[raid.FileID]raid.File{f.ID: f})
 }
 
+// What a change leaves in the log is moved while the start is waited for: the first
+// write, which is watched, is quick.
+func TestLogOfASchemaChangeIsMovedBeforeTheStartIsOver(t *testing.T) {
+	path := t.TempDir() + "/catalog.db"
+	must(t, openTest(t, path).Close())
+	c := openWith(t, config(path), options{migrations: slowVersion()})
+	log, err := os.Stat(path + "-wal")
+	must(t, err)
+	db, err := os.Stat(path)
+	must(t, err)
+	if log.Size() > 100_000 || db.Size() < 10<<20 {
+		t.Errorf("the log has %d bytes, and the database %d", log.Size(), db.Size())
+	}
+	store(t, c, 1)
+}
+
 // A start that was cut off when the database file was just made.
 func TestEmptyFileIsANewCatalog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "catalog.db")
