@@ -324,6 +324,29 @@ func TestStepThatHangsIsNotToldOf(t *testing.T) {
 	}
 }
 
+// The log is moved into pages that the database has already.
+func TestWhatIsWrittenInPlaceIsToldOf(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	must(t, os.WriteFile(path, []byte("before"), 0o600))
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	must(t, err)
+	defer f.Close()
+	var m moves
+	p := progress{tell: m.tell, every: time.Millisecond}
+	must(t, p.during("a step", 0, touched(path), func() error {
+		for told := 0; told < 3; {
+			if _, err := f.WriteAt([]byte("after"), 0); err != nil {
+				return err
+			}
+			yield()
+			m.mu.Lock()
+			told = m.said["a step"]
+			m.mu.Unlock()
+		}
+		return nil
+	}))
+}
+
 // SIGTERM while an upgrade is under way.
 func TestUpgradeThatIsStoppedChangesNothing(t *testing.T) {
 	path, files := bigCatalog(t)

@@ -43,7 +43,6 @@ type Notifier struct {
 	failed bool
 
 	step       string // of Progress
-	done       int64
 	extendedAt time.Time
 }
 
@@ -142,16 +141,15 @@ func oneLine(text string) string {
 
 // Progress tells of a start that takes long, each time that it has got on: the
 // status says so, and the service manager waits longer. Whoever hangs does not call
-// it, and is ended in time. step is for a person; total 0: not known.
+// it, and is ended in time. done need not grow: what is rewritten in place moves too.
+// step is for a person; total 0: not known.
 func (n *Notifier) Progress(step string, done, total int64) {
 	n.mu.Lock()
-	moved := step != n.step || done != n.done
-	due := n.step != step || time.Since(n.extendedAt) >= extendEvery
-	if !moved || !due {
+	if n.step == step && time.Since(n.extendedAt) < extendEvery {
 		n.mu.Unlock()
 		return
 	}
-	n.step, n.done, n.extendedAt = step, done, time.Now()
+	n.step, n.extendedAt = step, time.Now()
 	n.mu.Unlock()
 	n.send(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", extension.Microseconds()))
 	line := "Starting: " + step
