@@ -89,7 +89,7 @@ func (m *migrator) apply(ctx context.Context, version int64) error {
 		if err != nil {
 			_ = m.conn.script("ROLLBACK")
 		}
-		return err
+		return refuseStep(m.path, err)
 	})
 }
 
