@@ -226,6 +226,29 @@ func TestTimeIsAskedForOnlyWhileAStartMoves(t *testing.T) {
 	})
 }
 
+// A newer line that overtook an older one would be taken back by it, for good.
+func TestTheLastStatusIsTheNewest(t *testing.T) {
+	h := &heard{}
+	begun, slow := make(chan struct{}), make(chan struct{})
+	n := &Notifier{Send: func(state string) error {
+		if state == "STATUS=old" {
+			close(begun)
+			<-slow
+		}
+		return h.take(state)
+	}}
+	var telling sync.WaitGroup
+	telling.Go(func() { n.Status("old") })
+	<-begun
+	telling.Go(func() { n.Status("new") })
+	time.Sleep(50 * time.Millisecond) // for the new one to overtake the old
+	close(slow)
+	telling.Wait()
+	if got := h.status(); got != "new" {
+		t.Errorf("status %q", got)
+	}
+}
+
 func TestStatusFitsIntoAMessage(t *testing.T) {
 	h := &heard{}
 	n := &Notifier{Send: h.take}
