@@ -71,27 +71,52 @@ func removeParts(path string) {
 	}
 }
 
-// copyFirst leaves a backup of a catalog whose schema is about to change.
+// copyFirst leaves a backup of a catalog whose schema is about to change. One that an
+// upgrade made which failed then is not made again: the service manager tries every
+// ten seconds, and a card bears only so many copies.
 func (m *migrator) copyFirst(ctx context.Context, version int64) error {
 	size, err := databaseSize(m.conn)
 	if err != nil {
 		return err
 	}
+	target := backup{fmt.Sprintf("%s.v%d", m.path, version), version}
+	made, err := m.holdsAll(target)
+	if err != nil {
+		return err
+	}
+	need := size + floor // for the log, which a change of everything fills
+	if !made {
+		need += size
+	}
 	free, err := space(m.path)
 	if err != nil {
 		return err
 	}
-	if need := size + floor; free < need {
-		return advised{fmt.Errorf("%w: before its schema changes a copy of the catalog is made beside it, which needs %d MiB on the disk of %s, and %d MiB are free. "+
+	if free < need {
+		return advised{fmt.Errorf("%w: before its schema changes a copy of the catalog is made beside it, and the change is written to its log. That needs %d MiB more on the disk of %s, and %d MiB are free. "+
 			"Nothing was changed. Free %d MiB and start raid-controller again, or install the version that ran before",
 			raid.ErrNoSpace, mebibytes(need), filepath.Dir(m.path), free>>20, mebibytes(need-free))}
 	}
-	target := fmt.Sprintf("%s.v%d", m.path, version)
-	if err := m.copyTo(ctx, target); err != nil {
-		return fmt.Errorf("copy to %s before changing the schema: %w", target, err)
+	if made {
+		m.log.Info("the catalog was copied by an upgrade that failed, and is as it was", "copy", target.path, "version", version)
+		return syncFolder(filepath.Dir(target.path)) // that may be where it failed
 	}
-	m.log.Info("catalog copied before its schema changes", "copy", target, "version", version)
+	if err := m.copyTo(ctx, target.path); err != nil {
+		return fmt.Errorf("copy to %s before changing the schema: %w", target.path, err)
+	}
+	m.log.Info("catalog copied before its schema changes", "copy", target.path, "version", version)
 	return nil
+}
+
+// holdsAll tells whether b has all that the catalog has: each start and each write
+// takes another commit number, those of the version that ran before too.
+func (m *migrator) holdsAll(b backup) (bool, error) {
+	copied, ok := b.commit()
+	if !ok {
+		return false, nil
+	}
+	now, ok, err := m.conn.queryInt(commitOf)
+	return err == nil && ok && now == copied, err
 }
 
 // mebibytes rounds up.
@@ -154,9 +179,32 @@ func usable(path string, known int) (b backup, holds string, ok bool) {
 	return b, "", false
 }
 
+const commitOf = "SELECT commit_number FROM meta"
+
+// commit is the backup's commit number, if it can be read.
+func (b backup) commit() (commit int64, ok bool) {
+	if !exists(b.path) {
+		return 0, false
+	}
+	if _, err := b.holds(); err != nil {
+		return 0, false
+	}
+	c, err := b.open()
+	if err != nil {
+		return 0, false
+	}
+	defer func() { _ = c.close() }() // it was only read
+	commit, ok, err = c.queryInt(commitOf)
+	return commit, ok && err == nil
+}
+
+func (b backup) open() (*conn, error) {
+	return openConn(b.path, url.Values{"mode": {"ro"}, "immutable": {"1"}})
+}
+
 // holds reads what a backup has, without writing anything.
 func (b backup) holds() (string, error) {
-	c, err := openConn(b.path, url.Values{"mode": {"ro"}, "immutable": {"1"}})
+	c, err := b.open()
 	if err != nil {
 		return "", err
 	}
@@ -168,7 +216,7 @@ func (b backup) holds() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	commit, _, err := c.queryInt("SELECT commit_number FROM meta")
+	commit, _, err := c.queryInt(commitOf)
 	if err != nil {
 		return "", err
 	}

@@ -23,9 +23,9 @@ type Config struct {
 	// alone; time.Now when nil.
 	Wall func() time.Time
 
-	// Held is called when the lock against a second controller is held, before the
-	// catalog is looked at; its error ends Open. May be nil.
-	Held func() error
+	// Spare is a file on the same disk, for this alone, that keeps some room for when
+	// the disk is full; "": none is kept.
+	Spare string
 
 	// Progress is told while Open is at a step that can take minutes, each time that
 	// it has got on: not while SQLite or the disk hangs. step is for a person; done and

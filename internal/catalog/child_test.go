@@ -34,6 +34,8 @@ func child(job, path string) int {
 		return childMigrates(path)
 	case "room":
 		return childMigratesWithoutRoom(path)
+	case "full":
+		return childOnAFullDisk(path)
 	}
 	c, err := Open(bg, config(path))
 	if err != nil {

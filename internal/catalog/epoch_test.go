@@ -79,7 +79,8 @@ func TestCommitNumbersOfTheFirstLayoutAreKnownAndGoOn(t *testing.T) {
 	path := t.TempDir() + "/catalog.db"
 	old, err := openConn(path, nil)
 	must(t, err)
-	must(t, (&migrator{conn: old, path: path, steps: migrations()[:2], log: slog.New(slog.DiscardHandler)}).run(bg))
+	_, err = (&migrator{conn: old, path: path, steps: migrations()[:2], log: slog.New(slog.DiscardHandler)}).run(bg)
+	must(t, err)
 	past := []uint64{3<<44 | 0xabc<<32 | 7, 4<<44 | 0xfff<<32 | 1000}
 	must(t, old.script(fmt.Sprintf("INSERT INTO meta VALUES (1, 'a', 4, %d, 1, 0, 0, 0, 0); INSERT INTO run VALUES (3, %d)", past[1], past[0])))
 	must(t, old.close())

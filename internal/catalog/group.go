@@ -49,7 +49,7 @@ func (w *writer) transact(ops []*op, results []error) (*tx, error) {
 	if err := w.check(); err != nil {
 		return nil, err
 	}
-	free, err := space(w.path)
+	free, err := w.roomFor(ops)
 	if err != nil {
 		return nil, err
 	}

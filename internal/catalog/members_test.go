@@ -370,7 +370,8 @@ func TestNodesOfAnOlderCatalogCanJoin(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "catalog.db")
 	old, err := openConn(path, nil)
 	must(t, err)
-	must(t, (&migrator{conn: old, path: path, steps: migrations()[:4], log: slog.New(slog.DiscardHandler)}).run(bg))
+	_, err = (&migrator{conn: old, path: path, steps: migrations()[:4], log: slog.New(slog.DiscardHandler)}).run(bg)
+	must(t, err)
 	must(t, old.script(`INSERT INTO meta VALUES (1, 'a', 4, 0, 9, 0, 0, 0, 1, '2026-01-01 00:00:00');
 		INSERT INTO node VALUES (1, 'n0', 'shed', '10.0.0.1', 1, 3, 1), (2, 'n1', '', '', 0, 0, 0);
 		INSERT INTO removal VALUES (1, '0000000000000000000000', 0, 1, 1)`))

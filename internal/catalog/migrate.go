@@ -49,33 +49,34 @@ type migrator struct {
 	log      *slog.Logger
 }
 
-// run applies the steps that are missing. Before it touches a catalog that has
-// data, it leaves a copy of it beside it, named after its version.
-func (m *migrator) run(ctx context.Context) error {
+// run applies the steps that are missing, and tells whether it has changed a catalog
+// that has data. Before it touches one, it leaves a copy of it beside it, named after
+// its version.
+func (m *migrator) run(ctx context.Context) (changed bool, err error) {
 	removeParts(m.path)
 	version, err := schemaVersion(m.conn)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if version > int64(len(m.steps)) {
-		return newer(m.path, version, len(m.steps))
+		return false, newer(m.path, version, len(m.steps))
 	}
 	if version == int64(len(m.steps)) {
-		return nil
+		return false, nil
 	}
 	if version > 0 {
 		if err := m.copyFirst(ctx, version); err != nil {
-			return err
+			return false, err
 		}
 	}
 	for i := version; i < int64(len(m.steps)); i++ {
 		if err := m.apply(ctx, i); err != nil {
-			return fmt.Errorf("apply %s: %w", m.steps[i].name, err)
+			return false, fmt.Errorf("apply %s: %w", m.steps[i].name, err)
 		}
 		m.log.Info("catalog schema", "version", i+1, "step", m.steps[i].name)
 	}
 	prune(m.path, m.log)
-	return nil
+	return version > 0, nil
 }
 
 // apply brings the schema from version to the next.
@@ -88,7 +89,7 @@ func (m *migrator) apply(ctx context.Context, version int64) error {
 		if err != nil {
 			_ = m.conn.script("ROLLBACK")
 		}
-		return err
+		return refuseStep(m.path, err)
 	})
 }
 

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -42,11 +43,70 @@ func TestFailedMigrationLeavesTheCatalogAsItWas(t *testing.T) {
 	f := store(t, c, 1)
 	must(t, c.Close())
 	broken := append(migrations(), migration{"9999_test.sql", "DELETE FROM upload; ALTER TABLE nothing ADD COLUMN x;"})
-	if _, err := open(bg, config(path), options{migrations: broken, checkpoint: checkpointPages}); err == nil || !strings.Contains(err.Error(), "9999_test.sql") {
+	if _, err := open(bg, config(path), options{migrations: broken, checkpoint: checkpointPages}); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "9999_test.sql") {
 		t.Errorf("got %v", err)
 	}
 	c = openTest(t, path)
 	checkWholeFiles(t, c, map[raid.FileID]raid.File{f.ID: f})
+}
+
+// A service manager tries again and again, and each copy costs the card.
+func TestUpgradeThatFailsAgainCopiesOnce(t *testing.T) {
+	path := t.TempDir() + "/catalog.db"
+	c := openTest(t, path)
+	f := store(t, c, 1)
+	must(t, c.Close())
+	broken := append(migrations(), migration{"9999_test.sql", "DELETE FROM upload; ALTER TABLE nothing ADD COLUMN x;"})
+	kept := fmt.Sprintf("%s.v%d", path, len(migrations()))
+	try := func() os.FileInfo {
+		t.Helper()
+		_, err := open(bg, config(path), options{migrations: broken, checkpoint: checkpointPages})
+		wants(t, err, ErrRefused)
+		st, err := os.Stat(kept)
+		must(t, err)
+		return st
+	}
+	first := try()
+	if second := try(); !os.SameFile(first, second) || !first.ModTime().Equal(second.ModTime()) {
+		t.Error("it is copied again")
+	}
+	must(t, openTest(t, path).Close()) // the version that ran before, which stores nothing
+	after := try()
+	if os.SameFile(first, after) {
+		t.Error("a start of the version before is not in the copy")
+	}
+	must(t, os.WriteFile(kept, []byte("damaged"), 0o600))
+	try()
+	checkWholeFiles(t, openTest(t, kept), map[raid.FileID]raid.File{f.ID: f})
+}
+
+// Each try would fill the disk's last blocks again.
+func TestUpgradeThatFillsTheDiskIsNotTriedAgain(t *testing.T) {
+	path := t.TempDir() + "/catalog.db"
+	c := openTest(t, path)
+	f := store(t, c, 1)
+	must(t, c.Close())
+	full := append(migrations(), migration{"9999_test.sql", "PRAGMA max_page_count = 1; CREATE TABLE test (x); INSERT INTO test VALUES (zeroblob(1000000));"})
+	_, err := open(bg, config(path), options{migrations: full, checkpoint: checkpointPages})
+	wants(t, err, ErrRefused)
+	wants(t, err, raid.ErrNoSpace)
+	checkWholeFiles(t, openTest(t, path), map[raid.FileID]raid.File{f.ID: f})
+}
+
+// What a change leaves in the log is moved while the start is waited for: the first
+// write, which is watched, is quick.
+func TestLogOfASchemaChangeIsMovedBeforeTheStartIsOver(t *testing.T) {
+	path := t.TempDir() + "/catalog.db"
+	must(t, openTest(t, path).Close())
+	c := openWith(t, config(path), options{migrations: slowVersion()})
+	log, err := os.Stat(path + "-wal")
+	must(t, err)
+	db, err := os.Stat(path)
+	must(t, err)
+	if log.Size() > 100_000 || db.Size() < 10<<20 {
+		t.Errorf("the log has %d bytes, and the database %d", log.Size(), db.Size())
+	}
+	store(t, c, 1)
 }
 
 // A start that was cut off when the database file was just made.

@@ -44,7 +44,8 @@ func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) 
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("open catalog %s: %w", cfg.Path, err)
 	}
-	lock, err := claim(cfg.Path, cfg.Held)
+	room := &spare{path: cfg.Spare, reserve: cfg.Reserve, log: cfg.Log}
+	lock, err := claim(cfg.Path, func() error { room.keep(); return nil })
 	if err != nil {
 		return nil, fmt.Errorf("open catalog %s: %w", cfg.Path, err)
 	}
@@ -53,7 +54,7 @@ func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) 
 	}
 	c := &Catalog{path: cfg.Path, wall: &wallClock{read: cfg.Wall}, log: cfg.Log, started: time.Now(), lock: lock, closing: make(chan struct{})}
 	c.writer = &writer{
-		log: cfg.Log, random: cfg.Random, path: cfg.Path, reserve: cfg.Reserve, checkpointAt: opt.checkpoint, restartAt: patience * opt.checkpoint,
+		log: cfg.Log, random: cfg.Random, path: cfg.Path, reserve: cfg.Reserve, spare: room, checkpointAt: opt.checkpoint, restartAt: patience * opt.checkpoint,
 		reading: &c.reading, now: c.wall.text, base: c.committed, keep: c.publish,
 	}
 	c.readers = make(chan *conn, readers)
@@ -84,13 +85,7 @@ func (c *Catalog) prepare(ctx context.Context, cfg Config, opt options) (err err
 	if err != nil {
 		return err
 	}
-	p := progress{tell: cfg.Progress, every: opt.look}
-	files := touched(c.path, c.path+"-wal")
-	if err := p.during("moving the log into the catalog", 0, files, c.emptyLog); err != nil {
-		return err
-	}
-	m := migrator{conn: c.writer.conn, path: c.path, steps: opt.migrations, progress: p, log: c.log}
-	if err := m.run(ctx); err != nil {
+	if err := c.update(ctx, cfg, opt); err != nil {
 		return err
 	}
 	if err := c.begin(cfg); err != nil {
@@ -106,6 +101,25 @@ func (c *Catalog) prepare(ctx context.Context, cfg Config, opt options) (err err
 		c.readers <- r
 	}
 	return nil
+}
+
+// update brings the schema up to date. Before and after it the log is moved into the
+// database. What a change of a large catalog leaves in it may take minutes, and the
+// first small write would pay for that, when the daemon is watched already.
+func (c *Catalog) update(ctx context.Context, cfg Config, opt options) error {
+	p := progress{tell: cfg.Progress, every: opt.look}
+	moveLog := func() error {
+		return p.during("moving the log into the catalog", 0, touched(c.path, c.path+"-wal"), c.emptyLog)
+	}
+	if err := moveLog(); err != nil {
+		return err
+	}
+	m := migrator{conn: c.writer.conn, path: c.path, steps: opt.migrations, progress: p, log: c.log}
+	changed, err := m.run(ctx)
+	if err != nil || !changed {
+		return err
+	}
+	return moveLog()
 }
 
 // abort closes what a failed open has opened.

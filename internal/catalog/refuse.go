@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 
 	sqlite3 "modernc.org/sqlite/lib"
@@ -99,6 +100,20 @@ func newer(path string, version int64, known int) error {
 	}
 	return fmt.Errorf("%w: %w: its schema is version %d and this raid-controller knows up to %d; install the newer raid-controller again, "+
 		"then nothing is lost. %s. Nothing was changed", ErrRefused, raid.ErrUnsupported, version, known, advice)
+}
+
+// refuseStep refuses what a step of the schema fails with each time anew: every try
+// would write its log to the card again.
+func refuseStep(path string, err error) error {
+	switch primaryCode(err) {
+	case sqlite3.SQLITE_FULL:
+		return fmt.Errorf("%w: %w: the disk of %s filled up while the schema was changed, which is undone. Free some, see df -h, then: sudo systemctl start raid-controller. "+
+			"Or install the version that ran before", ErrRefused, raid.ErrNoSpace, filepath.Dir(path))
+	case sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE, sqlite3.SQLITE_TOOBIG:
+		return fmt.Errorf("%w: this catalog's schema can't be changed to what this version needs: %w. The change is undone and nothing is lost. "+
+			"Install the version that ran before, and report this", ErrRefused, err)
+	}
+	return err
 }
 
 // refuseDamaged tells what can be done when the catalog is damaged.

@@ -3,6 +3,7 @@ package catalog
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -24,12 +25,22 @@ func space(path string) (int64, error) {
 	return int64(st.Bavail) * int64(st.Bsize), nil
 }
 
+// roomFor tells how many bytes are free for ops, of which some were kept for a full
+// disk if there is one that does not grow the catalog, such as a delete.
+func (w *writer) roomFor(ops []*op) (int64, error) {
+	free, err := space(w.path)
+	if err == nil && free < floor && slices.ContainsFunc(ops, func(o *op) bool { return !o.grows }) && w.spare.give(free, lastBytes) {
+		return space(w.path)
+	}
+	return free, err
+}
+
 // room tells why a write may not begin, or returns nil. grows is true for
-// uploads, which leave the reserve alone.
+// uploads, which leave the reserve alone, and what deletes need.
 func (w *writer) room(free int64, grows bool) error {
 	need := int64(floor)
 	if grows {
-		need += w.reserve
+		need += max(w.reserve, w.spare.owed())
 	}
 	if free >= need {
 		return nil

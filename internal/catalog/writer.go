@@ -36,6 +36,7 @@ type writer struct {
 	random  io.Reader
 	path    string
 	reserve int64
+	spare   *spare
 	reading *sync.RWMutex // readers hold it while they read
 	now     func() string // the time of day, noted by each transaction
 	base    func() state  // what is committed

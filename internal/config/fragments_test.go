@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // etc makes a folder like /etc/raid-node with files in it and returns the path of
@@ -121,6 +123,43 @@ func TestUnreadableFragmentsAreRefused(t *testing.T) {
 		}
 		if _, _, err := LoadNode(main, nil); err == nil || !strings.Contains(err.Error(), "conf.d") {
 			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// A start, a check and a reload would wait for its writer for ever.
+func TestWhatIsNoFileIsRefusedAndNotWaitedFor(t *testing.T) {
+	path := etc(t, map[string]string{"main.toml": "", "conf.d/a.toml": "zone = \"a\""})
+	dir := filepath.Join(filepath.Dir(path), "conf.d")
+	if err := os.Symlink(os.DevNull, filepath.Join(dir, "off.toml")); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := LoadNode(path, nil); err != nil || n.Zone != "a" {
+		t.Fatalf("with a file that is switched off: %v", err)
+	}
+	for name, at := range map[string]string{"a fragment": filepath.Join(dir, "pipe.toml"), "the file": path} {
+		_ = os.Remove(at)
+		if err := syscall.Mkfifo(at, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { _, _, err := LoadNode(path, nil); done <- err }()
+		select {
+		case err := <-done:
+			if err == nil || !strings.Contains(err.Error(), at+" is no regular file") {
+				t.Errorf("%s: %v", name, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s is waited for", name)
+			w, err := os.OpenFile(at, os.O_WRONLY, 0) // lets it go
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.Close()
+			<-done
+		}
+		if err := os.Remove(at); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

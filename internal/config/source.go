@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // maxFile is the largest configuration file, in bytes. The decoder compares each
@@ -90,17 +91,23 @@ func (s *source) applyFile(path string, mayBeMissing bool, fields []field, r *re
 	t.walk("", p.values)
 }
 
-// readFile reads a regular file; a device or a pipe could be endless.
+// readFile reads a regular file; a device or a pipe could be endless, or wait for
+// ever. A file that is a link to /dev/null is one that somebody has switched off.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	// O_NONBLOCK: opening a named pipe would wait for its writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil {
+	info, err := f.Stat()
+	switch {
+	case err != nil:
 		return nil, err
-	} else if info.IsDir() {
+	case info.IsDir():
 		return nil, fmt.Errorf("%s is a folder", path)
+	case !info.Mode().IsRegular() && !isNull(info):
+		return nil, fmt.Errorf("%s is no regular file", path)
 	}
 	doc, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
@@ -110,6 +117,11 @@ func readFile(path string) ([]byte, error) {
 		return nil, fmt.Errorf("%s is larger than %s", path, ByteSize(maxFile))
 	}
 	return bytes.TrimPrefix(doc, []byte("\xef\xbb\xbf")), nil // some editors begin UTF-8 with this mark
+}
+
+func isNull(info fs.FileInfo) bool {
+	null, err := os.Stat(os.DevNull)
+	return err == nil && os.SameFile(info, null)
 }
 
 // tree walks a document's values and stores them in their fields.

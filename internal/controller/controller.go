@@ -106,6 +106,9 @@ const answerTime = 30 * time.Second
 // CatalogFile is the catalog's name within the state directory.
 const CatalogFile = "catalog.db"
 
+// spareFile keeps room for when the state directory's disk is full.
+const spareFile = "spare-room"
+
 // Run runs a controller until ctx ends or it can't go on. Errors wrap
 // raid.ErrCatalogBroken when the catalog's last write has an unknown outcome;
 // the next start will believe what it reads.
@@ -137,7 +140,7 @@ func openCatalog(ctx context.Context, cfg *Config) (*catalog.Catalog, error) {
 	}
 	c, err := catalog.Open(ctx, catalog.Config{
 		Path: path, Random: cfg.Random, Log: cfg.Log, Reserve: cfg.Reserve, Progress: cfg.Progress,
-		Held: func() error { return giveRoom(cfg) },
+		Spare: filepath.Join(cfg.StateDir, spareFile),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the catalog: %w", inWords(cfg.StateDir, err))

@@ -34,6 +34,8 @@ type Notifier struct {
 	order    sync.Mutex // held while one of READY, RELOADING and STOPPING is sent
 	stopping bool       // STOPPING was sent: neither of the others may follow
 
+	telling sync.Mutex // held over the making of a status line and its sending; before mu
+
 	mu     sync.Mutex
 	ready  chan struct{} // closed by Ready; made when first needed
 	alarm  string        // what hangs
@@ -43,7 +45,6 @@ type Notifier struct {
 	failed bool
 
 	step       string // of Progress
-	done       int64
 	extendedAt time.Time
 }
 
@@ -113,7 +114,11 @@ func (n *Notifier) final(line string) {
 	n.Status(line)
 }
 
+// set changes a part of the status line. Lines are sent in the order in which they
+// were made: an older one that came last would stay, since the newer counts as sent.
 func (n *Notifier) set(part *string, text string) {
+	n.telling.Lock()
+	defer n.telling.Unlock()
 	n.mu.Lock()
 	*part = text
 	var parts []string
@@ -142,16 +147,15 @@ func oneLine(text string) string {
 
 // Progress tells of a start that takes long, each time that it has got on: the
 // status says so, and the service manager waits longer. Whoever hangs does not call
-// it, and is ended in time. step is for a person; total 0: not known.
+// it, and is ended in time. done need not grow: what is rewritten in place moves too.
+// step is for a person; total 0: not known.
 func (n *Notifier) Progress(step string, done, total int64) {
 	n.mu.Lock()
-	moved := step != n.step || done != n.done
-	due := n.step != step || time.Since(n.extendedAt) >= extendEvery
-	if !moved || !due {
+	if n.step == step && time.Since(n.extendedAt) < extendEvery {
 		n.mu.Unlock()
 		return
 	}
-	n.step, n.done, n.extendedAt = step, done, time.Now()
+	n.step, n.extendedAt = step, time.Now()
 	n.mu.Unlock()
 	n.send(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", extension.Microseconds()))
 	line := "Starting: " + step

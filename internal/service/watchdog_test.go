@@ -212,14 +212,41 @@ func TestTimeIsAskedForOnlyWhileAStartMoves(t *testing.T) {
 		if want := "Starting: copying the catalog, 40 %"; h.status() != want {
 			t.Errorf("status %q, want %q", h.status(), want)
 		}
-		for range 100 { // it hangs
-			n.Progress("copying the catalog", 80, 200)
-			time.Sleep(time.Second / 2)
-		}
+		time.Sleep(time.Minute) // it hangs
 		if len(h.other) > 5 {
 			t.Errorf("%q", h.other)
 		}
+		for range 100 { // 50 s in which files are written that do not grow
+			n.Progress("moving the log into the catalog", 4096, 0)
+			time.Sleep(time.Second / 2)
+		}
+		if len(h.other) != 10 {
+			t.Errorf("%q", h.other)
+		}
 	})
+}
+
+// A newer line that overtook an older one would be taken back by it, for good.
+func TestTheLastStatusIsTheNewest(t *testing.T) {
+	h := &heard{}
+	begun, slow := make(chan struct{}), make(chan struct{})
+	n := &Notifier{Send: func(state string) error {
+		if state == "STATUS=old" {
+			close(begun)
+			<-slow
+		}
+		return h.take(state)
+	}}
+	var telling sync.WaitGroup
+	telling.Go(func() { n.Status("old") })
+	<-begun
+	telling.Go(func() { n.Status("new") })
+	time.Sleep(50 * time.Millisecond) // for the new one to overtake the old
+	close(slow)
+	telling.Wait()
+	if got := h.status(); got != "new" {
+		t.Errorf("status %q", got)
+	}
 }
 
 func TestStatusFitsIntoAMessage(t *testing.T) {
