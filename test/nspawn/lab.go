@@ -47,8 +47,8 @@ type base struct {
 
 // New makes a switch without hosts.
 func New(ctx context.Context) (*Lab, error) {
-	if os.Geteuid() != 0 {
-		return nil, errors.New("make hosts with systemd: only root can; run the test as root")
+	if err := prepare(); err != nil {
+		return nil, err
 	}
 	cache := cacheDir()
 	labs := filepath.Join(cache, "labs")
