@@ -135,7 +135,7 @@ func TestOlderCatalogIsNoticedByASingleUpload(t *testing.T) {
 func TestOlderCatalogIsNoticedAfterManyRestarts(t *testing.T) {
 	t.Parallel()
 	r := rollBack(t, 5)
-	for range 12 {
+	for range 6 {
 		r.must(r.Controller.Start())
 		r.must(r.WaitUp(t.Context(), 4))
 		r.must(r.Controller.Kill())
