@@ -18,13 +18,28 @@ import (
 // hold is how long a fault lasts: longer than it takes the array to notice.
 const hold = 5 * time.Second
 
+// lasts keeps a fault up until a daemon's status begins with the words that tell of
+// it, and for hold at least.
+func (h *host) lasts(unit, words string) {
+	h.t.Helper()
+	start, status := time.Now(), ""
+	until(h.t, h.Name+": "+unit+" says "+words, patience, func() bool {
+		status = h.property(unit, "StatusText")
+		return strings.HasPrefix(status, words)
+	}, func() string { return "it says " + status })
+	time.Sleep(hold - time.Since(start))
+}
+
+// oneIsGone is what the controller says then.
+const oneIsGone = "3/4 nodes up"
+
 // nodeFaults do to one node after the other what a Pi suffers. Nobody's upload fails.
 func (a *array) nodeFaults(files *traffic) {
 	ctx, t := a.t.Context(), a.t
 	pi := a.pis[0]
 	files.through(t, "the plug of a node is pulled and put back", func() {
 		a.check(pi.Plug(ctx))
-		time.Sleep(hold)
+		a.controller.lasts("raid-controller", oneIsGone)
 		a.check(pi.Boot(ctx))
 		a.whole(4)
 	})
@@ -32,7 +47,7 @@ func (a *array) nodeFaults(files *traffic) {
 		pi := a.pis[i+1]
 		files.through(t, fmt.Sprintf("the cable of a node is %v", cut), func() {
 			a.check(pi.Cable(ctx, cut))
-			time.Sleep(hold)
+			a.controller.lasts("raid-controller", oneIsGone)
 			a.check(pi.Cable(ctx, nspawn.None))
 			a.whole(4)
 		})
@@ -40,14 +55,15 @@ func (a *array) nodeFaults(files *traffic) {
 	pi = a.pis[2]
 	files.through(t, "a node hangs", func() {
 		a.check(pi.Freeze(ctx))
-		time.Sleep(2 * hold)
+		a.controller.lasts("raid-controller", oneIsGone)
+		time.Sleep(hold)
 		pi.Thaw()
 		a.whole(4)
 	})
 	pi = a.pis[3]
 	files.through(t, "the disk of a node is full", func() {
 		a.check(pi.FillDisk(1 << 20))
-		time.Sleep(hold)
+		pi.lasts("raid-node", "Disk is full")
 		a.check(pi.EmptyDisk())
 		a.whole(4)
 	})
