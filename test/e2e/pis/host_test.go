@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -165,23 +166,23 @@ func (h *host) logs(unit string, texts ...string) {
 // together does something on several hosts at once.
 func together(hosts []*host, do func(*host)) {
 	var wg sync.WaitGroup
+	var done atomic.Int32
 	for _, h := range hosts {
-		wg.Go(func() { do(h) })
+		wg.Go(func() {
+			do(h) // ends this goroutine alone by t.Fatal
+			done.Add(1)
+		})
 	}
 	wg.Wait()
+	if int(done.Load()) < len(hosts) {
+		hosts[0].t.FailNow()
+	}
 }
 
 // boot boots hosts at once, and says how long it took.
 func boot(t *testing.T, hosts ...*host) {
 	t.Helper()
 	start := time.Now()
-	together(hosts, func(h *host) {
-		if err := h.Boot(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-	if t.Failed() {
-		t.FailNow()
-	}
+	together(hosts, func(h *host) { h.check(h.Boot(t.Context())) })
 	t.Logf("%d hosts booted in %.1f s", len(hosts), time.Since(start).Seconds())
 }
