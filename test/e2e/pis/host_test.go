@@ -126,8 +126,8 @@ func until(t *testing.T, what string, limit time.Duration, ok func() bool, more 
 	}
 }
 
-// says waits until `systemctl status` shows a text, and fails if the journal does not
-// have it too, under the unit.
+// says waits until `systemctl status` shows texts: in the status line, or the end of
+// the log.
 func (h *host) says(unit string, texts ...string) {
 	h.t.Helper()
 	var status string

@@ -116,7 +116,9 @@ func (h *host) statusOutlivesAVolatileJournal(d daemon) {
 	h.check(h.WriteFile("/etc/systemd/journald.conf.d/volatile.conf", "[Journal]\nStorage=volatile\n"))
 	h.check(h.Shutdown(h.t.Context()))
 	h.check(h.Boot(h.t.Context()))
-	h.says(d.name, d.status, "active (running)")
+	h.until(d.name+" runs and says how it is", func() bool {
+		return h.property(d.name, "ActiveState") == "active" && strings.HasPrefix(h.property(d.name, "StatusText"), d.status)
+	})
 	h.must("rm /etc/systemd/journald.conf.d/volatile.conf && systemctl restart systemd-journald")
 }
 
