@@ -3,6 +3,7 @@
 package pis
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,6 +52,7 @@ func TestInstallStartsTheDaemonWithoutAnArray(t *testing.T) {
 		if text := h.property(d.name, "StatusText"); !strings.HasPrefix(text, d.status) {
 			t.Errorf("the status of %s is %q, want %q", d.name, text, d.status)
 		}
+		h.logsFields(d)
 		if state := strings.TrimSpace(h.must("systemctl is-enabled " + d.name)); state != "enabled" {
 			t.Errorf("%s is %s", d.name, state)
 		}
@@ -62,6 +64,24 @@ func TestInstallStartsTheDaemonWithoutAnArray(t *testing.T) {
 		h.startsFast(d)
 		h.configurationIsChecked(d)
 		h.statusOutlivesAVolatileJournal(d)
+	}
+}
+
+// logsFields asks the journal itself for the fields that a daemon gives its lines, from
+// within its sandbox.
+func (h *host) logsFields(d daemon) {
+	h.t.Helper()
+	line := h.must("journalctl --output=json --unit=" + d.name + " --grep='^" + d.name + " is ready' PRIORITY=6")
+	var fields map[string]any
+	if err := json.Unmarshal([]byte(line), &fields); err != nil {
+		h.t.Fatalf("the line that says that %s is ready is %q: %v", d.name, line, err)
+	}
+	for name, want := range map[string]any{
+		"RAID_VERSION": strings.TrimSuffix(setting.source.versions[0], "-1"), "SYSLOG_IDENTIFIER": d.name, "_TRANSPORT": "journal",
+	} {
+		if fields[name] != want {
+			h.t.Errorf("%s logs %s = %v, want %v: %s", d.name, name, fields[name], want, line)
+		}
 	}
 }
 
