@@ -151,19 +151,37 @@ func (h *host) says(unit string, texts ...string) {
 	}
 }
 
-// logs waits until `journalctl -u` shows texts of a unit.
+// logs waits until the journal has texts of a unit since it was started last.
 func (h *host) logs(unit string, texts ...string) {
+	h.t.Helper()
+	h.logged(unit, func() string { return "_SYSTEMD_INVOCATION_ID=" + h.property(unit, "InvocationID") }, texts...)
+}
+
+// logged waits until the journal of a unit, as far as it matches, has texts.
+func (h *host) logged(unit string, match func() string, texts ...string) {
 	h.t.Helper()
 	for _, text := range texts {
 		log := ""
 		until(h.t, h.Name+": the journal of "+unit+" says "+text, patience, func() bool {
-			log = h.Journal(h.t.Context(), 1000, "_SYSTEMD_UNIT="+unit+".service")
+			log = h.Journal(h.t.Context(), 1000, "_SYSTEMD_UNIT="+unit+".service", match())
 			return strings.Contains(log, text)
 		}, func() string { return log })
 	}
 }
 
-// together does something on several hosts at once.
+// refuses waits until a unit does not run, and says why in `systemctl status` and in
+// the journal.
+func (h *host) refuses(unit string, texts ...string) {
+	h.t.Helper()
+	h.says(unit, texts...)
+	h.logs(unit, texts...)
+	if state := h.property(unit, "ActiveState"); state == "active" {
+		h.t.Errorf("%s: %s runs although it says %q", h.Name, unit, texts)
+	}
+}
+
+// together does something on several hosts at once. The test ends when it ended on one
+// of them.
 func together(hosts []*host, do func(*host)) {
 	var wg sync.WaitGroup
 	var done atomic.Int32

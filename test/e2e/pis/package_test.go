@@ -158,7 +158,7 @@ func TestWatchdogRestartsADaemonThatHangs(t *testing.T) {
 		return h.property("raid-node", "NRestarts") == "1" && h.property("raid-node", "ActiveState") == "active"
 	})
 	t.Logf("a hung node was ended and started again after %.0f s", time.Since(start).Seconds())
-	h.logs("raid-node", "goroutine") // where it hung
+	h.logged("raid-node", func() string { return "_PID=" + hung }, "goroutine") // where it hung
 }
 
 // TestPolicyRcdAndChrootsInstallAndStartNothing installs where starting is forbidden,
