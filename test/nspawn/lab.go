@@ -55,19 +55,30 @@ func New(ctx context.Context) (*Lab, error) {
 	if err := os.MkdirAll(labs, 0o755); err != nil {
 		return nil, fmt.Errorf("make hosts: %w", err)
 	}
-	if err := sweep(ctx, labs); err != nil {
-		return nil, fmt.Errorf("remove what an earlier run left behind: %w", err)
-	}
 	l := &Lab{id: labPrefix + newID()[:6], bases: map[string]base{}}
 	l.dir = filepath.Join(labs, l.id)
-	var err error
-	if l.unlock, err = lock(l.dir+".lock", unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, err
+	if err := l.begin(ctx, labs); err != nil {
+		return nil, fmt.Errorf("make hosts: %w", err)
 	}
 	if err := l.build(ctx); err != nil {
 		return nil, fmt.Errorf("make hosts: %w", errors.Join(err, l.Close()))
 	}
 	return l, nil
+}
+
+// begin takes the lab's lock, after a look at what others have left behind. One at a
+// time does this, so that nobody takes a lab for left behind whose lock is being made.
+func (l *Lab) begin(ctx context.Context, labs string) error {
+	unlock, err := lock(filepath.Join(labs, "sweep.lock"), unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := sweep(ctx, labs); err != nil {
+		return err
+	}
+	l.unlock, err = lock(l.dir+".lock", unix.LOCK_EX|unix.LOCK_NB)
+	return err
 }
 
 func newID() string {
@@ -137,7 +148,8 @@ func (l *Lab) Close() error {
 	return err
 }
 
-// sweep removes the labs whose process has ended without doing so.
+// sweep removes the labs whose process has ended without doing so. One that can't be
+// removed is in nobody's way.
 func sweep(ctx context.Context, labs string) error {
 	locks, err := filepath.Glob(filepath.Join(labs, labPrefix+"*.lock"))
 	if err != nil {
@@ -150,11 +162,10 @@ func sweep(ctx context.Context, labs string) error {
 		} else if err != nil {
 			return err
 		}
-		err = remove(ctx, strings.TrimSuffix(path, ".lock"))
-		unlock()
-		if err != nil {
-			return err
+		if err := remove(ctx, strings.TrimSuffix(path, ".lock")); err != nil {
+			fmt.Fprintln(os.Stderr, "An earlier run has left something behind:", err)
 		}
+		unlock()
 	}
 	return nil
 }
@@ -181,7 +192,11 @@ func remove(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("remove lab %s: %w", id, err)
 	}
-	return os.Remove(dir + ".lock")
+	// One who swept may have opened it before, and removed it.
+	if err := os.Remove(dir + ".lock"); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // mountsBelow lists what is mounted at and below a folder, the innermost first.

@@ -188,3 +188,34 @@ func TestLabOfAKilledTestIsRemoved(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestWhatCanNotBeRemovedIsInNobodysWay(t *testing.T) {
+	stuck := filepath.Join(cacheDir(), "labs", labPrefix+newID()[:6])
+	if err := os.MkdirAll(filepath.Join(stuck, "stuck"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(stuck+".lock", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), "chattr", "+i", stuck); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = run(context.Background(), "chattr", "-i", stuck) }) // it is gone
+	for i := range 2 {
+		l, err := New(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(stuck); (err == nil) != (i == 0) {
+			t.Errorf("what is stuck, when it was tried %d times: %v", i+1, err)
+		}
+		if i == 0 {
+			if err := run(t.Context(), "chattr", "-i", stuck); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
