@@ -68,7 +68,7 @@ func TestATamperedRepositoryIsRefused(t *testing.T) {
 		what string // pattern of the names of files in which a byte is changed
 	}{
 		{"InRelease and Release", "Release"},
-		{"its signature", "Release.gpg|InRelease"},
+		{"signature", "Release.gpg|InRelease"},
 		{"Packages", "Packages|[0-9a-f]{64}"},
 		{"package", "deb"},
 	} {
@@ -79,7 +79,11 @@ func TestATamperedRepositoryIsRefused(t *testing.T) {
 				if c.name == "package" && !strings.Contains(path, "raid-node_") {
 					continue
 				}
-				spoil(t, path)
+				if c.name == "signature" {
+					spoilSignature(t, path)
+				} else {
+					spoil(t, path)
+				}
 				changed++
 			}
 			if changed == 0 {
@@ -93,6 +97,9 @@ func TestATamperedRepositoryIsRefused(t *testing.T) {
 			}
 			if c.name != "package" && updateErr == nil {
 				t.Errorf("apt-get update says nothing\n%s", update)
+			}
+			if c.name == "signature" && !strings.Contains(update, "BADSIG") {
+				t.Errorf("apt-get update does not say that the signature is bad\n%s", update)
 			}
 		})
 	}
@@ -296,6 +303,23 @@ func spoil(t *testing.T, path string) {
 	}
 	b[len(b)/2] ^= 1
 	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// spoilSignature changes one digit of the signature itself, and takes its checksum away,
+// by which gpg would see that before. What is signed stays as it is.
+func spoilSignature(t *testing.T, path string) {
+	t.Helper()
+	parts := regexp.MustCompile(`(?s)^(.*-----BEGIN PGP SIGNATURE-----\n\n.*)(.)(.{9}\n[^\n]+)\n=....(\n-----END PGP SIGNATURE-----\n)$`).FindStringSubmatch(read(t, path))
+	if parts == nil {
+		t.Fatalf("%s has no signature", path)
+	}
+	digit := "A"
+	if parts[2] == digit {
+		digit = "B"
+	}
+	if err := os.WriteFile(path, []byte(parts[1]+digit+parts[3]+parts[4]), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
