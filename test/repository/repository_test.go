@@ -270,6 +270,27 @@ func TestKeyringPackageHasTheKeyAndThePin(t *testing.T) {
 	}
 }
 
+func TestKeyringPackageIsAsDebianWantsIt(t *testing.T) {
+	deb := filepath.Join(dist, "raid-archive-keyring_"+version+"-1_all.deb")
+	for _, words := range [][]string{
+		{"lintian", "--allow-root", "--fail-on", "error,warning", "--suppress-tags", "initial-upload-closes-no-bugs", deb},
+		{"dpkg-deb", "-c", deb},
+	} {
+		out, err := exec.CommandContext(t.Context(), words[0], words[1:]...).CombinedOutput()
+		if err != nil || words[0] == "lintian" && strings.Contains(string(out), ": ") {
+			t.Errorf("%s: %v\n%s", words[0], err, out)
+		}
+		if words[0] == "lintian" {
+			continue
+		}
+		for line := range strings.Lines(string(out)) {
+			if !strings.HasPrefix(line, "drwxr-xr-x root/root ") && !strings.HasPrefix(line, "-rw-r--r-- root/root ") {
+				t.Errorf("it has %s", line)
+			}
+		}
+	}
+}
+
 func TestMissingPackageIsNamed(t *testing.T) {
 	out, err := aptRepo("ARCHS=amd64 armhf").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "raid-controller_"+version+"-1_armhf.deb") {
