@@ -54,6 +54,9 @@ var debs = sync.OnceValues(func() (string, error) {
 	return dist, nil
 })
 
+// maxSize is what a Pi on a slow line still installs within seconds.
+const maxSize = 8e6
+
 // packages are the files of the packages for an architecture, by the names of their
 // programs.
 func packages(t *testing.T, arch string) map[string]string {
@@ -158,6 +161,11 @@ func install(t *testing.T, below, arch string) (r *root, said string) {
 func TestPackagesInstallInAChroot(t *testing.T) {
 	for _, arch := range architectures {
 		t.Run(arch, func(t *testing.T) {
+			for name, path := range packages(t, arch) {
+				if info, err := os.Stat(path); err != nil || info.Size() > maxSize {
+					t.Errorf("package %s: %v, want at most %.0f bytes: %v", name, err, maxSize, info)
+				}
+			}
 			r, said := install(t, prepare(t, "install", arch)[0], arch)
 			for _, trouble := range []string{"warning", "error", "ailed"} {
 				if strings.Contains(said, trouble) {
