@@ -25,7 +25,7 @@ func makeGroups(name string) ([]string, error) {
 	for _, h := range hierarchies {
 		if _, err := os.Stat(filepath.Join(cgroups, h, "cgroup.procs")); err != nil {
 			if h == "freezer" || h == "systemd" {
-				return nil, fmt.Errorf("make control groups: %s/%s is not there: these tests freeze hosts by cgroup v1", cgroups, h)
+				return nil, fmt.Errorf("make control groups: %s/%s is not there: these tests freeze hosts by cgroup v1, which Debian mounts when its kernel is booted with systemd.unified_cgroup_hierarchy=0", cgroups, h)
 			}
 			continue
 		}
