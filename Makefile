@@ -70,9 +70,10 @@ package-files:
 		-bin $(DIST)/build/host -out $(DIST)/build/share -version "$(VERSION)"
 	@$(PACKAGING) -share
 
-# What is missing is built before; what changed since a commit is built anew.
+# What is missing is built before; what changed since a commit is built anew. Asked for
+# together with deb it waits for that, also with -j.
 DEBS = $(foreach a,$(ARCHS),$(foreach p,raid-controller raid-node raidctl,$(DIST)/$(p)_$(VERSION)-1_$(a).deb))
-apt-repo:
+apt-repo: | $(filter deb,$(MAKECMDGOALS))
 	@missing="$(if $(findstring .dirty,$(VERSION)),yes)"; for deb in $(DEBS); do [ -e "$$deb" ] || missing=yes; done; \
 	[ -z "$$missing" ] || $(MAKE) --no-print-directory deb VERSION="$(VERSION)"
 	@GO="$(GO)" DIST="$(DIST)" VERSION="$(VERSION)" EPOCH="$(SOURCE_DATE_EPOCH)" ARCHS="$(ARCHS)" KEY="$(KEY)" NEXT_KEY="$(NEXT_KEY)" OTHERS="$(OTHERS)" ./packaging/apt-repo
