@@ -32,13 +32,13 @@ WORDS = ./internal/raid ./internal/budget ./internal/zmtp ./internal/wire/... \
 
 help:
 	@echo "make demo    start an array, kill a node, read a file back (ONCE=1: then end; PORT=9001)"
-	@echo "make test    run every test; installs from Debian what they need"
+	@echo "make test    run every test, as root; installs from Debian what they need"
 	@echo "make e2e-arm boot emulated machines with the packages on them, as root"
 	@echo "make build   the three programs, into bin/"
 	@echo "make deb     Debian packages, into dist/ (ARCHS=\"amd64 arm64 armhf\"; VERSION=1.2.3)"
 	@echo "make apt-repo a signed repository of these, dist/apt (KEY=fingerprint of the key)"
 	@echo "make dist    packages, raidctl for laptops, lists of modules and checksums, into dist/"
-	@echo "make e2e     hosts with systemd that install these and store files while all goes wrong; as root (ROUNDS=2)"
+	@echo "make e2e     hosts with systemd that install these and store files while all goes wrong; as root, with cgroup v1 (ROUNDS=2)"
 	@echo "make e2e-idle ten minutes of an idle array on such hosts"
 	@echo "make lint    gofmt, go vet, staticcheck"
 	@echo "make bench   measure the array on this machine (QUICK=1: a short round)"
@@ -70,9 +70,10 @@ package-files:
 		-bin $(DIST)/build/host -out $(DIST)/build/share -version "$(VERSION)"
 	@$(PACKAGING) -share
 
-# What is missing is built before; what changed since a commit is built anew.
+# What is missing is built before; what changed since a commit is built anew. Asked for
+# together with deb it waits for that, also with -j.
 DEBS = $(foreach a,$(ARCHS),$(foreach p,raid-controller raid-node raidctl,$(DIST)/$(p)_$(VERSION)-1_$(a).deb))
-apt-repo:
+apt-repo: | $(filter deb,$(MAKECMDGOALS))
 	@missing="$(if $(findstring .dirty,$(VERSION)),yes)"; for deb in $(DEBS); do [ -e "$$deb" ] || missing=yes; done; \
 	[ -z "$$missing" ] || $(MAKE) --no-print-directory deb VERSION="$(VERSION)"
 	@GO="$(GO)" DIST="$(DIST)" VERSION="$(VERSION)" EPOCH="$(SOURCE_DATE_EPOCH)" ARCHS="$(ARCHS)" KEY="$(KEY)" NEXT_KEY="$(NEXT_KEY)" OTHERS="$(OTHERS)" ./packaging/apt-repo

@@ -21,21 +21,46 @@ var architectures = []string{"arm64", "armhf"}
 // built are packages that somebody has built already, by make deb.
 var built = flag.String("debs", "", "the `FOLDER` of the packages to test; without it they are built")
 
-// dist is where what this run builds goes.
+// dist is where all that this run makes goes.
 var dist string
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "raidpi-arm")
+	status, err := runTests(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	dist = dir
-	status := m.Run()
-	if err := os.RemoveAll(dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		status = 1
 	}
 	os.Exit(status)
+}
+
+func runTests(m *testing.M) (status int, err error) {
+	// Tools of administrators are not in everybody's PATH, not even in that of all roots.
+	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil {
+		return 1, err
+	}
+	var unlock func()
+	if dist, unlock, err = workspace(os.TempDir()); err != nil {
+		return 1, err
+	}
+	defer unlock()
+	status = m.Run()
+	return status, os.RemoveAll(dist)
+}
+
+// temporary is a folder that ends with the test, and at the latest with a later run
+// when this one is killed.
+func temporary(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(dist, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 // debs builds the packages, once, as everybody does.
@@ -53,6 +78,9 @@ var debs = sync.OnceValues(func() (string, error) {
 	}
 	return dist, nil
 })
+
+// maxSize is what a Pi on a slow line still installs within seconds.
+const maxSize = 8e6
 
 // packages are the files of the packages for an architecture, by the names of their
 // programs.
@@ -83,7 +111,7 @@ type root struct {
 // newRoot puts a writable layer over the folder below.
 func newRoot(t *testing.T, below string) *root {
 	t.Helper()
-	temp := t.TempDir()
+	temp := temporary(t)
 	dirs := map[string]string{}
 	for _, name := range []string{"above", "work", "root"} {
 		dirs[name] = filepath.Join(temp, name)
@@ -158,6 +186,11 @@ func install(t *testing.T, below, arch string) (r *root, said string) {
 func TestPackagesInstallInAChroot(t *testing.T) {
 	for _, arch := range architectures {
 		t.Run(arch, func(t *testing.T) {
+			for name, path := range packages(t, arch) {
+				if info, err := os.Stat(path); err != nil || info.Size() > maxSize {
+					t.Errorf("package %s: %v, want at most %.0f bytes: %v", name, err, maxSize, info)
+				}
+			}
 			r, said := install(t, prepare(t, "install", arch)[0], arch)
 			for _, trouble := range []string{"warning", "error", "ailed"} {
 				if strings.Contains(said, trouble) {

@@ -129,7 +129,7 @@ type machine struct {
 func newMachine(t *testing.T, m model, more ...string) *machine {
 	t.Helper()
 	made := prepare(t, "boot", m.arch)
-	image, boot, dir := m.image(t, made[0]), made[1], t.TempDir()
+	image, boot, dir := m.image(t, made[0]), made[1], temporary(t)
 	free, err := cluster.Free(5)
 	if err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ func makeGroups(name string) ([]string, error) {
 	for _, h := range hierarchies {
 		if _, err := os.Stat(filepath.Join(cgroups, h, "cgroup.procs")); err != nil {
 			if h == "freezer" || h == "systemd" {
-				return nil, fmt.Errorf("make control groups: %s/%s is not there: these tests freeze hosts by cgroup v1", cgroups, h)
+				return nil, fmt.Errorf("make control groups: %s/%s is not there: these tests freeze hosts by cgroup v1, which Debian mounts when its kernel is booted with systemd.unified_cgroup_hierarchy=0", cgroups, h)
 			}
 			continue
 		}
@@ -173,27 +173,8 @@ func (h *Host) freezer() string { return filepath.Join(cgroups, "freezer", h.gro
 // answers on the network.
 func (h *Host) Freeze(ctx context.Context) error { return freeze(ctx, h.freezer()) }
 
-// Thaw lets a frozen host, and what is frozen on it, go on.
+// Thaw lets a frozen host go on.
 func (h *Host) Thaw() { thawAll(h.freezer()) }
-
-// FreezeUnit makes the processes of one unit hang. They are a group of the freezer
-// from then on, which Thaw knows.
-func (h *Host) FreezeUnit(ctx context.Context, unit string) error {
-	group := filepath.Join(h.freezer(), unit)
-	if err := os.MkdirAll(group, 0o755); err != nil {
-		return fmt.Errorf("freeze %s: %w", unit, err)
-	}
-	pids := h.UnitProcesses(unit)
-	if len(pids) == 0 {
-		return fmt.Errorf("freeze %s of %s: it has no processes", unit, h.Name)
-	}
-	for _, pid := range pids {
-		if err := os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
-			return fmt.Errorf("freeze %s: %w", unit, err)
-		}
-	}
-	return freeze(ctx, group)
-}
 
 // UnitProcesses are the processes of a service by the machine's own numbers.
 func (h *Host) UnitProcesses(unit string) []int {

@@ -10,7 +10,9 @@
 // makes carries its id: the folder, the network namespace, the control groups. Close
 // removes all of it; what a killed test left behind is removed by the next New.
 //
-// It needs root, and what ./setup installs. Where the machine's memory controller is
+// It needs root, what ./setup installs, and the freezer and systemd hierarchies of
+// cgroup v1 beside the unified one. Debian mounts these when its kernel is booted with
+// systemd.unified_cgroup_hierarchy=0. Where the machine's memory controller is
 // on cgroup v1 the units inside can't have memory limits of their own (MemoryMax=);
 // everything else of a unit works as on a Pi. All hosts share the machine's clock.
 package nspawn

@@ -47,27 +47,38 @@ type base struct {
 
 // New makes a switch without hosts.
 func New(ctx context.Context) (*Lab, error) {
-	if os.Geteuid() != 0 {
-		return nil, errors.New("make hosts with systemd: only root can; run the test as root")
+	if err := prepare(); err != nil {
+		return nil, err
 	}
 	cache := cacheDir()
 	labs := filepath.Join(cache, "labs")
 	if err := os.MkdirAll(labs, 0o755); err != nil {
 		return nil, fmt.Errorf("make hosts: %w", err)
 	}
-	if err := sweep(ctx, labs); err != nil {
-		return nil, fmt.Errorf("remove what an earlier run left behind: %w", err)
-	}
 	l := &Lab{id: labPrefix + newID()[:6], bases: map[string]base{}}
 	l.dir = filepath.Join(labs, l.id)
-	var err error
-	if l.unlock, err = lock(l.dir+".lock", unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, err
+	if err := l.begin(ctx, labs); err != nil {
+		return nil, fmt.Errorf("make hosts: %w", err)
 	}
 	if err := l.build(ctx); err != nil {
 		return nil, fmt.Errorf("make hosts: %w", errors.Join(err, l.Close()))
 	}
 	return l, nil
+}
+
+// begin takes the lab's lock, after a look at what others have left behind. One at a
+// time does this, so that nobody takes a lab for left behind whose lock is being made.
+func (l *Lab) begin(ctx context.Context, labs string) error {
+	unlock, err := lock(filepath.Join(labs, "sweep.lock"), unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := sweep(ctx, labs); err != nil {
+		return err
+	}
+	l.unlock, err = lock(l.dir+".lock", unix.LOCK_EX|unix.LOCK_NB)
+	return err
 }
 
 func newID() string {
@@ -137,7 +148,8 @@ func (l *Lab) Close() error {
 	return err
 }
 
-// sweep removes the labs whose process has ended without doing so.
+// sweep removes the labs whose process has ended without doing so. One that can't be
+// removed is in nobody's way.
 func sweep(ctx context.Context, labs string) error {
 	locks, err := filepath.Glob(filepath.Join(labs, labPrefix+"*.lock"))
 	if err != nil {
@@ -150,11 +162,10 @@ func sweep(ctx context.Context, labs string) error {
 		} else if err != nil {
 			return err
 		}
-		err = remove(ctx, strings.TrimSuffix(path, ".lock"))
-		unlock()
-		if err != nil {
-			return err
+		if err := remove(ctx, strings.TrimSuffix(path, ".lock")); err != nil {
+			fmt.Fprintln(os.Stderr, "An earlier run has left something behind:", err)
 		}
+		unlock()
 	}
 	return nil
 }
@@ -166,6 +177,10 @@ func remove(ctx context.Context, dir string) error {
 	if _, missing := os.Stat(filepath.Join("/run/netns", id)); missing == nil {
 		err = errors.Join(err, run(ctx, "ip", "netns", "del", id))
 	}
+	// While their names can still be told: once the lab's folder is unmounted, the
+	// kernel knows the images by less than their whole path. Those that are in use are
+	// taken down when they no longer are.
+	err = errors.Join(err, detachLoops(ctx, dir))
 	mounted, failed := mountsBelow(dir)
 	err = errors.Join(err, failed)
 	for _, path := range mounted {
@@ -173,11 +188,15 @@ func remove(ctx context.Context, dir string) error {
 			err = errors.Join(err, unix.Unmount(path, unix.MNT_DETACH))
 		}
 	}
-	err = errors.Join(err, detachLoops(ctx, dir), os.RemoveAll(dir))
+	err = errors.Join(err, os.RemoveAll(dir))
 	if err != nil {
 		return fmt.Errorf("remove lab %s: %w", id, err)
 	}
-	return os.Remove(dir + ".lock")
+	// One who swept may have opened it before, and removed it.
+	if err := os.Remove(dir + ".lock"); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // mountsBelow lists what is mounted at and below a folder, the innermost first.

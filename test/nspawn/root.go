@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -53,6 +54,35 @@ func cacheDir() string {
 	return "/var/cache/raidpi-test"
 }
 
+// MakeRoots makes the roots that are not in the cache yet, for tests that measure
+// times: otherwise the first host of a release waits for its root.
+func MakeRoots(ctx context.Context, releases ...string) error {
+	if err := prepare(); err != nil {
+		return err
+	}
+	for _, release := range releases {
+		if _, err := root(ctx, cacheDir(), release); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare looks who runs the test, and finds the tools of administrators, which are not
+// in everybody's PATH.
+func prepare() error {
+	if os.Geteuid() != 0 {
+		return errors.New("make hosts with systemd: only root can; run the test as root")
+	}
+	path := filepath.SplitList(os.Getenv("PATH"))
+	for _, dir := range []string{"/usr/sbin", "/sbin"} {
+		if !slices.Contains(path, dir) {
+			path = append(path, dir)
+		}
+	}
+	return os.Setenv("PATH", strings.Join(path, string(filepath.ListSeparator)))
+}
+
 // root is the folder of the root that all hosts of a release see under their own files.
 // It is made when it is not in the cache, which takes some minutes and Debian's package
 // source.
@@ -72,6 +102,7 @@ func root(ctx context.Context, cache, release string) (string, error) {
 	if err := os.RemoveAll(half); err != nil {
 		return "", err
 	}
+	fmt.Fprintf(os.Stderr, "Making a root of %s for hosts (some minutes; kept in %s).\n", release, cache)
 	if err := bootstrap(ctx, half, release); err != nil {
 		return "", fmt.Errorf("make the hosts' root: %w", errors.Join(err, os.RemoveAll(half)))
 	}
@@ -111,7 +142,7 @@ func run(ctx context.Context, program string, args ...string) error {
 
 func output(ctx context.Context, program string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin", "LC_ALL=C")
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	var said strings.Builder
 	cmd.Stderr = &said
 	out, err := cmd.Output()

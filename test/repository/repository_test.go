@@ -68,7 +68,7 @@ func TestATamperedRepositoryIsRefused(t *testing.T) {
 		what string // pattern of the names of files in which a byte is changed
 	}{
 		{"InRelease and Release", "Release"},
-		{"its signature", "Release.gpg|InRelease"},
+		{"signature", "Release.gpg|InRelease"},
 		{"Packages", "Packages|[0-9a-f]{64}"},
 		{"package", "deb"},
 	} {
@@ -79,7 +79,11 @@ func TestATamperedRepositoryIsRefused(t *testing.T) {
 				if c.name == "package" && !strings.Contains(path, "raid-node_") {
 					continue
 				}
-				spoil(t, path)
+				if c.name == "signature" {
+					spoilSignature(t, path)
+				} else {
+					spoil(t, path)
+				}
 				changed++
 			}
 			if changed == 0 {
@@ -93,6 +97,9 @@ func TestATamperedRepositoryIsRefused(t *testing.T) {
 			}
 			if c.name != "package" && updateErr == nil {
 				t.Errorf("apt-get update says nothing\n%s", update)
+			}
+			if c.name == "signature" && !strings.Contains(update, "BADSIG") {
+				t.Errorf("apt-get update does not say that the signature is bad\n%s", update)
 			}
 		})
 	}
@@ -263,6 +270,27 @@ func TestKeyringPackageHasTheKeyAndThePin(t *testing.T) {
 	}
 }
 
+func TestKeyringPackageIsAsDebianWantsIt(t *testing.T) {
+	deb := filepath.Join(dist, "raid-archive-keyring_"+version+"-1_all.deb")
+	for _, words := range [][]string{
+		{"lintian", "--allow-root", "--fail-on", "error,warning", "--suppress-tags", "initial-upload-closes-no-bugs", deb},
+		{"dpkg-deb", "-c", deb},
+	} {
+		out, err := exec.CommandContext(t.Context(), words[0], words[1:]...).CombinedOutput()
+		if err != nil || words[0] == "lintian" && strings.Contains(string(out), ": ") {
+			t.Errorf("%s: %v\n%s", words[0], err, out)
+		}
+		if words[0] == "lintian" {
+			continue
+		}
+		for line := range strings.Lines(string(out)) {
+			if !strings.HasPrefix(line, "drwxr-xr-x root/root ") && !strings.HasPrefix(line, "-rw-r--r-- root/root ") {
+				t.Errorf("it has %s", line)
+			}
+		}
+	}
+}
+
 func TestMissingPackageIsNamed(t *testing.T) {
 	out, err := aptRepo("ARCHS=amd64 armhf").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "raid-controller_"+version+"-1_armhf.deb") {
@@ -296,6 +324,23 @@ func spoil(t *testing.T, path string) {
 	}
 	b[len(b)/2] ^= 1
 	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// spoilSignature changes one digit of the signature itself, and takes its checksum away,
+// by which gpg would see that before. What is signed stays as it is.
+func spoilSignature(t *testing.T, path string) {
+	t.Helper()
+	parts := regexp.MustCompile(`(?s)^(.*-----BEGIN PGP SIGNATURE-----\n\n.*)(.)(.{9}\n[^\n]+)\n=....(\n-----END PGP SIGNATURE-----\n)$`).FindStringSubmatch(read(t, path))
+	if parts == nil {
+		t.Fatalf("%s has no signature", path)
+	}
+	digit := "A"
+	if parts[2] == digit {
+		digit = "B"
+	}
+	if err := os.WriteFile(path, []byte(parts[1]+digit+parts[3]+parts[4]), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

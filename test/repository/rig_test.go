@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 
 func makeDist() error {
 	for _, name := range packages {
-		if err := makePackage(name, version, "amd64"); err != nil {
+		if err := makePackage(dist, name, version, "amd64"); err != nil {
 			return err
 		}
 	}
@@ -62,7 +62,7 @@ func makeDist() error {
 }
 
 // makePackage makes one that has no more than apt needs.
-func makePackage(name, version, arch string) error {
+func makePackage(dist, name, version, arch string) error {
 	tree := filepath.Join(dist, "build", name+"_"+version+"_"+arch)
 	control := fmt.Sprintf("Package: %s\nVersion: %s-1\nArchitecture: %s\nMaintainer: nobody <nobody@example.org>\nDescription: nothing\n", name, version, arch)
 	if err := os.MkdirAll(filepath.Join(tree, "DEBIAN"), 0o755); err != nil {

@@ -15,7 +15,7 @@ func TestEarlierVersionsAndEachArchitectureAreInTheIndexes(t *testing.T) {
 	const earlier = "9.8.6"
 	for _, name := range packages {
 		for _, p := range []struct{ version, arch string }{{version, "arm64"}, {earlier, "amd64"}, {earlier, "arm64"}} {
-			if err := makePackage(name, p.version, p.arch); err != nil {
+			if err := makePackage(dist, name, p.version, p.arch); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -41,6 +41,26 @@ func TestEarlierVersionsAndEachArchitectureAreInTheIndexes(t *testing.T) {
 			if strings.Contains(index, "Architecture: "+other) {
 				t.Errorf("%s: the index for %s has packages for %s", suite, arch, other)
 			}
+		}
+	}
+}
+
+// A repository of one architecture gets another.
+func TestAnArchitectureIsAddedLater(t *testing.T) {
+	again := anotherDist(t)
+	for _, archs := range []string{"amd64", "amd64 arm64"} {
+		for _, name := range packages {
+			if err := makePackage(again, name, version, "arm64"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out, err := aptRepo("DIST="+again, "ARCHS="+archs).CombinedOutput(); err != nil {
+			t.Fatalf("ARCHS=%q: %v\n%s", archs, err, out)
+		}
+	}
+	for _, suite := range []string{"bookworm", "trixie"} {
+		if index := read(t, filepath.Join(again, "apt/dists", suite, "main/binary-arm64/Packages")); strings.Count(index, "Architecture: arm64") != len(packages) {
+			t.Errorf("%s: the index for arm64 is\n%s", suite, index)
 		}
 	}
 }

@@ -239,4 +239,5 @@ func TestSixHostsByTheREADME(t *testing.T) {
 	files.stop()
 	a.whole(4)
 	files.readBack(t, a.api)
+	a.nothingCrashed()
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -125,8 +126,8 @@ func until(t *testing.T, what string, limit time.Duration, ok func() bool, more 
 	}
 }
 
-// says waits until `systemctl status` shows a text, and fails if the journal does not
-// have it too, under the unit.
+// says waits until `systemctl status` shows texts: in the status line, or the end of
+// the log.
 func (h *host) says(unit string, texts ...string) {
 	h.t.Helper()
 	var status string
@@ -150,38 +151,56 @@ func (h *host) says(unit string, texts ...string) {
 	}
 }
 
-// logs waits until `journalctl -u` shows texts of a unit.
+// logs waits until the journal has texts of a unit since it was started last.
 func (h *host) logs(unit string, texts ...string) {
+	h.t.Helper()
+	h.logged(unit, func() string { return "_SYSTEMD_INVOCATION_ID=" + h.property(unit, "InvocationID") }, texts...)
+}
+
+// logged waits until the journal of a unit, as far as it matches, has texts.
+func (h *host) logged(unit string, match func() string, texts ...string) {
 	h.t.Helper()
 	for _, text := range texts {
 		log := ""
 		until(h.t, h.Name+": the journal of "+unit+" says "+text, patience, func() bool {
-			log = h.Journal(h.t.Context(), 1000, "_SYSTEMD_UNIT="+unit+".service")
+			log = h.Journal(h.t.Context(), 1000, "_SYSTEMD_UNIT="+unit+".service", match())
 			return strings.Contains(log, text)
 		}, func() string { return log })
 	}
 }
 
-// together does something on several hosts at once.
+// refuses waits until a unit does not run, and says why in `systemctl status` and in
+// the journal.
+func (h *host) refuses(unit string, texts ...string) {
+	h.t.Helper()
+	h.says(unit, texts...)
+	h.logs(unit, texts...)
+	if state := h.property(unit, "ActiveState"); state == "active" {
+		h.t.Errorf("%s: %s runs although it says %q", h.Name, unit, texts)
+	}
+}
+
+// together does something on several hosts at once. The test ends when it ended on one
+// of them.
 func together(hosts []*host, do func(*host)) {
 	var wg sync.WaitGroup
+	var done atomic.Int32
 	for _, h := range hosts {
-		wg.Go(func() { do(h) })
+		wg.Go(func() {
+			do(h) // ends this goroutine alone by t.Fatal
+			done.Add(1)
+		})
 	}
 	wg.Wait()
+	if int(done.Load()) < len(hosts) {
+		hosts[0].t.FailNow()
+	}
 }
 
 // boot boots hosts at once, and says how long it took.
 func boot(t *testing.T, hosts ...*host) {
 	t.Helper()
 	start := time.Now()
-	together(hosts, func(h *host) {
-		if err := h.Boot(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-	if t.Failed() {
-		t.FailNow()
-	}
+	together(hosts, func(h *host) { h.check(h.Boot(t.Context())) })
 	t.Logf("%d hosts booted in %.1f s", len(hosts), time.Since(start).Seconds())
 }

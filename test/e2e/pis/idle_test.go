@@ -42,6 +42,9 @@ func (a *array) idle() {
 		a.check(err)
 		a.t.Logf("%-10s idle for %v: %d writes (%d bytes) to its disk, the daemon takes %.2f %% of a core and %.1f MiB",
 			h.Name, window, now.writes-was.writes, now.bytes-was.bytes, share, float64(rss)/(1<<20))
+		if limit := memoryLimit(h); rss > limit {
+			a.t.Errorf("the daemon of %s takes %.1f MiB, want at most %.0f", h.Name, float64(rss)/(1<<20), float64(limit)/(1<<20))
+		}
 		// A write of no bytes is a flush, which any sync(2) on the machine causes.
 		if n := now.bytes - was.bytes; n != 0 {
 			a.t.Errorf("%s wrote %d bytes to its disk in %v without anything to do", h.Name, n, window)
@@ -59,6 +62,15 @@ func idleShare() float64 {
 		return 0.5
 	}
 	return shared * 0.5
+}
+
+// memoryLimit is what a daemon may take at all: this array has stored a file of some
+// megabytes. What one takes that has done nothing yet is measured on an emulated Pi.
+func memoryLimit(h *host) int64 {
+	if h.Name == "controller" {
+		return 96 << 20
+	}
+	return 48 << 20
 }
 
 func unitOf(h *host) string {

@@ -3,6 +3,7 @@
 package pis
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,12 +18,12 @@ import (
 // daemon is a package with a service of the same name.
 type daemon struct {
 	name, conf, typo string // typo is an unknown key of its configuration
-	status           string // what it says of itself where there is no array yet
+	status           string // what it begins to say of itself where there is no array yet
 }
 
 var (
 	nodeDaemon       = daemon{"raid-node", nodeConf, "zzone", "Not joined: run sudo raid-node join"}
-	controllerDaemon = daemon{"raid-controller", controllerConf, "reservee", "node"}
+	controllerDaemon = daemon{"raid-controller", controllerConf, "reservee", "0/0 nodes up"}
 )
 
 // shared is how much longer things may take than is promised, on a machine that others
@@ -48,9 +49,10 @@ func TestInstallStartsTheDaemonWithoutAnArray(t *testing.T) {
 	t.Parallel() // the figures above are those of a quiet machine
 	for i, d := range []daemon{nodeDaemon, controllerDaemon} {
 		h := hosts[i]
-		if text := h.property(d.name, "StatusText"); !strings.Contains(text, d.status) {
+		if text := h.property(d.name, "StatusText"); !strings.HasPrefix(text, d.status) {
 			t.Errorf("the status of %s is %q, want %q", d.name, text, d.status)
 		}
+		h.logsFields(d)
 		if state := strings.TrimSpace(h.must("systemctl is-enabled " + d.name)); state != "enabled" {
 			t.Errorf("%s is %s", d.name, state)
 		}
@@ -62,6 +64,24 @@ func TestInstallStartsTheDaemonWithoutAnArray(t *testing.T) {
 		h.startsFast(d)
 		h.configurationIsChecked(d)
 		h.statusOutlivesAVolatileJournal(d)
+	}
+}
+
+// logsFields asks the journal itself for the fields that a daemon gives its lines, from
+// within its sandbox.
+func (h *host) logsFields(d daemon) {
+	h.t.Helper()
+	line := h.must("journalctl --output=json --unit=" + d.name + " --grep='^" + d.name + " is ready' PRIORITY=6")
+	var fields map[string]any
+	if err := json.Unmarshal([]byte(line), &fields); err != nil {
+		h.t.Fatalf("the line that says that %s is ready is %q: %v", d.name, line, err)
+	}
+	for name, want := range map[string]any{
+		"RAID_VERSION": strings.TrimSuffix(setting.source.versions[0], "-1"), "SYSLOG_IDENTIFIER": d.name, "_TRANSPORT": "journal",
+	} {
+		if fields[name] != want {
+			h.t.Errorf("%s logs %s = %v, want %v: %s", d.name, name, fields[name], want, line)
+		}
 	}
 }
 
@@ -116,7 +136,9 @@ func (h *host) statusOutlivesAVolatileJournal(d daemon) {
 	h.check(h.WriteFile("/etc/systemd/journald.conf.d/volatile.conf", "[Journal]\nStorage=volatile\n"))
 	h.check(h.Shutdown(h.t.Context()))
 	h.check(h.Boot(h.t.Context()))
-	h.says(d.name, d.status, "active (running)")
+	h.until(d.name+" runs and says how it is", func() bool {
+		return h.property(d.name, "ActiveState") == "active" && strings.HasPrefix(h.property(d.name, "StatusText"), d.status)
+	})
 	h.must("rm /etc/systemd/journald.conf.d/volatile.conf && systemctl restart systemd-journald")
 }
 
@@ -136,7 +158,7 @@ func TestWatchdogRestartsADaemonThatHangs(t *testing.T) {
 		return h.property("raid-node", "NRestarts") == "1" && h.property("raid-node", "ActiveState") == "active"
 	})
 	t.Logf("a hung node was ended and started again after %.0f s", time.Since(start).Seconds())
-	h.logs("raid-node", "goroutine") // where it hung
+	h.logged("raid-node", func() string { return "_PID=" + hung }, "goroutine") // where it hung
 }
 
 // TestPolicyRcdAndChrootsInstallAndStartNothing installs where starting is forbidden,

@@ -45,20 +45,26 @@ func newPackageSource(dist string) (*packageSource, error) {
 		}
 	}
 	var err error
-	if s.versions, err = versionsIn(s.next); err != nil {
+	if s.versions, err = versionsIn(s.now, s.next); err != nil {
 		return nil, err
 	}
 	return s, s.makeCertificates()
 }
 
-// versionsIn finds both versions of raid-node in the later package source.
-func versionsIn(dir string) (v [2]string, err error) {
-	debs, err := filepath.Glob(filepath.Join(dir, "pool", "main", "raid-node", "raid-node_*_amd64.deb"))
-	if err != nil || len(debs) != 2 {
-		return v, errors.Join(err, fmt.Errorf("serve packages: %s has %v, want two versions of raid-node", dir, debs))
+// versionsIn finds both versions of raid-node in the later package source. The one of
+// now is in both.
+func versionsIn(now, next string) (v [2]string, err error) {
+	const pool = "pool/main/raid-node"
+	debs, err := filepath.Glob(filepath.Join(next, pool, "raid-node_*_amd64.deb"))
+	for _, deb := range debs {
+		at := 0
+		if _, missing := os.Stat(filepath.Join(now, pool, filepath.Base(deb))); missing != nil {
+			at = 1
+		}
+		v[at] = strings.Split(filepath.Base(deb), "_")[1]
 	}
-	for i, deb := range debs { // 0.1.0 comes before 0.2.0
-		v[i] = strings.Split(filepath.Base(deb), "_")[1]
+	if err != nil || len(debs) != 2 || v[0] == "" || v[1] == "" {
+		return v, errors.Join(err, fmt.Errorf("serve packages: %s has %v, want two versions of raid-node, and one of them in %s; run make e2e, which builds them", next, debs, now))
 	}
 	return v, nil
 }

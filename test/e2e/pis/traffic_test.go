@@ -114,11 +114,16 @@ func (f *traffic) raidctl(ctx context.Context, name string, c cluster.Content) (
 
 // since are the uploads that began after a moment and have ended.
 func (f *traffic) since(start time.Time) []attempt {
+	return f.those(func(a attempt) bool { return a.began.After(start) })
+}
+
+// those are the uploads that have ended and are asked for.
+func (f *traffic) those(asked func(attempt) bool) []attempt {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var found []attempt
 	for _, a := range f.done {
-		if a.began.After(start) {
+		if asked(a) {
 			found = append(found, a)
 		}
 	}
@@ -152,15 +157,13 @@ func (f *traffic) through(t *testing.T, what string, do func()) {
 	end := time.Now()
 	f.flows(t) // what was under way has ended
 	uploads, longest := 0, time.Duration(0)
-	for _, a := range f.since(start) {
-		if a.began.After(end) {
-			continue
-		}
+	// Those that were under way when it began above all.
+	for _, a := range f.those(func(a attempt) bool { return a.end.After(start) && a.began.Before(end) }) {
 		uploads++
 		took := a.end.Sub(a.began)
 		longest = max(longest, took)
 		if a.err != nil {
-			t.Errorf("%s: an upload by %s, %.1f s after it began, failed after %v: %v", what, a.by, a.began.Sub(start).Seconds(), took.Round(time.Millisecond), a.err)
+			t.Errorf("%s: an upload by %s, which began %+.1f s from then, failed after %v: %v", what, a.by, a.began.Sub(start).Seconds(), took.Round(time.Millisecond), a.err)
 		}
 	}
 	t.Logf("%-50s %5.1f s: %3d uploads, the longest took %.2f s", what, end.Sub(start).Seconds(), uploads, longest.Seconds())

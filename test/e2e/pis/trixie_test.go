@@ -29,7 +29,8 @@ func TestTrixie(t *testing.T) {
 			t.Errorf("the status of %s is %q, want %q", d.name, text, d.status)
 		}
 		unit := "/usr/lib/systemd/system/" + d.name + ".service"
-		if said, status := h.all("systemd-analyze verify " + unit); status != 0 || said != "" {
+		// These hosts have no man.
+		if said, status := h.all("systemd-analyze verify --man=no " + unit); status != 0 || said != "" {
 			t.Errorf("systemd-analyze verify ends with %d and says %q", status, said)
 		}
 		if said, status := h.all("systemd-analyze security --offline=true --threshold=15 " + unit); status != 0 {
