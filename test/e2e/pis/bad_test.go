@@ -75,7 +75,7 @@ func TestControllerInABadSituationSaysSo(t *testing.T) {
 	h.check(h.Boot(t.Context()))
 	h.becomesActive(unit)
 	h.still()
-	h.says(unit, "1/1 nodes up", "1 files degraded") // it has one good copy, on the only node
+	h.says(unit, "1/1 nodes up", "1 file degraded") // it has one good copy, on the only node
 }
 
 // TestNodeInABadSituationSaysSo does the same to a node.

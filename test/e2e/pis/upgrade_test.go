@@ -135,7 +135,7 @@ func (a *array) removeAndPurge(files *traffic) {
 		files.through(a.t, "the package of a node: "+verb+" and install", func() {
 			said := pi.must("apt " + verb + " raid-node")
 			// What prerm says of it is in other words.
-			if verb == "purge" && !strings.Contains(said, "its chunks are kept: /var/lib/raid-node/chunks") {
+			if verb == "purge" && !strings.Contains(said, "its chunks are kept: in /var/lib/raid-node/chunks") {
 				a.t.Errorf("purge does not say where the chunks are:\n%s", said)
 			}
 			if n := strings.TrimSpace(pi.must("find /var/lib/raid-node/chunks -type f | wc -l")); n == "0" || n == "1" {
