@@ -340,7 +340,7 @@ func TestAllNodesAreHeardAtTheSameMoments(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		// What the controller hears on all connections: heartbeats, and answers to its
-		// PINGs. Each node asks once in ten seconds whether it is there.
+		// PINGs. Each node asks every five seconds whether it is there.
 		moments, beats := 0, th.events.beatsOf(sessions[0].Node())
 		for range 1000 {
 			time.Sleep(10 * time.Millisecond)

@@ -73,6 +73,45 @@ func TestSilenceEndsAConnection(t *testing.T) {
 	})
 }
 
+// A node that serves downloads over a slow line hears nothing but the answers to its
+// PINGs on that connection.
+func TestBusySendersAskAndAreAnswered(t *testing.T) {
+	inBubbles(t, func(t *testing.T, shake shaker) {
+		near, far := memPair()
+		cfg := Config{Type: Push, PingEvery: 2 * time.Second, PingTimeout: 7 * time.Second}
+		push, pull := shake(t, near, far, cfg, Config{Type: Pull, Limits: Limits{MaxFrame: 1 << 20, MaxMessage: 1 << 20, MaxFrames: 1, FreeFrame: 1 << 20}})
+		listen(t, push)
+		var receiver sync.WaitGroup
+		receiver.Go(func() {
+			for {
+				if _, err := pull.Receive(nil); err != nil {
+					return
+				}
+				time.Sleep(500 * time.Millisecond)
+			}
+		})
+		var senders sync.WaitGroup
+		for range 3 { // somebody always waits to send
+			senders.Go(func() {
+				for push.Send(context.Background(), make([]byte, 128<<10)) == nil {
+				}
+			})
+		}
+		longest := time.Duration(0)
+		for range 2_000 {
+			time.Sleep(100 * time.Millisecond)
+			longest = max(longest, push.SilentFor())
+		}
+		if push.Err() != nil || longest > 4*time.Second {
+			t.Errorf("the peer was given up: %v; longest silence %v", push.Err(), longest)
+		}
+		push.Close()
+		pull.Close()
+		senders.Wait()
+		receiver.Wait()
+	})
+}
+
 func TestQuietConnectionsNeedNoPings(t *testing.T) {
 	inBubbles(t, func(t *testing.T, shake shaker) {
 		near, far := memPair()

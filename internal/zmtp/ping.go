@@ -11,6 +11,7 @@ type ticker struct {
 	C     <-chan time.Time
 	timer *time.Timer
 	from  time.Time
+	asked time.Time // when the last PING was sent
 }
 
 func newTicker(cfg *Config) *ticker {
@@ -46,16 +47,19 @@ func (t *ticker) stop() {
 }
 
 // tick sends a PING to a peer that is silent and gives up one that has been for
-// PingTimeout.
+// PingTimeout, unless it was not asked in that time, since a message was written
+// meanwhile.
 func (c *Conn) tick(t *ticker) error {
 	silent := c.SilentFor()
-	if c.cfg.PingTimeout > 0 && silent >= c.cfg.PingTimeout {
+	asked := c.cfg.PingEvery <= 0 || time.Since(t.asked) <= silent
+	if c.cfg.PingTimeout > 0 && silent >= c.cfg.PingTimeout && asked {
 		return fmt.Errorf("hear from %s: %w for %v", c.peer.Addr, ErrSilent, silent.Round(time.Millisecond))
 	}
 	var err error
 	if c.cfg.PingEvery > 0 && silent >= c.cfg.PingEvery/2 {
 		// A TTL of 0: the peer need not watch us.
 		c.out.scratch = appendCommand(c.out.scratch, cmdPing, []byte{0, 0})
+		t.asked = time.Now()
 		err = c.flush()
 	}
 	t.timer.Reset(t.until(&c.cfg, silent))

@@ -130,6 +130,19 @@ func (c *Conn) write() {
 	defer tick.stop()
 	for {
 		var err error
+		// A queue that is never empty must not keep the peer from being asked, nor
+		// from its answer: it would be taken for dead, or we.
+		select {
+		case <-w.pong.due:
+			err = c.flush()
+		case <-tick.C:
+			err = c.tick(tick)
+		default:
+		}
+		if err != nil {
+			c.CloseWith(err)
+			return
+		}
 		select {
 		case j := <-w.queue:
 			err = c.writeBatch(j)
