@@ -18,7 +18,7 @@ import (
 // still to be removed from it; until that is done, reads may still ask for a copy
 // that was on it.
 func (c *Catalog) RemoveNode(ctx context.Context, id raid.NodeID) error {
-	return c.write(ctx, &op{name: "remove node " + string(id), rows: 1, run: func(t *tx) error {
+	return c.write(ctx, &op{name: "remove node " + string(id), rows: 1, frees: true, run: func(t *tx) error {
 		key := t.findNode(id)
 		if key == 0 {
 			return fmt.Errorf("%w: there is no such node", raid.ErrNotFound)
@@ -80,7 +80,7 @@ func (c *Catalog) MarkLost(ctx context.Context, at LostCursor, rows int) (next L
 	}
 	done, marked := false, int64(0)
 	name := "mark chunks of node " + string(at.Node) + " bad"
-	err = c.write(ctx, &op{name: name, rows: 2*len(p.found) + int(min(removals, batchRows)) + 1, run: func(t *tx) (err error) {
+	err = c.write(ctx, &op{name: name, rows: 2*len(p.found) + int(min(removals, batchRows)) + 1, frees: true, run: func(t *tx) (err error) {
 		marked, done, err = t.lose(key, p)
 		return err
 	}})

@@ -80,16 +80,18 @@ func TestUpgradeThatFailsAgainCopiesOnce(t *testing.T) {
 	checkWholeFiles(t, openTest(t, kept), map[raid.FileID]raid.File{f.ID: f})
 }
 
-// Each try would fill the disk's last blocks again.
-func TestUpgradeThatFillsTheDiskIsNotTriedAgain(t *testing.T) {
+// Room may come back by itself: what apt has unpacked goes, for instance.
+func TestUpgradeThatFillsTheDiskIsTriedAgain(t *testing.T) {
 	path := t.TempDir() + "/catalog.db"
 	c := openTest(t, path)
 	f := store(t, c, 1)
 	must(t, c.Close())
 	full := append(migrations(), migration{"9999_test.sql", "PRAGMA max_page_count = 1; CREATE TABLE test (x); INSERT INTO test VALUES (zeroblob(1000000));"})
 	_, err := open(bg, config(path), options{migrations: full, checkpoint: checkpointPages})
-	wants(t, err, ErrRefused)
 	wants(t, err, raid.ErrNoSpace)
+	if errors.Is(err, ErrRefused) {
+		t.Errorf("it ends for good: %v", err)
+	}
 	checkWholeFiles(t, openTest(t, path), map[raid.FileID]raid.File{f.ID: f})
 }
 

@@ -102,13 +102,14 @@ func newer(path string, version int64, known int) error {
 		"then nothing is lost. %s. Nothing was changed", ErrRefused, raid.ErrUnsupported, version, known, advice)
 }
 
-// refuseStep refuses what a step of the schema fails with each time anew: every try
-// would write its log to the card again.
+// refuseStep refuses what a step of the schema fails with for good: every try would
+// write its log to the card again.
 func refuseStep(path string, err error) error {
 	switch primaryCode(err) {
 	case sqlite3.SQLITE_FULL:
-		return fmt.Errorf("%w: %w: the disk of %s filled up while the schema was changed, which is undone. Free some, see df -h, then: sudo systemctl start raid-controller. "+
-			"Or install the version that ran before", ErrRefused, raid.ErrNoSpace, filepath.Dir(path))
+		// Room may come back by itself, and what was copied is not copied again.
+		return fmt.Errorf("%w: the disk of %s filled up while the schema was changed, which is undone. The next start tries again; free some, see df -h, "+
+			"or install the version that ran before", raid.ErrNoSpace, filepath.Dir(path))
 	case sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE, sqlite3.SQLITE_TOOBIG:
 		return fmt.Errorf("%w: this catalog's schema can't be changed to what this version needs: %w. The change is undone and nothing is lost. "+
 			"Install the version that ran before, and report this", ErrRefused, err)

@@ -26,10 +26,10 @@ func space(path string) (int64, error) {
 }
 
 // roomFor tells how many bytes are free for ops, of which some were kept for a full
-// disk if there is one that does not grow the catalog, such as a delete.
+// disk if there is one that helps it, such as a delete.
 func (w *writer) roomFor(ops []*op) (int64, error) {
 	free, err := space(w.path)
-	if err == nil && free < floor && slices.ContainsFunc(ops, func(o *op) bool { return !o.grows }) && w.spare.give(free, lastBytes) {
+	if err == nil && free < floor && slices.ContainsFunc(ops, func(o *op) bool { return o.frees }) && w.spare.give(free, lastBytes) {
 		return space(w.path)
 	}
 	return free, err

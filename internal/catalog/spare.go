@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,8 +51,8 @@ func (s *spare) keep() {
 		return
 	}
 	st, err := os.Stat(s.path)
-	if err == nil {
-		s.held = st.Size()
+	if err == nil { // a copy may have the size and no blocks
+		s.held = min(st.Size(), st.Sys().(*syscall.Stat_t).Blocks*512)
 	}
 	switch {
 	case err == nil && free < scarce:

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -28,6 +29,19 @@ func TestSpareRoomThatHasNoneIsMadeAnew(t *testing.T) {
 	openWith(t, cfg, options{})
 	if st, err := os.Stat(cfg.Spare); err != nil || st.Size() != spareBytes {
 		t.Errorf("%v, %v", st, err)
+	}
+}
+
+func TestSpareRoomWithoutBlocksIsMadeAnew(t *testing.T) {
+	cfg := withSpare(filepath.Join(t.TempDir(), "catalog.db"))
+	f, err := os.Create(cfg.Spare)
+	must(t, err)
+	must(t, errors.Join(f.Truncate(spareBytes), f.Close())) // as a copy that leaves out zeros
+	openWith(t, cfg, options{})
+	st, err := os.Stat(cfg.Spare)
+	must(t, err)
+	if blocks := st.Sys().(*syscall.Stat_t).Blocks; blocks*512 < spareBytes {
+		t.Errorf("it has %d blocks", blocks)
 	}
 }
 

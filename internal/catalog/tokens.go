@@ -117,7 +117,7 @@ func byAge(a, b raid.AccessToken) int {
 // is none is raid.ErrNotFound. No request is served with the token after it has
 // returned.
 func (c *Catalog) RevokeToken(ctx context.Context, id string) error {
-	return c.write(ctx, &op{name: "revoke a token", rows: 1, run: func(t *tx) error {
+	return c.write(ctx, &op{name: "revoke a token", rows: 1, frees: true, run: func(t *tx) error {
 		var found bool
 		var k raid.AccessToken
 		err := t.conn.query(func(row []driver.Value) error {

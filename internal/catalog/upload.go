@@ -213,7 +213,7 @@ func (t *tx) finishBegun(fin *Finish, appended int64) error {
 // removals will be removed from the nodes. A complete file stays as it is.
 func (c *Catalog) Abandon(ctx context.Context, f raid.File, removals []raid.Removal) error {
 	name := fmt.Sprintf("abandon upload %d", f.ID)
-	return c.write(ctx, &op{name: name, rows: 1 + len(removals), run: func(t *tx) error {
+	return c.write(ctx, &op{name: name, rows: 1 + len(removals), frees: true, run: func(t *tx) error {
 		_, err := t.exec("UPDATE upload SET state = 3 WHERE id = ? AND state = 0 AND upload_id = ?", int64(f.ID), f.Upload.String())
 		if err != nil {
 			return err
@@ -238,7 +238,7 @@ func (c *Catalog) AbandonUnfinished(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	var n int64
-	err = c.write(ctx, &op{name: "abandon unfinished uploads", rows: int(min(found, maxGroupRows)), run: func(t *tx) (err error) {
+	err = c.write(ctx, &op{name: "abandon unfinished uploads", rows: int(min(found, maxGroupRows)), frees: true, run: func(t *tx) (err error) {
 		n, err = t.exec("UPDATE upload SET state = 3 WHERE state = 0 AND state <> 1 AND id < ?", c.firstID)
 		return err
 	}})
@@ -248,7 +248,7 @@ func (c *Catalog) AbandonUnfinished(ctx context.Context) (int, error) {
 // Delete deletes a file, durably: it is not found from now on, and Sweep turns
 // its chunks into removals. It fails with raid.ErrNotFound.
 func (c *Catalog) Delete(ctx context.Context, id raid.FileID) error {
-	return c.write(ctx, &op{name: fmt.Sprintf("delete file %d", id), rows: 1, run: func(t *tx) error {
+	return c.write(ctx, &op{name: fmt.Sprintf("delete file %d", id), rows: 1, frees: true, run: func(t *tx) error {
 		var size, degraded int64
 		found := false
 		err := t.conn.query(func(r []driver.Value) error {

@@ -23,6 +23,7 @@ type op struct {
 	name  string // verb noun, begins its errors
 	rows  int    // about how many rows it writes, at least 1
 	grows bool   // needs the reserve free
+	frees bool   // may use the room that is kept for a full disk
 	run   func(*tx) error
 
 	taken atomic.Bool // by the writer, or by a caller that gave up waiting

@@ -50,7 +50,11 @@ func TestAFullCardKeepsNobodyFromDeleting(t *testing.T) {
 		"it fills up in an upload": func(a *array, dir string) {
 			body, upload := io.Pipe()
 			refused := make(chan int, 1)
-			go func() { s, _ := a.tryUpload(body); refused <- s }()
+			go func() {
+				defer close(refused) // also when the test fails there
+				s, _ := a.tryUpload(body)
+				refused <- s
+			}()
 			_, _ = upload.Write(randomBytes(600_000))
 			a.eventually("its first chunks are stored", func() bool { return a.totalChunks() > 8 })
 			fillCard(t, dir)
