@@ -46,7 +46,8 @@ func (d *daemon) stand() (standing, error) {
 	case errors.Is(err, identity.ErrDamaged), errors.Is(err, identity.ErrExposed):
 		return standing{problem: "Not connected: " + err.Error() + afterwards, broken: true}, nil
 	}
-	return standing{}, fmt.Errorf("%w. Nothing of it was changed, and the next start tries again; if it stays so, look at the card: journalctl -k", err)
+	return standing{}, fmt.Errorf("%w. Nothing of it was changed, and the next start tries again. If it stays so, the card loses data (journalctl -k): sudo systemctl stop raid-node; sudo mv %[2]s %[2]s.bad; "+
+		"sudo systemctl start raid-node; then join with the line of sudo raidctl token create --node %[3]s, which keeps id and chunks", err, filepath.Join(d.identityDir(), "node.pem"), d.disk.Node())
 }
 
 // misfit says why identity and disk do not belong together. A disk without an

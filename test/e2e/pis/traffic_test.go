@@ -84,10 +84,12 @@ func (f *traffic) store(ctx context.Context, by string, upload func(context.Cont
 	f.done = append(f.done, a)
 }
 
-// curl is the README's line. Its answer's status decides, as for a person.
+// curl is the README's line. Its answer's status decides, as for a person. A controller
+// that lost its power while curl waits for the answer is asked whether it still knows of
+// the connection after five seconds instead of a minute.
 func (f *traffic) curl(ctx context.Context, name string, c cluster.Content) (int64, error) {
 	r, err := f.laptop.Run(ctx, nspawn.Command{
-		Lines: `curl -sS -w ' %{http_code}' --cacert raidpi-ca.pem -H "Authorization: Bearer $RAID_TOKEN" -F "file=@-;filename=$NAME" https://controller.local:9000/files`,
+		Lines: `curl -sS --keepalive-time 5 -w ' %{http_code}' --cacert raidpi-ca.pem -H "Authorization: Bearer $RAID_TOKEN" -F "file=@-;filename=$NAME" https://controller.local:9000/files`,
 		Env:   []string{"RAID_TOKEN=" + f.key, "NAME=" + name}, Stdin: c.Reader(),
 	})
 	if err != nil {
@@ -133,9 +135,9 @@ func (f *traffic) those(asked func(attempt) bool) []attempt {
 // flows waits until both programs have stored a file from now on.
 func (f *traffic) flows(t *testing.T) {
 	t.Helper()
-	start, last := time.Now(), errors.New("none has ended")
+	start, last := time.Now(), errors.New("none failed")
+	ok := map[string]bool{}
 	until(t, "uploads succeed by curl and by raidctl", patience, func() bool {
-		ok := map[string]bool{}
 		for _, a := range f.since(start) {
 			if a.err == nil {
 				ok[a.by] = true
@@ -144,7 +146,7 @@ func (f *traffic) flows(t *testing.T) {
 			}
 		}
 		return len(ok) == 2
-	}, func() string { return fmt.Sprintf("the last error was: %v", last) })
+	}, func() string { return fmt.Sprintf("by now: %v; the last error: %v", ok, last) })
 }
 
 // through does something to one node at a time, during which no upload may fail or
