@@ -363,7 +363,7 @@ func TestAllNodesAreHeardAtTheSameMoments(t *testing.T) {
 		}
 		for _, s := range sessions {
 			for r, c := range s.conns {
-				if silent := c.SilentFor(); silent > 2*time.Second {
+				if silent := c.SilentFor(); silent > 4*time.Second {
 					t.Errorf("the connection %v was not heard of for %v", role(r), silent)
 				}
 			}

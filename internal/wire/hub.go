@@ -167,9 +167,10 @@ func (h *Hub) connConfig(typ zmtp.SocketType) zmtp.Config {
 	cfg := zmtp.Config{
 		Type: typ, Admit: h.admit, TLS: h.cfg.TLS,
 		// Each connection is pinged too, so that one that is half-open by itself
-		// is noticed, at the moments of heartbeats: see sendBeats. A PONG may have
+		// is noticed, at the moments of heartbeats: see sendBeats. That is often
+		// enough for a node to hear from us before it asks by itself. A PONG may have
 		// to wait for a large payload on a slow line.
-		PingEvery: h.cfg.Suspect, PingsFrom: h.made, PingTimeout: 4 * h.cfg.Dead,
+		PingEvery: 7 * h.cfg.Heartbeat, PingsFrom: h.made, PingTimeout: 4 * h.cfg.Dead,
 	}
 	switch typ {
 	case zmtp.Pull:

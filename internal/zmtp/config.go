@@ -114,7 +114,7 @@ type Config struct {
 	// take. The whole message has that, plus its size at 64 KiB/s. Default 5 s.
 	ProgressTimeout time.Duration
 	// PingEvery is the time between looks at the peer, which gets a PING when it has
-	// been silent for half of it or longer. 0: no PINGs.
+	// been silent for three quarters of it or longer. 0: no PINGs.
 	PingEvery time.Duration
 	// PingsFrom is the moment from which PingEvery is counted: connections that
 	// share it wake an idle process together. Zero: the connection's opening.

@@ -56,7 +56,7 @@ func (c *Conn) tick(t *ticker) error {
 		return fmt.Errorf("hear from %s: %w for %v", c.peer.Addr, ErrSilent, silent.Round(time.Millisecond))
 	}
 	var err error
-	if c.cfg.PingEvery > 0 && silent >= c.cfg.PingEvery/2 {
+	if c.cfg.PingEvery > 0 && silent >= c.cfg.PingEvery/4*3 {
 		// A TTL of 0: the peer need not watch us.
 		c.out.scratch = appendCommand(c.out.scratch, cmdPing, []byte{0, 0})
 		t.asked = time.Now()
