@@ -17,6 +17,9 @@ func (a *array) idle() {
 	window := *idleFor
 	hosts := append([]*host{a.controller}, a.pis...)
 	time.Sleep(7 * time.Second) // ext4 writes out what is not synced after five
+	if *idleOnly {
+		time.Sleep(3 * time.Minute) // Go gives memory of the work before back for that long
+	}
 	type figures struct {
 		writes, bytes int64
 		cpu           time.Duration
@@ -80,24 +83,29 @@ func unitOf(h *host) string {
 	return "raid-node.service"
 }
 
-// cpuTime is what the daemon has used since it started: proc_pid_stat(5), in ticks of
-// 10 ms as on every Linux of today.
-func cpuTime(h *host) (time.Duration, error) {
-	var sum time.Duration
+// cpuTime is what the daemon's threads have run since they started, to the nanosecond:
+// ticks, as in proc_pid_stat(5), overcount what wakes on ticks.
+func cpuTime(h *host) (sum time.Duration, err error) {
 	for _, pid := range h.UnitProcesses(unitOf(h)) {
-		text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+		threads, err := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "schedstat"))
 		if err != nil {
 			return 0, err
 		}
-		_, rest, _ := strings.Cut(string(text), ") ")
-		f := strings.Fields(rest)
-		for _, at := range []int{11, 12} { // utime, stime
-			ticks, err := strconv.ParseInt(f[at], 10, 64)
+		for _, path := range threads {
+			text, err := os.ReadFile(path)
 			if err != nil {
 				return 0, err
 			}
-			sum += time.Duration(ticks) * 10 * time.Millisecond
+			ran, _, _ := strings.Cut(string(text), " ")
+			ns, err := strconv.ParseInt(ran, 10, 64)
+			if err != nil {
+				return 0, err
+			}
+			sum += time.Duration(ns)
 		}
+	}
+	if sum == 0 {
+		return 0, fmt.Errorf("%s has no daemon that runs", h.Name)
 	}
 	return sum, nil
 }
