@@ -59,12 +59,13 @@ func (a *array) idle() {
 }
 
 // idleShare is how much of a core an idle daemon may take, in percent. Beside other
-// tests every wake-up costs more, since the caches are cold.
+// tests every wake-up costs more, since the caches are cold: there it is only shown that
+// nothing goes round and round.
 func idleShare() float64 {
 	if *idleOnly {
 		return 0.5
 	}
-	return shared * 0.5
+	return 3
 }
 
 // memoryLimit is what a daemon may take at all: this array has stored a file of some
