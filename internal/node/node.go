@@ -54,8 +54,9 @@ type Config struct {
 // dozen pieces on their way out.
 const bufferBudget = 24 << 20
 
-// statusEvery is how often the status line is looked at.
-const statusEvery = time.Second
+// statusEvery is how often the status line is looked at, beside when the connection to
+// the controller changes.
+const statusEvery = 5 * time.Second
 
 // Run runs a node until ctx ends or its disk can't be used; then it returns
 // chunkstore.ErrDisk if a person has to see to that, chunkstore.ErrNotMounted if it
@@ -116,6 +117,10 @@ func (d *daemon) report(ctx context.Context, l *life) error {
 	if show == nil {
 		return nil
 	}
+	var connection <-chan struct{}
+	if l.link != nil {
+		connection = l.link.Changed()
+	}
 	tick := time.NewTicker(statusEvery)
 	defer tick.Stop()
 	for last := ""; ; {
@@ -126,6 +131,7 @@ func (d *daemon) report(ctx context.Context, l *life) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-connection:
 		case <-tick.C:
 		}
 	}

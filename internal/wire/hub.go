@@ -60,8 +60,7 @@ type HubConfig struct {
 type Observer interface {
 	// NodeUp: all four connections and the first heartbeat are there.
 	NodeUp(*Session)
-	// NodeBeat is a further heartbeat. When several come while one is being
-	// reported, only the latest is.
+	// NodeBeat is a further heartbeat.
 	NodeBeat(*Session, Beat)
 	// NodeDown: the session is over. Every NodeUp has its NodeDown, and it comes
 	// before the NodeUp of the node's next session.
@@ -170,7 +169,7 @@ func (h *Hub) connConfig(typ zmtp.SocketType) zmtp.Config {
 		// is noticed, at the moments of heartbeats: see sendBeats. That is often
 		// enough for a node to hear from us before it asks by itself. A PONG may have
 		// to wait for a large payload on a slow line.
-		PingEvery: 7 * h.cfg.Heartbeat, PingsFrom: h.made, PingTimeout: 4 * h.cfg.Dead,
+		PingEvery: 14 * h.cfg.Heartbeat, TimersFrom: h.made, PingTimeout: 4 * h.cfg.Dead,
 	}
 	switch typ {
 	case zmtp.Pull:

@@ -50,7 +50,9 @@ type LinkConfig struct {
 	Concurrency int   // Stores handled at once, and as many other requests beside them (16)
 	MaxFrame    int64 // largest payload, bytes (64 MiB)
 
-	Heartbeat  time.Duration // between the node's heartbeats (500 ms)
+	// Heartbeat is the time between heartbeats: the node's answer the controller's, or
+	// go by its own clock while there are none (500 ms).
+	Heartbeat  time.Duration
 	Dead       time.Duration // a controller silent for this long is left (5 s)
 	BackoffMin time.Duration // first pause before connecting again (100 ms)
 	BackoffMax time.Duration // longest pause (5 s)
@@ -87,6 +89,7 @@ type LabHandler interface {
 // Link is the node's end of the wire.
 type Link struct {
 	cfg    LinkConfig
+	made   time.Time
 	stores chan job
 	others chan job
 	queued *window // bytes of Stores between their arrival and their end
@@ -94,6 +97,7 @@ type Link struct {
 	moved    atomic.Uint64 // see Pulse
 	draining atomic.Bool
 	beatNow  chan struct{}
+	changed  chan struct{} // of 1: the status did
 
 	mu        sync.Mutex
 	array     raid.ArrayID
@@ -148,9 +152,9 @@ func NewLink(cfg LinkConfig) *Link {
 		cfg.SawCommit = func(uint64) {}
 	}
 	return &Link{
-		cfg: cfg, array: cfg.Array, status: "Not started",
+		cfg: cfg, made: time.Now(), array: cfg.Array, status: "Not started",
 		stores: make(chan job, queueLength), others: make(chan job, queueLength),
-		queued: newWindow(queueBytes), beatNow: make(chan struct{}, 1),
+		queued: newWindow(queueBytes), beatNow: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 }
 
@@ -160,6 +164,9 @@ func (l *Link) Status() string {
 	defer l.mu.Unlock()
 	return l.status
 }
+
+// Changed has room for one sign that Status may say something else now.
+func (l *Link) Changed() <-chan struct{} { return l.changed }
 
 // Connected reports whether there is a session with a controller right now.
 func (l *Link) Connected() bool {
@@ -194,8 +201,12 @@ func (l *Link) setRunning(on bool) {
 
 func (l *Link) setStatus(format string, args ...any) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.status = fmt.Sprintf(format, args...)
+	l.mu.Unlock()
+	select {
+	case l.changed <- struct{}{}:
+	default:
+	}
 }
 
 // Run connects to the controller, serves it, and connects again when the session

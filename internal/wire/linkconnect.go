@@ -24,7 +24,7 @@ func (l *Link) connect(ctx context.Context) (*linkSession, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &linkSession{link: l, id: raid.SessionID(id), log: l.cfg.Log.With("session", id), asked: make(chan struct{}, 1)}
+	s := &linkSession{link: l, id: raid.SessionID(id), log: l.cfg.Log.With("session", id), beats: newBeats()}
 	if err := s.open(ctx); err != nil {
 		s.close(err)
 		return nil, err
@@ -101,7 +101,7 @@ func (s *linkSession) dial(ctx context.Context, r role) (*zmtp.Conn, error) {
 	}
 	c, err := zmtp.Connect(ctx, nc, zmtp.Config{
 		Type: typ, TLS: inside, Properties: hi.properties(), Pool: cfg.Pool, Limits: limits,
-		PingEvery: cfg.Dead, PingTimeout: 4 * cfg.Dead,
+		PingEvery: 2 * cfg.Dead, TimersFrom: s.link.made, PingTimeout: 4 * cfg.Dead,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)

@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire/wirepb"
 	"github.com/raidpi/raidpi/internal/zmtp"
@@ -29,7 +27,7 @@ type linkSession struct {
 	conns [roleCount]*zmtp.Conn // a lab controller has no data connection
 	ctx   context.Context       // ends with the session
 	heard atomic.Bool           // the controller sent a message
-	asked chan struct{}         // has room for one: the controller's heartbeat came
+	beats beats
 }
 
 // close ends all connections; the first reason counts.
@@ -73,10 +71,11 @@ func (s *linkSession) serve(ctx context.Context) error {
 	return err
 }
 
-// watch ends the session after Dead of silence.
+// watch ends the session after Dead of silence, and has heartbeats sent by the node's
+// own clock when the controller's are late. Its timer is that of no single session.
 func (s *linkSession) watch() error {
-	dead := s.link.cfg.Dead
-	timer := time.NewTimer(dead)
+	l, dead := s.link, s.link.cfg.Dead
+	timer := time.NewTimer(l.untilLook())
 	defer timer.Stop()
 	for {
 		select {
@@ -84,7 +83,7 @@ func (s *linkSession) watch() error {
 		case <-s.ctx.Done():
 			return s.ctx.Err()
 		}
-		s.link.moved.Add(1)
+		l.moved.Add(1)
 		silent := dead
 		for _, c := range s.conns {
 			silent = min(silent, c.SilentFor())
@@ -92,52 +91,19 @@ func (s *linkSession) watch() error {
 		if silent >= dead {
 			return fmt.Errorf("watch controller: not a byte for %v", dead)
 		}
-		timer.Reset(dead - silent)
+		next := l.untilLook()
+		if silent >= 2*l.cfg.Heartbeat {
+			s.beats.dueNow()
+			next = l.cfg.Heartbeat
+		}
+		timer.Reset(min(next, dead-silent))
 	}
 }
 
-// sendBeats sends the node's heartbeats, the first at once, and then one for each of
-// the controller's, which so has to wake for all nodes together. Its own clock counts
-// when the controller's are late.
-func (s *linkSession) sendBeats() error {
-	tick := time.NewTimer(s.link.cfg.Heartbeat)
-	defer tick.Stop()
-	var frame []byte
-	for {
-		sent := time.Now()
-		var err error
-		now := s.link.cfg.Beat()
-		now.Draining = now.Draining || s.link.draining.Load()
-		beat := &wirepb.Response{Result: &wirepb.Response_Heartbeat{Heartbeat: encodeBeat(now)}}
-		if frame, err = (proto.MarshalOptions{}).MarshalAppend(frame[:0], beat); err != nil {
-			return fmt.Errorf("write heartbeat: %w", err)
-		}
-		if err := s.conns[roleControl].Send(s.ctx, frame); err != nil {
-			return fmt.Errorf("send heartbeat: %w", err)
-		}
-		if err := s.awaitBeat(tick, sent); err != nil {
-			return err
-		}
-	}
-}
-
-// awaitBeat waits until the next heartbeat is due, after one that was sent at sent.
-func (s *linkSession) awaitBeat(tick *time.Timer, sent time.Time) error {
-	every := s.link.cfg.Heartbeat
-	tick.Reset(every + every/4)
-	for {
-		select {
-		case <-s.asked:
-			if time.Since(sent) < every/2 {
-				continue // nobody makes a node send more than its own clock would by far
-			}
-		case <-tick.C:
-		case <-s.link.beatNow:
-		case <-s.ctx.Done():
-			return s.ctx.Err()
-		}
-		return nil
-	}
+// untilLook is the time until the next look at the controller.
+func (l *Link) untilLook() time.Duration {
+	every := 4 * l.cfg.Heartbeat
+	return every - time.Since(l.made)%every
 }
 
 // readStores takes in Store requests, [request][payload], and queues them. When
@@ -197,9 +163,8 @@ func (s *linkSession) readRequests() error {
 			if r.renewKey {
 				s.link.cfg.RenewKey()
 			}
-			select {
-			case s.asked <- struct{}{}:
-			default:
+			if err := s.answerBeat(); err != nil {
+				return err
 			}
 			continue
 		}

@@ -23,16 +23,18 @@ type Session struct {
 	done  chan struct{} // closed when the session ends
 	gone  chan struct{} // closed when its last callback has returned
 	prior <-chan struct{}
-	beats chan struct{} // has room for one: a heartbeat came
 
-	mu    sync.Mutex
-	conns [roleCount]*zmtp.Conn
-	addr  string
-	beat  Beat
-	beatn int64 // heartbeats that came
-	calls map[uint64]*call
-	ended bool
-	err   error
+	telling sync.Mutex // held while the observer is called
+	told    bool       // of the node, and not yet of its end
+
+	mu     sync.Mutex
+	conns  [roleCount]*zmtp.Conn
+	addr   string
+	beat   Beat
+	beaten bool // a heartbeat came
+	calls  map[uint64]*call
+	ended  bool
+	err    error
 
 	reading bool      // in the middle of a payload
 	read    time.Time // the end of the last payload
@@ -46,7 +48,6 @@ func newSession(h *Hub, hi hello, prior <-chan struct{}) *Session {
 		log:    h.cfg.Log.With("node", hi.node, "session", hi.session),
 		window: newWindow(h.cfg.Window),
 		whole:  make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
-		beats: make(chan struct{}, 1),
 		calls: map[uint64]*call{},
 	}
 }
@@ -177,19 +178,17 @@ func (s *Session) attach(r role, c *zmtp.Conn) error {
 	return nil
 }
 
-// heard takes a heartbeat in.
+// heard takes a heartbeat in. The first is part of NodeUp.
 func (s *Session) heard(b Beat) {
 	s.mu.Lock()
-	s.beat = b
-	s.beatn++
-	if s.beatn == 1 {
-		s.checkWhole()
-	}
+	s.beat, s.beaten = b, true
+	s.checkWhole()
 	s.mu.Unlock()
-	select {
-	case s.beats <- struct{}{}:
-	default:
-	}
+	s.tell(func(o Observer) {
+		if s.told {
+			o.NodeBeat(s, b)
+		}
+	})
 }
 
 // checkWhole closes whole when nothing is missing any more. s.mu is held.
@@ -199,7 +198,7 @@ func (s *Session) checkWhole() {
 			return
 		}
 	}
-	if s.beatn > 0 {
+	if s.beaten {
 		select {
 		case <-s.whole:
 		default:

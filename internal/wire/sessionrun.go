@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -24,6 +25,10 @@ var (
 func (s *Session) run(ctx context.Context) {
 	defer close(s.gone)
 	up := s.awaitWhole(ctx)
+	var beating sync.WaitGroup
+	if up {
+		beating.Go(func() { s.sendBeats(ctx) })
+	}
 	if s.prior != nil {
 		<-s.prior
 	}
@@ -32,16 +37,18 @@ func (s *Session) run(ctx context.Context) {
 		return
 	}
 	s.log.Debug("Session is whole", "addr", s.Addr())
-	s.hub.cfg.Observer.NodeUp(s)
-	beating := make(chan struct{})
-	go func() {
-		defer close(beating)
-		s.sendBeats(ctx)
-	}()
+	s.tell(func(o Observer) { o.NodeUp(s); s.told = true })
 	s.watch(ctx)
-	<-beating
+	beating.Wait()
 	s.log.Debug("Session is over", "reason", s.Err())
-	s.hub.cfg.Observer.NodeDown(s, s.Err())
+	s.tell(func(o Observer) { s.told = false; o.NodeDown(s, s.Err()) })
+}
+
+// tell calls the observer, about one thing at a time.
+func (s *Session) tell(f func(Observer)) {
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	f(s.hub.cfg.Observer)
 }
 
 // awaitWhole reports whether the session became whole in time; it has ended when
@@ -61,29 +68,21 @@ func (s *Session) awaitWhole(ctx context.Context) bool {
 	return false
 }
 
-// watch reports heartbeats and ends the session after Dead of silence.
+// watch ends the session after Dead of silence, give or take half a heartbeat: it
+// looks when heartbeats are sent, and answers come in a moment later.
 func (s *Session) watch(ctx context.Context) {
-	dead := s.hub.cfg.Dead
-	timer := time.NewTimer(dead)
+	dead := s.hub.cfg.Dead - s.hub.cfg.Heartbeat/2
+	timer := time.NewTimer(s.hub.untilBeat(dead))
 	defer timer.Stop()
-	seen := int64(1) // the first is part of NodeUp
 	for {
 		select {
-		case <-s.beats:
-			s.mu.Lock()
-			n, b := s.beatn, s.beat
-			s.mu.Unlock()
-			if n > seen {
-				seen = n
-				s.hub.cfg.Observer.NodeBeat(s, b)
-			}
 		case <-timer.C:
 			silent := s.SilentFor()
 			if silent >= dead {
-				s.End(fmt.Errorf("watch node: not a byte for %v", dead))
+				s.End(fmt.Errorf("watch node: not a byte for %v", silent.Round(100*time.Millisecond)))
 				return
 			}
-			timer.Reset(dead - silent)
+			timer.Reset(s.hub.untilBeat(dead - silent))
 		case <-s.done:
 			return
 		case <-ctx.Done():
@@ -100,7 +99,7 @@ func (s *Session) sendBeats(ctx context.Context) {
 	s.mu.Lock()
 	conn := s.conns[roleRequest]
 	s.mu.Unlock()
-	tick := time.NewTimer(s.hub.untilBeat())
+	tick := time.NewTimer(s.hub.untilBeat(0))
 	defer tick.Stop()
 	var frame []byte
 	for {
@@ -111,7 +110,7 @@ func (s *Session) sendBeats(ctx context.Context) {
 		}
 		select {
 		case <-tick.C:
-			tick.Reset(s.hub.untilBeat())
+			tick.Reset(s.hub.untilBeat(0))
 		case <-s.done:
 			return
 		case <-ctx.Done():
@@ -120,7 +119,7 @@ func (s *Session) sendBeats(ctx context.Context) {
 	}
 }
 
-// untilBeat is the time until all sessions' next heartbeat.
-func (h *Hub) untilBeat() time.Duration {
-	return h.cfg.Heartbeat - time.Since(h.made)%h.cfg.Heartbeat
+// untilBeat is the time until all sessions' first heartbeat that is more than d away.
+func (h *Hub) untilBeat(d time.Duration) time.Duration {
+	return d + h.cfg.Heartbeat - (time.Since(h.made)+d)%h.cfg.Heartbeat
 }

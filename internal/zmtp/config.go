@@ -116,9 +116,10 @@ type Config struct {
 	// PingEvery is the time between looks at the peer, which gets a PING when it has
 	// been silent for three quarters of it or longer. 0: no PINGs.
 	PingEvery time.Duration
-	// PingsFrom is the moment from which PingEvery is counted: connections that
-	// share it wake an idle process together. Zero: the connection's opening.
-	PingsFrom time.Time
+	// TimersFrom is the moment from which PingEvery is counted, and the whole seconds
+	// that a message's time to leave is rounded up to: connections that share it wake
+	// an idle process together. Zero: the connection's opening, and no rounding.
+	TimersFrom time.Time
 	// PingTimeout is how long the peer is silent before the connection is
 	// closed. 0: for ever.
 	PingTimeout time.Duration

@@ -20,8 +20,8 @@ type Conn struct {
 	end     context.CancelCauseFunc
 	closing sync.Once
 
-	out    writer
-	writer sync.WaitGroup
+	out     writer
+	keeping sync.WaitGroup
 }
 
 func newConn(nc net.Conn, s *secure, in *inbound, cfg Config, peer Peer) *Conn {
@@ -29,7 +29,7 @@ func newConn(nc net.Conn, s *secure, in *inbound, cfg Config, peer Peer) *Conn {
 	c.ctx, c.end = context.WithCancelCause(context.Background())
 	in.last.Store(int64(time.Since(in.start)))
 	c.out.init()
-	c.writer.Go(c.write)
+	c.keeping.Go(c.keep)
 	return c
 }
 
@@ -63,6 +63,6 @@ func (c *Conn) CloseWith(err error) {
 // except for a Receive or Send of the caller's, which return soon.
 func (c *Conn) Close() error {
 	c.CloseWith(ErrClosed)
-	c.writer.Wait()
+	c.keeping.Wait()
 	return nil
 }

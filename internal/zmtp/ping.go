@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// ticker is when the writer looks at the peer's silence. C is nil, and never
+// ticker is when to look at the peer's silence. C is nil, and never
 // ready, when nothing depends on it.
 type ticker struct {
 	C     <-chan time.Time
@@ -18,7 +18,7 @@ func newTicker(cfg *Config) *ticker {
 	if cfg.PingEvery <= 0 && cfg.PingTimeout <= 0 {
 		return &ticker{}
 	}
-	t := &ticker{from: cfg.PingsFrom}
+	t := &ticker{from: cfg.TimersFrom}
 	if t.from.IsZero() {
 		t.from = time.Now()
 	}

@@ -28,11 +28,13 @@ type job struct {
 	done   chan error
 }
 
-// writer is the outgoing half of a connection. Its goroutine is [Conn.write];
-// all fields below queue and pong belong to that goroutine.
+// writer is the outgoing half of a connection. Who has the turn writes, and the
+// fields below pong are theirs: a goroutine that sends, or [Conn.keep]. To hand each
+// message to a goroutine that writes would cost more than all the rest of a small one.
 type writer struct {
-	queue chan *job // unbuffered: who waits to send, waits here
-	idle  sync.Pool // of *job
+	turn  chan struct{} // of 1; whoever waits longest gets it
+	queue chan *job     // unbuffered: who waits for the turn may leave with another's batch
+	idle  sync.Pool     // of *job
 	pong  pong
 
 	jobs    []*job
@@ -54,6 +56,7 @@ type pong struct {
 }
 
 func (w *writer) init() {
+	w.turn = make(chan struct{}, 1)
 	w.queue = make(chan *job)
 	w.pong.due = make(chan struct{}, 1)
 	w.idle.New = func() any { return &job{done: make(chan error, 1)} }
@@ -111,6 +114,9 @@ func (c *Conn) enqueue(ctx context.Context, j *job) error {
 	default:
 	}
 	select {
+	case c.out.turn <- struct{}{}:
+		_ = c.writeBatch(j) // j.done has it too
+		<-c.out.turn
 	case c.out.queue <- j:
 	case <-ctx.Done():
 		return fmt.Errorf("send to %s: %w", c.peer.Addr, ctx.Err())
@@ -123,33 +129,17 @@ func (c *Conn) enqueue(ctx context.Context, j *job) error {
 	return nil
 }
 
-// write is the writer's goroutine, until the connection ends.
-func (c *Conn) write() {
-	w := &c.out
+// keep sends PINGs and PONGs, until the connection ends.
+func (c *Conn) keep() {
 	tick := newTicker(&c.cfg)
 	defer tick.stop()
 	for {
 		var err error
-		// A queue that is never empty must not keep the peer from being asked, nor
-		// from its answer: it would be taken for dead, or we.
 		select {
-		case <-w.pong.due:
-			err = c.flush()
+		case <-c.out.pong.due:
+			err = c.inTurn(c.flush)
 		case <-tick.C:
-			err = c.tick(tick)
-		default:
-		}
-		if err != nil {
-			c.CloseWith(err)
-			return
-		}
-		select {
-		case j := <-w.queue:
-			err = c.writeBatch(j)
-		case <-w.pong.due:
-			err = c.flush()
-		case <-tick.C:
-			err = c.tick(tick)
+			err = c.inTurn(func() error { return c.tick(tick) })
 		case <-c.ctx.Done():
 			return
 		}
@@ -160,7 +150,17 @@ func (c *Conn) write() {
 	}
 }
 
-// writeBatch writes j and what waits behind it in one go.
+// inTurn calls f when those who write now, and those who wait already, are done. A
+// queue that is never empty so keeps the peer neither from being asked nor from its
+// answer: it would be taken for dead, or we.
+func (c *Conn) inTurn(f func() error) error {
+	c.out.turn <- struct{}{}
+	defer func() { <-c.out.turn }()
+	return f()
+}
+
+// writeBatch writes j and what waits behind it in one go. All of them learn of the
+// result.
 func (c *Conn) writeBatch(j *job) error {
 	w := &c.out
 	for j != nil {
@@ -222,12 +222,24 @@ func (c *Conn) flush() error {
 	if len(w.bufs) == 0 {
 		return nil
 	}
-	err := c.transmit(time.Now().Add(c.cfg.WriteTimeout + time.Duration(w.bytes)*(time.Second/writeRate)))
+	err := c.transmit(c.deadline(w.bytes))
 	w.reset()
 	if err != nil {
 		return fmt.Errorf("write to %s: %w", c.peer.Addr, err)
 	}
 	return nil
+}
+
+// deadline is until when n bytes have to leave. One that moves on with each message
+// makes timers of the runtime expire for nothing, at moments of their own.
+func (c *Conn) deadline(n int64) time.Time {
+	limit := c.cfg.WriteTimeout + time.Duration(n)*(time.Second/writeRate)
+	from := c.cfg.TimersFrom
+	if from.IsZero() {
+		return time.Now().Add(limit)
+	}
+	until := time.Since(from) + limit + time.Second - 1
+	return from.Add(until - until%time.Second)
 }
 
 // transmit writes the batch to the network until then at the latest.
