@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+
+	"github.com/raidpi/raidpi/internal/service"
 )
 
 // parts are what of a controller has to move, and how each is asked. None waits for a
@@ -16,7 +18,7 @@ func (c *Controller) parts() map[string]func(context.Context) error {
 		"the catalog's writer":   c.catalog.WriterMoves,
 		"the catalog's readers":  c.catalog.ReaderMoves,
 		"the list of nodes":      taken(func() { c.members.Nodes() }),
-		"the nodes' connections": taken(c.hub.Moves),
+		"the nodes' connections": c.hubMoves(),
 		"the memory for files":   taken(func() { c.pool.InUse() }),
 		"REST": func(ctx context.Context) error {
 			if err := c.rest.Alive(ctx); !errors.Is(err, net.ErrClosed) {
@@ -24,6 +26,15 @@ func (c *Controller) parts() map[string]func(context.Context) error {
 			}
 			return nil // it has ended, and requests under way are waited for
 		},
+	}
+}
+
+// hubMoves asks for the Hub's locks, and whether it sends heartbeats.
+func (c *Controller) hubMoves() func(context.Context) error {
+	beats := service.Moves(c.hub.Pulse)
+	return func(ctx context.Context) error {
+		c.hub.Moves()
+		return beats(ctx)
 	}
 }
 

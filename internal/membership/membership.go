@@ -23,11 +23,12 @@ import (
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
-// The times after which a node is no longer trusted to answer. A native node
-// sends heartbeats every 500 ms, whatever its disk does; one that acknowledges
-// nothing for stuckAfter although Stores are under way has a hung disk.
+// The times after which a node is no longer trusted to answer. A native node answers
+// heartbeats at once, whatever its disk does, and gets one every 500 ms while any node is
+// asked for something; one that acknowledges nothing for stuckAfter although Stores are
+// under way has a hung disk.
 const (
-	suspectAfter = 1500 * time.Millisecond
+	suspectAfter = time.Second
 	stuckAfter   = 2 * time.Second
 	slowAfter    = 600 * time.Millisecond
 )

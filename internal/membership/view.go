@@ -14,7 +14,7 @@ func (m *Members) state(n *member) raid.NodeState {
 	switch {
 	case n.session == nil || over(n.session.Done()):
 		return raid.Down
-	case n.session.SilentFor() > suspectAfter || n.session.StuckFor() > stuckAfter:
+	case n.session.Unanswered() > suspectAfter || n.session.StuckFor() > stuckAfter:
 		return raid.Suspect
 	case n.record.Draining || n.beat.Draining:
 		return raid.Draining

@@ -73,13 +73,14 @@ func (h *Hub) Cut(node raid.NodeID, why error) {
 	}
 }
 
-// checkClone refuses a session of a node that has another one which lives and is
-// not silent. h.mu is held.
+// checkClone refuses a session of a node that has another one which lives and
+// answers. Whether it does will be known when the refused one tries again. h.mu is held.
 func (h *Hub) checkClone(hi hello) error {
 	current := h.nodes[hi.node]
-	if current == nil || current.id == hi.session || current.over() || current.SilentFor() >= h.cfg.Suspect {
+	if current == nil || current.id == hi.session || current.over() || current.Unanswered() >= h.cfg.Suspect {
 		return nil
 	}
+	h.beatSoon()
 	return errClone
 }
 
@@ -87,7 +88,7 @@ func (h *Hub) checkClone(hi hello) error {
 func (h *Hub) join(ctx context.Context, hi hello, c *zmtp.Conn) (*Session, error) {
 	s, silent, err := h.sessionFor(ctx, hi)
 	if silent != nil {
-		silent.End(fmt.Errorf("watch node: silent for %v, and it connected anew", h.cfg.Suspect))
+		silent.End(fmt.Errorf("watch node: it did not answer for %v, and connected anew", h.cfg.Suspect))
 	}
 	if err != nil {
 		return nil, err

@@ -38,6 +38,7 @@ type outcome struct {
 
 // enter puts a call into the table, unless the session is over.
 func (s *Session) enter(c *call) error {
+	s.hub.use()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {

@@ -85,11 +85,8 @@ func TestPulledCableIsNoticedAfterFiveSeconds(t *testing.T) {
 		s := th.events.next(t, "up").sess
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if s.Err() != nil || s.SilentFor() > 500*time.Millisecond {
+		if s.Err() != nil || s.SilentFor() > 2*time.Second {
 			t.Fatalf("after a minute: %v, silent for %v", s.Err(), s.SilentFor())
-		}
-		if b := th.events.beatsOf(s.Node()); b < 118 || b > 121 {
-			t.Fatalf("%d heartbeats in a minute", b)
 		}
 		n.pull(true)
 		start := time.Now()
@@ -328,8 +325,8 @@ func TestHungLabNodeIsPassedOverAfterTwoSeconds(t *testing.T) {
 	})
 }
 
-// An idle controller is woken for all nodes together, twice a second.
-func TestAllNodesAreHeardAtTheSameMoments(t *testing.T) {
+// An idle controller is woken for all nodes together, every two seconds.
+func TestIdleNodesAreHeardAtTheSameMoments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		th := startHub(t, &memory{}, realTimes)
 		var sessions []*Session
@@ -338,7 +335,7 @@ func TestAllNodesAreHeardAtTheSameMoments(t *testing.T) {
 			startLink(t, th, newMemNode(), realLinkTimes)
 			sessions = append(sessions, th.events.next(t, "up").sess)
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(7 * time.Second)
 		// What the controller hears on all connections: heartbeats, and answers to its
 		// PINGs. Each node asks every ten seconds whether it is there.
 		moments, beats := 0, th.events.beatsOf(sessions[0].Node())
@@ -355,18 +352,93 @@ func TestAllNodesAreHeardAtTheSameMoments(t *testing.T) {
 				moments++
 			}
 		}
-		if beats = th.events.beatsOf(sessions[0].Node()) - beats; beats < 39 {
-			t.Errorf("in twenty seconds there were %d heartbeats", beats)
+		if beats = th.events.beatsOf(sessions[0].Node()) - beats; beats < 9 || beats > 11 {
+			t.Errorf("in twenty idle seconds there were %d heartbeats", beats)
 		}
-		if moments > 40+2*len(sessions) {
+		if moments > 10+2*len(sessions) {
 			t.Errorf("in twenty seconds something came at %d moments", moments)
 		}
 		for _, s := range sessions {
+			if s.Unanswered() > 0 {
+				t.Errorf("%s owes an answer", s.Node())
+			}
 			for r, c := range s.conns {
-				if silent := c.SilentFor(); silent > 7*time.Second {
+				if silent := c.SilentFor(); silent > 6*time.Second {
 					t.Errorf("the connection %v was not heard of for %v", role(r), silent)
 				}
 			}
 		}
 	})
+}
+
+// While any node is asked for something, all are to show twice a second that they live.
+func TestNodesAreHeardOftenWhileTheArrayWorks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := startHub(t, &memory{}, realTimes)
+		hung, hold := newMemNode(), make(chan struct{})
+		hung.before = func(context.Context, string, raid.ChunkName) error {
+			<-hold
+			return nil
+		}
+		startLink(t, th, hung, realLinkTimes)
+		s := th.events.next(t, "up").sess
+		startLink(t, th, newMemNode(), realLinkTimes)
+		other := th.events.next(t, "up").sess
+		time.Sleep(31 * time.Second)
+		synctest.Wait()
+
+		before := th.events.beatsOf(other.Node())
+		stored := make(chan error, 1)
+		go func() { stored <- s.Store(t.Context(), newUpload(t, 1).store([]byte("x"))) }()
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		if n := th.events.beatsOf(other.Node()) - before; n != 1 {
+			t.Errorf("%d heartbeats at the moment when a node is asked for something, want one", n)
+		}
+		before = th.events.beatsOf(other.Node())
+		time.Sleep(20 * time.Second) // longer than what is calm
+		synctest.Wait()
+		if n := th.events.beatsOf(other.Node()) - before; n < 39 || n > 41 {
+			t.Errorf("%d heartbeats in twenty seconds of work, want one every 500 ms", n)
+		}
+		close(hold)
+		if err := <-stored; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A node whose cable was pulled while nothing was asked of it is known to owe an answer
+// a second and a half after somebody wants it, as one is that falls silent then.
+func TestNodeThatFellSilentInACalmIsSuspectSoon(t *testing.T) {
+	for after := range 5 {
+		synctest.Test(t, func(t *testing.T) {
+			n := &memory{}
+			th := startHub(t, n, realTimes)
+			startLink(t, th, newMemNode(), realLinkTimes)
+			s := th.events.next(t, "up").sess
+			time.Sleep(20*time.Second + time.Duration(after)*450*time.Millisecond)
+			n.pull(true)
+			if s.Unanswered() > 0 {
+				t.Fatal("it owes an answer already")
+			}
+			time.Sleep(100 * time.Millisecond)
+			start := time.Now()
+			ctx, cancel := context.WithCancel(t.Context())
+			failed := make(chan error, 1)
+			go func() {
+				_, err := s.Get(ctx, wholeGet(newUpload(t, 1).store([]byte("x"))))
+				failed <- err
+			}()
+			for s.Unanswered() <= time.Second {
+				time.Sleep(10 * time.Millisecond)
+				if d := time.Since(start); d > 1500*time.Millisecond {
+					t.Fatalf("asked %v ago, and owes an answer for %v", d, s.Unanswered())
+				}
+			}
+			cancel()
+			<-failed
+			s.End(raid.ErrShutdown)
+		})
+	}
 }

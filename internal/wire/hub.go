@@ -44,8 +44,8 @@ type HubConfig struct {
 	Window   int64 // unacknowledged payload bytes per node (8 MiB); one part always fits
 	MaxFrame int64 // largest payload, bytes (64 MiB)
 
-	Heartbeat time.Duration // between the controller's heartbeats (500 ms)
-	Suspect   time.Duration // a session silent for this long may be replaced (1500 ms)
+	Heartbeat time.Duration // between the controller's heartbeats while it works (500 ms)
+	Suspect   time.Duration // a session that has not answered for this long may be replaced (1500 ms)
 	Dead      time.Duration // one silent for this long is ended (5 s); also the time to become whole
 
 	LabStoreTimeout time.Duration // for a lab node's acknowledgement (2 s)
@@ -74,6 +74,10 @@ type Hub struct {
 	cfg     HubConfig
 	made    time.Time
 	lastID  atomic.Uint64
+	used    atomic.Int64  // when a node was last asked for something, as time since made
+	hurry   chan struct{} // of 1: heartbeats are to be sent before their time
+	rounds  atomic.Uint64 // of heartbeats
+	beating atomic.Bool   // beatNodes runs
 	encoder encoder
 	labs    *labs
 	running sync.WaitGroup // the sessions' own goroutines
@@ -113,7 +117,7 @@ func NewHub(cfg HubConfig) *Hub {
 	if cfg.Renew == nil {
 		cfg.Renew = func(raid.NodeID) bool { return false }
 	}
-	h := &Hub{cfg: cfg, made: time.Now(), nodes: map[raid.NodeID]*Session{}, clones: map[raid.NodeID]*clone{}}
+	h := &Hub{cfg: cfg, made: time.Now(), hurry: make(chan struct{}, 1), nodes: map[raid.NodeID]*Session{}, clones: map[raid.NodeID]*clone{}}
 	h.labs = newLabs(&h.cfg, &h.encoder)
 	return h
 }
@@ -122,14 +126,22 @@ func NewHub(cfg HubConfig) *Hub {
 // that of a part of a 128 MiB stripe.
 const defaultMaxFrame = 64 << 20
 
-// Moves returns when the Hub's locks can be had. There is no loop that all nodes
-// share: each session has goroutines of its own, which wait for its node.
+// Moves returns when the Hub's locks can be had.
 func (h *Hub) Moves() {
 	for _, mu := range []*sync.Mutex{&h.mu, &h.labs.mu} {
 		mu.Lock()
 		//lint:ignore SA2001 that it could be had is all
 		mu.Unlock()
 	}
+}
+
+// Pulse is a number that rises every few seconds while Run lives, whatever nodes do,
+// and with each look at it while it does not.
+func (h *Hub) Pulse() uint64 {
+	if !h.beating.Load() {
+		h.rounds.Add(1)
+	}
+	return h.rounds.Load()
 }
 
 // requestID draws a request id: never 0, never twice in the life of the Hub.
@@ -156,6 +168,10 @@ func (h *Hub) Run(ctx context.Context) error {
 	serve(h.cfg.Store, zmtp.Push, h.handle(ctx, roleStore))
 	serve(h.cfg.Response, zmtp.Pull, h.handle(ctx, roleControl))
 	serve(h.cfg.Request, zmtp.Pub, h.handle(ctx, roleRequest))
+	g.Go(func() error {
+		h.beatNodes(ctx)
+		return nil
+	})
 	err := g.Wait()
 	h.running.Wait()
 	return err
@@ -166,10 +182,10 @@ func (h *Hub) connConfig(typ zmtp.SocketType) zmtp.Config {
 	cfg := zmtp.Config{
 		Type: typ, Admit: h.admit, TLS: h.cfg.TLS,
 		// Each connection is pinged too, so that one that is half-open by itself
-		// is noticed, at the moments of heartbeats: see sendBeats. That is often
+		// is noticed, at the moments of heartbeats, the rare ones too. That is often
 		// enough for a node to hear from us before it asks by itself. A PONG may have
 		// to wait for a large payload on a slow line.
-		PingEvery: 14 * h.cfg.Heartbeat, TimersFrom: h.made, PingTimeout: 4 * h.cfg.Dead,
+		PingEvery: 3 * calmBeats * h.cfg.Heartbeat, TimersFrom: h.made, PingTimeout: 4 * h.cfg.Dead,
 	}
 	switch typ {
 	case zmtp.Pull:

@@ -50,8 +50,8 @@ type LinkConfig struct {
 	Concurrency int   // Stores handled at once, and as many other requests beside them (16)
 	MaxFrame    int64 // largest payload, bytes (64 MiB)
 
-	// Heartbeat is the time between heartbeats: the node's answer the controller's, or
-	// go by its own clock while there are none (500 ms).
+	// Heartbeat is the time between heartbeats while the controller works: the node's
+	// answer the controller's, or go by its own clock when these are late (500 ms).
 	Heartbeat  time.Duration
 	Dead       time.Duration // a controller silent for this long is left (5 s)
 	BackoffMin time.Duration // first pause before connecting again (100 ms)

@@ -72,10 +72,10 @@ func (s *linkSession) serve(ctx context.Context) error {
 }
 
 // watch ends the session after Dead of silence, and has heartbeats sent by the node's
-// own clock when the controller's are late. Its timer is that of no single session.
+// own clock when the controller's are late. An idle one sends some every two seconds.
 func (s *linkSession) watch() error {
-	l, dead := s.link, s.link.cfg.Dead
-	timer := time.NewTimer(l.untilLook())
+	l, dead, late := s.link, s.link.cfg.Dead, (calmBeats+1)*s.link.cfg.Heartbeat
+	timer := time.NewTimer(late)
 	defer timer.Stop()
 	for {
 		select {
@@ -91,19 +91,13 @@ func (s *linkSession) watch() error {
 		if silent >= dead {
 			return fmt.Errorf("watch controller: not a byte for %v", dead)
 		}
-		next := l.untilLook()
-		if silent >= 2*l.cfg.Heartbeat {
+		next := late - silent
+		if next <= 0 {
 			s.beats.dueNow()
 			next = l.cfg.Heartbeat
 		}
 		timer.Reset(min(next, dead-silent))
 	}
-}
-
-// untilLook is the time until the next look at the controller.
-func (l *Link) untilLook() time.Duration {
-	every := 4 * l.cfg.Heartbeat
-	return every - time.Since(l.made)%every
 }
 
 // readStores takes in Store requests, [request][payload], and queues them. When

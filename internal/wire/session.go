@@ -24,6 +24,8 @@ type Session struct {
 	gone  chan struct{} // closed when its last callback has returned
 	prior <-chan struct{}
 
+	due chan struct{} // has room for one: a heartbeat is to be sent
+
 	telling sync.Mutex // held while the observer is called
 	told    bool       // of the node, and not yet of its end
 
@@ -31,7 +33,8 @@ type Session struct {
 	conns  [roleCount]*zmtp.Conn
 	addr   string
 	beat   Beat
-	beaten bool // a heartbeat came
+	beaten bool      // a heartbeat came
+	asked  time.Time // the heartbeat that Unanswered is counted from
 	calls  map[uint64]*call
 	ended  bool
 	err    error
@@ -48,6 +51,7 @@ func newSession(h *Hub, hi hello, prior <-chan struct{}) *Session {
 		log:    h.cfg.Log.With("node", hi.node, "session", hi.session),
 		window: newWindow(h.cfg.Window),
 		whole:  make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
+		due:   make(chan struct{}, 1),
 		calls: map[uint64]*call{},
 	}
 }

@@ -1,0 +1,152 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/raidpi/raidpi/internal/wire/wirepb"
+)
+
+const (
+	// calmAfter is how long no node is asked for anything until heartbeats become
+	// rare, and calmBeats how many fewer there are then.
+	calmAfter = 5 * time.Second
+	calmBeats = 4
+)
+
+// beatNodes has all sessions send the controller's heartbeats at the same moments, and
+// nodes answer at once: so an idle controller is woken for all of them together. The
+// moments are Heartbeat apart, calmBeats times that while no node is asked for anything
+// and all answer. It ends the sessions of nodes that are silent.
+func (h *Hub) beatNodes(ctx context.Context) {
+	h.beating.Store(true)
+	defer h.beating.Store(false)
+	timer := time.NewTimer(h.untilBeat(1))
+	defer timer.Stop()
+	var sessions []*Session
+	for {
+		select {
+		case <-timer.C:
+		case <-h.hurry:
+		case <-ctx.Done():
+			return
+		}
+		h.rounds.Add(1)
+		h.mu.Lock()
+		sessions = sessions[:0]
+		for _, s := range h.nodes {
+			sessions = append(sessions, s)
+		}
+		h.mu.Unlock()
+		every := time.Duration(calmBeats)
+		if time.Since(h.made)-time.Duration(h.used.Load()) < calmAfter {
+			every = 1
+		}
+		for _, s := range sessions {
+			if !s.beatNow() {
+				every = 1
+			}
+		}
+		clear(sessions)
+		timer.Reset(h.untilBeat(every))
+	}
+}
+
+// untilBeat is the time until all sessions' next heartbeat, which are so many times
+// Heartbeat apart.
+func (h *Hub) untilBeat(every time.Duration) time.Duration {
+	every *= h.cfg.Heartbeat
+	return every - time.Since(h.made)%every
+}
+
+// use notes that a node is asked for something. After a calm all of them are to show at
+// once that they are there.
+func (h *Hub) use() {
+	now := time.Since(h.made)
+	if now-time.Duration(h.used.Swap(int64(now))) >= calmAfter {
+		h.beatSoon()
+	}
+}
+
+func (h *Hub) beatSoon() {
+	select {
+	case h.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// beatNow has a heartbeat sent, or ends the session after Dead of silence, give or take
+// half a heartbeat: answers come in a moment after they were asked for. It reports
+// whether the session is calm: nothing is asked of the node, and it owes no answer.
+func (s *Session) beatNow() (calm bool) {
+	select {
+	case <-s.whole:
+	default:
+		return true // it has a deadline of its own
+	}
+	silent := s.SilentFor()
+	if silent >= s.hub.cfg.Dead-s.hub.cfg.Heartbeat/2 {
+		s.End(fmt.Errorf("watch node: not a byte for %v", silent.Round(100*time.Millisecond)))
+		return true
+	}
+	calm = s.Unanswered() < s.hub.cfg.Heartbeat/2
+	select {
+	case s.due <- struct{}{}:
+	default: // the one before is stuck
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return calm && len(s.calls) == 0
+}
+
+// sendBeats sends the controller's heartbeats until the session ends, the first at once.
+// A send that is stuck ends with the session.
+func (s *Session) sendBeats(ctx context.Context) {
+	s.mu.Lock()
+	conn := s.conns[roleRequest]
+	s.mu.Unlock()
+	var frame []byte
+	for {
+		s.expect()
+		frame, _ = proto.MarshalOptions{}.MarshalAppend(frame[:0], &wirepb.GetdataRequest{CatalogCommit: s.hub.cfg.Commit(), RenewKey: s.hub.cfg.Renew(s.node)})
+		if err := conn.Send(ctx, frame); err != nil {
+			s.End(fmt.Errorf("send heartbeat: %w", err))
+			return
+		}
+		select {
+		case <-s.due:
+		case <-s.done:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// expect notes that the node owes a sign of life from now on, unless it did before.
+func (s *Session) expect() {
+	owed := s.Unanswered()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if owed == 0 {
+		s.asked = time.Now()
+	}
+}
+
+// Unanswered is the time since the first heartbeat to the node of those after which not
+// a byte has come from it; 0 when one has.
+func (s *Session) Unanswered() time.Duration {
+	silent := s.SilentFor()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asked.IsZero() {
+		return 0
+	}
+	if owed := time.Since(s.asked); owed < silent {
+		return owed
+	}
+	return 0
+}
