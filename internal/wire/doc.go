@@ -45,5 +45,6 @@
 // The order is Hub.mu, Session.mu, window.mu. The tables of the lab peers
 // (labs.mu) and of a Link (Link.mu) are leaves: nothing is locked under them. No
 // callback (Observer, Handler, accept) is called and no connection is written or
-// read while one of them is held.
+// read while one of them is held. Session.telling comes before all: it is held while
+// the Observer is called about the session.
 package wire
