@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-
-	"github.com/raidpi/raidpi/internal/service"
 )
 
 // parts are what of a controller has to move, and how each is asked. None waits for a
@@ -18,7 +16,7 @@ func (c *Controller) parts() map[string]func(context.Context) error {
 		"the catalog's writer":   c.catalog.WriterMoves,
 		"the catalog's readers":  c.catalog.ReaderMoves,
 		"the list of nodes":      taken(func() { c.members.Nodes() }),
-		"the nodes' connections": c.hubMoves(),
+		"the nodes' connections": c.hub.Moves,
 		"the memory for files":   taken(func() { c.pool.InUse() }),
 		"REST": func(ctx context.Context) error {
 			if err := c.rest.Alive(ctx); !errors.Is(err, net.ErrClosed) {
@@ -26,15 +24,6 @@ func (c *Controller) parts() map[string]func(context.Context) error {
 			}
 			return nil // it has ended, and requests under way are waited for
 		},
-	}
-}
-
-// hubMoves asks for the Hub's locks, and whether it sends heartbeats.
-func (c *Controller) hubMoves() func(context.Context) error {
-	beats := service.Moves(c.hub.Pulse)
-	return func(ctx context.Context) error {
-		c.hub.Moves()
-		return beats(ctx)
 	}
 }
 

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"testing"
@@ -441,4 +442,37 @@ func TestNodeThatFellSilentInACalmIsSuspectSoon(t *testing.T) {
 			s.End(raid.ErrShutdown)
 		})
 	}
+}
+
+func TestAHubWhoseHeartbeatsHangDoesNotMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		th := startHub(t, &memory{}, realTimes)
+		moves := func(h *Hub) error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			return h.Moves(ctx)
+		}
+		start := time.Now()
+		for range 3 {
+			time.Sleep(time.Second)
+			if err := moves(th.Hub); err != nil {
+				t.Error(err)
+			}
+		}
+		if d := time.Since(start); d != 3*time.Second {
+			t.Errorf("the answers took %v", d-3*time.Second)
+		}
+		h := NewHub(HubConfig{})
+		if err := moves(h); err != nil {
+			t.Errorf("before it runs: %v", err)
+		}
+		h.beating.Store(true) // it does, and is stuck somewhere
+		if err := moves(h); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("it hangs: %v", err)
+		}
+		close(h.over)
+		if err := moves(h); err != nil {
+			t.Errorf("after its end: %v", err)
+		}
+	})
 }

@@ -76,8 +76,9 @@ type Hub struct {
 	lastID  atomic.Uint64
 	used    atomic.Int64  // when a node was last asked for something, as time since made
 	hurry   chan struct{} // of 1: heartbeats are to be sent before their time
-	rounds  atomic.Uint64 // of heartbeats
-	beating atomic.Bool   // beatNodes runs
+	here    chan struct{} // beatNodes sends to who asks whether it moves
+	beating atomic.Bool   // it runs
+	over    chan struct{} // closed when it does no more
 	encoder encoder
 	labs    *labs
 	running sync.WaitGroup // the sessions' own goroutines
@@ -117,7 +118,7 @@ func NewHub(cfg HubConfig) *Hub {
 	if cfg.Renew == nil {
 		cfg.Renew = func(raid.NodeID) bool { return false }
 	}
-	h := &Hub{cfg: cfg, made: time.Now(), hurry: make(chan struct{}, 1), nodes: map[raid.NodeID]*Session{}, clones: map[raid.NodeID]*clone{}}
+	h := &Hub{cfg: cfg, made: time.Now(), hurry: make(chan struct{}, 1), here: make(chan struct{}), over: make(chan struct{}), nodes: map[raid.NodeID]*Session{}, clones: map[raid.NodeID]*clone{}}
 	h.labs = newLabs(&h.cfg, &h.encoder)
 	return h
 }
@@ -126,22 +127,24 @@ func NewHub(cfg HubConfig) *Hub {
 // that of a part of a 128 MiB stripe.
 const defaultMaxFrame = 64 << 20
 
-// Moves returns when the Hub's locks can be had.
-func (h *Hub) Moves() {
+// Moves returns when the Hub's locks can be had and heartbeats are sent, if Run lives.
+// It fails when ctx ends before.
+func (h *Hub) Moves(ctx context.Context) error {
 	for _, mu := range []*sync.Mutex{&h.mu, &h.labs.mu} {
 		mu.Lock()
 		//lint:ignore SA2001 that it could be had is all
 		mu.Unlock()
 	}
-}
-
-// Pulse is a number that rises every few seconds while Run lives, whatever nodes do,
-// and with each look at it while it does not.
-func (h *Hub) Pulse() uint64 {
 	if !h.beating.Load() {
-		h.rounds.Add(1)
+		return nil
 	}
-	return h.rounds.Load()
+	select {
+	case <-h.here:
+	case <-h.over:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
 }
 
 // requestID draws a request id: never 0, never twice in the life of the Hub.

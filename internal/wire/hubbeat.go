@@ -23,7 +23,7 @@ const (
 // and all answer. It ends the sessions of nodes that are silent.
 func (h *Hub) beatNodes(ctx context.Context) {
 	h.beating.Store(true)
-	defer h.beating.Store(false)
+	defer close(h.over)
 	timer := time.NewTimer(h.untilBeat(1))
 	defer timer.Stop()
 	var sessions []*Session
@@ -31,10 +31,11 @@ func (h *Hub) beatNodes(ctx context.Context) {
 		select {
 		case <-timer.C:
 		case <-h.hurry:
+		case h.here <- struct{}{}:
+			continue
 		case <-ctx.Done():
 			return
 		}
-		h.rounds.Add(1)
 		h.mu.Lock()
 		sessions = sessions[:0]
 		for _, s := range h.nodes {
