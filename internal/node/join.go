@@ -31,7 +31,7 @@ const (
 	joinPath        = "/v1/nodes/join"
 	defaultHTTPPort = 9000
 	// heartbeatWait is how long a node that has joined waits for its controller's
-	// first heartbeat. They come twice a second.
+	// first heartbeat. They come every two seconds or more often.
 	heartbeatWait = 20 * time.Second
 )
 

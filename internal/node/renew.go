@@ -10,7 +10,7 @@ import (
 )
 
 // renewPause lies between two renewals, and after one that failed. The controller
-// asks with each heartbeat, twice a second.
+// asks with each heartbeat, every two seconds or more often.
 const renewPause = time.Minute
 
 // renewBody is the JSON of docs/rest.md.

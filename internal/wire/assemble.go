@@ -77,7 +77,14 @@ func (h *Hub) Cut(node raid.NodeID, why error) {
 // answers. Whether it does will be known when the refused one tries again. h.mu is held.
 func (h *Hub) checkClone(hi hello) error {
 	current := h.nodes[hi.node]
-	if current == nil || current.id == hi.session || current.over() || current.Unanswered() >= h.cfg.Suspect {
+	if current == nil || current.id == hi.session || current.over() {
+		return nil
+	}
+	owes := current.Unanswered
+	if !current.isWhole() { // and so is asked nothing yet
+		owes = current.SilentFor
+	}
+	if owes() >= h.cfg.Suspect {
 		return nil
 	}
 	h.beatSoon()

@@ -39,7 +39,7 @@ type clone struct {
 }
 
 // Clones are the clones that are there now, by node id. A node that lost its
-// connections unnoticed looks like one until the old session has been silent
+// connections unnoticed looks like one until the old session has not answered
 // for HubConfig.Suspect; it is none.
 func (h *Hub) Clones() []Clone {
 	h.mu.Lock()

@@ -60,7 +60,7 @@ type HubConfig struct {
 type Observer interface {
 	// NodeUp: all four connections and the first heartbeat are there.
 	NodeUp(*Session)
-	// NodeBeat is a further heartbeat.
+	// NodeBeat is a further heartbeat, or the first once more.
 	NodeBeat(*Session, Beat)
 	// NodeDown: the session is over. Every NodeUp has its NodeDown, and it comes
 	// before the NodeUp of the node's next session.

@@ -20,22 +20,28 @@ const (
 // beatNodes has all sessions send the controller's heartbeats at the same moments, and
 // nodes answer at once: so an idle controller is woken for all of them together. The
 // moments are Heartbeat apart, calmBeats times that while no node is asked for anything
-// and all answer. It ends the sessions of nodes that are silent.
+// and none owes an answer. It ends the sessions of nodes that are silent.
 func (h *Hub) beatNodes(ctx context.Context) {
 	h.beating.Store(true)
 	defer close(h.over)
 	timer := time.NewTimer(h.untilBeat(1))
 	defer timer.Stop()
 	var sessions []*Session
+	var last time.Time
 	for {
 		select {
 		case <-timer.C:
 		case <-h.hurry:
+			if time.Since(last) < h.cfg.Heartbeat/2 { // whoever hurries us may do so all the time
+				timer.Reset(h.untilBeat(1))
+				continue
+			}
 		case h.here <- struct{}{}:
 			continue
 		case <-ctx.Done():
 			return
 		}
+		last = time.Now()
 		h.mu.Lock()
 		sessions = sessions[:0]
 		for _, s := range h.nodes {
@@ -80,27 +86,27 @@ func (h *Hub) beatSoon() {
 }
 
 // beatNow has a heartbeat sent, or ends the session after Dead of silence, give or take
-// half a heartbeat: answers come in a moment after they were asked for. It reports
-// whether the session is calm: nothing is asked of the node, and it owes no answer.
+// half a heartbeat: answers come in a moment after they were asked for. Silence counts
+// only with a debt: after a halt of this process what nodes said is still to be read.
+// It reports whether the session is calm: nothing is asked of the node, and it owes no
+// answer.
 func (s *Session) beatNow() (calm bool) {
-	select {
-	case <-s.whole:
-	default:
+	if !s.isWhole() {
 		return true // it has a deadline of its own
 	}
 	silent := s.SilentFor()
-	if silent >= s.hub.cfg.Dead-s.hub.cfg.Heartbeat/2 {
+	owed := s.Unanswered()
+	if silent >= s.hub.cfg.Dead-s.hub.cfg.Heartbeat/2 && owed >= s.hub.cfg.Heartbeat {
 		s.End(fmt.Errorf("watch node: not a byte for %v", silent.Round(100*time.Millisecond)))
 		return true
 	}
-	calm = s.Unanswered() < s.hub.cfg.Heartbeat/2
 	select {
 	case s.due <- struct{}{}:
 	default: // the one before is stuck
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return calm && len(s.calls) == 0
+	return owed < s.hub.cfg.Heartbeat/2 && len(s.calls) == 0
 }
 
 // sendBeats sends the controller's heartbeats until the session ends, the first at once.
@@ -127,12 +133,12 @@ func (s *Session) sendBeats(ctx context.Context) {
 	}
 }
 
-// expect notes that the node owes a sign of life from now on, unless it did before.
+// expect notes that the node owes a sign of life from now on, unless it did before, or
+// need not answer, as its last heartbeat has only just come.
 func (s *Session) expect() {
-	owed := s.Unanswered()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if owed == 0 {
+	if s.unanswered() == 0 && time.Since(s.beatAt) >= s.hub.cfg.Heartbeat/2 {
 		s.asked = time.Now()
 	}
 }
@@ -140,14 +146,14 @@ func (s *Session) expect() {
 // Unanswered is the time since the first heartbeat to the node of those after which not
 // a byte has come from it; 0 when one has.
 func (s *Session) Unanswered() time.Duration {
-	silent := s.SilentFor()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.asked.IsZero() {
+	return s.unanswered()
+}
+
+func (s *Session) unanswered() time.Duration {
+	if s.asked.IsZero() || !s.asked.After(s.lastHeard()) {
 		return 0
 	}
-	if owed := time.Since(s.asked); owed < silent {
-		return owed
-	}
-	return 0
+	return time.Since(s.asked)
 }

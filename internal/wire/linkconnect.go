@@ -101,7 +101,7 @@ func (s *linkSession) dial(ctx context.Context, r role) (*zmtp.Conn, error) {
 	}
 	c, err := zmtp.Connect(ctx, nc, zmtp.Config{
 		Type: typ, TLS: inside, Properties: hi.properties(), Pool: cfg.Pool, Limits: limits,
-		PingEvery: 2 * cfg.Dead, TimersFrom: s.link.made, PingTimeout: 4 * cfg.Dead,
+		PingEvery: 2 * cfg.Dead, TimersFrom: s.link.made, PingTimeout: 6 * cfg.Dead,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)

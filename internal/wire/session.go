@@ -33,7 +33,7 @@ type Session struct {
 	conns  [roleCount]*zmtp.Conn
 	addr   string
 	beat   Beat
-	beaten bool      // a heartbeat came
+	beatAt time.Time // when it came; zero before the first
 	asked  time.Time // the heartbeat that Unanswered is counted from
 	calls  map[uint64]*call
 	ended  bool
@@ -100,16 +100,23 @@ func (s *Session) over() bool {
 func (s *Session) SilentFor() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	silent := time.Duration(-1)
+	if heard := s.lastHeard(); !heard.IsZero() {
+		return time.Since(heard)
+	}
+	return 0
+}
+
+// lastHeard is when the last byte came; zero before the first connection. s.mu is held.
+func (s *Session) lastHeard() (last time.Time) {
 	for _, c := range s.conns {
 		if c == nil {
 			continue
 		}
-		if d := c.SilentFor(); silent < 0 || d < silent {
-			silent = d
+		if at := c.Heard(); at.After(last) {
+			last = at
 		}
 	}
-	return max(silent, 0)
+	return last
 }
 
 // ReadSilentFor is the time since the last byte of a payload: a node that serves
@@ -164,6 +171,16 @@ func (s *Session) End(err error) {
 	s.failAll(failed, err)
 }
 
+// isWhole reports whether all connections and a heartbeat are there.
+func (s *Session) isWhole() bool {
+	select {
+	case <-s.whole:
+		return true
+	default:
+		return false
+	}
+}
+
 // attach gives the session one more of its connections.
 func (s *Session) attach(r role, c *zmtp.Conn) error {
 	s.mu.Lock()
@@ -185,7 +202,7 @@ func (s *Session) attach(r role, c *zmtp.Conn) error {
 // heard takes a heartbeat in. The first is part of NodeUp.
 func (s *Session) heard(b Beat) {
 	s.mu.Lock()
-	s.beat, s.beaten = b, true
+	s.beat, s.beatAt = b, time.Now()
 	s.checkWhole()
 	s.mu.Unlock()
 	s.tell(func(o Observer) {
@@ -202,11 +219,7 @@ func (s *Session) checkWhole() {
 			return
 		}
 	}
-	if s.beaten {
-		select {
-		case <-s.whole:
-		default:
-			close(s.whole)
-		}
+	if !s.beatAt.IsZero() && !s.isWhole() {
+		close(s.whole)
 	}
 }

@@ -108,7 +108,7 @@ type Config struct {
 	// HandshakeTimeout bounds the whole handshake, that of TLS included. Default 5 s.
 	HandshakeTimeout time.Duration
 	// WriteTimeout, plus the message's size at 1 MB/s, is how long one message
-	// may take to leave. Default 5 s.
+	// may take to leave; see TimersFrom. Default 5 s.
 	WriteTimeout time.Duration
 	// ProgressTimeout is how long the next bytes of a message that has begun may
 	// take. The whole message has that, plus its size at 64 KiB/s. Default 5 s.

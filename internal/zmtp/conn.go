@@ -39,7 +39,10 @@ func (c *Conn) Peer() Peer { return c.peer }
 // SilentFor is the time since the last byte from the peer, in the middle of a
 // frame too. Time that Receive waits for memory does not count; it is 0 then.
 // It means something only while Receive is being called in a loop.
-func (c *Conn) SilentFor() time.Duration { return c.in.silentFor() }
+func (c *Conn) SilentFor() time.Duration { return time.Since(c.Heard()) }
+
+// Heard is when the last byte came from the peer, as for SilentFor.
+func (c *Conn) Heard() time.Time { return c.in.heard() }
 
 // Done is closed when the connection has ended.
 func (c *Conn) Done() <-chan struct{} { return c.ctx.Done() }

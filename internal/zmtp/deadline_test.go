@@ -368,3 +368,60 @@ func flood(nc net.Conn, stop <-chan struct{}) {
 		}
 	}
 }
+
+// lag is a connection from which everything is read late, as behind a full send buffer.
+type lag struct {
+	net.Conn
+	by *atomic.Int64 // time.Duration
+}
+
+func (l lag) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
+	time.Sleep(time.Duration(l.by.Load()))
+	return n, err
+}
+
+// The figures are those of a node, whose PINGs are answered late when its downloads fill
+// a slow line.
+func TestSlowAnswersAreAnswers(t *testing.T) {
+	for _, late := range []time.Duration{2 * time.Second, 4 * time.Second, 6 * time.Second} {
+		inBubbles(t, func(t *testing.T, shake shaker) {
+			near, far := memPair()
+			var by atomic.Int64
+			cfg := Config{Type: Push, PingEvery: 10 * time.Second, PingTimeout: 30 * time.Second}
+			push, pull := shake(t, near, lag{far, &by}, cfg, Config{Type: Pull})
+			listen(t, push)
+			listen(t, pull)
+			for i := range 300 {
+				now := late + time.Duration(i)*10*time.Millisecond // it gets a little slower
+				by.Store(int64(now))
+				time.Sleep(time.Second)
+				if push.Err() != nil {
+					t.Fatalf("a peer whose answers take %v was given up after %d s: %v", now, i+1, push.Err())
+				}
+			}
+		})
+	}
+}
+
+// Connections with a common start of their timers give up at whole seconds from it.
+func TestWriteDeadlinesComeTogether(t *testing.T) {
+	inBubbles(t, func(t *testing.T, shake shaker) {
+		from := time.Now()
+		time.Sleep(300 * time.Millisecond)
+		near, far := memPair()
+		push, _ := shake(t, near, far, Config{Type: Push, TimersFrom: from}, Config{Type: Pull}) // who reads nothing
+		start := time.Now()
+		err := push.Send(context.Background(), make([]byte, 1<<20))
+		if !errors.Is(err, raid.ErrPeerGone) {
+			t.Errorf("sent to a peer that does not read: %v", err)
+		}
+		took := time.Since(start)
+		if least := defaultWrite + (1<<20)*(time.Second/writeRate); took < least || took > least+time.Second {
+			t.Errorf("given up after %v, want %v to a second more", took, least)
+		}
+		if past := time.Since(from) % time.Second; past != 0 {
+			t.Errorf("given up %v after a whole second", past)
+		}
+	})
+}

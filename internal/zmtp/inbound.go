@@ -19,7 +19,7 @@ const (
 
 // inbound is the incoming half of a connection: a small buffer that headers,
 // commands and small frames are read through and large bodies past. One
-// goroutine reads; SilentFor may be asked by any.
+// goroutine reads; heard may be asked by any.
 type inbound struct {
 	nc       net.Conn
 	source   func([]byte) (int, error) // network, or TLS that reads from it
@@ -45,12 +45,12 @@ func newInbound(nc net.Conn, progress time.Duration) *inbound {
 	return in
 }
 
-// silentFor is how long ago the last byte came.
-func (in *inbound) silentFor() time.Duration {
+// heard is when the last byte came.
+func (in *inbound) heard() time.Time {
 	if in.paused.Load() {
-		return 0
+		return time.Now()
 	}
-	return time.Since(in.start) - time.Duration(in.last.Load())
+	return in.start.Add(time.Duration(in.last.Load()))
 }
 
 // pause runs f, which may take long without the peer being to blame.

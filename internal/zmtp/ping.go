@@ -11,7 +11,6 @@ type ticker struct {
 	C     <-chan time.Time
 	timer *time.Timer
 	from  time.Time
-	asked time.Time // when the last PING was sent
 }
 
 func newTicker(cfg *Config) *ticker {
@@ -46,22 +45,18 @@ func (t *ticker) stop() {
 	}
 }
 
-// tick sends a PING to a peer that is silent and gives up one that has been for
+// tick has a PING sent to a peer that is silent and gives up one that has been for
 // PingTimeout, unless it was not asked in that time, since a message was written
 // meanwhile.
 func (c *Conn) tick(t *ticker) error {
 	silent := c.SilentFor()
-	asked := c.cfg.PingEvery <= 0 || time.Since(t.asked) <= silent
+	asked := c.cfg.PingEvery <= 0 || c.out.commands.askedFor() <= silent
 	if c.cfg.PingTimeout > 0 && silent >= c.cfg.PingTimeout && asked {
 		return fmt.Errorf("hear from %s: %w for %v", c.peer.Addr, ErrSilent, silent.Round(time.Millisecond))
 	}
-	var err error
 	if c.cfg.PingEvery > 0 && silent >= c.cfg.PingEvery/4*3 {
-		// A TTL of 0: the peer need not watch us.
-		c.out.scratch = appendCommand(c.out.scratch, cmdPing, []byte{0, 0})
-		t.asked = time.Now()
-		err = c.flush()
+		c.out.commands.setPing()
 	}
 	t.timer.Reset(t.until(&c.cfg, silent))
-	return err
+	return nil
 }

@@ -170,7 +170,7 @@ func (c *Conn) command(h header) error {
 		if len(data) < 2 || len(data) > 2+maxContext {
 			return malformed("PING of %d bytes", len(data))
 		}
-		c.out.pong.set(data[2:])
+		c.out.commands.setPong(data[2:])
 	case cmdError:
 		return &RefusedError{Reason: parseError(data)}
 	}

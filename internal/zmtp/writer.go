@@ -29,13 +29,13 @@ type job struct {
 }
 
 // writer is the outgoing half of a connection. Who has the turn writes, and the
-// fields below pong are theirs: a goroutine that sends, or [Conn.keep]. To hand each
+// fields below commands are theirs: a goroutine that sends, or [Conn.keep]. To hand each
 // message to a goroutine that writes would cost more than all the rest of a small one.
 type writer struct {
-	turn  chan struct{} // of 1; whoever waits longest gets it
-	queue chan *job     // unbuffered: who waits for the turn may leave with another's batch
-	idle  sync.Pool     // of *job
-	pong  pong
+	turn     chan struct{} // of 1; whoever waits longest gets it
+	queue    chan *job     // unbuffered: who waits for the turn may leave with another's batch
+	idle     sync.Pool     // of *job
+	commands commands
 
 	jobs    []*job
 	scratch []byte // headers and small frames of the batch
@@ -45,43 +45,63 @@ type writer struct {
 	sending net.Buffers // bufs while they are written, which consumes them
 }
 
-// pong is the answer that is due. PINGs that come faster than they can be
-// answered get one answer.
-type pong struct {
+// commands are the PING and the PONG that are due. Whoever writes next takes them
+// along. PINGs that come faster than they can be answered get one answer.
+type commands struct {
 	due chan struct{} // of 1
 
-	mu      sync.Mutex
-	pending bool
-	context []byte
+	mu     sync.Mutex
+	ping   bool
+	asked  time.Time // when the last PING was written
+	pong   bool
+	answer []byte // the PONG's context
 }
 
 func (w *writer) init() {
 	w.turn = make(chan struct{}, 1)
 	w.queue = make(chan *job)
-	w.pong.due = make(chan struct{}, 1)
+	w.commands.due = make(chan struct{}, 1)
 	w.idle.New = func() any { return &job{done: make(chan error, 1)} }
 }
 
-func (p *pong) set(context []byte) {
-	p.mu.Lock()
-	p.pending = true
-	p.context = append(p.context[:0], context...)
-	p.mu.Unlock()
+// set makes a command due.
+func (c *commands) set(command func()) {
+	c.mu.Lock()
+	command()
+	c.mu.Unlock()
 	select {
-	case p.due <- struct{}{}:
+	case c.due <- struct{}{}:
 	default:
 	}
 }
 
-// take appends the PONG that is due, if any.
-func (p *pong) take(b []byte) []byte {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.pending {
-		return b
+func (c *commands) setPing() { c.set(func() { c.ping = true }) }
+
+func (c *commands) setPong(context []byte) {
+	c.set(func() { c.pong, c.answer = true, append(c.answer[:0], context...) })
+}
+
+// take appends what is due, if anything.
+func (c *commands) take(b []byte) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ping {
+		// A TTL of 0: the peer need not watch us.
+		b = appendCommand(b, cmdPing, []byte{0, 0})
+		c.ping, c.asked = false, time.Now()
 	}
-	p.pending = false
-	return appendCommand(b, cmdPong, p.context)
+	if c.pong {
+		b = appendCommand(b, cmdPong, c.answer)
+		c.pong = false
+	}
+	return b
+}
+
+// askedFor is the time since the last PING was written.
+func (c *commands) askedFor() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Since(c.asked)
 }
 
 // Send sends one message. It returns nil when the message is in the hands of
@@ -90,8 +110,9 @@ func (p *pong) take(b []byte) []byte {
 // when the connection has ended or ends, before or in the middle of the message.
 //
 // In no case are the frames referenced after it has returned; so once writing
-// has begun, Send outlasts ctx, for WriteTimeout and the message's size at
-// 1 MB/s at most.
+// has begun, Send outlasts ctx, for as long as the message may take to leave
+// (Config.WriteTimeout) together with those that leave with it, 64 KiB at most beside
+// the largest.
 func (c *Conn) Send(ctx context.Context, frames ...[]byte) error {
 	if len(frames) == 0 {
 		return fmt.Errorf("send to %s: a message without frames: %w", c.peer.Addr, raid.ErrInvalid)
@@ -136,10 +157,12 @@ func (c *Conn) keep() {
 	for {
 		var err error
 		select {
-		case <-c.out.pong.due:
-			err = c.inTurn(c.flush)
+		case <-c.out.commands.due:
+			c.out.turn <- struct{}{}
+			err = c.flush()
+			<-c.out.turn
 		case <-tick.C:
-			err = c.inTurn(func() error { return c.tick(tick) })
+			err = c.tick(tick)
 		case <-c.ctx.Done():
 			return
 		}
@@ -148,15 +171,6 @@ func (c *Conn) keep() {
 			return
 		}
 	}
-}
-
-// inTurn calls f when those who write now, and those who wait already, are done. A
-// queue that is never empty so keeps the peer neither from being asked nor from its
-// answer: it would be taken for dead, or we.
-func (c *Conn) inTurn(f func() error) error {
-	c.out.turn <- struct{}{}
-	defer func() { <-c.out.turn }()
-	return f()
 }
 
 // writeBatch writes j and what waits behind it in one go. All of them learn of the
@@ -214,10 +228,12 @@ func (w *writer) cut() {
 	}
 }
 
-// flush writes the batch, with the PONG that is due behind it.
+// flush writes the batch and behind it the commands that are due: a queue that is never
+// empty keeps the peer neither from being asked nor from its answer. It would be taken
+// for dead, or we.
 func (c *Conn) flush() error {
 	w := &c.out
-	w.scratch = w.pong.take(w.scratch)
+	w.scratch = w.commands.take(w.scratch)
 	w.cut()
 	if len(w.bufs) == 0 {
 		return nil

@@ -5,6 +5,7 @@ package arm
 import (
 	"context"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -34,7 +35,9 @@ func TestStoredFilesSurviveAPowerLoss(t *testing.T) {
 			return nil
 		})
 		time.Sleep(rand.N(3 * time.Second))
-		v.must("echo unsynced >/mnt/unsynced")
+		// A new name each time: ext4 writes out soon what replaces what a file held.
+		witness := fmt.Sprintf("/mnt/unsynced-%d", round)
+		v.must("echo unsynced >" + witness)
 		v.pullThePlug()
 		cancel()
 		<-ended // whatever was said last
@@ -43,7 +46,7 @@ func TestStoredFilesSurviveAPowerLoss(t *testing.T) {
 		}
 
 		v.powerOn()
-		if out := v.must("cat /mnt/unsynced 2>&1 || true"); out == "unsynced" {
+		if out := v.must("cat " + witness + " 2>&1 || true"); out == "unsynced" {
 			t.Error("a file that nobody flushed is there: this was no power loss")
 		}
 		v.until(2*time.Minute, "the machine's own node is back", func() error {
