@@ -59,13 +59,12 @@ func (a *array) idle() {
 }
 
 // idleShare is how much of a core an idle daemon may take, in percent. Beside other
-// tests every wake-up costs more, since the caches are cold: there it is only shown that
-// nothing goes round and round.
+// tests every wake-up costs more, since the caches are cold.
 func idleShare() float64 {
 	if *idleOnly {
 		return 0.5
 	}
-	return 3
+	return 1.5
 }
 
 // memoryLimit is what a daemon may take at all: this array has stored a file of some

@@ -19,7 +19,7 @@ import (
 var (
 	distDir  = flag.String("dist", "", "where the packages and apt repositories are; default is dist in the module")
 	rounds   = flag.Int("rounds", 2, "how often each disk loses what was not synced")
-	idleFor  = flag.Duration("idle", time.Minute, "how long the idle array is measured")
+	idleFor  = flag.Duration("idle", 30*time.Second, "how long the idle array is measured")
 	idleOnly = flag.Bool("idle-only", false, "end the test of six hosts when that is done")
 )
 
