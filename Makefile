@@ -1,6 +1,8 @@
 # make demo and make test are for everybody; see CONTRIBUTING.md for the rest.
 GO ?= go
 export CGO_ENABLED ?= 0
+# Programs are built so, and what is compiled once for them serves lint and tests too.
+export GOFLAGS += -trimpath
 
 MODULE = github.com/raidpi/raidpi
 
@@ -120,6 +122,11 @@ TEST = $(GO) test -count=1 -p $$(($$(nproc) + 1)) -vet=off -ldflags=-w -timeout 
 # package goes first, so that it does not run alone in the end.
 test: test-setup test-arm test-32
 	CGO_ENABLED=1 $(TEST) -race ./test/e2e ./...
+
+# All that make test compiles for its last part.
+.PHONY: test-compile
+test-compile:
+	CGO_ENABLED=1 $(GO) list -race -test -export -deps ./... >/dev/null
 
 test-setup:
 	@./test/setup
