@@ -24,9 +24,9 @@ import (
 )
 
 // The times after which a node is no longer trusted to answer. A native node answers
-// heartbeats at once, whatever its disk does (or has sent one just before), and gets one every 500 ms while any node is
-// asked for something; one that acknowledges nothing for stuckAfter although Stores are
-// under way has a hung disk.
+// heartbeats at once, whatever its disk does (or has sent one just before), and gets one
+// every 500 ms while any node is asked for something; one that acknowledges nothing for
+// stuckAfter although Stores are under way has a hung disk.
 const (
 	suspectAfter = time.Second
 	stuckAfter   = 2 * time.Second

@@ -86,7 +86,7 @@ func TestRefusedCloneMakesNobodySuspect(t *testing.T) {
 	}
 }
 
-// However often somebody gives a reason to ask, nodes are asked four times a second at most.
+// However often somebody gives a reason to ask, nodes are asked about four times a second at most.
 func TestHurryIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		th := startHub(t, &memory{}, realTimes)

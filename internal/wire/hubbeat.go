@@ -33,8 +33,12 @@ func (h *Hub) beatNodes(ctx context.Context) {
 		case <-timer.C:
 		case <-h.hurry:
 			if time.Since(last) < h.cfg.Heartbeat/2 { // whoever hurries us may do so all the time
-				timer.Reset(h.untilBeat(1))
-				continue
+				select {
+				case <-timer.C: // its time has come as well
+				default:
+					timer.Reset(h.untilBeat(1))
+					continue
+				}
 			}
 		case h.here <- struct{}{}:
 			continue
@@ -73,7 +77,8 @@ func (h *Hub) untilBeat(every time.Duration) time.Duration {
 // once that they are there.
 func (h *Hub) use() {
 	now := time.Since(h.made)
-	if now-time.Duration(h.used.Swap(int64(now))) >= calmAfter {
+	// A little before calmAfter too: a round may just be finding that all is calm.
+	if now-time.Duration(h.used.Swap(int64(now))) >= calmAfter-h.cfg.Heartbeat {
 		h.beatSoon()
 	}
 }
@@ -102,7 +107,8 @@ func (s *Session) beatNow() (calm bool) {
 	}
 	select {
 	case s.due <- struct{}{}:
-	default: // the one before is stuck
+	default: // the one before is stuck, and may have been one that need not be answered
+		s.expect()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,8 +149,8 @@ func (s *Session) expect() {
 	}
 }
 
-// Unanswered is the time since the first heartbeat to the node of those after which not
-// a byte has come from it; 0 when one has.
+// Unanswered is the time since the first heartbeat to the node of those that it has to
+// answer and after which not a byte has come from it; 0 when one has.
 func (s *Session) Unanswered() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()

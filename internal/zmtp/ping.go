@@ -46,11 +46,12 @@ func (t *ticker) stop() {
 }
 
 // tick has a PING sent to a peer that is silent and gives up one that has been for
-// PingTimeout, unless it was not asked in that time, since a message was written
-// meanwhile.
+// PingTimeout, unless it was not asked in that time, or only just now, since a message
+// was written meanwhile.
 func (c *Conn) tick(t *ticker) error {
-	silent := c.SilentFor()
-	asked := c.cfg.PingEvery <= 0 || c.out.commands.askedFor() <= silent
+	heard := c.Heard()
+	silent := time.Since(heard)
+	asked := c.cfg.PingEvery <= 0 || c.out.commands.owedFor(heard) >= c.cfg.PingTimeout/4
 	if c.cfg.PingTimeout > 0 && silent >= c.cfg.PingTimeout && asked {
 		return fmt.Errorf("hear from %s: %w for %v", c.peer.Addr, ErrSilent, silent.Round(time.Millisecond))
 	}

@@ -52,7 +52,7 @@ type commands struct {
 
 	mu     sync.Mutex
 	ping   bool
-	asked  time.Time // when the last PING was written
+	asked  time.Time // when a PING had been written; of those unanswered, the first
 	pong   bool
 	answer []byte // the PONG's context
 }
@@ -81,26 +81,40 @@ func (c *commands) setPong(context []byte) {
 	c.set(func() { c.pong, c.answer = true, append(c.answer[:0], context...) })
 }
 
-// take appends what is due, if anything.
-func (c *commands) take(b []byte) []byte {
+// take appends what is due, if anything, and reports whether a PING is among it.
+func (c *commands) take(b []byte) (with []byte, ping bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	ping = c.ping
 	if c.ping {
 		// A TTL of 0: the peer need not watch us.
 		b = appendCommand(b, cmdPing, []byte{0, 0})
-		c.ping, c.asked = false, time.Now()
+		c.ping = false
 	}
 	if c.pong {
 		b = appendCommand(b, cmdPong, c.answer)
 		c.pong = false
 	}
-	return b
+	return b, ping
 }
 
-// askedFor is the time since the last PING was written.
-func (c *commands) askedFor() time.Duration {
+// pinged notes that a PING has been written, to a peer that was heard last at heard.
+func (c *commands) pinged(heard time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.asked.After(heard) {
+		c.asked = time.Now()
+	}
+}
+
+// owedFor is the time since a PING was written to a peer that was heard last before it,
+// at heard; 0 when there is none.
+func (c *commands) owedFor(heard time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.asked.After(heard) {
+		return 0
+	}
 	return time.Since(c.asked)
 }
 
@@ -159,15 +173,18 @@ func (c *Conn) keep() {
 		select {
 		case <-c.out.commands.due:
 			c.out.turn <- struct{}{}
-			err = c.flush()
+			if err = c.flush(); err != nil {
+				c.CloseWith(err) // before anybody else writes
+			}
 			<-c.out.turn
 		case <-tick.C:
-			err = c.tick(tick)
+			if err = c.tick(tick); err != nil {
+				c.CloseWith(err)
+			}
 		case <-c.ctx.Done():
 			return
 		}
 		if err != nil {
-			c.CloseWith(err)
 			return
 		}
 	}
@@ -233,7 +250,9 @@ func (w *writer) cut() {
 // for dead, or we.
 func (c *Conn) flush() error {
 	w := &c.out
-	w.scratch = w.commands.take(w.scratch)
+	var ping bool
+	w.scratch, ping = w.commands.take(w.scratch)
+	began := time.Now()
 	w.cut()
 	if len(w.bufs) == 0 {
 		return nil
@@ -242,6 +261,9 @@ func (c *Conn) flush() error {
 	w.reset()
 	if err != nil {
 		return fmt.Errorf("write to %s: %w", c.peer.Addr, err)
+	}
+	if heard := c.Heard(); ping && heard.Before(began) { // else it may be answered already
+		w.commands.pinged(heard)
 	}
 	return nil
 }
