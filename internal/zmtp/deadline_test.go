@@ -426,13 +426,13 @@ func TestWriteDeadlinesComeTogether(t *testing.T) {
 	})
 }
 
-// slowLine lets 2 MB through in a second.
+// slowLine lets 128 KiB through in a second.
 type slowLine struct{ net.Conn }
 
 func (l slowLine) Write(p []byte) (n int, err error) {
 	for len(p) > 0 {
-		part := p[:min(len(p), 32<<10)]
-		time.Sleep(time.Duration(len(part)) * time.Second / 2_000_000)
+		part := p[:min(len(p), 16<<10)]
+		time.Sleep(time.Duration(len(part)) * time.Second / (128 << 10))
 		k, err := l.Conn.Write(part)
 		if n += k; err != nil {
 			return n, err
@@ -444,22 +444,19 @@ func (l slowLine) Write(p []byte) (n int, err error) {
 
 // While a large part is being written nobody is asked. The peer then has time to answer.
 func TestLongWritesDoNotCostThePeer(t *testing.T) {
-	for _, c := range []struct {
-		every, timeout time.Duration
-		size           int
-	}{{6 * time.Second, 20 * time.Second, 40 << 20}, {10 * time.Second, 30 * time.Second, 60 << 20}} {
+	for _, c := range []struct{ every, timeout time.Duration }{{6 * time.Second, 20 * time.Second}, {10 * time.Second, 30 * time.Second}} {
 		inBubbles(t, func(t *testing.T, shake shaker) {
 			near, far := memPair()
 			var by atomic.Int64
 			by.Store(int64(time.Millisecond))
-			limits := Limits{MaxFrame: 64 << 20, MaxMessage: 64 << 20, MaxFrames: 1, FreeFrame: 64 << 20}
-			cfg := Config{Type: Push, PingEvery: c.every, PingTimeout: c.timeout}
+			limits := Limits{MaxFrame: 4 << 20, MaxMessage: 4 << 20, MaxFrames: 1, FreeFrame: 4 << 20}
+			cfg := Config{Type: Push, PingEvery: c.every, PingTimeout: c.timeout, WriteTimeout: time.Minute}
 			push, pull := shake(t, slowLine{lag{near, &by}}, far, cfg, Config{Type: Pull, Limits: limits})
 			listen(t, push)
 			listen(t, pull)
 			time.Sleep(7 * time.Second)
-			payload := make([]byte, c.size)
-			for i := range 2 {
+			payload := make([]byte, 4<<20) // 32 s
+			for i := range 3 {
 				if err := push.Send(context.Background(), payload); err != nil {
 					t.Fatalf("message %d: %v", i+1, err)
 				}
