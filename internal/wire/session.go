@@ -87,9 +87,11 @@ func (s *Session) Err() error {
 }
 
 // over reports whether the session has ended.
-func (s *Session) over() bool {
+func (s *Session) over() bool { return closed(s.done) }
+
+func closed(c <-chan struct{}) bool {
 	select {
-	case <-s.done:
+	case <-c:
 		return true
 	default:
 		return false
@@ -172,14 +174,7 @@ func (s *Session) End(err error) {
 }
 
 // isWhole reports whether all connections and a heartbeat are there.
-func (s *Session) isWhole() bool {
-	select {
-	case <-s.whole:
-		return true
-	default:
-		return false
-	}
-}
+func (s *Session) isWhole() bool { return closed(s.whole) }
 
 // attach gives the session one more of its connections.
 func (s *Session) attach(r role, c *zmtp.Conn) error {

@@ -20,13 +20,13 @@
 //     budget. So a peer that stops midway holds at most a 16 KiB read buffer,
 //     MaxFrames frames of FreeFrame and what the budget gave it; and a message
 //     that stops arriving, or trickles, ends its connection and gives that back.
-//   - A message is written whole or the connection is closed: one writer per
-//     connection, one write under a deadline, and any error is final.
+//   - A message is written whole or the connection is closed: one writer at
+//     a time, one write under a deadline, and any error is final.
 //   - With Config.TLS, ZMTP runs inside TLS, never instead of it: who connects
 //     with TLS has it or no connection. A port may serve both kinds; the first
 //     byte tells. TLS's handshake shares the deadline and the places of ZMTP's,
 //     and is read up to 32 KiB.
-//   - PING is answered by that writer, between messages.
+//   - PING is answered between messages, by whoever writes next.
 //   - Send does not return while the frames it was given are still referenced.
 //   - Any error closes the connection for good. Who wants another dials again.
 //
