@@ -104,7 +104,7 @@ func (h *host) check(err error) {
 // property is one of systemd's of a unit.
 func (h *host) property(unit, name string) string {
 	h.t.Helper()
-	return strings.TrimSpace(h.must("systemctl show --value --property=" + name + " " + unit))
+	return strings.TrimSpace(h.must("systemctl show --timestamp=unix --value --property=" + name + " " + unit))
 }
 
 // until waits for something to happen on the host.
@@ -151,10 +151,13 @@ func (h *host) says(unit string, texts ...string) {
 	}
 }
 
-// logs waits until the journal has texts of a unit since it was started last.
+// logs waits until the journal has texts of a unit since the second in which it was
+// started last. Events of that start alone could be asked for by _SYSTEMD_INVOCATION_ID,
+// but one that journald reads when the process has ended has none.
 func (h *host) logs(unit string, texts ...string) {
 	h.t.Helper()
-	h.logged(unit, func() string { return "_SYSTEMD_INVOCATION_ID=" + h.property(unit, "InvocationID") }, texts...)
+	since := func() string { return "--since=" + h.property(unit, "InactiveExitTimestamp") }
+	h.logged(unit, since, texts...)
 }
 
 // logged waits until the journal of a unit, as far as it matches, has texts.
