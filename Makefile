@@ -119,9 +119,11 @@ bench: build
 TEST = $(GO) test -count=1 -p $$(($$(nproc) + 1)) -vet=off -ldflags=-w -timeout 20m
 
 # The race detector's run comes last: its lines are the verdict. The longest
-# packages go first, so that none runs alone in the end.
+# packages go first, so that none runs alone in the end. A program with the detector
+# waits a second before it exits, for races that are just being reported; a twentieth
+# will do where daemons are ended hundreds of times.
 test: test-setup test-arm test-32
-	CGO_ENABLED=1 $(TEST) -race ./test/e2e ./internal/controller ./internal/catalog ./test/arm ./test/packages ./...
+	CGO_ENABLED=1 GORACE=atexit_sleep_ms=50 $(TEST) -race ./test/e2e ./internal/controller ./internal/catalog ./test/arm ./test/packages ./...
 
 # All that make test compiles for its last part.
 .PHONY: test-compile

@@ -29,13 +29,11 @@ func (b Build) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("build programs: %w", err)
 	}
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-o", dir + string(filepath.Separator)}
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}
 	env := append(os.Environ(), "CGO_ENABLED=0")
 	if b.Race {
 		args = append(args, "-race")
 		env = append(env, "CGO_ENABLED=1")
-	} else {
-		args = append(args, "-ldflags", "-s -w")
 	}
 	env = append(env, b.Env...)
 	for _, p := range Programs {

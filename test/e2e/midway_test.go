@@ -53,23 +53,19 @@ var hung = disaster{
 	points: []float64{0.1, 0.8},
 }
 
-// eachTime runs the transfer with the disaster at every point, and for every node: at
-// each for every second one, since nodes are alike.
+// eachTime runs the transfer with the disaster at every point and for every node. Each
+// point has another node, since nodes are alike.
 func (d disaster) eachTime(a *array, transfer func(point float64, strike func())) {
-	for i, node := range a.Nodes {
-		for j, point := range d.points {
-			if (i+j)%2 != 0 {
-				continue
+	for i := range max(len(d.points), len(a.Nodes)) {
+		point, nth := d.points[i%len(d.points)], i%len(a.Nodes)
+		transfer(point, func() {
+			if err := d.strike(a.Nodes[nth]); err != nil {
+				a.t.Error(err)
 			}
-			transfer(point, func() {
-				if err := d.strike(node); err != nil {
-					a.t.Error(err)
-				}
-			})
-			a.must(d.mend(node))
-			if err := a.WaitUp(a.t.Context(), len(a.Nodes)); err != nil {
-				a.t.Fatalf("node%d struck at %.0f %%: %v", i+1, point*100, err)
-			}
+		})
+		a.must(d.mend(a.Nodes[nth]))
+		if err := a.WaitUp(a.t.Context(), len(a.Nodes)); err != nil {
+			a.t.Fatalf("node%d struck at %.0f %%: %v", nth+1, point*100, err)
 		}
 	}
 }
