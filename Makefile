@@ -30,7 +30,7 @@ WORDS = ./internal/catalog/... ./internal/raid ./internal/budget ./internal/zmtp
 	./internal/chunkstore/... ./internal/stripe \
 	./internal/placement ./internal/object/... ./internal/config ./internal/identity
 
-.PHONY: build e2e e2e-idle e2e-packages deb package-files apt-repo dist release-check demo test test-setup test-packages test-32 test-arm lint bench fuzz proto clean help
+.PHONY: build e2e e2e-idle e2e-packages deb package-files apt-repo dist release-check demo test test-setup test-32 test-arm lint bench fuzz proto clean help
 
 help:
 	@echo "make demo    start an array, kill a node, read a file back (ONCE=1: then end; PORT=9001)"
@@ -122,15 +122,8 @@ TEST = $(GO) test -count=1 -p $$(($$(nproc) + 1)) -vet=off -ldflags=-w -timeout 
 # packages go first, so that none runs alone in the end. A program with the detector
 # waits a second before it exits, for races that are just being reported; a twentieth
 # will do where daemons are ended hundreds of times.
-test: test-setup test-arm test-packages test-32
-	all=$$($(GO) list ./...) && apart=$$($(GO) list $(PACKAGES)) && rest=$$(echo "$$all" | grep -vxF "$$apart") && \
-	CGO_ENABLED=1 GORACE=atexit_sleep_ms=50 $(TEST) -race ./test/e2e ./internal/controller ./internal/catalog ./test/arm $$rest
-
-# What makes packages and looks at them runs other programs, one after another, and
-# has nothing for the race detector to find.
-PACKAGES = ./packaging/... ./test/packages ./test/repository
-test-packages: test-setup
-	$(TEST) $(PACKAGES)
+test: test-setup test-arm test-32
+	CGO_ENABLED=1 GORACE=atexit_sleep_ms=50 $(TEST) -race ./test/e2e ./internal/controller ./internal/catalog ./test/arm ./test/packages ./...
 
 # All that make test compiles for its last part.
 .PHONY: test-compile

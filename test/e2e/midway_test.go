@@ -53,8 +53,8 @@ var hung = disaster{
 	points: []float64{0.1, 0.8},
 }
 
-// eachTime runs the transfer with the disaster at every point and for every node. Each
-// point has another node, since nodes are alike.
+// eachTime runs the transfer with the disaster at every point and for every node. Not
+// with each of them at each point: nodes are alike.
 func (d disaster) eachTime(a *array, transfer func(point float64, strike func())) {
 	for i := range max(len(d.points), len(a.Nodes)) {
 		point, nth := d.points[i%len(d.points)], i%len(a.Nodes)

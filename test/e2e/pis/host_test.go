@@ -156,7 +156,7 @@ func (h *host) says(unit string, texts ...string) {
 // but one that journald reads when the process has ended has none.
 func (h *host) logs(unit string, texts ...string) {
 	h.t.Helper()
-	since := func() string { return "--since=" + h.property(unit, "InactiveExitTimestamp") }
+	since := func() string { return "--since=" + h.property(unit, "ExecMainStartTimestamp") }
 	h.logged(unit, since, texts...)
 }
 

@@ -121,12 +121,13 @@ func (h *host) configurationIsChecked(d daemon) {
 		h.t.Errorf("after the refused reload %s runs as %s, before as %s", d.name, now, pid)
 	}
 	h.logs(d.name, place)
-	// It fails, and has ended before journald, which is busy, reads why.
-	h.must("busy=$(systemctl show --value --property=MainPID systemd-journald)\nkill -STOP $busy\nsystemctl --no-block restart " + d.name)
+	// A start fails, and the daemon has ended before journald, which is busy, reads why.
+	h.must("systemctl stop " + d.name + "\nkill -STOP $(systemctl show --value --property=MainPID systemd-journald)\nsystemctl --no-block start " + d.name)
 	h.until(d.name+" has failed", func() bool { return h.property(d.name, "ActiveState") == "failed" })
 	h.must("kill -CONT $(systemctl show --value --property=MainPID systemd-journald)")
-	h.says(d.name, d.name+"[", ": the configuration is refused: "+place, "status=78")
-	h.logs(d.name, place)
+	refusal := "the configuration is refused: " + place
+	h.says(d.name, d.name+"[", refusal, "status=78")
+	h.logs(d.name, refusal)
 	if n, state := h.property(d.name, "NRestarts"), h.property(d.name, "ActiveState"); n != "0" || state != "failed" {
 		h.t.Errorf("with a wrong configuration %s is %s after %s restarts; trying again can't help", d.name, state, n)
 	}
