@@ -95,6 +95,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.uploadCommand(), a.downloadCommand(), a.lsCommand(), a.infoCommand(), a.rmCommand(),
 		a.statusCommand(), a.nodesCommand(), a.nodeCommand(), a.tokenCommand(), a.accessCommand(),
 		a.loginCommand(), a.logoutCommand(), a.fingerprintCommand(), a.caCommand(), a.versionCommand())
+	ownBashCompletion(root)
 	return root
 }
 

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/raidpi/raidpi/internal/raidctl"
 )
 
 // writeCompletions writes what each shell loads by itself when the program's name
@@ -16,7 +18,7 @@ func (p *program) writeCompletions(out string) error {
 		return write(bash, []byte(p.bash()))
 	}
 	for path, generate := range map[string]func(*bytes.Buffer) error{
-		bash: func(b *bytes.Buffer) error { return p.tree.GenBashCompletionV2(b, true) },
+		bash: func(b *bytes.Buffer) error { return raidctl.WriteBash(p.tree, b) },
 		filepath.Join(out, "zsh", "vendor-completions", "_"+p.name): func(b *bytes.Buffer) error { return p.tree.GenZshCompletion(b) },
 		filepath.Join(out, "fish", "vendor_completions.d", p.name+".fish"): func(b *bytes.Buffer) error {
 			return p.tree.GenFishCompletion(b, true)

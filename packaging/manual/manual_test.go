@@ -219,27 +219,41 @@ func TestFileThatIsNotUnderstoodIsRefused(t *testing.T) {
 	}
 }
 
-// complete is what bash offers for a line whose last word is being typed.
-func complete(t *testing.T, line ...string) []string {
+// complete is what bash offers for a line whose last word is being typed. helper is
+// the script of the package bash-completion, or /dev/null. The line's words are
+// written as bash takes it apart, with a space wherever one stands.
+func complete(t *testing.T, helper string, line ...string) []string {
 	t.Helper()
 	script := `
-PATH=$1:$PATH; shift
-[ ! -e /usr/share/bash-completion/bash_completion ] || . /usr/share/bash-completion/bash_completion
-. "$1"; shift
-COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}; COMP_TYPE=9
+PATH=$1:$PATH; . "$2" || exit; shift 2
+. "$1"; COMP_LINE=$2; shift 2
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_POINT=${#COMP_LINE}; COMP_TYPE=9
 compopt() { :; }
 f=$(complete -p "$1"); f=${f##*-F }
 "${f%% *}" "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}" || exit
 printf '%s\n' "${COMPREPLY[@]%% *}"`
-	args := append([]string{"-c", script, "bash", bin, filepath.Join(share, "bash-completion", "completions", line[0])}, line...)
+	whole := strings.NewReplacer(" = ", "=", " : ", ":").Replace(strings.Join(line, " "))
+	args := append([]string{"-c", script, "bash", bin, helper, filepath.Join(share, "bash-completion", "completions", line[0]), whole}, line...)
 	out, err := exec.CommandContext(t.Context(), "bash", args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("complete %q: %v\n%s", line, err, out)
 	}
+	if strings.Contains(string(out), "not found") {
+		t.Errorf("complete %q prints an error: %s", line, out)
+	}
 	return strings.Fields(string(out))
 }
 
+// helpers are a machine with the package bash-completion, and one without.
+var helpers = map[string]string{"with bash-completion": "/usr/share/bash-completion/bash_completion", "without": "/dev/null"}
+
 func TestBashCompletesWordsFlagsAndFiles(t *testing.T) {
+	for name, helper := range helpers {
+		t.Run(name, func(t *testing.T) { completesWordsFlagsAndFiles(t, helper) })
+	}
+}
+
+func completesWordsFlagsAndFiles(t *testing.T, helper string) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "mine.toml"), nil, 0o644); err != nil {
 		t.Fatal(err)
@@ -258,8 +272,10 @@ func TestBashCompletesWordsFlagsAndFiles(t *testing.T) {
 		{"raidctl up", []string{"upload"}},
 		{"raidctl token cr", []string{"create"}},
 		{"raidctl ls --fil", []string{"--filter"}},
+		{"raidctl ls --filter = x --lim", []string{"--limit"}},
+		{"raidctl ls --controller = https : //pi : 9000 --lim", []string{"--limit"}},
 	} {
-		got := complete(t, strings.Split(c.line, " ")...)
+		got := complete(t, helper, strings.Split(c.line, " ")...)
 		for _, w := range c.want {
 			if !slices.ContainsFunc(got, func(g string) bool { return strings.TrimSuffix(g, "=") == w }) {
 				t.Errorf("%q completes to %q, want %q among them", c.line, got, w)
