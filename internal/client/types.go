@@ -37,8 +37,10 @@ type Node struct {
 type Status struct {
 	Array          raid.ArrayID `json:"array"`
 	Version        string       `json:"version"` // of the controller
-	Ready          bool         `json:"ready"`
+	Ready          bool         `json:"ready"`   // files can be stored, and all be read
 	Message        string       `json:"message"` // what is not as it should be; empty when all is well
+	Health         raid.Health  `json:"health"`
+	HealthText     string       `json:"health_text"` // why; empty when all is well
 	UptimeSeconds  int64        `json:"uptime_seconds"`
 	Nodes          NodeCounts   `json:"nodes"`
 	TotalBytes     int64        `json:"total_bytes"`

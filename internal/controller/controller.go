@@ -364,18 +364,11 @@ func (c *Controller) statusLine(ctx context.Context) string {
 		}
 	}
 	line := fmt.Sprintf("%d/%d nodes up", up, known)
-	if err := c.members.Behind(); err != nil {
-		return line + "; " + err.Error()
-	}
 	if len(c.warnings()) > 0 {
 		line += ", with warnings (see raidctl status)"
 	}
-	switch n, err := c.catalog.Counts(ctx); {
-	case err != nil || n.Degraded == 0:
-	case n.Degraded == 1:
-		line += ", 1 file degraded"
-	default:
-		line += fmt.Sprintf(", %d files degraded", n.Degraded)
+	if a := c.assess(ctx); len(a.Findings) > 0 {
+		line += fmt.Sprintf("; %s: %s", a.Health, a.Text())
 	}
 	return line
 }

@@ -30,7 +30,7 @@ func (c *Controller) newAPI() *httpapi.API {
 	}
 	started := time.Now()
 	return httpapi.New(httpapi.Config{
-		Files: files{c.objects}, Index: index{c}, Nodes: c.nodesByName,
+		Files: fileStore{c.objects}, Index: index{c}, Nodes: c.nodesByName,
 		Status:  func(ctx context.Context) (httpapi.Status, error) { return c.status(ctx, started) },
 		Ready:   c.ready,
 		Metrics: registry, Version: c.cfg.Version, Log: c.cfg.Log,
@@ -41,11 +41,11 @@ func (c *Controller) newAPI() *httpapi.API {
 	})
 }
 
-// files gives object.Store the interface that httpapi asks for.
-type files struct{ *object.Store }
+// fileStore gives object.Store the interface that httpapi asks for.
+type fileStore struct{ *object.Store }
 
 // Open implements httpapi.Files.
-func (f files) Open(ctx context.Context, file raid.File) (io.ReadSeekCloser, error) {
+func (f fileStore) Open(ctx context.Context, file raid.File) (io.ReadSeekCloser, error) {
 	r, err := f.Store.Open(ctx, file)
 	if err != nil {
 		return nil, err // not r: a nil *object.Reader is no nil interface
@@ -112,11 +112,9 @@ func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Sta
 		Array: c.catalog.Array(), UptimeSeconds: int64(time.Since(started).Seconds()),
 		Files: n.Files, FileBytes: n.Bytes, DegradedFiles: n.Degraded, RemovalsQueued: n.Removals, Commit: c.catalog.Commit(),
 	}
-	nodes := c.members.Nodes()
-	if len(nodes) == 0 {
-		s.Message = "no node has joined yet, so nothing can be stored: sudo raidctl token create prints what to paste on each Pi"
-	}
-	for _, node := range nodes {
+	a := c.assess(ctx)
+	s.Health, s.HealthText, s.Message, s.Ready = a.Health, a.Text(), a.Text(), !a.Impaired
+	for _, node := range c.members.Nodes() {
 		if node.Kind == raid.Native && node.State != raid.Down {
 			s.TotalBytes += node.TotalBytes
 			s.FreeBytes += node.FreeBytes
@@ -126,8 +124,5 @@ func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Sta
 		s.Clones = append(s.Clones, httpapi.Clone{Node: clone.Node, Address: clone.Addr, LastRefused: clone.Last.UTC().Format(time.DateTime)})
 	}
 	s.Warnings = c.warnings()
-	if err := c.members.Behind(); err != nil {
-		s.Message = err.Error()
-	}
 	return s, nil
 }

@@ -9,12 +9,14 @@ import (
 )
 
 // Status is how the array is, for /status. The API fills in Version, Nodes and
-// Transfers.
+// Transfers, and Ready is false at least while Config.Ready fails.
 type Status struct {
 	Array          raid.ArrayID `json:"array"`
 	Version        string       `json:"version"`
-	Ready          bool         `json:"ready"`
-	Message        string       `json:"message"` // what is not as it should be, for people; empty when all is well
+	Ready          bool         `json:"ready"`       // files can be stored, and all be read
+	Message        string       `json:"message"`     // what is not as it should be, for people; empty when all is well
+	Health         raid.Health  `json:"health"`      // in one word
+	HealthText     string       `json:"health_text"` // why, for people; empty when all is well
 	UptimeSeconds  int64        `json:"uptime_seconds"`
 	Nodes          NodeCounts   `json:"nodes"`
 	TotalBytes     int64        `json:"total_bytes"` // of the disks of native nodes that are up
@@ -94,10 +96,11 @@ func (a *API) status(x *exchange) error {
 	if s.Warnings == nil {
 		s.Warnings = []string{}
 	}
-	if err := a.cfg.Ready(); err == nil {
-		s.Ready = true
-	} else if s.Message == "" {
-		s.Message = err.Error()
+	if err := a.cfg.Ready(); err != nil {
+		s.Ready = false
+		if s.Message == "" {
+			s.Message = err.Error()
+		}
 	}
 	return x.sendJSON(http.StatusOK, s)
 }

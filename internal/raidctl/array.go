@@ -50,14 +50,7 @@ func showStatus(out io.Writer, s client.Status) error {
 	row := func(name, value string) { fmt.Fprintf(w, "%-10s %s\n", name, value) }
 	row("array", orDash(string(s.Array)))
 	row("controller", fmt.Sprintf("raid-controller %s, up for %s", orDash(s.Version), humanDuration(time.Duration(s.UptimeSeconds)*time.Second)))
-	state := "ready"
-	if !s.Ready {
-		state = "not ready"
-	}
-	if s.Message != "" {
-		state += ": " + printable(s.Message)
-	}
-	row("state", state)
+	row("state", stateOf(s))
 	row("nodes", nodeCounts(s.Nodes))
 	for _, warning := range s.Warnings {
 		row("warning", printable(warning))
@@ -75,6 +68,24 @@ func showStatus(out io.Writer, s client.Status) error {
 	row("removals", plural(s.RemovalsQueued, "chunk")+" queued")
 	row("transfers", plural(int64(s.Transfers), "transfer")+" under way")
 	return w.Flush()
+}
+
+// stateOf is how the array is, in a word and a sentence. An older controller has no
+// word.
+func stateOf(s client.Status) string {
+	state := string(s.Health)
+	switch {
+	case state == "" && s.Ready:
+		state = "ready"
+	case state == "":
+		state = "not ready"
+	case !s.Ready:
+		state += ", not ready"
+	}
+	if s.Message != "" {
+		state += ": " + s.Message
+	}
+	return printable(state)
 }
 
 func nodeCounts(n client.NodeCounts) string {

@@ -1,0 +1,69 @@
+package raid
+
+import (
+	"slices"
+	"strings"
+)
+
+// Health is how the array is, in one word.
+type Health string
+
+// The words of health, the best first. The worst one wins.
+const (
+	Healthy  Health = "healthy"   // every part has its good copies on nodes that are there
+	Healing  Health = "healing"   // copies are being made again
+	Degraded Health = "degraded"  // a node is away or a copy is missing, and that ends by itself
+	AtRisk   Health = "at-risk"   // it does not end until a person acts
+	DataLost Health = "data-lost" // some part has no good copy on any node of the array
+)
+
+var healths = []Health{Healthy, Healing, Degraded, AtRisk, DataLost}
+
+// WorseThan compares two words. One that is not known is the worst.
+func (h Health) WorseThan(other Health) bool { return h.rank() > other.rank() }
+
+func (h Health) rank() int {
+	if i := slices.Index(healths, h); i >= 0 {
+		return i
+	}
+	return len(healths)
+}
+
+// Finding is one thing about the array that is not as it should be.
+type Finding struct {
+	Health Health
+	// Text says to a person what happened, to what, and what to do next. It has no
+	// full stop at its end.
+	Text string
+	// Impairs is true when some file can't be read or stored because of it.
+	Impairs bool
+}
+
+// Assessment is what all findings come to.
+type Assessment struct {
+	Health   Health
+	Findings []Finding // the worst first
+	Impaired bool      // some file can't be read or stored
+}
+
+// Assess sums findings up. Of equally bad ones the first stays first.
+func Assess(findings []Finding) Assessment {
+	a := Assessment{Health: Healthy, Findings: slices.Clone(findings)}
+	slices.SortStableFunc(a.Findings, func(x, y Finding) int { return y.Health.rank() - x.Health.rank() })
+	for _, f := range a.Findings {
+		if f.Health.WorseThan(a.Health) {
+			a.Health = f.Health
+		}
+		a.Impaired = a.Impaired || f.Impairs
+	}
+	return a
+}
+
+// Text is all findings in one line, the worst first; empty when there are none.
+func (a Assessment) Text() string {
+	texts := make([]string, len(a.Findings))
+	for i, f := range a.Findings {
+		texts[i] = f.Text
+	}
+	return strings.Join(texts, ". ")
+}
