@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/raidpi/raidpi/internal/admission"
 	"github.com/raidpi/raidpi/internal/identity"
+	"github.com/raidpi/raidpi/internal/mdns"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
 )
@@ -31,6 +33,9 @@ func (c *Controller) admit(ctx context.Context) (member, port *tls.Config, err e
 	c.leaf = &leaf{ca: c.ca, dir: dir, configured: cfg.Names, built: cfg.Built, machine: cfg.Machine, random: cfg.Random, log: cfg.Log}
 	if c.leaf.machine == nil {
 		c.leaf.machine = MachineHosts
+		c.leaf.announced = func(hostname string, addresses []netip.Addr) string {
+			return mdns.OwnName(ctx, "", hostname, addresses)
+		}
 	}
 	if err := c.leaf.renew(time.Now()); err != nil {
 		return nil, nil, err

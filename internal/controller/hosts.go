@@ -21,7 +21,9 @@ const usualName = "controller.local"
 
 // hostNames are the names by which this machine may be reached: those that the
 // configuration gives, then its own. The first is what people are told to use.
-func hostNames(configured []string, hostname string) (names []string) {
+// announced is the name that avahi-daemon gives it; "": not known. avahi-daemon
+// leaves the domain of a host name away: pi.home.lan is pi.local.
+func hostNames(configured []string, hostname, announced string) (names []string) {
 	add := func(n string) {
 		if identity.ValidDNS(n) && !slices.Contains(names, n) { // a machine may be called anything
 			names = append(names, n)
@@ -32,23 +34,31 @@ func hostNames(configured []string, hostname string) (names []string) {
 			add(strings.ToLower(strings.TrimSuffix(n, ".")))
 		}
 	}
-	hostname = strings.ToLower(hostname)
-	if short, _, dotted := strings.Cut(hostname, "."); hostname != "" && short != "localhost" {
-		if !dotted {
-			add(hostname + ".local") // as multicast DNS has it: RFC 6762
-		}
+	hostname = strings.TrimSuffix(strings.ToLower(hostname), ".")
+	if short, _, _ := strings.Cut(hostname, "."); hostname != "" && short != "localhost" {
+		add(announced)
+		add(short + ".local") // as multicast DNS has it: RFC 6762
 		add(hostname)
+		add(short)
 	}
 	add(usualName)
 	add("localhost")
 	return names
 }
 
+// machine is what a look at this machine tells.
+type machine struct {
+	hostname  string
+	announced string // by avahi-daemon
+	addresses []netip.Addr
+}
+
 // hosts are the names and addresses of the controller's certificate: seen are
 // those of earlier looks, which are kept, so that an interface that comes and goes
-// does not have it made anew each time.
-func hosts(configured []string, hostname string, addresses []netip.Addr, seen identity.Hosts) identity.Hosts {
-	h := identity.Hosts{DNS: hostNames(configured, hostname), IPs: slices.Clone(seen.IPs)}
+// does not have it made anew each time. Addresses that hold on one link alone count
+// where there are no others.
+func hosts(configured []string, m machine, seen identity.Hosts) identity.Hosts {
+	h := identity.Hosts{DNS: hostNames(configured, m.hostname, m.announced), IPs: slices.Clone(seen.IPs)}
 	add := func(a netip.Addr) {
 		if a = a.Unmap().WithZone(""); !slices.Contains(h.IPs, a) && len(h.IPs) < maxAddresses {
 			h.IPs = append(h.IPs, a)
@@ -61,8 +71,9 @@ func hosts(configured []string, hostname string, addresses []netip.Addr, seen id
 	}
 	add(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 	add(netip.IPv6Loopback())
-	for _, a := range addresses {
-		if a.IsGlobalUnicast() {
+	wide := slices.ContainsFunc(m.addresses, netip.Addr.IsGlobalUnicast)
+	for _, a := range m.addresses {
+		if a.IsGlobalUnicast() || a.IsLinkLocalUnicast() && !wide {
 			add(a)
 		}
 	}

@@ -16,7 +16,11 @@ func TestNamesOfTheController(t *testing.T) {
 	}{
 		{nil, "controller", []string{"controller.local", "controller", "localhost"}},
 		{nil, "Pi4", []string{"pi4.local", "pi4", "controller.local", "localhost"}},
-		{nil, "pi4.example.org", []string{"pi4.example.org", "controller.local", "localhost"}},
+		{nil, "pi.home.lan", []string{"pi.local", "pi.home.lan", "pi", "controller.local", "localhost"}},
+		{nil, "PI.Home.Lan.", []string{"pi.local", "pi.home.lan", "pi", "controller.local", "localhost"}},
+		{nil, "pi.", []string{"pi.local", "pi", "controller.local", "localhost"}},
+		{nil, "pi.local", []string{"pi.local", "pi", "controller.local", "localhost"}},
+		{nil, "localhost.localdomain", []string{"controller.local", "localhost"}},
 		{nil, "localhost", []string{"controller.local", "localhost"}},
 		{nil, "(none)", []string{"controller.local", "localhost"}},
 		{nil, "küche", []string{"controller.local", "localhost"}},
@@ -24,22 +28,34 @@ func TestNamesOfTheController(t *testing.T) {
 		{nil, "", []string{"controller.local", "localhost"}},
 		{[]string{"Files.Example.", "192.0.2.1", "pi4"}, "pi4", []string{"files.example", "pi4", "pi4.local", "controller.local", "localhost"}},
 	} {
-		if got := hostNames(c.configured, c.hostname); !slices.Equal(got, c.want) {
+		if got := hostNames(c.configured, c.hostname, ""); !slices.Equal(got, c.want) {
 			t.Errorf("%q, %q: %q", c.configured, c.hostname, got)
 		}
+	}
+	want := []string{"pi-2.local", "pi.local", "pi.home.lan", "pi", "controller.local", "localhost"}
+	if got := hostNames(nil, "pi.home.lan", "pi-2.local"); !slices.Equal(got, want) {
+		t.Errorf("renamed by avahi-daemon: %q", got)
+	}
+}
+
+func TestMachineWithLinkLocalAddressesAloneIsReachedByThem(t *testing.T) {
+	a := netip.MustParseAddr
+	h := hosts(nil, machine{hostname: "x", addresses: []netip.Addr{a("127.0.0.1"), a("fe80::5%eth0")}}, identity.Hosts{})
+	if want := []netip.Addr{a("127.0.0.1"), a("::1"), a("fe80::5")}; !slices.Equal(h.IPs, want) {
+		t.Errorf("%v", h.IPs)
 	}
 }
 
 func TestAddressesOfTheController(t *testing.T) {
 	a := netip.MustParseAddr
 	now := []netip.Addr{a("192.168.1.10"), a("127.0.0.1"), a("169.254.3.4"), a("fe80::1%eth0"), a("2001:db8::5")}
-	h := hosts([]string{"pi", "192.0.2.9"}, "x", now, identity.Hosts{})
+	h := hosts([]string{"pi", "192.0.2.9"}, machine{hostname: "x", addresses: now}, identity.Hosts{})
 	want := []netip.Addr{a("192.0.2.9"), a("127.0.0.1"), a("::1"), a("192.168.1.10"), a("2001:db8::5")}
 	if !slices.Equal(h.IPs, want) {
 		t.Errorf("%v", h.IPs)
 	}
 	// The cable was pulled; the certificate stays as it is.
-	again := hosts([]string{"pi", "192.0.2.9"}, "x", nil, h)
+	again := hosts([]string{"pi", "192.0.2.9"}, machine{hostname: "x"}, h)
 	if !slices.Equal(again.IPs, want) {
 		t.Errorf("%v", again.IPs)
 	}
@@ -47,7 +63,7 @@ func TestAddressesOfTheController(t *testing.T) {
 	for i := range 200 {
 		many = append(many, netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}))
 	}
-	if h = hosts(nil, "x", many, h); len(h.IPs) != maxAddresses {
+	if h = hosts(nil, machine{hostname: "x", addresses: many}, h); len(h.IPs) != maxAddresses {
 		t.Errorf("%d addresses", len(h.IPs))
 	}
 }

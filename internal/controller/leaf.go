@@ -21,10 +21,12 @@ type leaf struct {
 	configured []string  // names and addresses, from the configuration
 	built      time.Time // before which no clock is right
 	machine    func() (hostname string, addresses []netip.Addr)
+	announced  func(hostname string, addresses []netip.Addr) string // by avahi-daemon; nil: nobody is asked
 	random     io.Reader
 	log        *slog.Logger
 
 	seen    identity.Hosts // by renew alone
+	last    machine        // the same
 	current atomic.Pointer[tls.Certificate]
 	hosts   atomic.Pointer[identity.Hosts]
 }
@@ -35,8 +37,7 @@ const leafRound = time.Minute
 
 // renew makes the certificate anew where that is due.
 func (l *leaf) renew(now time.Time) error {
-	hostname, addresses := l.machine()
-	h := hosts(l.configured, hostname, addresses, l.seen)
+	h := hosts(l.configured, l.look(), l.seen)
 	if kept := l.hosts.Load(); kept != nil && slices.Equal(kept.DNS, h.DNS) && len(kept.IPs) == len(h.IPs) &&
 		identity.HTTPSDue(l.current.Load().Leaf, h, now, l.built) == "" {
 		return nil
@@ -52,6 +53,21 @@ func (l *leaf) renew(now time.Time) error {
 	l.current.Store(&c)
 	l.hosts.Store(&h)
 	return nil
+}
+
+// look asks the machine who it is. The name that avahi-daemon announces is kept
+// while avahi-daemon does not answer.
+func (l *leaf) look() machine {
+	var m machine
+	m.hostname, m.addresses = l.machine()
+	if l.announced != nil {
+		m.announced = l.announced(m.hostname, m.addresses)
+	}
+	if m.announced == "" && m.hostname == l.last.hostname {
+		m.announced = l.last.announced
+	}
+	l.last = m
+	return m
 }
 
 // run looks again until ctx ends.
@@ -80,7 +96,7 @@ func (l *leaf) names() (all []string) {
 		}
 	}
 	for _, a := range h.IPs {
-		if !a.IsLoopback() {
+		if !a.IsLoopback() && !a.IsLinkLocalUnicast() { // the latter say nothing without an interface
 			all = append(all, a.String())
 		}
 	}

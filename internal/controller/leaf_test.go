@@ -58,6 +58,30 @@ func TestBrowsersCertificateFollowsTheClockAndTheMachine(t *testing.T) {
 	}
 }
 
+func TestNameThatAvahiGaveIsInTheCertificateAndKept(t *testing.T) {
+	l := newLeaf(t, time.Unix(0, 0))
+	name := ""
+	l.announced = func(string, []netip.Addr) string { return name }
+	try := func(what string, now string, want bool) {
+		t.Helper()
+		name = now
+		if err := l.renew(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if got := l.current.Load().Leaf.VerifyHostname("controller-2.local") == nil; got != want {
+			t.Errorf("%s: in the certificate is %v", what, got)
+		}
+		if got := l.names()[0] == "controller-2.local"; got != want {
+			t.Errorf("%s: told to people are %q", what, l.names())
+		}
+	}
+	try("at first", "", false)
+	try("another machine has the name", "controller-2.local", true)
+	try("avahi-daemon starts anew", "", true)
+	l.machine = func() (string, []netip.Addr) { return "files", nil }
+	try("the machine has another name", "", false)
+}
+
 func TestIdleControllerMakesNoCertificates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLeaf(t, time.Unix(0, 0))

@@ -59,6 +59,17 @@ func TestLineToPasteNamesTheController(t *testing.T) {
 	}
 }
 
+func TestWhoIsNotFoundByNameIsTriedByAddress(t *testing.T) {
+	for hosts, want := range map[string]string{
+		"": "", "pi.local": "", "pi.local pi.home.lan": "pi.home.lan",
+		"pi.local pi.home.lan pi controller.local 192.168.1.10 fd00::1": "192.168.1.10", "pi.local pi fd00::1": "fd00::1",
+	} {
+		if got := otherHost(strings.Fields(hosts)); got != want {
+			t.Errorf("%q: %q, want %q", hosts, got, want)
+		}
+	}
+}
+
 // The line is for a shell with sudo, so a controller must not choose more of it
 // than a name and a token.
 func TestLineToPasteHoldsNothingOfAnEvilController(t *testing.T) {

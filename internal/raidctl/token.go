@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -80,9 +81,23 @@ func (a *app) hintJoin(t client.JoinToken) {
 		who = "node " + printable(string(t.Node)) + " alone"
 	}
 	fmt.Fprintf(a.stderr, "Paste this on each Pi that is to join. It lets %s in, within %s:\n", who, humanDuration(time.Duration(t.ExpiresInSeconds)*time.Second))
-	if len(t.Hosts) > 1 {
-		fmt.Fprintf(a.stderr, "(Should %s not be found there, write %s instead.)\n", printable(t.Hosts[0]), printable(t.Hosts[1]))
+	if other := otherHost(t.Hosts); other != "" {
+		fmt.Fprintf(a.stderr, "(Should %s not be found there, write %s instead.)\n", printable(t.Hosts[0]), printable(other))
 	}
+}
+
+// otherHost is what to try when the first name is not found: an address, which needs
+// no finding, else another name.
+func otherHost(hosts []string) string {
+	if len(hosts) < 2 {
+		return ""
+	}
+	for _, h := range hosts[1:] {
+		if _, err := netip.ParseAddr(h); err == nil {
+			return h
+		}
+	}
+	return hosts[1]
 }
 
 // usualPort is where nodes look for a controller when nobody says otherwise.
