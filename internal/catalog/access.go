@@ -43,6 +43,7 @@ func (c *Catalog) read(ctx context.Context, name string, f func(*conn) error) er
 		c.reading.RLock()
 		defer c.reading.RUnlock()
 		if err := f(r); err != nil {
+			c.health.notice(name, err)
 			return fmt.Errorf("%s: %w", name, inWords(err))
 		}
 		return nil

@@ -51,6 +51,7 @@ type Catalog struct {
 	readers  chan *conn   // those that nobody uses
 	reading  sync.RWMutex // held by readers; see writer.restartLog
 	closing  chan struct{}
+	health   *health
 	closer   sync.Once
 	closeErr error
 

@@ -38,7 +38,7 @@ func judge(err error) verdict {
 	case sqlite3.SQLITE_OK, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG,
 		sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE:
 		return callFailed
-	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 		return groupFailed
 	}
 	return catalogBroken
@@ -66,6 +66,8 @@ func inWords(err error) error {
 		return fmt.Errorf("%w on the catalog's disk, nothing was stored; free some: %w", raid.ErrNoSpace, err)
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		return fmt.Errorf("%w: another program holds a lock on the catalog's database; end it: %w", raid.ErrBusy, err)
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return fmt.Errorf("%w: %w", raid.ErrCatalogDamaged, err)
 	case sqlite3.SQLITE_IOERR:
 		return fmt.Errorf("the catalog's disk can't be read or written, see journalctl -k: %w", err)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:

@@ -59,7 +59,7 @@ func (w *writer) transact(ops []*op, results []error) (*tx, error) {
 	t := &tx{conn: w.conn, log: w.log, random: w.random, now: w.now, base: w.base()}
 	t.meta = t.base.meta
 	for i, o := range ops {
-		if results[i] = w.room(free, o.grows); results[i] != nil {
+		if results[i] = w.may(o, free); results[i] != nil {
 			continue
 		}
 		if err := w.runOne(t, o, &results[i]); err != nil {
@@ -77,6 +77,16 @@ func (w *writer) transact(ops []*op, results []error) (*tx, error) {
 		return nil, w.cause
 	}
 	return t, nil
+}
+
+// may tells why an op may not begin, or returns nil.
+func (w *writer) may(o *op, free int64) error {
+	if o.files {
+		if err := w.health.err(); err != nil {
+			return err
+		}
+	}
+	return w.room(free, o.grows)
 }
 
 // runOne runs o under a savepoint. An error that it returns concerns the group.
@@ -106,6 +116,7 @@ func (w *writer) runOne(t *tx, o *op, result *error) error {
 // judged turns an error before COMMIT into what callers get, and breaks the
 // catalog where the error asks for it.
 func (w *writer) judged(what string, err error) error {
+	w.health.notice(what, err)
 	if judge(err) == catalogBroken {
 		w.fail(what, err)
 		return w.cause
@@ -145,6 +156,7 @@ func (w *writer) checkpoint() {
 		err = w.restartLog()
 	}
 	w.pages = 0
+	w.health.notice("move the log into the catalog", err)
 	if err != nil && judge(err) == catalogBroken {
 		w.fail("checkpoint", err)
 	}

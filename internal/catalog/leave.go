@@ -80,7 +80,7 @@ func (c *Catalog) MarkLost(ctx context.Context, at LostCursor, rows int) (next L
 	}
 	done, marked := false, int64(0)
 	name := "mark chunks of node " + string(at.Node) + " bad"
-	err = c.write(ctx, &op{name: name, rows: 2*len(p.found) + int(min(removals, batchRows)) + 1, frees: true, run: func(t *tx) (err error) {
+	err = c.write(ctx, &op{name: name, rows: 2*len(p.found) + int(min(removals, batchRows)) + 1, frees: true, files: true, run: func(t *tx) (err error) {
 		marked, done, err = t.lose(key, p)
 		return err
 	}})

@@ -82,7 +82,7 @@ func (c *Catalog) inBatches(ctx context.Context, name string, all []raid.Removal
 	for len(all) > 0 {
 		batch := all[:min(batchRows, len(all))]
 		all = all[len(batch):]
-		err := c.write(ctx, &op{name: name, rows: len(batch), frees: true, run: func(t *tx) error { return run(t, batch) }})
+		err := c.write(ctx, &op{name: name, rows: len(batch), frees: true, files: true, run: func(t *tx) error { return run(t, batch) }})
 		if err != nil {
 			return err
 		}

@@ -55,7 +55,7 @@ func (c *Catalog) Repairs(ctx context.Context, after RepairCursor, limit int) (o
 func (c *Catalog) MarkBad(ctx context.Context, file raid.FileID, stripe int64, part, index, attempt int) error {
 	id := int64(file)
 	name := fmt.Sprintf("mark bad copy %d of file %d stripe %d part %d", index, file, stripe, part)
-	return c.write(ctx, &op{name: name, rows: 2, run: func(t *tx) error {
+	return c.write(ctx, &op{name: name, rows: 2, files: true, run: func(t *tx) error {
 		_, err := t.markBad(id, stripe, int64(part), int64(index), int64(attempt))
 		return err
 	}})
@@ -108,7 +108,7 @@ func (t *tx) findFlaws(id, stripe, part int64) error {
 // room for a higher number.
 func (c *Catalog) NextAttempt(ctx context.Context, file raid.FileID, stripe int64, part int) (attempt int, err error) {
 	name := fmt.Sprintf("number an attempt to store file %d stripe %d part %d", file, stripe, part)
-	err = c.write(ctx, &op{name: name, rows: 1, run: func(t *tx) (err error) {
+	err = c.write(ctx, &op{name: name, rows: 1, files: true, run: func(t *tx) (err error) {
 		attempt, err = t.nextAttempt(int64(file), stripe, int64(part))
 		return err
 	}})
@@ -170,7 +170,7 @@ func (c *Catalog) ReplaceCopy(ctx context.Context, file raid.FileID, stripe int6
 		return fmt.Errorf("%s: %w: attempt %d", name, raid.ErrInvalid, new.Attempt)
 	}
 	var refused error
-	err := c.write(ctx, &op{name: name, rows: 4, run: func(t *tx) (err error) {
+	err := c.write(ctx, &op{name: name, rows: 4, files: true, run: func(t *tx) (err error) {
 		refused, err = t.replaceCopy(int64(file), stripe, int64(part), old, new)
 		return err
 	}})

@@ -13,7 +13,7 @@ func (c *Catalog) Sweep(ctx context.Context, limit int) (more bool, err error) {
 	more, err = c.unsettled(ctx)
 	for left := int64(limit); err == nil && more && left > 0; {
 		rows := min(left, batchRows)
-		err = c.write(ctx, &op{name: "sweep deleted files", rows: int(rows), frees: true, run: func(t *tx) error {
+		err = c.write(ctx, &op{name: "sweep deleted files", rows: int(rows), frees: true, files: true, run: func(t *tx) error {
 			more, err = t.sweep(rows)
 			return err
 		}})

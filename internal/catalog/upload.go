@@ -49,7 +49,7 @@ func insertRow(t *tx, f *raid.File, state int64) error {
 // Begin makes the row of a long upload, so that its parts can be appended as
 // they are stored. What is not known of the file yet may be missing.
 func (c *Catalog) Begin(ctx context.Context, f raid.File) error {
-	return c.write(ctx, &op{name: fmt.Sprintf("begin upload %d", f.ID), rows: 1, grows: true, run: func(t *tx) error {
+	return c.write(ctx, &op{name: fmt.Sprintf("begin upload %d", f.ID), rows: 1, grows: true, files: true, run: func(t *tx) error {
 		return insertRow(t, &f, uploading)
 	}})
 }
@@ -62,7 +62,7 @@ func (c *Catalog) Append(ctx context.Context, id raid.FileID, parts []raid.Part)
 	if err := checkParts(parts); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	return c.write(ctx, &op{name: name, rows: rowsOf(parts), grows: true, run: func(t *tx) error {
+	return c.write(ctx, &op{name: name, rows: rowsOf(parts), grows: true, files: true, run: func(t *tx) error {
 		_, ok, err := t.conn.queryInt("SELECT 1 FROM upload WHERE id = ? AND state = 0", int64(id))
 		if err != nil {
 			return err
@@ -90,7 +90,7 @@ func (c *Catalog) Finish(ctx context.Context, fin Finish) (raid.File, error) {
 	if err != nil {
 		return raid.File{}, fmt.Errorf("%s: %w", name, err)
 	}
-	err = c.write(ctx, &op{name: name, rows: 1 + rowsOf(fin.Parts) + len(fin.Removals), grows: true, run: func(t *tx) error {
+	err = c.write(ctx, &op{name: name, rows: 1 + rowsOf(fin.Parts) + len(fin.Removals), grows: true, files: true, run: func(t *tx) error {
 		return c.finish(t, &fin, appended)
 	}})
 	if err != nil {
@@ -213,7 +213,7 @@ func (t *tx) finishBegun(fin *Finish, appended int64) error {
 // removals will be removed from the nodes. A complete file stays as it is.
 func (c *Catalog) Abandon(ctx context.Context, f raid.File, removals []raid.Removal) error {
 	name := fmt.Sprintf("abandon upload %d", f.ID)
-	return c.write(ctx, &op{name: name, rows: 1 + len(removals), frees: true, run: func(t *tx) error {
+	return c.write(ctx, &op{name: name, rows: 1 + len(removals), frees: true, files: true, run: func(t *tx) error {
 		_, err := t.exec("UPDATE upload SET state = 3 WHERE id = ? AND state = 0 AND upload_id = ?", int64(f.ID), f.Upload.String())
 		if err != nil {
 			return err
@@ -238,7 +238,7 @@ func (c *Catalog) AbandonUnfinished(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	var n int64
-	err = c.write(ctx, &op{name: "abandon unfinished uploads", rows: int(min(found, maxGroupRows)), frees: true, run: func(t *tx) (err error) {
+	err = c.write(ctx, &op{name: "abandon unfinished uploads", rows: int(min(found, maxGroupRows)), frees: true, files: true, run: func(t *tx) (err error) {
 		n, err = t.exec("UPDATE upload SET state = 3 WHERE state = 0 AND state <> 1 AND id < ?", c.firstID)
 		return err
 	}})
@@ -248,7 +248,7 @@ func (c *Catalog) AbandonUnfinished(ctx context.Context) (int, error) {
 // Delete deletes a file, durably: it is not found from now on, and Sweep turns
 // its chunks into removals. It fails with raid.ErrNotFound.
 func (c *Catalog) Delete(ctx context.Context, id raid.FileID) error {
-	return c.write(ctx, &op{name: fmt.Sprintf("delete file %d", id), rows: 1, frees: true, run: func(t *tx) error {
+	return c.write(ctx, &op{name: fmt.Sprintf("delete file %d", id), rows: 1, frees: true, files: true, run: func(t *tx) error {
 		var size, degraded int64
 		found := false
 		err := t.conn.query(func(r []driver.Value) error {

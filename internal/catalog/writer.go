@@ -24,6 +24,7 @@ type op struct {
 	rows  int    // about how many rows it writes, at least 1
 	grows bool   // needs the reserve free
 	frees bool   // may use the room that is kept for a full disk
+	files bool   // changes what is known of files and chunks: not on a damaged catalog
 	run   func(*tx) error
 
 	taken atomic.Bool // by the writer, or by a caller that gave up waiting
@@ -42,6 +43,7 @@ type writer struct {
 	now     func() string // the time of day, noted by each transaction
 	base    func() state  // what is committed
 	keep    func(*tx)     // publishes what was committed
+	health  *health
 
 	ops                     chan *op
 	looks                   chan struct{} // taken between two steps, see Catalog.WriterMoves

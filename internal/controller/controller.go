@@ -196,7 +196,7 @@ func (c *Controller) build(ctx context.Context) error {
 	}
 	c.pool = budget.New(max(aheadBudget, c.largestStripe()))
 	c.members = membership.New(membership.Config{
-		Known: known, Save: c.catalog.SaveNode, Remembers: c.catalog.Remembers, Knows: c.catalog.Knows,
+		Known: known, Save: c.catalog.SaveNode, Remembers: c.catalog.Remembers, Knows: c.catalog.Knows, Damaged: c.catalog.Damaged,
 		Settle: cfg.Settle, Window: window, Log: cfg.Log,
 	})
 	member, port, err := c.admit(ctx)
@@ -219,7 +219,8 @@ func (c *Controller) build(ctx context.Context) error {
 		Commit: c.catalog.Commit, Random: cfg.Random, Draw: rand.Int64N, Wake: func() { c.repair.Wake() }, Log: cfg.Log,
 	})
 	c.repair = repair.New(repair.Config{
-		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Maker: c.objects, Nodes: c.members, Run: c.catalog.Run(), Grace: cfg.Grace, Log: cfg.Log,
+		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Maker: c.objects, Nodes: c.members, Vouched: c.catalog.Vouched,
+		Run: c.catalog.Run(), Grace: cfg.Grace, Log: cfg.Log,
 	})
 	c.api = c.newAPI()
 	return nil

@@ -42,6 +42,7 @@ var statuses = []struct {
 	status int
 }{
 	{raid.ErrCatalogBehind, http.StatusServiceUnavailable},
+	{raid.ErrCatalogDamaged, http.StatusServiceUnavailable},
 	{raid.ErrCatalogBroken, http.StatusServiceUnavailable},
 	{raid.ErrShutdown, http.StatusServiceUnavailable},
 	{raid.ErrTooFewNodes, http.StatusServiceUnavailable},

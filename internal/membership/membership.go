@@ -46,6 +46,9 @@ type Config struct {
 	// Knows reports whether a commit number that a node has seen belongs to our
 	// catalog's past.
 	Knows func(commit uint64) bool
+	// Damaged tells what is wrong with our catalog's own bytes, see Behind; nil: nothing
+	// ever is. It does no I/O.
+	Damaged func() error
 	// Settle is how long a known node that is away is waited for.
 	Settle time.Duration
 	// Window is how many unacknowledged bytes make a node count as slow.
@@ -168,9 +171,14 @@ func (m *Members) notify() {
 }
 
 // Behind returns an error that wraps raid.ErrCatalogBehind once any node turned
-// out to have seen a newer catalog than ours. It stays so until the controller
-// is started with the right one.
+// out to have seen a newer catalog than ours, or raid.ErrCatalogDamaged once ours is
+// known to be damaged. It stays so until the controller is started with the right one.
 func (m *Members) Behind() error {
+	if m.cfg.Damaged != nil {
+		if err := m.cfg.Damaged(); err != nil {
+			return err
+		}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.behind

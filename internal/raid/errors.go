@@ -30,6 +30,9 @@ var (
 	// ErrCatalogBroken: a write to the catalog failed and its outcome is unknown;
 	// the process must end.
 	ErrCatalogBroken = errors.New("catalog is broken")
+	// ErrCatalogDamaged: bytes of the catalog are not what was written. What is read
+	// from its other pages is right; what it does not know may exist all the same.
+	ErrCatalogDamaged = errors.New("catalog is damaged")
 	// ErrInvalid: the caller's input is not acceptable.
 	ErrInvalid = errors.New("invalid")
 	// ErrTooLarge: the caller's input is over a limit.

@@ -17,7 +17,7 @@ func (r *Repairer) cleanPass(ctx context.Context) (left bool, err error) {
 	if r.cfg.Nodes.Behind() != nil {
 		return false, nil
 	}
-	if r.cfg.Nodes.Gathering() > 0 {
+	if r.cfg.Nodes.Gathering() > 0 || r.cfg.Vouched() != nil {
 		return true, nil
 	}
 	for more := true; more; {
@@ -71,7 +71,7 @@ func (r *Repairer) cleanNode(ctx context.Context, p *membership.Peer) (left bool
 
 // remove asks a node to delete a batch and takes what is gone off the record.
 func (r *Repairer) remove(ctx context.Context, p *membership.Peer, batch []raid.Removal) (int, error) {
-	if r.cfg.Nodes.Behind() != nil {
+	if r.cfg.Nodes.Behind() != nil || r.cfg.Vouched() != nil {
 		return 0, nil
 	}
 	names := make([]raid.ChunkName, len(batch))

@@ -61,9 +61,13 @@ type Config struct {
 	Losses Losses
 	Maker  Maker
 	Nodes  *membership.Members
-	Run    uint32        // the controller's run number
-	Grace  time.Duration // how long a bad copy waits for its node that is away before it is made anew
-	Log    *slog.Logger
+	// Vouched is nil once the catalog's bytes were checked since the start, and found
+	// good. Until then nothing is removed on the catalog's word. It does no I/O. nil:
+	// it always is.
+	Vouched func() error
+	Run     uint32        // the controller's run number
+	Grace   time.Duration // how long a bad copy waits for its node that is away before it is made anew
+	Log     *slog.Logger
 }
 
 // Batch sizes and times. A batch of removals is one message to a node and one
@@ -92,6 +96,9 @@ type Repairer struct {
 
 // New makes a Repairer; Run does its work.
 func New(cfg Config) *Repairer {
+	if cfg.Vouched == nil {
+		cfg.Vouched = func() error { return nil }
+	}
 	return &Repairer{cfg: cfg, clean: make(chan struct{}, 1), mend: make(chan struct{}, 1), lose: make(chan struct{}, 1)}
 }
 
