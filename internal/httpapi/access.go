@@ -77,15 +77,9 @@ const (
 	controlSocket               // the Unix socket, which lets in only who may do everything
 )
 
-// passedOn are headers of requests that a proxy passes on. Whoever asked a proxy
-// on this machine may be anywhere.
-var passedOn = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip"}
-
 func originOf(r *http.Request) origin {
-	for _, name := range passedOn {
-		if _, there := r.Header[name]; there {
-			return elsewhere
-		}
+	if passedOn(r.Header) {
+		return elsewhere
 	}
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	switch {

@@ -115,8 +115,36 @@ func TestReboundNamesAreMisdirected(t *testing.T) {
 // A proxy that can reach the socket speaks for anybody.
 func TestProxyAtTheSocketIsNotRoot(t *testing.T) {
 	s := serve(t, newStore(), withAuth(&tokens{}))
-	s.wantError(s.root("GET", "/status", nil, "X-Forwarded-For: 10.0.0.1"), http.StatusUnauthorized)
-	s.wantError(s.root("GET", "/access-tokens", nil, "Via: 1.1 proxy"), http.StatusUnauthorized)
+	for _, header := range passedOnHeaders {
+		s.wantError(s.root("GET", "/status", nil, header), http.StatusUnauthorized)
+		s.wantError(s.root("GET", "/access-tokens", nil, header), http.StatusUnauthorized)
+		s.wantError(s.root("DELETE", "/files/1", nil, header), http.StatusUnauthorized)
+	}
+}
+
+// passedOnHeaders are what proxies add, each alone.
+var passedOnHeaders = []string{
+	"X-Forwarded-For: 10.0.0.1", "X-Forwarded-Host: x", "X-Forwarded-Proto: https", "x-forwarded-port: 443", "X-FORWARDED-PREFIX: /",
+	"X-Forwarded-Server: a", "X-Forwarded-Ssl: on", "X-Forwarded-Anything: ", "X-Forwarded: x", "X_Forwarded_For: 10.0.0.1", "Forwarded: for=10.0.0.1",
+	"Via: 1.1 proxy", "X-Real-IP: ", "x-real-ip: 10.0.0.1", "X-Client-IP: 10.0.0.1", "X-Cluster-Client-Ip: 10.0.0.1", "True-Client-IP: 10.0.0.1",
+	"CF-Connecting-IP: 10.0.0.1", "X-Original-URI: /", "X-Original-Forwarded-For: 10.0.0.1", "X-Scheme: https", "X-Envoy-External-Address: 10.0.0.1",
+	"CDN-Loop: cloudflare", "Tailscale-User-Login: a@b", "Proxy-Connection: keep-alive",
+}
+
+// A proxy on this machine makes everybody look local, whichever header it sends.
+func TestEveryHeaderOfAProxyCountsAsFromElsewhere(t *testing.T) {
+	p := servePort(t, portSetup{config: withAuth(&tokens{})})
+	for _, header := range passedOnHeaders {
+		for _, w := range []way{{client: p.client, url: p.url}, {client: p.https, url: p.secure}} {
+			p.wantError(p.through(w.client, w.url, "GET", "/status", nil, header), http.StatusUnauthorized)
+			p.wantError(p.through(w.client, w.url, "DELETE", "/files/1", nil, header), http.StatusUnauthorized)
+		}
+	}
+	for _, header := range []string{"X-Request-Id: 1", "Forward: x", "X-For: x", "User-Agent: Via", "Accept: */*"} {
+		if r := p.do("GET", "/status", nil, header); r.StatusCode != 200 {
+			t.Errorf("%s: %d", header, r.StatusCode)
+		}
+	}
 }
 
 // Strangers on TCP can't push root off its socket.
@@ -168,7 +196,7 @@ func TestUploadedPagesRunNowhere(t *testing.T) {
 			r := p.through(p.https, p.secure, "GET", path, nil, h)
 			csp, kind := r.Header.Get("Content-Security-Policy"), r.Header.Get("Content-Disposition")
 			boxed := strings.HasPrefix(csp, "sandbox; default-src 'none'") && !strings.Contains(csp, "allow")
-			if r.Header.Get("X-Content-Type-Options") != "nosniff" || !boxed && ct != pdfType || r.Header.Get("Cross-Origin-Resource-Policy") != "same-origin" {
+			if r.Header.Get("X-Content-Type-Options") != "nosniff" || !boxed && ct != "application/pdf" || r.Header.Get("Cross-Origin-Resource-Policy") != "same-origin" {
 				t.Errorf("%s, %s: %d %v", ct, h, r.StatusCode, r.Header)
 			}
 			if attached := strings.HasPrefix(kind, "attachment"); attached != strings.HasPrefix(strings.ToLower(ct), "multipart") {
