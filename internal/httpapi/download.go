@@ -15,12 +15,16 @@ import (
 const maxRanges = 64
 
 // What browsers may do with a file: nothing that a script of this origin could
-// (an uploaded page must not act as the controller). PDF viewers don't work
-// inside a sandbox and run no script of the page's origin.
+// (an uploaded page must not act as the controller). A sandbox has an origin of its
+// own, to which the browser's player would be refused its own video; so what can't
+// run script has none. PDF viewers bear no policy at all, and run no script of the
+// page's origin.
+const onlyOwn = "default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'unsafe-inline'"
+
 var (
-	sandbox  = []string{"sandbox; default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'unsafe-inline'"}
+	sandbox  = []string{"sandbox; " + onlyOwn}
+	quiet    = []string{onlyOwn + "; frame-ancestors 'none'"}
 	noCache  = []string{"private, no-cache"}
-	pdfType  = "application/pdf"
 	byteUnit = []string{"bytes"}
 )
 
@@ -58,25 +62,24 @@ func describe(h http.Header, f *raid.File, attach bool) {
 	h[reprDigest] = []string{formatDigest(f.SHA256)}
 	h["Cache-Control"] = noCache
 	h["Accept-Ranges"] = byteUnit
-	if f.ContentType == pdfType {
-		delete(h, "Content-Security-Policy")
-	} else {
-		h["Content-Security-Policy"] = sandbox
-	}
 	kind := "inline"
-	if attach || likeMultipart(f.ContentType) {
+	switch handlingOf(f.ContentType) {
+	case attached:
+		kind = "attachment"
+		h["Content-Security-Policy"] = sandbox
+	case sandboxed:
+		h["Content-Security-Policy"] = sandbox
+	case passive:
+		h["Content-Security-Policy"] = quiet
+	case plugged:
+		delete(h, "Content-Security-Policy")
+	}
+	if attach {
 		kind = "attachment"
 	}
 	if d := disposition(kind, f.Filename); kind == "attachment" || len(d) <= maxInline {
 		h["Content-Disposition"] = []string{d}
 	}
-}
-
-// likeMultipart finds types whose parts have headers of their own, which a browser
-// may believe in place of the answer's (multipart/x-mixed-replace).
-func likeMultipart(contentType string) bool {
-	const kind = "multipart"
-	return len(contentType) >= len(kind) && strings.EqualFold(contentType[:len(kind)], kind)
 }
 
 // parseID reads the {id} of a path. What can't be an id names no file.
