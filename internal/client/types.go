@@ -30,6 +30,7 @@ type Node struct {
 	Chunks     int64          `json:"chunks"`
 	Version    string         `json:"version"`
 	ReadOnly   bool           `json:"read_only"`
+	Problem    string         `json:"problem"`   // what it does that no sound node does; empty: nothing
 	LastSeen   *string        `json:"last_seen"` // UTC; nil when this run of the controller never saw it
 }
 

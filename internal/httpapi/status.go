@@ -62,6 +62,7 @@ type node struct {
 	Chunks     int64          `json:"chunks"`
 	Version    string         `json:"version"`
 	ReadOnly   bool           `json:"read_only"`
+	Problem    string         `json:"problem"`   // what it does that no sound node does, for people
 	LastSeen   *string        `json:"last_seen"` // UTC; null when this run of the controller never saw it
 }
 
@@ -71,7 +72,7 @@ func (a *API) nodes(x *exchange) error {
 	for _, n := range infos {
 		row := node{
 			ID: n.ID, Name: n.Name, Kind: n.Kind, State: n.State, Address: n.Address, Zone: n.Zone, TotalBytes: n.TotalBytes,
-			FreeBytes: n.FreeBytes, Chunks: n.Chunks, Version: n.Version, ReadOnly: n.ReadOnly,
+			FreeBytes: n.FreeBytes, Chunks: n.Chunks, Version: n.Version, ReadOnly: n.ReadOnly, Problem: n.Problem,
 		}
 		if n.Seen {
 			seen := n.LastSeen.UTC().Format(time.DateTime)

@@ -85,6 +85,7 @@ type member struct {
 	stalledAt time.Time // when a read was last given up
 	latency   latency   // of reads
 	stores    latency
+	problem   string // see Peer.Accuse
 }
 
 // New makes the set of nodes; Run must be called for records to be saved.

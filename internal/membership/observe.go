@@ -19,7 +19,7 @@ func (m *Members) NodeUp(s *wire.Session) {
 	}
 	m.remembers(n)
 	delete(m.unheard, n.id)
-	n.session = s
+	n.session, n.problem = s, ""
 	m.apply(n, s.Beat())
 	n.seen = true
 	if host, _, err := net.SplitHostPort(s.Addr()); err == nil && n.record.Address != host {

@@ -62,6 +62,24 @@ func (p *Peer) Suspect() bool {
 // highest commit number it reports is the truth.
 func (p *Peer) Scanned() bool { return p.session != nil && p.session.Beat().Scanned }
 
+// Beat is what a native node said of itself last.
+func (p *Peer) Beat() wire.Beat {
+	if p.session == nil {
+		return wire.Beat{}
+	}
+	return p.session.Beat()
+}
+
+// Accuse notes what a node did that no sound node does, for people. It stands until
+// the node's session ends.
+func (p *Peer) Accuse(problem string) {
+	p.members.mu.Lock()
+	defer p.members.mu.Unlock()
+	if n := p.members.native[p.id]; n != nil && n.session == p.session {
+		n.problem = problem
+	}
+}
+
 // Session is the id of the session that the peer stands for, empty for a lab
 // node.
 func (p *Peer) Session() raid.SessionID {

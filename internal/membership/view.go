@@ -140,6 +140,7 @@ func (m *Members) info(n *member) raid.NodeInfo {
 		ID: n.id, Kind: raid.Native, State: m.state(n), Address: n.record.Address, Zone: n.record.Zone,
 		TotalBytes: n.beat.TotalBytes, FreeBytes: n.beat.FreeBytes, Chunks: n.beat.Chunks,
 		Version: n.beat.Version, ReadOnly: n.beat.ReadOnly, Seen: n.seen,
+		Problem: n.problem,
 	}
 	switch {
 	case n.session != nil:

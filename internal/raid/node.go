@@ -36,6 +36,7 @@ type NodeInfo struct {
 	Chunks     int64
 	Version    string
 	ReadOnly   bool
+	Problem    string        // what it does that no sound node does, for people; empty: nothing
 	Silent     time.Duration // since the last sign of life; meaningless when never seen
 	Seen       bool          // has been seen by this run of the controller
 	LastSeen   time.Time     // by the controller's clock; for people, never for decisions

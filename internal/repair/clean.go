@@ -9,7 +9,6 @@ import (
 
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/raid"
-	"github.com/raidpi/raidpi/internal/wire"
 )
 
 // cleanPass removes what is on record from the nodes that are there.
@@ -26,6 +25,7 @@ func (r *Repairer) cleanPass(ctx context.Context) (left bool, err error) {
 		}
 	}
 	peers := r.cfg.Nodes.Natives()
+	r.endSearches(peers)
 	results := make([]bool, len(peers))
 	g, gctx := errgroup.WithContext(ctx)
 	for i, p := range peers {
@@ -49,7 +49,7 @@ func (r *Repairer) cleanNode(ctx context.Context, p *membership.Peer) (left bool
 	}
 	if r.cfg.Nodes.CleanedRun(p.ID()) < r.cfg.Run {
 		done, err := r.findLeftovers(ctx, p)
-		if err != nil {
+		if err != nil && !errors.Is(err, errLater) {
 			return true, err
 		}
 		left = !done
@@ -71,108 +71,44 @@ func (r *Repairer) cleanNode(ctx context.Context, p *membership.Peer) (left bool
 
 // remove asks a node to delete a batch and takes what is gone off the record.
 func (r *Repairer) remove(ctx context.Context, p *membership.Peer, batch []raid.Removal) (int, error) {
-	if r.cfg.Nodes.Behind() != nil || r.cfg.Vouched() != nil {
-		return 0, nil
-	}
-	names := make([]raid.ChunkName, len(batch))
+	keys := make([]raid.ChunkKey, len(batch))
 	for i := range batch {
-		names[i] = batch[i].Key.Name()
+		keys[i] = batch[i].Key
+	}
+	gone := r.delete(ctx, p, keys)
+	done := make([]raid.Removal, len(gone))
+	for i, k := range gone {
+		done[i] = raid.Removal{Node: p.ID(), Key: k}
+	}
+	if err := r.cfg.Queue.Removed(ctx, done); err != nil {
+		return 0, fmt.Errorf("record removals: %w", err)
+	}
+	if len(done) > 0 {
+		r.cfg.Log.Info("chunks removed", "node", p.ID(), "chunks", len(done))
+	}
+	return len(done), nil
+}
+
+// delete asks a node to delete chunks and returns those that are gone from it.
+func (r *Repairer) delete(ctx context.Context, p *membership.Peer, keys []raid.ChunkKey) (gone []raid.ChunkKey) {
+	if r.cfg.Nodes.Behind() != nil || r.cfg.Vouched() != nil {
+		return nil
+	}
+	names := make([]raid.ChunkName, len(keys))
+	for i, k := range keys {
+		names[i] = k.Name()
 	}
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	errs, err := p.Delete(call, names)
 	if err != nil || len(errs) != len(names) {
 		r.cfg.Log.Debug("removal postponed", "node", p.ID(), "chunks", len(names), "cause", err)
-		return 0, nil
+		return nil
 	}
-	gone := make([]raid.Removal, 0, len(batch))
 	for i, e := range errs {
 		if e == nil || errors.Is(e, raid.ErrNotFound) {
-			gone = append(gone, batch[i])
+			gone = append(gone, keys[i])
 		}
 	}
-	if err := r.cfg.Queue.Removed(ctx, gone); err != nil {
-		return 0, fmt.Errorf("record removals: %w", err)
-	}
-	if len(gone) > 0 {
-		r.cfg.Log.Info("chunks removed", "node", p.ID(), "chunks", len(gone))
-	}
-	return len(gone), nil
-}
-
-// findLeftovers records for removal what uploads of earlier runs left on a node
-// and the catalog does not know. It waits until the node has read all its
-// trailers, since only then it is sure that the catalog is not the older one.
-func (r *Repairer) findLeftovers(ctx context.Context, p *membership.Peer) (done bool, err error) {
-	if !p.Scanned() {
-		return false, nil
-	}
-	req := wire.ListRequest{Limit: listBatch, MinRun: r.cfg.Nodes.CleanedRun(p.ID()), MaxRun: r.cfg.Run}
-	if req.MinRun > 0 {
-		req.MinRun-- // a write that hung on the node's disk may have come through since
-	}
-	found := 0
-	for {
-		call, cancel := context.WithTimeout(ctx, listTimeout)
-		names, more, err := p.List(call, req)
-		cancel()
-		if err != nil {
-			r.cfg.Log.Debug("listing postponed", "node", p.ID(), "cause", err)
-			return false, nil
-		}
-		n, err := r.recordUnknown(ctx, p.ID(), names)
-		if err != nil {
-			return false, err
-		}
-		found += n
-		if !more || len(names) == 0 {
-			break
-		}
-		req.After = names[len(names)-1]
-	}
-	if found > 0 {
-		r.cfg.Log.Info("found chunks of unfinished uploads of earlier runs", "node", p.ID(), "chunks", found)
-	}
-	r.cfg.Nodes.SetCleanedRun(p.ID(), r.cfg.Run)
-	return true, nil
-}
-
-// recordUnknown records those of the names whose upload no row of the catalog
-// has.
-func (r *Repairer) recordUnknown(ctx context.Context, node raid.NodeID, names []raid.ChunkName) (int, error) {
-	keys := make([]raid.ChunkKey, 0, len(names))
-	asked := map[raid.UploadID]bool{}
-	var ids []raid.UploadID
-	for _, n := range names {
-		k, err := raid.ParseChunkName(n)
-		if err != nil || k.Upload.Run() >= r.cfg.Run {
-			continue
-		}
-		keys = append(keys, k)
-		if !asked[k.Upload] {
-			asked[k.Upload] = true
-			ids = append(ids, k.Upload)
-		}
-	}
-	if len(ids) == 0 {
-		return 0, nil
-	}
-	unknown, err := r.cfg.Queue.UnknownUploads(ctx, ids)
-	if err != nil {
-		return 0, fmt.Errorf("look up uploads: %w", err)
-	}
-	gone := map[raid.UploadID]bool{}
-	for _, u := range unknown {
-		gone[u] = true
-	}
-	var removals []raid.Removal
-	for _, k := range keys {
-		if gone[k.Upload] {
-			removals = append(removals, raid.Removal{Node: node, Key: k})
-		}
-	}
-	if len(removals) == 0 || r.cfg.Nodes.Behind() != nil {
-		return 0, nil
-	}
-	return len(removals), r.cfg.Queue.Record(ctx, removals)
+	return gone
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,6 +32,7 @@ type queue struct {
 	removals []raid.Removal
 	known    map[raid.UploadID]bool
 	swept    int
+	recorded int // by Record
 
 	onRemovals, onUnknown func()
 }
@@ -67,6 +69,7 @@ func (q *queue) Record(_ context.Context, removals []raid.Removal) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.removals = append(q.removals, removals...)
+	q.recorded += len(removals)
 	return nil
 }
 
@@ -90,6 +93,9 @@ type disk struct {
 	beat   wire.Beat
 	chunks map[raid.ChunkName]bool
 	listed int // how often
+
+	onList func(wire.ListRequest)                          // called before List answers
+	lie    func(wire.ListRequest) ([]raid.ChunkName, bool) // answers List instead
 }
 
 func (d *disk) Store(context.Context, wire.StoreRequest) error { return raid.ErrUnsupported }
@@ -111,15 +117,33 @@ func (d *disk) Delete(_ context.Context, names []raid.ChunkName) []error {
 	return make([]error, len(names))
 }
 
-func (d *disk) List(context.Context, wire.ListRequest) (names []raid.ChunkName, more bool, err error) {
+func (d *disk) List(_ context.Context, req wire.ListRequest) (names []raid.ChunkName, more bool, err error) {
+	if d.onList != nil {
+		d.onList(req)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.listed++
+	if d.lie != nil {
+		names, more = d.lie(req)
+		return names, more, nil
+	}
 	for n := range d.chunks {
-		names = append(names, n)
+		if k, err := raid.ParseChunkName(n); n > req.After && (err != nil || k.Upload.Run() < req.MaxRun) {
+			names = append(names, n)
+		}
 	}
 	slices.Sort(names)
+	if len(names) > req.Limit {
+		return names[:req.Limit], true, nil
+	}
 	return names, false, nil
+}
+
+func (d *disk) pages() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.listed
 }
 
 func (d *disk) has(k raid.ChunkKey) bool {
@@ -268,34 +292,34 @@ func TestWhatIsOnRecordAndWhatIsLeftOverIsRemoved(t *testing.T) {
 func TestNothingIsRemovedWhileTheCatalogMayBeOlder(t *testing.T) {
 	for name, when := range map[string]struct {
 		noticed func(c *cleaner, notice func())
-		waiting int // removals, after that
+		removed bool // the leftover, before
 		sweeps  int
 	}{
-		"noticed before": {func(_ *cleaner, notice func()) { notice() }, 1, 0},
-		// The leftover is on record by then.
-		"noticed while the record is read":   {func(c *cleaner, notice func()) { c.queue.onRemovals = notice }, 2, 1},
-		"noticed while leftovers are sought": {func(c *cleaner, notice func()) { c.queue.onUnknown = notice }, 1, 1},
+		"noticed before":                     {func(_ *cleaner, notice func()) { notice() }, false, 0},
+		"noticed while the record is read":   {func(c *cleaner, notice func()) { c.queue.onRemovals = notice }, true, 1},
+		"noticed while leftovers are listed": {func(c *cleaner, notice func()) { c.disk.onList = func(wire.ListRequest) { notice() } }, false, 1},
+		"noticed while leftovers are sought": {func(c *cleaner, notice func()) { c.queue.onUnknown = notice }, false, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCleaner(t, wire.Beat{Scanned: true, HighestCommit: lastKnown})
 				defer c.stop()
-				noticed := 0
+				var noticed atomic.Int64
 				when.noticed(c, func() {
-					noticed++
+					noticed.Add(1)
 					c.disk.says(wire.Beat{Scanned: true, HighestCommit: lastKnown + 1})
 					time.Sleep(time.Second)
 				})
 				close(c.started)
 				time.Sleep(10 * time.Minute)
-				if noticed == 0 || c.members.Behind() == nil {
+				if noticed.Load() == 0 || c.members.Behind() == nil {
 					t.Fatal("the catalog was not found to be older: nothing was tested")
 				}
-				if !c.disk.has(c.onRecord) || !c.disk.has(c.leftover) {
+				if !c.disk.has(c.onRecord) || c.disk.has(c.leftover) == when.removed {
 					t.Errorf("the chunk on record is there: %v, the leftover: %v", c.disk.has(c.onRecord), c.disk.has(c.leftover))
 				}
-				if n := c.queue.waiting(); n != when.waiting || c.queue.swept != when.sweeps {
-					t.Errorf("%d removals are on record, want %d; swept %d times, want %d", n, when.waiting, c.queue.swept, when.sweeps)
+				if n := c.queue.waiting(); n != 1 || c.queue.swept != when.sweeps {
+					t.Errorf("%d removals are on record, want 1; swept %d times, want %d", n, c.queue.swept, when.sweeps)
 				}
 			})
 		})

@@ -3,9 +3,9 @@
 // makes bad, missing and degraded copies again, and those on nodes that were
 // removed from the array.
 //
-// Nothing is removed that is not on record: the chunks of a deleted file, of an
-// abandoned upload, of a copy that was placed again, or of an upload of an
-// earlier run that the catalog does not know. And nothing at all is removed
+// Nothing is removed but what is on record (the chunks of a deleted file, of an
+// abandoned upload, of a copy that was placed again), and chunks of uploads of
+// earlier runs that the catalog does not know. And nothing at all is removed
 // while a node is known that has seen a newer catalog.
 //
 // An idle Repairer sleeps: it is woken by Wake and by nodes that come, and
@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,7 +31,6 @@ type Queue interface {
 	Sweep(ctx context.Context, limit int) (more bool, err error)
 	Removals(ctx context.Context, node raid.NodeID, limit int) ([]raid.Removal, error)
 	Removed(ctx context.Context, done []raid.Removal) error
-	Record(ctx context.Context, removals []raid.Removal) error
 	UnknownUploads(ctx context.Context, ids []raid.UploadID) ([]raid.UploadID, error)
 }
 
@@ -92,6 +92,30 @@ type Repairer struct {
 	mend  chan struct{}
 	lose  chan struct{}
 	lost  catalog.LostCursor // of losePass
+	lies  pace               // of log lines about nodes that lie
+
+	mu       sync.Mutex
+	searches map[raid.NodeID]*search // of the nodes that are there
+}
+
+// pace limits log lines that others can cause.
+type pace struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+// pacedLines is the least time between two such lines.
+const pacedLines = time.Minute
+
+// due reports whether it is time for another line.
+func (p *pace) due() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.last.IsZero() && time.Since(p.last) < pacedLines {
+		return false
+	}
+	p.last = time.Now()
+	return true
 }
 
 // New makes a Repairer; Run does its work.
@@ -99,7 +123,10 @@ func New(cfg Config) *Repairer {
 	if cfg.Vouched == nil {
 		cfg.Vouched = func() error { return nil }
 	}
-	return &Repairer{cfg: cfg, clean: make(chan struct{}, 1), mend: make(chan struct{}, 1), lose: make(chan struct{}, 1)}
+	return &Repairer{
+		cfg: cfg, clean: make(chan struct{}, 1), mend: make(chan struct{}, 1), lose: make(chan struct{}, 1),
+		searches: map[raid.NodeID]*search{},
+	}
 }
 
 // Wake says that something was recorded for removal or found bad, or a node was

@@ -1,0 +1,149 @@
+package repair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/membership"
+	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/wire"
+)
+
+// leftoversAtOnce is how many chunks that the catalog does not know one pass takes
+// from one node. A node that makes names up so costs little, however many it makes.
+const leftoversAtOnce = 4000
+
+// search is how far one session of a node was looked through for leftovers.
+type search struct {
+	session raid.SessionID
+	list    listing
+	found   int       // leftovers removed
+	refused bool      // the node is not asked again before its next session
+	rests   time.Time // no page is asked for before
+}
+
+// searchOf returns the search of the peer's session, which it may begin.
+func (r *Repairer) searchOf(p *membership.Peer) *search {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.searches[p.ID()]; s != nil && s.session == p.Session() {
+		return s
+	}
+	req := wire.ListRequest{Limit: listBatch, MinRun: r.cfg.Nodes.CleanedRun(p.ID()), MaxRun: r.cfg.Run}
+	if req.MinRun > 0 {
+		req.MinRun-- // a write that hung on the node's disk may have come through since
+	}
+	s := &search{session: p.Session(), list: listing{node: p, req: req}}
+	r.searches[p.ID()] = s
+	return s
+}
+
+// endSearches forgets those of nodes that are not there any more.
+func (r *Repairer) endSearches(there []*membership.Peer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, s := range r.searches {
+		if !slices.ContainsFunc(there, func(p *membership.Peer) bool { return p.Session() == s.session }) {
+			delete(r.searches, id)
+		}
+	}
+}
+
+// findLeftovers removes what uploads of earlier runs left on a node and the catalog
+// does not know. It waits until the node has read all its trailers, since only then
+// it is sure that the catalog is not the older one. Each page is worked off before
+// the next one is asked for, and nothing of it is written to the catalog.
+func (r *Repairer) findLeftovers(ctx context.Context, p *membership.Peer) (done bool, err error) {
+	if !p.Scanned() {
+		return false, nil
+	}
+	s := r.searchOf(p)
+	if time.Now().Before(s.rests) {
+		return false, nil
+	}
+	for left := leftoversAtOnce; left > 0; {
+		if s.refused {
+			return true, nil
+		}
+		if s.list.over {
+			r.endSearch(p, s)
+			return true, nil
+		}
+		before := s.list
+		n, err := r.removePage(ctx, p, s)
+		if err != nil {
+			s.list = before
+			return false, err
+		}
+		left -= n
+	}
+	s.rests = time.Now().Add(retryAfter)
+	return false, nil
+}
+
+func (r *Repairer) endSearch(p *membership.Peer, s *search) {
+	if s.found > 0 {
+		r.cfg.Log.Info("chunks of unfinished uploads of earlier runs removed", "node", p.ID(), "chunks", s.found)
+	}
+	s.refused = true
+	r.cfg.Nodes.SetCleanedRun(p.ID(), r.cfg.Run)
+}
+
+// removePage works off one page and returns how many of its chunks the catalog did
+// not know.
+func (r *Repairer) removePage(ctx context.Context, p *membership.Peer, s *search) (n int, err error) {
+	page, err := s.list.next(ctx)
+	switch {
+	case errors.Is(err, errLies):
+		r.refuse(p, s, err)
+		return 0, nil
+	case err != nil:
+		r.cfg.Log.Debug("listing postponed", "node", p.ID(), "cause", err)
+		return 0, errLater
+	}
+	unknown, err := r.unknown(ctx, page)
+	if err != nil || len(unknown) == 0 {
+		return 0, err
+	}
+	gone := r.delete(ctx, p, unknown)
+	if s.found += len(gone); len(gone) < len(unknown) {
+		return 0, errLater
+	}
+	return len(unknown), nil
+}
+
+// refuse gives up a node's listing until its next session.
+func (r *Repairer) refuse(p *membership.Peer, s *search, why error) {
+	s.refused = true
+	p.Accuse(fmt.Sprintf("its listing of chunks was given up: %v. What it may have left of unfinished uploads stays there", why))
+	if r.lies.due() {
+		r.cfg.Log.Warn("a node's listing of its chunks is given up until it connects again", "node", p.ID(), "cause", why)
+	}
+}
+
+// unknown returns those of the chunks whose upload no row of the catalog has.
+func (r *Repairer) unknown(ctx context.Context, keys []raid.ChunkKey) ([]raid.ChunkKey, error) {
+	asked := map[raid.UploadID]bool{}
+	var ids []raid.UploadID
+	for _, k := range keys {
+		if !asked[k.Upload] {
+			asked[k.Upload] = true
+			ids = append(ids, k.Upload)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	strange, err := r.cfg.Queue.UnknownUploads(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("look up uploads: %w", err)
+	}
+	gone := map[raid.UploadID]bool{}
+	for _, u := range strange {
+		gone[u] = true
+	}
+	return slices.DeleteFunc(slices.Clone(keys), func(k raid.ChunkKey) bool { return !gone[k.Upload] }), nil
+}
