@@ -8,12 +8,13 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// checkConditions evaluates If-Match and If-None-Match (RFC 9110 section 13.1)
-// before a file is deleted; ServeContent does it for GET. A file never changes
+// checkConditions evaluates If-Match, If-None-Match and If-Unmodified-Since (RFC
+// 9110 section 13) before a file is deleted; ServeContent does it for GET. A file never changes
 // under its id, so nothing can come between this and the deletion.
 func (a *API) checkConditions(x *exchange, id raid.FileID) error {
 	match, none := x.r.Header["If-Match"], x.r.Header["If-None-Match"]
-	if match == nil && none == nil {
+	since := x.r.Header["If-Unmodified-Since"]
+	if match == nil && none == nil && since == nil {
 		return nil
 	}
 	f, err := a.cfg.Index.File(x.r.Context(), id)
@@ -21,8 +22,8 @@ func (a *API) checkConditions(x *exchange, id raid.FileID) error {
 		return err
 	}
 	etag := etagOf(f.SHA256)
-	if match != nil && !listsETag(match, etag, false) || none != nil && listsETag(none, etag, true) {
-		return refusal(x, http.StatusPreconditionFailed, f.Size)
+	if match != nil && !listsETag(match, etag, false) || match == nil && modifiedSince(since, &f) || none != nil && listsETag(none, etag, true) {
+		return refusal(http.StatusPreconditionFailed, "", f.Size)
 	}
 	return nil
 }

@@ -17,8 +17,9 @@ var copyBuffers = sync.Pool{New: func() any { b := make([]byte, writePiece); ret
 type delayed struct {
 	x       *exchange
 	content *content
-	status  int   // that ServeContent chose, 0 before
-	short   error // why not all of the body was written
+	asked   string // the Range that was sent
+	status  int    // that ServeContent chose, 0 before
+	short   error  // why not all of the body was written
 }
 
 // Header implements http.ResponseWriter.
@@ -103,7 +104,7 @@ func (d *delayed) finish() error {
 	case d.short != nil:
 		return d.short
 	case d.status >= 400:
-		return refusal(d.x, d.status, d.content.file.Size)
+		return refusal(d.status, d.asked, d.content.file.Size)
 	}
 	d.sendHeader()
 	return nil

@@ -4,15 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
 )
-
-// maxRanges is how many ranges one request may name. More small ones would make
-// the nodes read 64 KiB for each byte asked for.
-const maxRanges = 64
 
 // What browsers may do with a file: nothing that a script of this origin could
 // (an uploaded page must not act as the controller). A sandbox has an origin of its
@@ -39,18 +33,17 @@ func (a *API) download(x *exchange) error {
 		return err
 	}
 	_, attach := q["download"]
-	if err := tidyRange(x.r); err != nil {
-		return err
-	}
 	f, err := a.cfg.Index.File(x.r.Context(), id)
 	if err != nil {
 		return err
 	}
+	asked := x.r.Header.Get("Range")
+	tidyRange(x.r, f.Size, etagOf(f.SHA256))
 	describe(x.Header(), &f, attach)
 	c := newContent(x.r.Context(), a, f)
 	defer c.close()
-	d := &delayed{x: x, content: c}
-	http.ServeContent(d, x.r, "", time.Time{}, c)
+	d := &delayed{x: x, content: c, asked: asked}
+	http.ServeContent(d, x.r, "", lastModified(&f), c)
 	c.close()
 	return d.finish()
 }
@@ -91,58 +84,18 @@ func parseID(s string) (raid.FileID, error) {
 	return raid.FileID(id), nil
 }
 
-// tidyRange puts what RFC 9110 section 14.2 says of Range around ServeContent:
-// the unit's name has no case, an unknown unit is ignored, and so is the whole
-// header unless the method is GET. Conditions may come in several lines.
-func tidyRange(r *http.Request) error {
-	for _, name := range []string{"If-Match", "If-None-Match"} {
-		if v := r.Header[name]; len(v) > 1 {
-			r.Header[name] = []string{strings.Join(v, ", ")}
-		}
-	}
-	values := r.Header["Range"]
-	if values == nil {
-		return nil
-	}
-	unit, set, ok := strings.Cut(values[0], "=")
-	switch unit = strings.TrimSpace(unit); {
-	case r.Method != http.MethodGet || ok && unit != "" && !strings.EqualFold(unit, "bytes"):
-		delete(r.Header, "Range")
-	case len(values) > 1 || strings.Count(set, ",") >= maxRanges:
-		return fail(http.StatusRequestedRangeNotSatisfiable, "at most %d ranges can be asked for at once, in one Range header", maxRanges)
-	case asksForNothing(set):
-		r.Header["Range"] = []string{"bytes"} // which ServeContent refuses
-	case unit != "":
-		r.Header["Range"] = []string{"bytes=" + set}
-	}
-	return nil
-}
-
-// asksForNothing finds sets without a range, and ranges such as -0, which
-// ServeContent would serve.
-func asksForNothing(set string) bool {
-	empty := true
-	for _, one := range strings.Split(set, ",") {
-		one = strings.TrimSpace(one)
-		if strings.HasPrefix(one, "-") && strings.Trim(one[1:], "0 ") == "" {
-			return true
-		}
-		empty = empty && one == ""
-	}
-	return empty
-}
-
 // refusal is what ServeContent decided without sending a byte, in our words.
-func refusal(x *exchange, status int, size int64) error {
+func refusal(status int, asked string, size int64) error {
 	switch status {
 	case http.StatusRequestedRangeNotSatisfiable:
 		return &failure{
-			status:  status,
-			message: fmt.Sprintf("Range %q does not fit a file of %d bytes", clip(x.r.Header.Get("Range")), size),
-			header:  http.Header{"Content-Range": {fmt.Sprintf("bytes */%d", size)}},
+			status: status,
+			message: fmt.Sprintf("Range %q does not fit a file of %d bytes; at most %d ranges can be asked for at once, in one Range header",
+				clip(asked), size, maxRanges),
+			header: http.Header{"Content-Range": {fmt.Sprintf("bytes */%d", size)}},
 		}
 	case http.StatusPreconditionFailed:
-		return fail(status, "the file is not the one that If-Match or If-None-Match names")
+		return fail(status, "the file is not the one that If-Match, If-None-Match or If-Unmodified-Since names")
 	}
 	return fail(http.StatusInternalServerError, "the file can't be served")
 }

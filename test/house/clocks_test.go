@@ -31,19 +31,20 @@ var dayAllowed = map[string]struct {
 	uses []string
 	why  string
 }{
-	"internal/catalog/walltime.go": {[]string{"time.Parse", "UTC"}, "when REST tokens expire and nodes' keys are renewed: never by a clock that has gone back"},
-	"internal/catalog/progress.go": {[]string{"ModTime"}, "whether a file was written between two looks: compared for being another one, never for being later"},
-	"internal/catalog/spare.go":    {[]string{"syscall.Stat_t"}, "how many blocks a file has; its times are not looked at"},
-	"internal/chunkstore/mount.go": {[]string{"unix.Stat_t"}, "which disk a folder is on; its times are not looked at"},
-	"internal/catalog/upload.go":   {[]string{"UTC"}, "created, of a file without one, for people"},
-	"internal/object/upload.go":    {[]string{"UTC"}, "created, for people"},
-	"internal/controller/rest.go":  {[]string{"UTC"}, "when a clone was last refused, for people"},
-	"internal/httpapi/status.go":   {[]string{"UTC"}, "when a node was last seen, for people"},
-	"internal/service/built.go":    {[]string{"time.Parse"}, "the day of the build, which shows that a clock is wrong"},
-	"packaging/release/main.go":    {[]string{"time.Unix", "UTC"}, "the moment of the sources, which everything in a release is dated with"},
-	"packaging/main.go":            {[]string{"time.Unix", "UTC"}, "what packages are dated with, which is told by -epoch"},
-	"packaging/manual/main.go":     {[]string{"time.Unix", "UTC"}, "what man pages are dated with, which is told by SOURCE_DATE_EPOCH"},
-	"internal/identity/cert.go":    {[]string{"time.Date", "UTC"}, "constants: from when to when certificates are valid, and the fixed moment that stands for now"},
+	"internal/catalog/walltime.go":     {[]string{"time.Parse", "UTC"}, "when REST tokens expire and nodes' keys are renewed: never by a clock that has gone back"},
+	"internal/catalog/progress.go":     {[]string{"ModTime"}, "whether a file was written between two looks: compared for being another one, never for being later"},
+	"internal/catalog/spare.go":        {[]string{"syscall.Stat_t"}, "how many blocks a file has; its times are not looked at"},
+	"internal/chunkstore/mount.go":     {[]string{"unix.Stat_t"}, "which disk a folder is on; its times are not looked at"},
+	"internal/catalog/upload.go":       {[]string{"UTC"}, "created, of a file without one, for people"},
+	"internal/object/upload.go":        {[]string{"UTC"}, "created, for people"},
+	"internal/controller/rest.go":      {[]string{"UTC"}, "when a clone was last refused, for people"},
+	"internal/httpapi/status.go":       {[]string{"UTC"}, "when a node was last seen, for people"},
+	"internal/httpapi/lastmodified.go": {[]string{"time.Parse", "http.ParseTime"}, "Last-Modified and its conditions, for caches: under its id a file never changes"},
+	"internal/service/built.go":        {[]string{"time.Parse"}, "the day of the build, which shows that a clock is wrong"},
+	"packaging/release/main.go":        {[]string{"time.Unix", "UTC"}, "the moment of the sources, which everything in a release is dated with"},
+	"packaging/main.go":                {[]string{"time.Unix", "UTC"}, "what packages are dated with, which is told by -epoch"},
+	"packaging/manual/main.go":         {[]string{"time.Unix", "UTC"}, "what man pages are dated with, which is told by SOURCE_DATE_EPOCH"},
+	"internal/identity/cert.go":        {[]string{"time.Date", "UTC"}, "constants: from when to when certificates are valid, and the fixed moment that stands for now"},
 }
 
 func TestNothingIsDecidedByTheTimeOfDayOrOfAFile(t *testing.T) {
