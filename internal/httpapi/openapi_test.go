@@ -173,7 +173,7 @@ func TestDocumentAllowsWhatTheAPIDoes(t *testing.T) {
 	st := newStore()
 	s = serve(t, st, func(c *Config) {
 		c.Status = func(context.Context) (Status, error) {
-			return Status{Clones: []Clone{{Node: "n1", Address: "10.0.0.1:5", LastRefused: "2026-01-02 03:04:05"}}}, nil
+			return Status{Health: raid.AtRisk, Clones: []Clone{{Node: "n1", Address: "10.0.0.1:5", LastRefused: "2026-01-02 03:04:05"}}}, nil
 		}
 	})
 	good(200, "GET", "/status", nil)
