@@ -2,11 +2,10 @@ package httpapi
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
-	"mime"
 	"mime/multipart"
-	"strings"
 
 	"github.com/raidpi/raidpi/internal/object"
 )
@@ -20,13 +19,13 @@ const (
 )
 
 // formUpload reads multipart/form-data (RFC 7578): its Read returns the contents
-// of the first part with a filename, and EOF only when the rest of the form holds
+// of the first part that is a file, and EOF only when the rest of the form holds
 // no second one.
 type formUpload struct {
 	body        io.Reader
 	window      *headerLimit
 	parts       *multipart.Reader
-	file        *multipart.Part
+	file        io.Reader
 	filename    string
 	contentType string
 	err         error // sticky
@@ -37,39 +36,60 @@ type formUpload struct {
 func newFormUpload(body io.Reader, boundary, name string) (*formUpload, error) {
 	u := &formUpload{body: body, window: &headerLimit{src: bufio.NewReaderSize(body, formBuffer)}}
 	u.parts = multipart.NewReader(u.window, boundary)
-	part, filename, err := u.nextFile()
+	part, err := u.nextFile()
 	if err == io.EOF { //nolint:errorlint // multipart returns it bare
 		return nil, bad("the form has no file; send one with, for example: curl -F file=@NAME URL")
 	}
 	if err != nil {
 		return nil, err
 	}
-	u.file, u.filename = part, filename
+	u.file, u.filename = part.contents, part.filename
 	if name != "" {
 		u.filename = name
 	}
 	if err := checkFilename(u.filename); err != nil {
 		return nil, err
 	}
-	u.contentType, err = checkContentType(part.Header.Get("Content-Type"))
+	u.contentType, err = checkContentType(part.contentType)
 	return u, err
 }
 
-// nextFile goes to the next part that has a filename, reading over others.
-func (u *formUpload) nextFile() (*multipart.Part, string, error) {
+// formFile is a part of a form that is a file.
+type formFile struct {
+	filename, contentType string
+	contents              io.Reader
+}
+
+// nextFile goes to the next part that is a file, reading over others. An input of a
+// form that nobody chose a file for comes with an empty filename and no contents (the
+// HTML standard, "constructing the entry list"): that is none.
+func (u *formUpload) nextFile() (f formFile, err error) {
 	for {
 		u.window.left = maxPartHeader
 		part, err := u.parts.NextRawPart()
 		if err != nil {
-			return nil, "", u.explain(err)
+			return f, u.explain(err)
 		}
 		u.window.left = -1
-		name, ok, err := partFilename(part)
-		if err != nil || ok {
-			return part, name, err
+		name, named, ok := formFilename(part.Header.Get("Content-Disposition"))
+		if !ok {
+			return f, bad("a part of the form has a Content-Disposition that can't be read")
 		}
-		if _, err := io.Copy(io.Discard, part); err != nil {
-			return nil, "", u.explain(err)
+		f = formFile{name, part.Header.Get("Content-Type"), part}
+		if named && name != "" {
+			return f, nil
+		}
+		var first [1]byte
+		n, err := io.ReadFull(part, first[:])
+		if named && n == 1 {
+			f.contents = io.MultiReader(bytes.NewReader(first[:]), part)
+			return f, nil
+		}
+		if err == nil {
+			_, err = io.Copy(io.Discard, part)
+		}
+		if err != nil && err != io.EOF { //nolint:errorlint // multipart returns it bare
+			return f, u.explain(err)
 		}
 	}
 }
@@ -89,9 +109,9 @@ func (u *formUpload) Read(p []byte) (int, error) {
 
 // finish reads the form to the end of the body and returns EOF when all is well.
 func (u *formUpload) finish() error {
-	_, name, err := u.nextFile()
+	second, err := u.nextFile()
 	if err == nil {
-		return bad("the form holds a second file, %q; send one file per request", clip(name))
+		return bad("the form holds a second file, %q; send one file per request", clip(second.filename))
 	}
 	if err != io.EOF { //nolint:errorlint // as above
 		return err
@@ -116,22 +136,6 @@ func (u *formUpload) explain(err error) error {
 	}
 	return &failure{status: 400, message: "the body is not multipart/form-data: " + err.Error(), cause: err}
 }
-
-// partFilename is the filename in a part's Content-Disposition, ok being false
-// when it has none. multipart.Part.FileName would cut everything before the last
-// slash off. Browsers and curl write quotes and line breaks as %22, %0D and %0A
-// (the HTML standard, "multipart/form-data encoding algorithm").
-func partFilename(part *multipart.Part) (name string, ok bool, err error) {
-	cd := part.Header.Get("Content-Disposition")
-	kind, params, err := mime.ParseMediaType(cd)
-	if err != nil {
-		return "", false, &failure{status: 400, message: "a part of the form has a Content-Disposition that can't be read", cause: err}
-	}
-	name, ok = params["filename"]
-	return unescapeName.Replace(name), ok && kind == "form-data", nil
-}
-
-var unescapeName = strings.NewReplacer("%22", `"`, "%0D", "\r", "%0A", "\n", "%0d", "\r", "%0a", "\n")
 
 // headerLimit passes a body on, at most left bytes of it unless left is negative.
 type headerLimit struct {
