@@ -6,13 +6,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
-	"strconv"
 	"strings"
 
 	"golang.org/x/term"
 
+	"github.com/raidpi/raidpi/internal/address"
 	"github.com/raidpi/raidpi/internal/config"
 	"github.com/raidpi/raidpi/internal/node"
 )
@@ -94,11 +93,11 @@ func (c *command) report(done *node.Done, err error) error {
 }
 
 func join(ctx context.Context, c *command, args []string) error {
-	var file, address string
+	var file, instead string
 	var order node.JoinOrder
 	others, daemon, err := c.parse(args, "HOST[:PORT] [TOKEN] [flags]", 2, func(fs *flag.FlagSet) {
 		fs.StringVar(&file, "token-file", "", "read the token from `FILE`; - is standard input")
-		fs.StringVar(&address, "address", "", "connect to this `ADDRESS` instead of looking HOST up, and remember it")
+		fs.StringVar(&instead, "address", "", "connect to this `ADDRESS` instead of looking HOST up, and remember it")
 		fs.BoolVar(&order.Adopt, "adopt", false, "take along a disk that belongs to another array, and keep its chunks in a folder beside")
 	})
 	if err != nil {
@@ -107,11 +106,19 @@ func join(ctx context.Context, c *command, args []string) error {
 	if len(others) == 0 {
 		return c.wrong("the controller's HOST is missing")
 	}
-	if order.Host, order.Port, err = c.splitHost(others[0]); err != nil {
+	where, err := c.controller(others[0])
+	if err != nil {
 		return err
 	}
-	if address != "" {
-		order.Host = address
+	order.Host, order.Port = where.Host, where.Port
+	if instead != "" {
+		other, err := c.controller(instead)
+		if err != nil {
+			return err
+		}
+		if order.Host = other.Host; other.HasPort {
+			order.Port = other.Port
+		}
 	}
 	if order.Token, err = c.token(others[1:], file); err != nil {
 		return err
@@ -122,26 +129,18 @@ func join(ctx context.Context, c *command, args []string) error {
 	return c.report(daemon.Join(ctx, order))
 }
 
-// splitHost takes HOST or HOST:PORT apart; an IPv6 address needs brackets only
-// before a port.
-func (c *command) splitHost(text string) (host string, port int, err error) {
-	if strings.Contains(text, "://") {
-		return "", 0, c.wrong("%q: write the host alone, without https://", text)
-	}
+// controller reads where the controller is.
+func (c *command) controller(text string) (a address.Address, err error) {
 	if strings.HasPrefix(text, "RAID1-") {
-		return "", 0, c.wrong("the controller's HOST comes first, then the token")
+		return a, c.wrong("the controller's HOST comes first, then the token")
 	}
-	if strings.Count(text, ":") != 1 && !strings.HasPrefix(text, "[") {
-		return text, 0, nil
+	if a, err = address.Parse(text); err != nil {
+		return a, c.wrong("%v", err)
 	}
-	host, digits, err := net.SplitHostPort(text)
-	if err != nil {
-		return strings.Trim(text, "[]"), 0, nil
+	if a.HasScheme && a.Scheme != "https" || a.Path != "" {
+		return a, c.wrong("%s: nodes join over HTTPS: write the controller's host alone, or https://%s", text, a.HostPort())
 	}
-	if port, err = strconv.Atoi(digits); err != nil || port < 1 || port > 65535 || host == "" {
-		return "", 0, c.wrong("%q is no HOST:PORT", text)
-	}
-	return host, port, nil
+	return a, nil
 }
 
 // maxToken bounds in bytes what is read for a token.

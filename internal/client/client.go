@@ -12,13 +12,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/address"
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
 // Config says which controller, and how patient to be with it.
 type Config struct {
-	URL       string        // "https://host:9000"; "http" where the scheme is left away
+	URL       string        // "https://host:9000", or less of it: see package address
 	Socket    string        // path of a Unix socket to use instead; URL is then left empty
 	Token     string        // shown with every request; never over plain HTTP to another machine, nor on the socket, where it is not needed
 	Pin       *identity.Pin // of the controller's CA; nil: https is verified by the machine's certificate authorities
@@ -30,6 +31,7 @@ type Config struct {
 // Client speaks to one controller. It is safe for concurrent use.
 type Client struct {
 	url       *url.URL
+	name      string // url, for people
 	socket    string
 	token     string
 	pin       *identity.Pin
@@ -48,14 +50,17 @@ func New(cfg Config) (*Client, error) {
 		}
 		cfg.URL, cfg.Token = socketURL, ""
 	}
-	u, err := parseURL(cfg.URL)
+	at, err := address.Parse(cfg.URL)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSecrecy(u, cfg); err != nil {
+	if err := checkSecrecy(at, cfg); err != nil {
 		return nil, err
 	}
-	c := &Client{url: u, socket: cfg.Socket, token: cfg.Token, pin: cfg.Pin, stall: cfg.Stall, attempts: cfg.Attempts, agent: cfg.UserAgent}
+	c := &Client{url: at.URL(), name: at.String(), socket: cfg.Socket, token: cfg.Token, pin: cfg.Pin, stall: cfg.Stall, attempts: cfg.Attempts, agent: cfg.UserAgent}
+	if cfg.Socket != "" {
+		c.url.Host = "localhost"
+	}
 	c.transport = c.newTransport(cfg)
 	c.http = &http.Client{Transport: c.transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	if c.stall <= 0 {
@@ -68,14 +73,14 @@ func New(cfg Config) (*Client, error) {
 }
 
 // URL is the controller's, without a slash at its end.
-func (c *Client) URL() string { return c.url.String() }
+func (c *Client) URL() string { return c.name }
 
 // where names the controller for people.
 func (c *Client) where() string {
 	if c.socket != "" {
 		return c.socket
 	}
-	return c.url.String()
+	return c.name
 }
 
 // Close closes idle connections.

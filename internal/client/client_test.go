@@ -138,7 +138,8 @@ func TestUnreachableControllerIsToldApart(t *testing.T) {
 
 func TestURLsAreChecked(t *testing.T) {
 	for in, want := range map[string]string{
-		"pi:9000": "http://pi:9000", "http://pi:9000/": "http://pi:9000", "https://pi/raid/": "https://pi/raid", "[::1]:9000": "http://[::1]:9000",
+		"pi": "https://pi:9000", "http://pi:9000/": "http://pi:9000", "https://pi/raid/": "https://pi:9000/raid", "[::1]:9000": "http://[::1]:9000",
+		"fe80::1%Lo": "https://[fe80::1%25Lo]:9000", "localhost": "http://localhost:9000",
 		"": "", "http://": "", "ftp://pi": "", "http://pi?x": "", "http://pi:port": "", "a b": "",
 	} {
 		c, err := New(Config{URL: in})

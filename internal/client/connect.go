@@ -8,11 +8,11 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/address"
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/mdns"
 	"github.com/raidpi/raidpi/internal/raid"
@@ -29,62 +29,26 @@ const (
 // ErrPlainToken: a token was to go over a network that anybody may listen to.
 var ErrPlainToken = errors.New("no token is sent without encryption")
 
-// parseURL accepts the URL of a controller. Its error never shows what may be a
-// password.
-func parseURL(s string) (*url.URL, error) {
-	full := s
-	if !strings.Contains(s, "://") {
-		full = "http://" + s
-	}
-	u, err := url.Parse(full)
-	if err == nil && u.User != nil || err != nil && strings.Contains(s, "@") {
-		return nil, errors.New("the controller's URL has a user name or password in it: take it out; tokens are given in other ways")
-	}
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("%q is no controller's URL: write it as in https://192.168.1.10:9000", s)
-	}
-	u.Host = strings.ToLower(u.Host)
-	u.Path = strings.TrimRight(u.Path, "/")
-	u.RawPath = ""
-	return u, nil
-}
-
-// CleanURL writes a controller's URL in the one way in which two of them can be
-// compared.
-func CleanURL(s string) (string, error) {
-	u, err := parseURL(s)
-	if err != nil {
-		return "", err
-	}
-	return u.String(), nil
-}
-
-// IsLoopback tells whether a controller's URL is plain HTTP that stays on this
-// machine.
-func IsLoopback(s string) bool {
-	u, err := parseURL(s)
-	return err == nil && u.Scheme == "http" && isLoopback(u.Hostname())
-}
-
-func isLoopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.Unmap().IsLoopback()
-}
+// isPrivate tells whether what is said to an address stays on this machine although
+// it is not encrypted.
+func isPrivate(a address.Address) bool { return a.Scheme == "http" && address.IsLoopback(a.Host) }
 
 // checkSecrecy refuses configurations in which a secret would be told to
 // strangers, or a pin compare with nothing.
-func checkSecrecy(u *url.URL, cfg Config) error {
+func checkSecrecy(a address.Address, cfg Config) error {
 	if strings.ContainsFunc(cfg.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return errors.New("the token has characters that no token has") // and would break the header's line
 	}
-	if u.Scheme == "https" {
+	if a.Scheme == "https" {
 		return nil
 	}
+	encrypted := a
+	encrypted.Scheme = "https"
 	if cfg.Pin != nil {
-		return fmt.Errorf("%s has no certificate to compare the fingerprint with: use https://%s", u, u.Host)
+		return fmt.Errorf("%s has no certificate to compare the fingerprint with: use %s", a, encrypted)
 	}
-	if cfg.Token != "" && !isLoopback(u.Hostname()) {
-		return fmt.Errorf("%w, and %s has none: use https://%s", ErrPlainToken, u, u.Host)
+	if cfg.Token != "" && !isPrivate(a) {
+		return fmt.Errorf("%w, and %s has none: use %s", ErrPlainToken, a, encrypted)
 	}
 	return nil
 }
@@ -134,7 +98,7 @@ func (c *Client) pinned(pin identity.Pin) *tls.Config {
 		if err == nil {
 			return nil
 		}
-		wrong := &WrongControllerError{URL: c.url.String(), Want: pin, Err: err}
+		wrong := &WrongControllerError{URL: c.name, Want: pin, Err: err}
 		if n := len(cs.PeerCertificates); n > 0 {
 			wrong.Got = identity.PinOf(cs.PeerCertificates[n-1])
 		}
@@ -153,18 +117,15 @@ type Seen struct {
 // and closes the connection without having sent a request. What does not look
 // like a raid-controller is refused.
 func Probe(ctx context.Context, controller string) (s Seen, err error) {
-	u, err := parseURL(controller)
+	a, err := address.Parse(controller)
 	if err != nil {
 		return s, err
 	}
-	port := u.Port()
-	if port == "" {
-		port = "443"
-	}
+	u := a.String()
 	limited, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	var d mdns.Dialer
-	conn, err := d.DialContext(limited, "tcp", net.JoinHostPort(u.Hostname(), port))
+	conn, err := d.DialContext(limited, "tcp", a.HostPort())
 	if err == nil {
 		s.Pin, s.Array, err = identity.PeekPin(limited, conn)
 	}
@@ -174,17 +135,17 @@ func Probe(ctx context.Context, controller string) (s Seen, err error) {
 	case ctx.Err() != nil:
 		return s, fmt.Errorf("connect to %s: %w", u, ctx.Err())
 	case limited.Err() != nil:
-		return s, &UnreachableError{URL: u.String(), Err: fmt.Errorf("%w for %v", ErrStalled, dialTimeout)}
+		return s, &UnreachableError{URL: u, Err: fmt.Errorf("%w for %v", ErrStalled, dialTimeout)}
 	}
 	return s, explainProbe(u, err)
 }
 
-func explainProbe(u *url.URL, err error) error {
+func explainProbe(u string, err error) error {
 	var op *net.OpError
 	var plain tls.RecordHeaderError
 	switch {
 	case errors.As(err, &op) && op.Op == "dial":
-		return unreachable(u.String(), op)
+		return unreachable(u, op)
 	case errors.As(err, &plain):
 		return fmt.Errorf("connect to %s: it does not speak TLS: %w", u, errNotOurs)
 	}
@@ -193,7 +154,7 @@ func explainProbe(u *url.URL, err error) error {
 
 // Host is the controller's name or address, empty when that means this machine.
 func (c *Client) Host() string {
-	if host := c.url.Hostname(); !isLoopback(host) {
+	if host := c.url.Hostname(); !address.IsLoopback(host) {
 		return host
 	}
 	return ""

@@ -111,7 +111,7 @@ func TestOtherControllersGetNoRequest(t *testing.T) {
 }
 
 func TestTokenNeverLeavesThisMachineInPlain(t *testing.T) {
-	for _, url := range []string{"http://192.0.2.1:9000", "pi:9000", "http://localhost.example.org", "http://127.0.0.1.example.org", "http://0.0.0.0:9000", "http://[::]:9000", "http://[fe80::1%25eth0]"} {
+	for _, url := range []string{"http://192.0.2.1:9000", "http://pi:9000", "http://localhost.example.org", "http://127.0.0.1.example.org", "http://0.0.0.0:9000", "http://[::]:9000", "http://[fe80::1%25eth0]"} {
 		if c, err := New(Config{URL: url, Token: secret}); !errors.Is(err, ErrPlainToken) || strings.Contains(err.Error(), secret) {
 			t.Errorf("%s: %v, %v", url, c, err)
 		}

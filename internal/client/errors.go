@@ -116,7 +116,7 @@ func (c *Client) explain(call string, err error, w *watch) error {
 	case errors.As(err, &wrong):
 		return wrong
 	case errors.As(err, &untrusted):
-		return &UntrustedError{URL: c.url.String(), Err: untrusted.Err}
+		return &UntrustedError{URL: c.name, Err: untrusted.Err}
 	case errors.As(err, &op) && op.Op == "dial":
 		return unreachable(c.where(), op)
 	case errors.Is(err, http.ErrSchemeMismatch):

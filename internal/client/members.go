@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/raidpi/raidpi/internal/address"
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -41,8 +42,8 @@ var ErrUnproved = errors.New("what comes over plain HTTP from another machine pr
 // CA is the certificate of the array's CA, in PEM, and its pin. It comes over
 // connections alone that prove that it is the array's.
 func (c *Client) CA(ctx context.Context) (text []byte, pin identity.Pin, err error) {
-	if c.url.Scheme == "http" && !isLoopback(c.url.Hostname()) {
-		return nil, pin, fmt.Errorf("read the certificate of %s: %w", c.url, ErrUnproved)
+	if c.url.Scheme == "http" && !address.IsLoopback(c.url.Hostname()) {
+		return nil, pin, fmt.Errorf("read the certificate of %s: %w", c.name, ErrUnproved)
 	}
 	err = c.retry(ctx, nil, func() error {
 		return c.exchange(ctx, http.MethodGet, "/ca.pem", nil, func(body io.Reader) error {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -63,7 +64,8 @@ func (c *call) do(ctx context.Context, dial dialFunc, answer any) error {
 	if err != nil {
 		return fmt.Errorf("write a request: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+addr+c.path, bytes.NewReader(content))
+	to := url.URL{Scheme: "https", Host: addr, Path: c.path} // which escapes the % of a zone
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.String(), bytes.NewReader(content))
 	if err != nil {
 		return fmt.Errorf("write a request: %w", err)
 	}

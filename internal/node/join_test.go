@@ -451,3 +451,34 @@ func TestNodeIsNoMemberBeforeItKnowsItsController(t *testing.T) {
 		t.Errorf("%d uses are spent", o.spent(token))
 	}
 }
+
+// The zone says by which of this machine's interfaces; in a URL its % is written %25.
+func TestNodeJoinsAtALinkLocalAddress(t *testing.T) {
+	o := startOffice(t, testArray)
+	n := newMember(t, o)
+	n.cfg.Controller, n.cfg.Fallback = node.Place{}, node.Place{}
+	asked := make(chan string, 1)
+	o.before = func(_ http.ResponseWriter, r *http.Request) bool {
+		asked <- r.Host
+		return false
+	}
+	dial := new(net.Dialer).DialContext
+	n.cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		port, ok := strings.CutPrefix(addr, "[fe80::5%lo]:")
+		if !ok {
+			return nil, fmt.Errorf("dialled %s", addr)
+		}
+		return dial(ctx, network, "127.0.0.1:"+port)
+	}
+	n.start()
+	if _, err := n.remote().Join(t.Context(), node.JoinOrder{Host: "fe80::5%lo", Port: o.port, Token: o.token().String()}); err != nil {
+		t.Fatal(err)
+	}
+	o.session()
+	if host := <-asked; strings.Contains(host, "%") {
+		t.Errorf("the zone, which is this machine's own, was sent: %s", host)
+	}
+	if s := n.now(); s.Host != "fe80::5%lo" {
+		t.Errorf("it remembers %q", s.Host)
+	}
+}

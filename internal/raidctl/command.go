@@ -88,7 +88,7 @@ func (a *app) root() *cobra.Command {
 	}
 	root.SetVersionTemplate(service.VersionLine("raidctl", a.version) + "\n")
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.flags.url, "controller", "", "`URL` of the controller (default $RAID_CONTROLLER_URL, else the login's, else this machine's)")
+	flags.StringVar(&a.flags.url, "controller", "", "`ADDRESS` of the controller, as in controller.local or https://192.168.1.10:9000 (default $RAID_CONTROLLER_URL, else the login's, else this machine's)")
 	flags.StringVar(&a.flags.socket, "socket", "", "`PATH` of the controller's socket on this machine (default $RAID_CONTROLLER_SOCKET, else "+controlSocket+")")
 	flags.StringVar(&a.flags.tokenFile, "token-file", "", "read the token from `FILE`, - is standard input (default $RAID_TOKEN, else the login's)")
 	flags.BoolVar(&a.json, "json", false, "print results as JSON, one object a line")

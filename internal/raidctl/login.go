@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/raidpi/raidpi/internal/address"
 	"github.com/raidpi/raidpi/internal/client"
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
@@ -26,7 +26,7 @@ type loginRun struct {
 func (a *app) loginCommand() *cobra.Command {
 	l := &loginRun{app: a}
 	cmd := &cobra.Command{
-		Use:   "login [URL]",
+		Use:   "login [ADDRESS]",
 		Short: "Remember a controller, its fingerprint and a token",
 		Long: "Remember a controller, the fingerprint of its CA and a token, for all calls from now on.\n" +
 			"The token is asked for without showing it; --token-file and RAID_TOKEN are for scripts.\n" +
@@ -68,8 +68,7 @@ func (l *loginRun) run(ctx context.Context, args []string) error {
 	return l.report(now, s)
 }
 
-// where is the URL to log in to. Without a scheme it is https, and the port then
-// the usual one.
+// where is the URL to log in to.
 func (l *loginRun) where(args []string, before *login) (string, error) {
 	s := l.flags.url
 	if s == "" {
@@ -83,22 +82,17 @@ func (l *loginRun) where(args []string, before *login) (string, error) {
 	case s == "" && before != nil:
 		s = before.URL
 	case s == "":
-		return "", errors.New("say which controller: raidctl login https://controller.local:9000")
+		return "", errors.New("say which controller: raidctl login controller.local")
 	}
-	if !strings.Contains(s, "://") {
-		u, err := url.Parse("https://" + s)
-		if err == nil && u.User == nil && u.Port() == "" {
-			u.Host += ":9000"
-			s = u.String()
-		} else {
-			s = "https://" + s
-		}
+	a, err := address.Parse(s)
+	if err != nil {
+		return "", err
 	}
-	s, err := client.CleanURL(s)
-	if err == nil && strings.HasPrefix(s, "http:") && !client.IsLoopback(s) {
-		return "", fmt.Errorf("log in to %s: %w; use https%s", s, client.ErrPlainToken, strings.TrimPrefix(s, "http"))
+	if encrypted := a; a.Scheme == "http" && !address.IsLoopback(a.Host) {
+		encrypted.Scheme = "https"
+		return "", fmt.Errorf("log in to %s: %w; use %s", a, client.ErrPlainToken, encrypted)
 	}
-	return s, err
+	return a.String(), nil
 }
 
 const onTheController = "On the controller itself this prints it:  sudo raidctl fingerprint"

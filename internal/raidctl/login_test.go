@@ -118,7 +118,7 @@ func TestLoginWithATokenThatIsRefusedStoresNothing(t *testing.T) {
 func TestLoginWithoutATokenRemembersTheControllerAlone(t *testing.T) {
 	c := newController(t)
 	c.before = func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{"array": "A", "ready": true}`)) } // auth = "off"
-	raidctl(t, "login", strings.TrimPrefix(c.https, "https://"), "--fingerprint", c.ca.Pin().Fingerprint(), "--ca-only").
+	raidctl(t, "login", c.https, "--fingerprint", c.ca.Pin().Fingerprint(), "--ca-only").
 		want(t, 0, "Logged in to array A at "+c.https+".\n")
 	if r := raidctl(t, "status"); r.status != 0 {
 		t.Errorf("%+v", r)
@@ -140,7 +140,7 @@ func TestLoginIsForHTTPS(t *testing.T) {
 		want(t, 0, "Logged in to array TIzPgsHtLSx9sOLUYazQs6 at "+c.plain+".\n")
 	raidctl(t, "login").want(t, exitFailed, "", "no terminal to ask for the token")
 	raidctl(t, "logout").want(t, 0, "")
-	raidctl(t, "login").want(t, exitUsage, "", "say which controller: raidctl login https://controller.local:9000")
+	raidctl(t, "login").want(t, exitUsage, "", "say which controller: raidctl login controller.local")
 	raidctl(t, "login", "--socket", c.socket).want(t, exitUsage, "", "a socket needs no login")
 	raidctl(t, "login", "https://me:pass@x").want(t, exitUsage, "", "user name or password in it")
 	raidctl(t, "login", "https://me:pass@x").hides(t, "pass@")
@@ -207,4 +207,18 @@ func FuzzParseLogin(f *testing.F) {
 			c.Close()
 		}
 	})
+}
+
+// Before 9000 became the port of addresses that have none, a login kept them as they
+// were written.
+func TestOlderLoginsGoWhereTheyWent(t *testing.T) {
+	for url, want := range map[string]string{
+		"https://files.example": "https://files.example:443", "http://localhost": "http://localhost:80", "https://pi:9000": "https://pi:9000",
+		"https://x.example/raid": "https://x.example:443/raid",
+	} {
+		l, err := parseLogin([]byte(`{"url": "` + url + `"}`))
+		if err != nil || l.URL != want {
+			t.Errorf("%s: %+v, %v", url, l, err)
+		}
+	}
 }

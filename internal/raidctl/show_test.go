@@ -154,7 +154,7 @@ func TestUnreachableControllerSaysWhatToDo(t *testing.T) {
 	dir := t.TempDir()
 	f.raidctl(t, "upload", "--controller", url, writeFile(t, dir, "a", ""), writeFile(t, dir, "b", "")).want(t, exitUnreachable, "", "a: connect to")
 	for _, bad := range []string{"ftp://x", "http://", "a b"} {
-		f.raidctl(t, "status", "--controller", bad).want(t, exitUsage, "", "is no controller's URL")
+		f.raidctl(t, "status", "--controller", bad).want(t, exitUsage, "", "is no address of a controller")
 	}
 	f.raidctl(t, "version", "--controller", "ftp://x").want(t, 0, service.VersionLine("raidctl", "")+"\n")
 }

@@ -8,16 +8,15 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"syscall"
 
-	"github.com/raidpi/raidpi/internal/client"
+	"github.com/raidpi/raidpi/internal/address"
 	"github.com/raidpi/raidpi/internal/identity"
 )
 
 // login is what raidctl login remembers.
 type login struct {
-	URL   string        // as client.CleanURL writes it
+	URL   string        // as address.Address writes it
 	Pin   *identity.Pin // nil for plain HTTP on this machine
 	Token string        // empty: the controller asks for none
 }
@@ -29,17 +28,21 @@ type loginFile struct {
 	Token       string `json:"token,omitempty"`
 }
 
-// isFor tells whether a URL that somebody wrote is the login's. One without a
+// isFor tells whether an address that somebody wrote is the login's. One without a
 // scheme is, if its host and port are.
-func (l *login) isFor(url string) bool {
+func (l *login) isFor(text string) bool {
 	if l == nil {
 		return false
 	}
-	if !strings.Contains(url, "://") {
-		url = l.URL[:strings.Index(l.URL, "://")+3] + url
+	a, err := address.Parse(text)
+	own, ownErr := address.Parse(l.URL)
+	if err != nil || ownErr != nil {
+		return false
 	}
-	clean, err := client.CleanURL(url)
-	return err == nil && clean == l.URL
+	if !a.HasScheme {
+		a.Scheme = own.Scheme
+	}
+	return a.String() == own.String()
 }
 
 func (l *login) target() target {
@@ -95,11 +98,14 @@ func parseLogin(text []byte) (*login, error) {
 	if json.Unmarshal(text, &f) != nil {
 		return nil, errNoLogin
 	}
-	url, err := client.CleanURL(f.URL)
-	if err != nil || url != f.URL {
+	a, err := address.Parse(f.URL)
+	if err != nil || !a.HasScheme {
 		return nil, errNoLogin
 	}
-	l := &login{URL: url, Token: f.Token}
+	if !a.HasPort { // as it was written before 9000 was the port of such addresses too
+		a.Port = map[string]int{"http": 80, "https": 443}[a.Scheme]
+	}
+	l := &login{URL: a.String(), Token: f.Token}
 	if f.Token != "" && checkToken(f.Token) != nil {
 		return nil, errNoLogin
 	}

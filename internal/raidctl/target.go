@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/address"
 	"github.com/raidpi/raidpi/internal/client"
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
@@ -71,7 +72,7 @@ func (a *app) choose() (t target, err error) {
 		return target{socket: socket}, nil
 	}
 	if url != "" {
-		if _, err := client.CleanURL(url); err != nil {
+		if _, err := address.Parse(url); err != nil {
 			return t, err
 		}
 	}

@@ -1,6 +1,10 @@
 package raidctl
 
 import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -10,7 +14,7 @@ import (
 
 func TestTokensAreNeverSentOverPlainHTTPToAnotherMachine(t *testing.T) {
 	c := newController(t)
-	for _, url := range []string{"http://192.0.2.1:9000", "192.0.2.1:9000", "http://controller.local:9000", "http://localhost.example.org"} {
+	for _, url := range []string{"http://192.0.2.1:9000", "http://192.0.2.1", "http://controller.local:9000", "http://localhost.example.org"} {
 		r := invocation{args: []string{"status", "--controller", url}, env: []string{"RAID_TOKEN=" + c.token}}.run(t)
 		r.want(t, exitFailed, "", "no token is sent without encryption", "use https://")
 		r.hides(t, c.token)
@@ -172,4 +176,27 @@ func TestPlainHTTPBehindHTTPSIsExplained(t *testing.T) {
 	address := strings.TrimPrefix(c.plain, "http://")
 	r := raidctl(t, "login", "https://"+address, "--fingerprint", c.ca.Pin().Fingerprint(), "--ca-only")
 	r.want(t, exitFailed, "", "it does not speak TLS", "is that its address?")
+}
+
+func TestAddressesWithAZoneAreReached(t *testing.T) {
+	ln, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.Host, "%") {
+			t.Errorf("the zone was sent in %q", r.Host)
+		}
+		fmt.Fprintf(w, fakeStatus, true)
+	}))
+	s.Listener.Close()
+	s.Listener = ln
+	s.Start()
+	defer s.Close()
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	for _, address := range []string{"[::1%lo]:" + port, "http://[::1%25lo]:" + port, "http://[::1%lo]:" + port + "/"} {
+		if r := raidctl(t, "status", "--controller", address); r.status != 0 {
+			t.Errorf("%s: %+v", address, r)
+		}
+	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/raidpi/raidpi/internal/address"
 	"github.com/raidpi/raidpi/internal/client"
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
@@ -100,9 +101,6 @@ func otherHost(hosts []string) string {
 	return hosts[1]
 }
 
-// usualPort is where nodes look for a controller when nobody says otherwise.
-const usualPort = 9000
-
 // joinLine is what to paste into the shell of the machine that is to join. echo
 // is a part of the shell, so the token appears in no list of processes. Whatever
 // came over the network is checked to be no more than it should be, since a shell
@@ -116,10 +114,10 @@ func (a *app) joinLine(t client.JoinToken) (string, error) {
 	if !shellSafe(host) {
 		return "", fmt.Errorf("the controller calls itself %q, which is no name of a machine", host)
 	}
-	if t.Port != usualPort && t.Port > 0 {
+	if t.Port != address.UsualPort && t.Port > 0 {
 		host = net.JoinHostPort(host, strconv.Itoa(t.Port))
 	}
-	if strings.Contains(host, "[") {
+	if strings.ContainsAny(host, "[%") {
 		host = "'" + host + "'" // a pattern to the shell
 	}
 	return fmt.Sprintf("echo %s | sudo raid-node join %s --token-file -", token.String(), host), nil
@@ -144,7 +142,7 @@ func (a *app) hostFor(hosts []string) string {
 // understands.
 func shellSafe(host string) bool {
 	strange := func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_.:", r))
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_.:%", r))
 	}
 	return host != "" && host[0] != '-' && !strings.ContainsFunc(host, strange)
 }

@@ -39,6 +39,7 @@ var order = []string{
 	"internal/service",
 	"internal/mdns",     // names ending in .local
 	"internal/identity", // keys and certificates
+	"internal/address",  // where a controller is, as people write it
 	"internal/raid",     // the vocabulary
 }
 
