@@ -26,9 +26,8 @@ type chunk struct {
 	store  *Store         // where buf goes back to
 }
 
-// open opens a chunk and checks its trailer. It fails with raid.ErrNotFound, and
-// with raid.ErrCorrupt, which it reports.
-func (s *Store) open(name raid.ChunkName) (*chunk, error) {
+// openFile opens a chunk's file, or fails with raid.ErrNotFound.
+func (s *Store) openFile(name raid.ChunkName) (File, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
@@ -39,6 +38,13 @@ func (s *Store) open(name raid.ChunkName) (*chunk, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, raid.ErrNotFound
 	}
+	return f, err
+}
+
+// open opens a chunk and checks its trailer. It fails with raid.ErrNotFound, and
+// with raid.ErrCorrupt, which it reports.
+func (s *Store) open(name raid.ChunkName) (*chunk, error) {
+	f, err := s.openFile(name)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,8 @@
 //   - Read and Verify never accept a byte that does not match the checksums of
 //     its trailer, a trailer that names another chunk, or a chunk whose length
 //     and CRC-32C are not what the caller expects. A corrupt chunk is reported,
-//     counted and left where it is.
+//     counted and left where it is. Only a caller who asks for unchecked bytes
+//     gets any: another copy's checksums tell which of them are good.
 //   - A write or fsync that fails voids the chunk's name and turns the store read
 //     only until it is opened again: after a failed fsync nobody knows what the
 //     disk holds (the kernel may already have dropped the pages). A disk that is

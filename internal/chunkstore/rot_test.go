@@ -151,6 +151,46 @@ func TestRottenBlockSpoilsOnlyReadsThatMeetIt(t *testing.T) {
 	})
 }
 
+// Which of them are good tells another copy's trailer.
+func TestBytesOfARottenChunkAreHandedOutToWhoAsksForThemUnchecked(t *testing.T) {
+	dir := t.TempDir()
+	const n = 2*raid.BlockSize + 1000
+	c := newChunk(t, n, 1)
+	withStore(t, dir, func(s *chunkstore.Store) { write(t, s, c) })
+	whole, err := os.ReadFile(c.path(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, rot := range map[string]struct {
+		file []byte
+		upTo int64 // so many bytes are there
+	}{
+		"whole":       {whole, n},
+		"no trailer":  {whole[:n], n},
+		"cut":         {whole[:raid.BlockSize+5], raid.BlockSize},
+		"empty":       {nil, 0},
+		"all zero":    {make([]byte, len(whole)), n},
+		"much longer": {append(bytes.Clone(whole), whole...), n},
+	} {
+		if err := os.WriteFile(c.path(dir), rot.file, 0o640); err != nil {
+			t.Fatal(err)
+		}
+		withStore(t, dir, func(s *chunkstore.Store) {
+			for at := int64(0); at < n; at += raid.BlockSize {
+				dst := make([]byte, min(raid.BlockSize, n-at))
+				res, err := s.Read(t.Context(), chunkstore.ReadRequest{Name: c.name(), Offset: at, Length: int64(len(dst)),
+					ExpectLength: n, ExpectCRC: c.crc(), Dst: dst, Unchecked: true})
+				switch there := at+int64(len(dst)) <= rot.upTo; {
+				case !there && !errors.Is(err, raid.ErrCorrupt):
+					t.Errorf("%s: what is not there is %v", what, err)
+				case there && (err != nil || !bytes.Equal(dst, rot.file[at:at+int64(len(dst))]) || len(res.Blocks) > 0):
+					t.Errorf("%s: byte %d: %v, %d checksums", what, at, err, len(res.Blocks))
+				}
+			}
+		})
+	}
+}
+
 func TestScanFindsTheHighestCommitAndCorruptTrailers(t *testing.T) {
 	dir := t.TempDir()
 	var rotten testChunk

@@ -194,6 +194,38 @@ func TestBothCopiesBadIsAnErrorAndNoFile(t *testing.T) {
 	}
 }
 
+// Each copy is rotten somewhere, and no byte is rotten in both.
+func TestBothCopiesRottenInDifferentPlacesAreServedAndMadeWhole(t *testing.T) {
+	flip := func(at int) func([]byte) []byte { // from the end where it is negative
+		return func(b []byte) []byte { b[(at+len(b))%len(b)] ^= 1; return b }
+	}
+	for name, change := range map[string][2]func([]byte) []byte{
+		"two blocks":            {flip(0), flip(raid.BlockSize)},
+		"a trailer and a block": {flip(-1), flip(raid.BlockSize)},
+		"cut short and a block": {func(b []byte) []byte { return b[:raid.BlockSize+1] }, flip(0)},
+		"both trailers":         {flip(-1), func(b []byte) []byte { return b[:len(b)-1] }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newArray(t, 2, nil)
+			b := randomBytes(700_000)
+			id := a.upload(b).ID
+			for i, n := range a.nodes {
+				if n.spoil(t, change[i]) != 6 {
+					t.Fatal("there are not six chunks to spoil")
+				}
+			}
+			a.mustEqual(id, b)
+			a.eventually("every copy is good again", func() bool { return !a.info(id).Degraded && a.totalChunks() == 12 })
+			for _, n := range a.nodes { // what was made again serves alone
+				n.stop()
+				a.mustEqual(id, b)
+				a.startNode(n, "")
+				a.awaitUp(2)
+			}
+		})
+	}
+}
+
 func TestUnfinishedUploadsOfAnEarlierRunAreCleanedUp(t *testing.T) {
 	const stripe, stripes = 1 << 20, 20 // enough for rows in the catalog
 	a := newArray(t, 3, func(c *Config) { c.StripeSize = stripe })

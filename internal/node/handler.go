@@ -31,7 +31,7 @@ func (h *handler) Get(ctx context.Context, req wire.NodeGet) (wire.NodeChunk, er
 	}
 	res, err := h.store.Read(ctx, chunkstore.ReadRequest{
 		Name: req.Name, Offset: req.Offset, Length: req.Length,
-		ExpectLength: req.ExpectLength, ExpectCRC: req.ExpectCRC, Dst: buf.Bytes(),
+		ExpectLength: req.ExpectLength, ExpectCRC: req.ExpectCRC, Dst: buf.Bytes(), Unchecked: req.Unchecked,
 	})
 	if err != nil {
 		buf.Release()

@@ -146,6 +146,8 @@ type memNode struct {
 	cable             chan struct{} // of 1: a Mutex would stop the bubble's clock
 	gets              int
 	getBytes          int64
+	checks            bool // it refuses rotten bytes, as a real node does
+	old               bool // it knows no unchecked Get
 	dead              bool
 
 	start, stop func() // of its process, which drains; stop does not wait for that
@@ -154,6 +156,7 @@ type memNode struct {
 type memChunk struct {
 	meta    raid.ChunkMeta
 	payload []byte
+	torn    bool // its trailer is rotten
 }
 
 // cut ends the node for good, as kill -9 does.
@@ -207,7 +210,7 @@ func (n *memNode) Store(ctx context.Context, req wire.StoreRequest) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.chunks[req.Meta.Key.Name()] = memChunk{req.Meta, bytes.Clone(req.Payload)}
+	n.chunks[req.Meta.Key.Name()] = memChunk{meta: req.Meta, payload: bytes.Clone(req.Payload)}
 	return nil
 }
 
@@ -221,6 +224,9 @@ func (n *memNode) Get(ctx context.Context, req wire.NodeGet) (wire.NodeChunk, er
 	}
 	n.gets++
 	n.getBytes += req.Length
+	if err := n.check(c, &req); err != nil {
+		return wire.NodeChunk{}, err
+	}
 	buf := n.pool.Get(int(req.Length))
 	copy(buf.Bytes(), c.payload[req.Offset:req.Offset+req.Length])
 	return wire.NodeChunk{Length: c.meta.Length, Blocks: c.meta.Blocks, Payload: buf}, nil

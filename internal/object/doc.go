@@ -19,7 +19,8 @@
 // the other copy after a delay that follows the node's own recent latency, for
 // at most one read in twenty, unless the node sends nothing to anybody. Every
 // piece is checked against the block checksums that came with it, and those
-// against the length and CRC-32C that the catalog has for the part.
+// against the length and CRC-32C that the catalog has for the part. When all copies
+// are rotten, each block is taken from whichever copy has it.
 //
 // # Memory
 //

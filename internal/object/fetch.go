@@ -43,11 +43,14 @@ type fetching struct {
 	peers   []*membership.Peer
 	last    *membership.Peer
 	asked   time.Time // when last was
+	rotten  bool      // a copy that was asked is
+	away    error     // why a copy that may be good did not answer
 	answers chan answer
 }
 
 // fetch fills p's buffer with verified bytes: from a random copy, from the other
-// at once on an error, and after a short silence.
+// at once on an error, and after a short silence. When all of them fail and some
+// are rotten, it takes each block from whichever copy has it.
 func (s *Store) fetch(ctx context.Context, f *raid.File, p *piece) error {
 	s.hedges.read()
 	ctx, cancel := context.WithTimeout(ctx, getLimit)
@@ -56,14 +59,42 @@ func (s *Store) fetch(ctx context.Context, f *raid.File, p *piece) error {
 	deadline := time.Now().Add(reachWait)
 	for {
 		err := ft.run()
+		if err != nil && ft.rotten && context.Cause(ctx) == nil {
+			err = ft.salvage()
+		}
 		if err == nil || context.Cause(ctx) != nil || !ft.worthWaiting(err) || time.Now().After(deadline) {
 			return err
 		}
 		if err := ft.waitForChange(); err != nil {
 			return err
 		}
-		ft.left = s.order(p.part.Copies)
+		ft.left, ft.away = s.order(p.part.Copies), nil
 	}
+}
+
+// salvage reads the piece from copies none of which is whole. An answer that is still
+// to come may be written to the piece's buffer: then it gets another one.
+func (ft *fetching) salvage() error {
+	if ft.open > 0 {
+		b := ft.second()
+		if b == nil {
+			return unavailable(ft.p, fmt.Errorf("%w: no memory to put the part together", raid.ErrBusy))
+		}
+		ft.take(b)
+	}
+	ft.rotten = false
+	return ft.s.salvage(ft.ctx, ft.file, ft.p)
+}
+
+// failed notes why a copy could not be read.
+func (ft *fetching) failed(a answer) {
+	switch {
+	case errors.Is(a.err, raid.ErrCorrupt):
+		ft.rotten = true
+	case !errors.Is(a.err, raid.ErrNotFound) && !a.copy.Bad:
+		ft.away = a.err
+	}
+	ft.s.badCopy(ft.file, ft.p, a.copy, a.err)
 }
 
 // worthWaiting tells nodes that are away, and may come back, from bad copies.
@@ -99,7 +130,7 @@ func (ft *fetching) run() error {
 				return nil
 			}
 			last = a.err
-			ft.s.badCopy(ft.file, ft.p, a.copy, a.err)
+			ft.failed(a)
 			if len(ft.left) > 0 {
 				ft.ask(a.buf) // nobody writes to it any more
 				timer.Reset(ft.patience())
@@ -125,7 +156,10 @@ func (ft *fetching) run() error {
 			return unavailable(ft.p, last)
 		}
 	}
-	if last == nil {
+	switch {
+	case ft.away != nil:
+		last = ft.away
+	case last == nil:
 		last = raid.ErrPeerGone
 	}
 	return unavailable(ft.p, last)

@@ -76,6 +76,7 @@ type Store struct {
 	// the recording of what an upload left behind.
 	background sync.WaitGroup
 	hedges     hedges
+	lists      lists
 	stats      counters
 }
 

@@ -14,6 +14,8 @@ type call struct {
 	expect int64  // of a Get: length of the whole payload
 	charge int64  // of a Store: what it holds of the window
 	kind   callKind
+	// unchecked: of a Get that wants no checksums.
+	unchecked bool
 
 	// filling: the reader of the data connection writes into dst. From then on
 	// only that reader ends the call.

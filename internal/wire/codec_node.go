@@ -78,7 +78,9 @@ func decodeGet(name raid.ChunkName, op *wirepb.GetOp, maxFrame int64) (*NodeGet,
 	case off%raid.BlockSize != 0 || n%raid.BlockSize != 0 && off+n != total:
 		return nil, fmt.Errorf("read get request for %s: %w: %d bytes at %d of %d are not whole blocks", name, raid.ErrInvalid, n, off, total)
 	}
-	return &NodeGet{Name: name, Offset: int64(off), Length: int64(n), ExpectLength: int64(total), ExpectCRC: op.GetExpectedCrc32C()}, nil
+	return &NodeGet{
+		Name: name, Offset: int64(off), Length: int64(n), ExpectLength: int64(total), ExpectCRC: op.GetExpectedCrc32C(), Unchecked: op.GetUnchecked(),
+	}, nil
 }
 
 func decodeNames(in []string) ([]raid.ChunkName, error) {

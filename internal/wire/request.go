@@ -27,6 +27,10 @@ type GetRequest struct {
 	ExpectLength   int64  // of the whole payload, from the catalog
 	ExpectCRC      uint32 // CRC-32C of the whole payload, from the catalog
 	Dst            []byte // len == Length; filled when Get succeeds
+	// Unchecked asks for the bytes as they lie on the node's disk, which may be
+	// rotten, or in a chunk whose trailer is. The result then has no Blocks. A node
+	// that does not know this refuses rotten bytes with raid.ErrCorrupt.
+	Unchecked bool
 }
 
 // GetResult describes the chunk that a Get came from. The caller combines the
@@ -64,11 +68,12 @@ type NodeGet struct {
 	Offset, Length int64
 	ExpectLength   int64
 	ExpectCRC      uint32
+	Unchecked      bool // the chunk's checksums are neither checked nor wanted
 }
 
 // NodeChunk is the handler's answer to a NodeGet.
 type NodeChunk struct {
 	Length  int64          // of the whole payload
-	Blocks  []uint32       // of the whole payload
+	Blocks  []uint32       // of the whole payload; none for an Unchecked Get
 	Payload *budget.Buffer // the bytes asked for; the Link releases it. Nil when none were
 }

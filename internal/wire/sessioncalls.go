@@ -71,10 +71,10 @@ func (s *Session) Get(ctx context.Context, req GetRequest) (GetResult, error) {
 		return GetResult{}, fmt.Errorf("get chunk %s: %w: %d bytes into a buffer of %d, the limit is %d",
 			req.Name, raid.ErrInvalid, req.Length, len(req.Dst), s.hub.cfg.MaxFrame)
 	}
-	c := &call{name: req.Name, kind: callGet, dst: req.Dst, expect: req.ExpectLength}
+	c := &call{name: req.Name, kind: callGet, dst: req.Dst, expect: req.ExpectLength, unchecked: req.Unchecked}
 	o := s.ask(ctx, c, &wirepb.GetdataRequest{Op: &wirepb.GetdataRequest_Get{Get: &wirepb.GetOp{
 		Offset: uint64(req.Offset), Length: uint64(req.Length),
-		ExpectedLength: uint64(req.ExpectLength), ExpectedCrc32C: req.ExpectCRC,
+		ExpectedLength: uint64(req.ExpectLength), ExpectedCrc32C: req.ExpectCRC, Unchecked: req.Unchecked,
 	}}})
 	return o.get, wrapOutcome("get chunk", req.Name, o.err)
 }

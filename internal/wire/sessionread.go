@@ -92,7 +92,7 @@ func (d *dataReader) sink(prev [][]byte, size int64) ([]byte, error) {
 	if r.err != nil {
 		return nil, nil
 	}
-	d.out.get, d.out.err = r.getResult(c.expect)
+	d.out.get, d.out.err = r.getResult(c.expect, c.unchecked)
 	if d.out.err == nil && size != int64(len(c.dst)) {
 		d.out.err = fmt.Errorf("read chunk %s: %w: %d bytes came where %d were asked for", r.name, raid.ErrCorrupt, size, len(c.dst))
 	}

@@ -516,8 +516,12 @@ type GetOp struct {
 	Length         uint64                 `protobuf:"varint,2,opt,name=length,proto3" json:"length,omitempty"`
 	ExpectedLength uint64                 `protobuf:"varint,3,opt,name=expected_length,json=expectedLength,proto3" json:"expected_length,omitempty"`  // of the whole payload, from the catalog
 	ExpectedCrc32C uint32                 `protobuf:"fixed32,4,opt,name=expected_crc32c,json=expectedCrc32c,proto3" json:"expected_crc32c,omitempty"` // of the whole payload, from the catalog
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The bytes as they lie on the disk, unchecked, although the chunk is rotten
+	// elsewhere. The answer has no checksums. A node that does not know this field
+	// checks, and refuses rotten bytes.
+	Unchecked     bool `protobuf:"varint,50,opt,name=unchecked,proto3" json:"unchecked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetOp) Reset() {
@@ -576,6 +580,13 @@ func (x *GetOp) GetExpectedCrc32C() uint32 {
 		return x.ExpectedCrc32C
 	}
 	return 0
+}
+
+func (x *GetOp) GetUnchecked() bool {
+	if x != nil {
+		return x.Unchecked
+	}
+	return false
 }
 
 type DeleteOp struct {
@@ -1197,12 +1208,13 @@ const file_messages_proto_rawDesc = "" +
 	"\x06delete\x18\x15 \x01(\v2\x10.raidpi.DeleteOpH\x00R\x06delete\x12$\n" +
 	"\x04list\x18\x16 \x01(\v2\x0e.raidpi.ListOpH\x00R\x04list\x12*\n" +
 	"\x06verify\x18\x17 \x01(\v2\x10.raidpi.VerifyOpH\x00R\x06verifyB\x04\n" +
-	"\x02op\"\x89\x01\n" +
+	"\x02op\"\xa7\x01\n" +
 	"\x05GetOp\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x16\n" +
 	"\x06length\x18\x02 \x01(\x04R\x06length\x12'\n" +
 	"\x0fexpected_length\x18\x03 \x01(\x04R\x0eexpectedLength\x12'\n" +
-	"\x0fexpected_crc32c\x18\x04 \x01(\aR\x0eexpectedCrc32c\" \n" +
+	"\x0fexpected_crc32c\x18\x04 \x01(\aR\x0eexpectedCrc32c\x12\x1c\n" +
+	"\tunchecked\x182 \x01(\bR\tunchecked\" \n" +
 	"\bDeleteOp\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\"f\n" +
 	"\x06ListOp\x12\x14\n" +
