@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,23 +57,27 @@ func isFolder(path string) bool {
 }
 
 func (d *download) one(ctx context.Context, id raid.FileID) error {
-	if d.output == "-" {
+	if isStdout(d.output) {
 		return d.toStdout(ctx, id)
 	}
 	f, err := d.client.Info(ctx, id)
 	if err != nil {
 		return err
 	}
-	path := d.output
-	if path == "" {
-		path = localName(f.Filename, id)
-	} else if isFolder(path) {
-		path = filepath.Join(path, localName(f.Filename, id))
+	path, chosen := d.output, true
+	if path == "" || isFolder(path) {
+		path, chosen = filepath.Join(path, localName(f.Filename, id)), false
 	}
-	if err := d.vacant(path); err != nil {
+	at, err := d.place(path, chosen)
+	if err != nil {
 		return err
 	}
-	got, err := d.toFile(ctx, f, path)
+	var got client.Fetched
+	if at.stream {
+		got, err = d.toStream(ctx, f, at)
+	} else {
+		got, err = d.toFile(ctx, f, at.path)
+	}
 	if err != nil {
 		return err
 	}
@@ -99,22 +102,6 @@ func (d *download) toStdout(ctx context.Context, id raid.FileID) error {
 	defer m.done()
 	_, err := d.client.Download(ctx, client.Download{ID: id, To: d.stdout, Progress: m.at})
 	return err
-}
-
-// vacant refuses to write over what is there.
-func (d *download) vacant(path string) error {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case info.IsDir():
-		return fmt.Errorf("%s is a folder", path)
-	case !d.force:
-		return fmt.Errorf("%s exists; overwrite it with --force, or choose another name with --output", path)
-	}
-	return nil
 }
 
 // toFile fetches into FILE.part and gives it its name when it is whole.

@@ -72,10 +72,10 @@ func (p *part) publish(path string, force bool) error {
 		// Some file systems have no links. Then a file that appears in this very
 		// moment is lost.
 	}
-	if err := os.Rename(p.path, path); err != nil {
-		return err
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s became %s meanwhile; the file is in %s", path, kindOf(info.Mode()), p.path)
 	}
-	return nil
+	return os.Rename(p.path, path)
 }
 
 // remove takes the partial file away.
