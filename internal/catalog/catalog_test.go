@@ -113,7 +113,7 @@ func newParts(from, to int64) (parts []raid.Part) {
 // next is a new copy of a part, with a number of its own.
 func next(t testing.TB, c *Catalog, id raid.FileID, stripe int64, part, index int, node raid.NodeID) raid.Copy {
 	t.Helper()
-	n, err := c.NextAttempt(bg, id, stripe, part)
+	n, err := c.NextAttempt(bg, id, stripe, part, node)
 	must(t, err)
 	return raid.Copy{Index: index, Attempt: n, Node: node}
 }

@@ -247,13 +247,14 @@ func tryChange(c *Catalog, rng *rand.Rand, f raid.File) error {
 		return err
 	}
 	old := parts[0].Copies[0]
-	n, err := c.NextAttempt(bg, f.ID, 0, 1)
+	on := nodeN(rng.IntN(4))
+	n, err := c.NextAttempt(bg, f.ID, 0, 1, on)
 	if isGone(err) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	to := raid.Copy{Index: old.Index, Attempt: n, Node: nodeN(rng.IntN(4))}
+	to := raid.Copy{Index: old.Index, Attempt: n, Node: on}
 	if err := c.ReplaceCopy(bg, f.ID, 0, 1, old, to); err != nil && !c.Gone(to.Node) {
 		return err
 	}

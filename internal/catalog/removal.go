@@ -25,6 +25,9 @@ func (t *tx) recordRemovals(removals []raid.Removal) error {
 		if err != nil {
 			return err
 		}
+		if err := t.fulfil(node, r.Key); err != nil {
+			return err
+		}
 		if node == 0 || t.identity(node).removed != staying {
 			continue
 		}

@@ -103,26 +103,40 @@ func (t *tx) findFlaws(id, stripe, part int64) error {
 }
 
 // NextAttempt gives out, durably, a number for one more attempt to store a part
-// of a file, which no chunk of that part ever had. It fails with raid.ErrNotFound
+// of a file, which no chunk of that part ever had, and notes that the chunk is about to
+// be stored on the node: until ReplaceCopy or Record says what became of it. It fails with raid.ErrNotFound
 // when there is no such file, and with raid.ErrUnsupported when a name has no
 // room for a higher number.
-func (c *Catalog) NextAttempt(ctx context.Context, file raid.FileID, stripe int64, part int) (attempt int, err error) {
+func (c *Catalog) NextAttempt(ctx context.Context, file raid.FileID, stripe int64, part int, node raid.NodeID) (attempt int, err error) {
 	name := fmt.Sprintf("number an attempt to store file %d stripe %d part %d", file, stripe, part)
 	err = c.write(ctx, &op{name: name, rows: 1, files: true, run: func(t *tx) (err error) {
-		attempt, err = t.nextAttempt(int64(file), stripe, int64(part))
-		return err
+		upload, err := t.uploadOf(int64(file))
+		if err == nil {
+			attempt, err = t.nextAttempt(int64(file), stripe, int64(part))
+		}
+		if err != nil {
+			return err
+		}
+		return t.intend(node, raid.ChunkKey{Upload: upload, Stripe: stripe, Part: part, Attempt: attempt})
 	}})
 	return attempt, err
 }
 
+// uploadOf is the upload that made a file. It fails with raid.ErrNotFound.
+func (t *tx) uploadOf(id int64) (u raid.UploadID, err error) {
+	found := false
+	err = t.conn.query(func(r []driver.Value) (err error) {
+		found = true
+		u, err = raid.ParseUploadID(text(r[0]))
+		return err
+	}, "SELECT upload_id FROM upload WHERE id = ? AND state = 1", id)
+	if err == nil && !found {
+		err = raid.ErrNotFound
+	}
+	return u, err
+}
+
 func (t *tx) nextAttempt(id, stripe, part int64) (int, error) {
-	_, found, err := t.conn.queryInt("SELECT 1 FROM upload WHERE id = ? AND state = 1", id)
-	if err != nil {
-		return 0, err
-	}
-	if !found {
-		return 0, raid.ErrNotFound
-	}
 	last, again, err := t.conn.queryInt("UPDATE attempt SET last = last + 1 WHERE file = ? AND stripe = ? AND part = ? RETURNING last", id, stripe, part)
 	if err != nil {
 		return 0, err
@@ -226,6 +240,9 @@ func (t *tx) replaceCopy(id, stripe, part int64, old, new raid.Copy) (refused, e
 	}
 	if !moved {
 		return nil, nil
+	}
+	if err := t.fulfil(t.findNode(new.Node), newKey); err != nil {
+		return nil, err
 	}
 	return nil, t.recordRemovals([]raid.Removal{{Node: old.Node, Key: oldKey}})
 }

@@ -213,7 +213,7 @@ func TestNoChunkNameIsUsedTwice(t *testing.T) {
 	fresh := next(t, c, f.ID, 0, 1, 1, "n3")
 	must(t, c.ReplaceCopy(bg, f.ID, 0, 1, old, fresh))
 	must(t, c.Delete(bg, f.ID))
-	_, err := c.NextAttempt(bg, f.ID, 0, 1)
+	_, err := c.NextAttempt(bg, f.ID, 0, 1, "n1")
 	wants(t, err, raid.ErrNotFound)
 	sweepAll(t, c, 10)
 	if n := sqlInt(t, c, "SELECT count(*) FROM attempt"); n != 0 {
@@ -232,7 +232,7 @@ func TestAttemptsThatFitNoNameAreRefused(t *testing.T) {
 		t.Errorf("attempt %d", n)
 	}
 	for range 2 {
-		_, err := c.NextAttempt(bg, f.ID, 0, 1)
+		_, err := c.NextAttempt(bg, f.ID, 0, 1, "n1")
 		wants(t, err, raid.ErrUnsupported)
 	}
 }

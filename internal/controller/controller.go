@@ -183,12 +183,8 @@ func (c *Controller) closeListeners() {
 // build makes the parts, bottom up.
 func (c *Controller) build(ctx context.Context) error {
 	cfg := &c.cfg
-	if n, err := c.catalog.AbandonUnfinished(ctx); errors.Is(err, raid.ErrCatalogBroken) {
-		return fmt.Errorf("clean up unfinished uploads: %w", err)
-	} else if err != nil {
-		cfg.Log.Warn("uploads that the last run left unfinished are not cleaned up this time", "error", err)
-	} else if n > 0 {
-		cfg.Log.Info("uploads that the last run left unfinished will be removed", "uploads", n)
+	if err := c.endUnfinished(ctx); err != nil {
+		return err
 	}
 	known, err := c.catalog.Nodes(ctx)
 	if err != nil {
@@ -223,6 +219,26 @@ func (c *Controller) build(ctx context.Context) error {
 		Run: c.catalog.Run(), Grace: cfg.Grace, Log: cfg.Log,
 	})
 	c.api = c.newAPI()
+	return nil
+}
+
+// endUnfinished records for removal what the last run was at when it ended. Only a
+// broken catalog makes it fail: else the next start tries again.
+func (c *Controller) endUnfinished(ctx context.Context) error {
+	log := c.cfg.Log
+	uploads, err := c.catalog.AbandonUnfinished(ctx)
+	var copies int
+	if err == nil {
+		copies, err = c.catalog.ResolveIntents(ctx)
+	}
+	switch {
+	case errors.Is(err, raid.ErrCatalogBroken):
+		return fmt.Errorf("clean up after the last run: %w", err)
+	case err != nil:
+		log.Warn("what the last run left unfinished is not cleaned up this time", "error", err)
+	case uploads > 0 || copies > 0:
+		log.Info("what the last run left unfinished will be removed", "uploads", uploads, "copies", copies)
+	}
 	return nil
 }
 

@@ -33,7 +33,7 @@ func (s *Store) Remake(ctx context.Context, f raid.File, part raid.Part, old rai
 	defer buf.Release()
 	// Not from the rows: a copy that was made in vain is in none of them, and its
 	// removal may still be on the way to a node, or come back to be recorded.
-	attempt, err := s.cfg.Index.NextAttempt(ctx, f.ID, part.Stripe, part.Number)
+	attempt, err := s.cfg.Index.NextAttempt(ctx, f.ID, part.Stripe, part.Number, c.ID)
 	if err != nil {
 		return raid.Copy{}, err
 	}

@@ -29,8 +29,9 @@ type Index interface {
 	Parts(ctx context.Context, id raid.FileID, from, to int64) ([]raid.Part, error)
 	MarkBad(ctx context.Context, file raid.FileID, stripe int64, part, index, attempt int) error
 	Delete(ctx context.Context, id raid.FileID) error
-	// NextAttempt gives out a number that no chunk of the part ever had, durably.
-	NextAttempt(ctx context.Context, file raid.FileID, stripe int64, part int) (int, error)
+	// NextAttempt gives out a number that no chunk of the part ever had, and notes that
+	// the chunk is about to be stored on the node, durably.
+	NextAttempt(ctx context.Context, file raid.FileID, stripe int64, part int, node raid.NodeID) (int, error)
 }
 
 // LabGet asks all lab peers for a chunk of size bytes. It fills dst, of that

@@ -56,7 +56,7 @@ func (a *array) Remake(ctx context.Context, f raid.File, p raid.Part, old raid.C
 	a.mu.Lock()
 	a.made++
 	a.mu.Unlock()
-	n, err := a.catalog.NextAttempt(ctx, f.ID, p.Stripe, p.Number)
+	n, err := a.catalog.NextAttempt(ctx, f.ID, p.Stripe, p.Number, "d")
 	return raid.Copy{Index: old.Index, Attempt: n, Node: "d"}, err
 }
 
