@@ -7,9 +7,19 @@
 // stripe, which spreads a stripe's reads and gives each of the assignment's four
 // nodes exactly one of a file's four chunks. Among equals the draw is random,
 // weighted by free space.
+//
+// Free space is what a node says of itself, so its weight is limited: in a draw
+// among n nodes no node's chance is more than 2/(n+1), twice what the others have
+// on average. A node that claims a huge disk, or several that do, get no more. An
+// honest larger disk is filled faster than the others, up to that limit, and goes
+// on when they are full: who has no room takes no part in a draw.
 package placement
 
-import "github.com/raidpi/raidpi/internal/raid"
+import (
+	"slices"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
 
 // Candidate is a node that may take a chunk now: it is up, not draining, not
 // suspect and not read-only.
@@ -57,7 +67,6 @@ func (s *Stripe) Return(part int, id raid.NodeID) {
 // two copies of the part.
 func (s *Stripe) Choose(candidates []Candidate, part int, size int64, random func(n int64) int64) (c Candidate, ok bool) {
 	best := -1
-	var total int64
 	var tied []Candidate
 	for _, c := range candidates {
 		if c.Free < size || s.holds(part, c.ID) {
@@ -65,23 +74,53 @@ func (s *Stripe) Choose(candidates []Candidate, part int, size int64, random fun
 		}
 		rank := s.rank(part, c)
 		if best < 0 || rank < best {
-			best, total, tied = rank, 0, tied[:0]
+			best, tied = rank, tied[:0]
 		}
 		if rank == best {
 			tied = append(tied, c)
-			total += weight(c)
 		}
 	}
 	if len(tied) == 0 {
 		return Candidate{}, false
 	}
+	most := limit(tied)
+	var total int64
+	for _, c := range tied {
+		total += min(weight(c), most)
+	}
 	at := random(total)
 	for _, c := range tied {
-		if at -= weight(c); at < 0 {
+		if at -= min(weight(c), most); at < 0 {
 			return c, true
 		}
 	}
 	return tied[len(tied)-1], true
+}
+
+// limit is the most that a weight counts in a draw: the largest number of which
+// the sum of all weights, none counted for more than it, is at least (n+1)/2
+// times as much. So nobody's chance is above 2/(n+1), whoever claims what.
+func limit(tied []Candidate) int64 {
+	weights := make([]int64, len(tied))
+	var below int64 // the sum of those that are not limited
+	for i, c := range tied {
+		weights[i] = weight(c)
+		below += weights[i]
+	}
+	slices.Sort(weights)
+	n := int64(len(weights))
+	for i := n - 1; i >= 0; i-- {
+		below -= weights[i]
+		above := n - i // so many would be limited, to most
+		if n+1 <= 2*above {
+			return weights[i] // half of them claim as much: it is nothing unusual
+		}
+		most := max(2*below/(n+1-2*above), 1)
+		if i == 0 || most >= weights[i-1] {
+			return min(most, weights[i])
+		}
+	}
+	return 1
 }
 
 // weight is the free space in MiB, at least 1, so that sums stay far below the
