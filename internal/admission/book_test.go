@@ -17,7 +17,8 @@ type memBook struct {
 	members map[raid.NodeID]raid.Member
 	issued  map[raid.NodeID]time.Time
 	nodes   map[raid.NodeID]bool // that never joined
-	uses    map[string][]string  // names by token
+	zones   map[raid.NodeID]string
+	uses    map[string][]string // names by token
 	chunks  map[raid.NodeID][2]int64
 	writes  int
 	fail    error             // of every write; the write is not done
@@ -27,7 +28,7 @@ type memBook struct {
 
 func newBook() *memBook {
 	return &memBook{
-		members: map[raid.NodeID]raid.Member{}, issued: map[raid.NodeID]time.Time{}, nodes: map[raid.NodeID]bool{},
+		members: map[raid.NodeID]raid.Member{}, issued: map[raid.NodeID]time.Time{}, nodes: map[raid.NodeID]bool{}, zones: map[raid.NodeID]string{},
 		uses: map[string][]string{}, chunks: map[raid.NodeID][2]int64{},
 	}
 }
@@ -84,6 +85,12 @@ func (b *memBook) enter(ctx context.Context, m raid.Member, use raid.TokenUse, r
 		return raid.Member{}, fmt.Errorf("join: %w: used by %s", raid.ErrUnauthorized, strings.Join(b.uses[use.Token], ", "))
 	}
 	b.uses[use.Token] = append(b.uses[use.Token], m.Name)
+	if m.Named = old.Named; m.Named {
+		m.Name = old.Name
+	}
+	if use.Zone != "" {
+		b.zones[m.ID] = use.Zone
+	}
 	b.members[m.ID], b.issued[m.ID] = m, time.Now()
 	return m, nil
 }
@@ -127,6 +134,30 @@ func (b *memBook) RemoveNode(ctx context.Context, id raid.NodeID) error {
 	m.ID, m.Removed = id, true
 	b.members[id] = m
 	return b.half
+}
+
+func (b *memBook) ChangeNode(ctx context.Context, id raid.NodeID, to raid.NodeChange) (raid.Member, error) {
+	if err := b.begin(ctx, "change"); err != nil {
+		return raid.Member{}, err
+	}
+	defer b.mu.Unlock()
+	m, known := b.members[id]
+	if !known && !b.nodes[id] || m.Removed {
+		return raid.Member{}, fmt.Errorf("change: %w", raid.ErrNotFound)
+	}
+	m.ID = id
+	if to.Name != nil {
+		if m.Named = *to.Name != ""; m.Named {
+			m.Name = *to.Name
+		}
+	}
+	if to.Zone != nil {
+		b.zones[id] = *to.Zone
+	}
+	if known {
+		b.members[id] = m
+	}
+	return m, nil
 }
 
 func (b *memBook) NodeChunks(_ context.Context, id raid.NodeID) (int64, int64, error) {

@@ -37,6 +37,8 @@ type Nodes interface {
 	RemoveNode(ctx context.Context, id raid.NodeID) error
 	// NodeChunks counts the chunks on a node, and those with no other good copy.
 	NodeChunks(ctx context.Context, id raid.NodeID) (chunks, alone int64, err error)
+	// ChangeNode changes what people decide about a node, as raid.NodeChange says.
+	ChangeNode(ctx context.Context, id raid.NodeID, to raid.NodeChange) (raid.Member, error)
 	// KeyAge is how old a member's key is. It must not wait.
 	KeyAge(m raid.Member) time.Duration
 }

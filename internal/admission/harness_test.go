@@ -150,7 +150,7 @@ func (p *place) wasCut(id raid.NodeID) bool {
 // token is a good one.
 func (p *place) token(t testing.TB, uses int, node raid.NodeID) identity.Token {
 	t.Helper()
-	token, _, err := p.CreateToken(uses, hour, node)
+	token, _, err := p.CreateToken(uses, hour, node, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,9 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
@@ -74,7 +71,7 @@ func (d *Desk) checkRequest(cs tls.ConnectionState, req raid.JoinRequest) error 
 	if _, err := raid.DecodeID(string(req.Node)); err != nil {
 		return fmt.Errorf("join: %w: %.40q is not a node's id", raid.ErrInvalid, req.Node)
 	}
-	if len(req.Name) > maxName || !utf8.ValidString(req.Name) || strings.ContainsFunc(req.Name, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+	if !validName(req.Name) {
 		return fmt.Errorf("join: %w: the node's host name is longer than %d bytes or can't be shown; give it another one with hostnamectl", raid.ErrInvalid, maxName)
 	}
 	return nil
@@ -105,7 +102,7 @@ func (d *Desk) enter(ctx context.Context, t *token, wish raid.Member, live bool)
 		write = d.cfg.Book.Rekey
 	}
 	// Who hangs up now does not make the outcome unknown to us.
-	m, err := write(context.WithoutCancel(ctx), wish, raid.TokenUse{Token: t.ID(), Uses: t.uses})
+	m, err := write(context.WithoutCancel(ctx), wish, raid.TokenUse{Token: t.ID(), Uses: t.uses, Zone: t.zone})
 	if err != nil {
 		return false, explain(err, wish.ID, users)
 	}

@@ -28,6 +28,7 @@ type token struct {
 	uses   int
 	ttl    time.Duration
 	node   raid.NodeID // the one that it is for, or ""
+	zone   string      // that it puts nodes into, or ""
 	made   time.Time   // monotonic
 	usedBy []string
 }
@@ -39,40 +40,42 @@ func (t *token) dead() bool { return t.left() <= 0 || len(t.usedBy) >= t.uses }
 
 func (t *token) info() raid.JoinToken {
 	return raid.JoinToken{
-		ID: t.ID(), Uses: t.uses, Left: max(t.uses-len(t.usedBy), 0), Node: t.node,
+		ID: t.ID(), Uses: t.uses, Left: max(t.uses-len(t.usedBy), 0), Node: t.node, Zone: t.zone,
 		Expiry: t.left(), UsedBy: slices.Clone(t.usedBy),
 	}
 }
 
 // CreateToken makes a token for uses nodes (1 to 1000) that is good for ttl (a
 // minute to 7 days). With node, it is for that node alone, which may then come
-// with a new key. It fails with raid.ErrInvalid; with raid.ErrForbidden when that
+// with a new key. With zone, who joins by it is put there. It fails with raid.ErrInvalid; with raid.ErrForbidden when that
 // node was removed; and with raid.ErrPrecondition when there are 1000 already.
-func (d *Desk) CreateToken(uses int, ttl time.Duration, node raid.NodeID) (identity.Token, raid.JoinToken, error) {
-	if err := d.checkOrder(uses, ttl, node); err != nil {
+func (d *Desk) CreateToken(uses int, ttl time.Duration, node raid.NodeID, zone string) (identity.Token, raid.JoinToken, error) {
+	if err := d.checkOrder(uses, ttl, node, zone); err != nil {
 		return identity.Token{}, raid.JoinToken{}, err
 	}
 	secret, err := identity.NewToken(d.cfg.CA.Pin(), d.cfg.Random)
 	if err != nil {
 		return identity.Token{}, raid.JoinToken{}, err
 	}
-	t := &token{Token: secret, uses: uses, ttl: ttl, node: node, made: time.Now()}
+	t := &token{Token: secret, uses: uses, ttl: ttl, node: node, zone: zone, made: time.Now()}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.makeRoom(t.ID()); err != nil {
 		return identity.Token{}, raid.JoinToken{}, err
 	}
 	d.tokens[t.ID()] = t
-	d.cfg.Log.Info("join token made", "token", t.ID(), "uses", uses, "ttl", ttl, "node", node)
+	d.cfg.Log.Info("join token made", "token", t.ID(), "uses", uses, "ttl", ttl, "node", node, "zone", zone)
 	return secret, t.info(), nil
 }
 
-func (d *Desk) checkOrder(uses int, ttl time.Duration, node raid.NodeID) error {
+func (d *Desk) checkOrder(uses int, ttl time.Duration, node raid.NodeID, zone string) error {
 	switch {
 	case uses < 1 || uses > maxUses:
 		return fmt.Errorf("make a join token: %w: it would have %d uses; 1 to %d are possible", raid.ErrInvalid, uses, maxUses)
 	case ttl < minTTL || ttl > maxTTL:
 		return fmt.Errorf("make a join token: %w: it would last %v; from a minute to %d days are possible", raid.ErrInvalid, ttl, maxTTL/(24*time.Hour))
+	case !raid.ValidZone(zone):
+		return fmt.Errorf("make a join token: %w: a zone's name has at most %d bytes, which can be shown", raid.ErrInvalid, raid.MaxZone)
 	case node == "":
 		return nil
 	}

@@ -14,7 +14,7 @@ import (
 func TestTokenLastsAsLongAsItSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlace(t)
-		token, info, err := p.CreateToken(9, 30*time.Minute, "")
+		token, info, err := p.CreateToken(9, 30*time.Minute, "", "")
 		if err != nil || info.ID != token.ID() || info.Uses != 9 || info.Left != 9 || info.Expiry != 30*time.Minute || token.Pin() != p.ca.Pin().Short() {
 			t.Fatalf("%+v, %v", info, err)
 		}
@@ -47,7 +47,7 @@ func TestTokenLastsAsLongAsItSays(t *testing.T) {
 func TestTokenThatEndsWhileItsNodeWaitsIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlace(t)
-		token, _, err := p.CreateToken(9, time.Minute, "")
+		token, _, err := p.CreateToken(9, time.Minute, "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +94,7 @@ func TestTokenIsBounded(t *testing.T) {
 		{1, hour, "pi-2", raid.ErrInvalid}, {1, hour, gone.id, raid.ErrForbidden},
 		{1, time.Minute, "", nil}, {1000, 7 * 24 * hour, newPi(t, "").id, nil},
 	} {
-		token, info, err := p.CreateToken(c.uses, c.ttl, c.node)
+		token, info, err := p.CreateToken(c.uses, c.ttl, c.node, "")
 		if !errors.Is(err, c.want) {
 			t.Errorf("%d uses, %v, node %q: %v", c.uses, c.ttl, c.node, err)
 		}
@@ -114,7 +114,7 @@ func TestThereAreNeverMoreThanAThousandTokens(t *testing.T) {
 			if i == 500 {
 				ttl = hour
 			}
-			token, _, err := p.CreateToken(1, ttl, "")
+			token, _, err := p.CreateToken(1, ttl, "", "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,10 +122,10 @@ func TestThereAreNeverMoreThanAThousandTokens(t *testing.T) {
 				short = token
 			}
 		}
-		_, _, err := p.CreateToken(1, hour, "")
+		_, _, err := p.CreateToken(1, hour, "", "")
 		wants(t, "one more", err, raid.ErrPrecondition, "1000", "revoke")
 		time.Sleep(hour)
-		if _, _, err := p.CreateToken(1, hour, ""); err != nil {
+		if _, _, err := p.CreateToken(1, hour, "", ""); err != nil {
 			t.Errorf("when one is over: %v", err)
 		}
 		if all := p.Tokens(); len(all) != maxTokens {
@@ -137,14 +137,14 @@ func TestThereAreNeverMoreThanAThousandTokens(t *testing.T) {
 
 func TestTokenNeedsRandomness(t *testing.T) {
 	p := newPlace(t, func(c *Config) { c.Random = strings.NewReader("x") })
-	if token, _, err := p.CreateToken(1, hour, ""); err == nil || token.ID() != "" {
+	if token, _, err := p.CreateToken(1, hour, "", ""); err == nil || token.ID() != "" {
 		t.Errorf("%v, %v", token, err)
 	}
 	p = newPlace(t, func(c *Config) { c.Random = strings.NewReader(strings.Repeat("x", 42)) })
-	if _, _, err := p.CreateToken(1, hour, ""); err != nil {
+	if _, _, err := p.CreateToken(1, hour, "", ""); err != nil {
 		t.Error(err)
 	}
-	_, _, err := p.CreateToken(1, hour, "")
+	_, _, err := p.CreateToken(1, hour, "", "")
 	wants(t, "an id that is taken", err, raid.ErrPrecondition)
 }
 

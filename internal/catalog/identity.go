@@ -18,6 +18,7 @@ const (
 // and whether it may come back.
 type identity struct {
 	name      string
+	named     bool        // by a person
 	pin, next raid.KeyPin // zero: none
 	token     string      // that let it in last
 	issued    string
@@ -28,14 +29,15 @@ type identity struct {
 func (i identity) joined() bool { return i.pin != raid.KeyPin{} }
 
 func (i identity) member(id raid.NodeID) raid.Member {
-	return raid.Member{ID: id, Name: i.name, Key: i.pin, Next: i.next, Issued: i.issued, Removed: i.removed != staying}
+	return raid.Member{ID: id, Name: i.name, Key: i.pin, Next: i.next, Issued: i.issued, Named: i.named, Removed: i.removed != staying}
 }
 
 // identityColumns are what scanIdentity reads.
-const identityColumns = "name, pin, next_pin, token, issued, removed"
+const identityColumns = "name, pin, next_pin, token, issued, removed, named"
 
 func scanIdentity(r []driver.Value) (i identity, err error) {
 	i.name, i.token, i.issued, i.removed = text(r[0]), text(r[3]), text(r[4]), integer(r[5])
+	i.named = integer(r[6]) != 0
 	for _, p := range []struct {
 		to   *raid.KeyPin
 		from []byte
@@ -76,8 +78,8 @@ func (t *tx) identity(key int64) identity {
 }
 
 func (t *tx) setIdentity(key int64, to identity) error {
-	_, err := t.exec("UPDATE node SET name = ?, pin = ?, next_pin = ?, token = ?, issued = ?, removed = ? WHERE key = ?",
-		to.name, pinValue(to.pin), pinValue(to.next), to.token, to.issued, to.removed, key)
+	_, err := t.exec("UPDATE node SET name = ?, pin = ?, next_pin = ?, token = ?, issued = ?, removed = ?, named = ? WHERE key = ?",
+		to.name, pinValue(to.pin), pinValue(to.next), to.token, to.issued, to.removed, truth(to.named), key)
 	if err == nil {
 		t.identities = append(t.identities, identityChange{key, to})
 	}

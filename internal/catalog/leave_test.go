@@ -35,12 +35,15 @@ func TestARemovedNodeIsRemovedForGood(t *testing.T) {
 	join(t, c, "n2", 1)
 	wants(t, c.RemoveNode(bg, "nobody"), raid.ErrNotFound)
 	wants(t, c.RemoveNode(bg, ""), raid.ErrNotFound)
-	must(t, c.SaveNode(bg, raid.NodeRecord{ID: "n2", Zone: "shed"}))
+	must(t, c.SaveNode(bg, raid.NodeRecord{ID: "n2", Address: "10.0.0.2"}))
 	for _, id := range []raid.NodeID{"n2", "n3"} { // one that joined and one that did not
 		must(t, c.RemoveNode(bg, id))
 		commit := c.Commit()
 		must(t, c.RemoveNode(bg, id))
-		must(t, c.SaveNode(bg, raid.NodeRecord{ID: id, Zone: "back"}))
+		must(t, c.SaveNode(bg, raid.NodeRecord{ID: id, Address: "back"}))
+		back := "back"
+		_, err := c.ChangeNode(bg, id, raid.NodeChange{Zone: &back, Name: &back})
+		wants(t, err, raid.ErrNotFound)
 		if c.Commit() != commit {
 			t.Errorf("%s: written again", id)
 		}
@@ -68,7 +71,7 @@ func TestARemovedNodeIsRemovedForGood(t *testing.T) {
 	if got := []raid.NodeID{parts[0].Copies[0].Node, parts[0].Copies[1].Node, parts[1].Copies[1].Node}; !slices.Equal(got, []raid.NodeID{"n1", "n2", "n3"}) {
 		t.Errorf("on %v", got)
 	}
-	if n := sqlInt(t, c, "SELECT count(*) FROM node WHERE zone = 'back'"); n != 0 {
+	if n := sqlInt(t, c, "SELECT count(*) FROM node WHERE 'back' IN (address, zone, name)"); n != 0 {
 		t.Error("a record of a removed node was saved")
 	}
 }

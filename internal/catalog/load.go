@@ -63,11 +63,9 @@ func (c *Catalog) load(w *conn, cfg Config) error {
 	}
 	c.state.byID = make(map[raid.NodeID]int64)
 	err = w.query(func(r []driver.Value) error {
-		n := node{removals: integer(r[6])}
-		n.ID, n.Zone, n.Address = raid.NodeID(text(r[1])), text(r[2]), text(r[3])
-		n.Draining, n.CleanedRun = integer(r[4]) != 0, uint32(integer(r[5]))
+		n := node{NodeRecord: scanRecord(r[1:]), removals: integer(r[recordWidth+1])}
 		var err error
-		if n.identity, err = scanIdentity(r[7:]); err != nil {
+		if n.identity, err = scanIdentity(r[recordWidth+2:]); err != nil {
 			return fmt.Errorf("node %s: %w", n.ID, err)
 		}
 		c.state.nodes = append(c.state.nodes, n)
@@ -76,7 +74,7 @@ func (c *Catalog) load(w *conn, cfg Config) error {
 			return fmt.Errorf("node %s has key %d, not %d: %w", n.ID, integer(r[0]), len(c.state.nodes), raid.ErrCorrupt)
 		}
 		return nil
-	}, "SELECT key, id, zone, address, draining, cleaned_run, removals, "+identityColumns+" FROM node ORDER BY key")
+	}, "SELECT key, "+recordColumns+", removals, "+identityColumns+" FROM node ORDER BY key")
 	if err != nil {
 		return fmt.Errorf("read nodes: %w", err)
 	}

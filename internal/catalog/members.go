@@ -80,8 +80,29 @@ func (t *tx) join(m raid.Member, use raid.TokenUse, rekey bool) (raid.Member, er
 	if err := t.spend(key, m, use); err != nil {
 		return m, err
 	}
-	i.name, i.token, i.pin, i.next, i.issued = m.Name, use.Token, m.Key, raid.KeyPin{}, t.now()
-	return i.member(m.ID), t.setIdentity(key, i)
+	if !i.named {
+		i.name = m.Name
+	}
+	i.token, i.pin, i.next, i.issued = use.Token, m.Key, raid.KeyPin{}, t.now()
+	if err := t.setIdentity(key, i); err != nil {
+		return m, err
+	}
+	return i.member(m.ID), t.welcome(key, use)
+}
+
+// welcome puts a node that joins into its token's zone. Who joins with a token was
+// let in by a person, with the disk that it shows then.
+func (t *tx) welcome(key int64, use raid.TokenUse) error {
+	before := t.record(key)
+	after := before
+	after.Disk = 0
+	if use.Zone != "" {
+		after.Zone = use.Zone
+	}
+	if after == before {
+		return nil
+	}
+	return t.setRecord(key, after)
 }
 
 func errRemoved() error {

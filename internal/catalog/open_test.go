@@ -132,10 +132,10 @@ func TestIdleCatalogWritesNothing(t *testing.T) {
 	path := t.TempDir() + "/catalog.db"
 	c := openTest(t, path)
 	f := store(t, c, 1)
-	must(t, c.SaveNode(bg, raid.NodeRecord{ID: "n1", Zone: "attic"}))
+	must(t, c.SaveNode(bg, raid.NodeRecord{ID: "n1", Address: "10.0.0.1", Disk: 7}))
 	before, commit := filesIn(t, filepath.Dir(path)), c.Commit()
 
-	must(t, c.SaveNode(bg, raid.NodeRecord{ID: "n1", Zone: "attic"}))
+	must(t, c.SaveNode(bg, raid.NodeRecord{ID: "n1", Address: "10.0.0.1", Disk: 7}))
 	sweepAll(t, c, 100)
 	_, err := c.AbandonUnfinished(bg)
 	must(t, err)
@@ -162,7 +162,10 @@ func TestNodesAreRemembered(t *testing.T) {
 	path := t.TempDir() + "/catalog.db"
 	c := openTest(t, path)
 	f := store(t, c, 1) // on nodes that nobody saved
-	want := raid.NodeRecord{ID: "n2", Zone: "cellar", Address: "10.0.0.2", Draining: true, CleanedRun: 1<<32 - 1}
+	want := raid.NodeRecord{
+		ID: "n2", Address: "10.0.0.2", Draining: true, CleanedRun: 1<<32 - 1, Disk: 1 << 40,
+		Last: raid.NodeSight{At: "2026-01-02 03:04:05", TotalBytes: 1 << 40, FreeBytes: 5, Chunks: 6, Version: "0.7"},
+	}
 	must(t, c.SaveNode(bg, want))
 	must(t, c.SaveNode(bg, raid.NodeRecord{ID: "n9"}))
 	wants(t, c.SaveNode(bg, raid.NodeRecord{ID: "lab-1.2.3.4:5"}), raid.ErrInvalid)

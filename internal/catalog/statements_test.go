@@ -49,7 +49,10 @@ func useEverything(t *testing.T, c *Catalog) {
 	must(t, err)
 	_, err = c.UnknownUploads(bg, []raid.UploadID{old})
 	must(t, err)
-	must(t, c.SaveNode(bg, raid.NodeRecord{ID: "n1", Zone: "z"}))
+	must(t, c.SaveNode(bg, raid.NodeRecord{ID: "n1", Address: "10.0.0.1"}))
+	attic := "attic"
+	_, err = c.ChangeNode(bg, "n1", raid.NodeChange{Zone: &attic, Name: &attic})
+	must(t, err)
 	must(t, c.Abandon(bg, begin(t, c, 1).File, nil))
 	_, err = c.AbandonUnfinished(bg)
 	must(t, err)

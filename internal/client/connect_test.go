@@ -260,7 +260,7 @@ func TestWhatMakesATokenIsSentOnce(t *testing.T) {
 	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 	defer s.Close()
 	c := connected(t, Config{URL: s.URL})
-	if _, err := c.CreateJoinToken(t.Context(), 1, time.Minute, ""); err == nil || n.Load() != 1 {
+	if _, err := c.CreateJoinToken(t.Context(), 1, time.Minute, "", ""); err == nil || n.Load() != 1 {
 		t.Errorf("%d requests, %v", n.Load(), err)
 	}
 }

@@ -28,6 +28,21 @@ func (c *Client) RemoveNode(ctx context.Context, id raid.NodeID, force bool) err
 	return c.deleteNamed(ctx, "/nodes/", string(id), query)
 }
 
+// NodeChange is what a person decides about a node; nil stays as it is.
+type NodeChange struct {
+	Zone   *string `json:"zone,omitempty"`
+	Name   *string `json:"name,omitempty"`         // empty: the machine's own
+	Accept *int64  `json:"accept_bytes,omitempty"` // of its disk
+}
+
+// ChangeNode changes what people decide about a node.
+func (c *Client) ChangeNode(ctx context.Context, id raid.NodeID, to NodeChange) error {
+	if err := checkElement(string(id)); err != nil {
+		return err
+	}
+	return c.retry(ctx, nil, func() error { return c.send(ctx, http.MethodPatch, "/nodes/"+string(id), to, nil) })
+}
+
 // RotateNode makes a node draw a new key.
 func (c *Client) RotateNode(ctx context.Context, id raid.NodeID) error {
 	if err := checkElement(string(id)); err != nil {

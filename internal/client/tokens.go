@@ -15,6 +15,7 @@ type JoinToken struct {
 	Uses             int         `json:"uses"`            // allowed in all
 	Left             int         `json:"left"`
 	Node             raid.NodeID `json:"node"`               // the one that it lets in again; empty: any new one
+	Zone             string      `json:"zone"`               // that it puts nodes into; empty: none
 	ExpiresInSeconds int64       `json:"expires_in_seconds"` // not positive: it is over
 	UsedBy           []string    `json:"used_by"`            // host names
 
@@ -45,14 +46,15 @@ func (c *Client) JoinTokens(ctx context.Context) ([]JoinToken, error) {
 }
 
 // CreateJoinToken makes a token for so many nodes that ends after ttl, or for
-// the one node that is named. It is tried once, as every call that makes
+// the one node that is named. It puts them into zone, if that is not empty. It is tried once, as every call that makes
 // something.
-func (c *Client) CreateJoinToken(ctx context.Context, uses int, ttl time.Duration, node raid.NodeID) (t JoinToken, err error) {
+func (c *Client) CreateJoinToken(ctx context.Context, uses int, ttl time.Duration, node raid.NodeID, zone string) (t JoinToken, err error) {
 	wish := struct {
 		Uses       int         `json:"uses"`
 		TTLSeconds int64       `json:"ttl_seconds"`
 		Node       raid.NodeID `json:"node"`
-	}{uses, int64(ttl / time.Second), node}
+		Zone       string      `json:"zone,omitempty"` // which an older controller does not know
+	}{uses, int64(ttl / time.Second), node, zone}
 	err = c.post(ctx, "/join-tokens", wish, &t)
 	return t, err
 }

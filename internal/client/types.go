@@ -25,8 +25,10 @@ type Node struct {
 	State      raid.NodeState `json:"state"`
 	Address    string         `json:"address"`
 	Zone       string         `json:"zone"`
+	Proposed   string         `json:"proposed_zone"` // by the node itself; empty: nothing else
 	TotalBytes int64          `json:"total_bytes"`
-	FreeBytes  int64          `json:"free_bytes"` // beyond the node's reserve
+	FreeBytes  int64          `json:"free_bytes"`    // beyond the node's reserve
+	Claimed    int64          `json:"claimed_bytes"` // of a larger disk that nobody has accepted; 0: none
 	Chunks     int64          `json:"chunks"`
 	Version    string         `json:"version"`
 	ReadOnly   bool           `json:"read_only"`
@@ -53,7 +55,8 @@ type Status struct {
 	Commit         uint64       `json:"commit"`
 	Transfers      int          `json:"transfers"`
 	Clones         []Clone      `json:"clones"`
-	Warnings       []string     `json:"warnings"` // of the configuration, such as open doors
+	Proposals      []string     `json:"proposals"` // of nodes: what somebody may accept
+	Warnings       []string     `json:"warnings"`  // of the configuration, such as open doors
 }
 
 // Clone is a machine that is refused because another one with its node id is

@@ -122,7 +122,7 @@ func (c *Controller) nodesByName() []raid.NodeInfo {
 type joinTokens struct{ *admission.Desk }
 
 // CreateToken implements httpapi.JoinTokens.
-func (j joinTokens) CreateToken(uses int, life time.Duration, node raid.NodeID) (text string, k raid.JoinToken, err error) {
-	t, k, err := j.Desk.CreateToken(uses, life, node)
+func (j joinTokens) CreateToken(uses int, life time.Duration, node raid.NodeID, zone string) (text string, k raid.JoinToken, err error) {
+	t, k, err := j.Desk.CreateToken(uses, life, node, zone)
 	return t.String(), k, err
 }

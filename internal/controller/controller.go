@@ -192,7 +192,7 @@ func (c *Controller) build(ctx context.Context) error {
 	}
 	c.pool = budget.New(max(aheadBudget, c.largestStripe()))
 	c.members = membership.New(membership.Config{
-		Known: known, Save: c.catalog.SaveNode, Remembers: c.catalog.Remembers, Knows: c.catalog.Knows, Damaged: c.catalog.Damaged,
+		Known: known, Save: c.catalog.SaveNode, Remembers: c.catalog.Remembers, Decided: c.catalog.Node, Knows: c.catalog.Knows, Damaged: c.catalog.Damaged,
 		Settle: cfg.Settle, Window: window, Log: cfg.Log,
 	})
 	member, port, err := c.admit(ctx)

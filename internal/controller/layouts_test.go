@@ -67,10 +67,15 @@ func TestThreeCopiesLieOnThreeNodes(t *testing.T) {
 
 func TestZonesAreKeptApartInTheArray(t *testing.T) {
 	a := newArray(t, 0, nil)
-	for _, zone := range []string{"shed", "shed", "house", "house"} {
-		a.addNode(zone)
+	for range 4 {
+		a.addNode("")
 	}
 	a.awaitUp(4)
+	for i, zone := range []string{"shed", "shed", "house", "house"} {
+		if status, text := a.root("PATCH", "/nodes/"+string(nodeIDOf(t, a.nodes[i])), `{"zone": "`+zone+`"}`); status != 200 {
+			t.Fatalf("%d %s", status, text)
+		}
+	}
 	var files [][]byte
 	var ids []int64
 	for range 10 {

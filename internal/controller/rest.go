@@ -36,7 +36,7 @@ func (c *Controller) newAPI() *httpapi.API {
 		Metrics: registry, Version: c.cfg.Version, Log: c.cfg.Log,
 		MaxBody: c.cfg.MaxBody, MaxFile: maxFile, MaxRequests: c.cfg.MaxRequests,
 		Auth: c.cfg.Auth, Names: c.cfg.Names, Tokens: c.catalog, Random: c.cfg.Random,
-		Desk: c.desk, JoinTokens: joinTokens{c.desk}, Hosts: c.leaf.names, Port: func() int { return portOf(c.http) }, CAPEM: c.ca.PEM(),
+		Desk: c.desk, Change: c.changeNode, JoinTokens: joinTokens{c.desk}, Hosts: c.leaf.names, Port: func() int { return portOf(c.http) }, CAPEM: c.ca.PEM(),
 		Drain: drainTime,
 	})
 }
@@ -123,6 +123,6 @@ func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Sta
 	for _, clone := range c.hub.Clones() {
 		s.Clones = append(s.Clones, httpapi.Clone{Node: clone.Node, Address: clone.Addr, LastRefused: clone.Last.UTC().Format(time.DateTime)})
 	}
-	s.Warnings = c.warnings()
+	s.Warnings, s.Proposals = c.warnings(), proposals(c.nodesByName())
 	return s, nil
 }

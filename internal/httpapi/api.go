@@ -71,6 +71,7 @@ type Config struct {
 	Names      []string        // host names of this machine, besides localhost
 	Tokens     Tokens          // must be set with Auth, and for the calls that manage them
 	Desk       Desk            // must be set for the calls of nodes that join, and of who removes them
+	Change     ChangeNode      // must be set for the call that changes nodes
 	JoinTokens JoinTokens      // must be set for the calls that manage them
 	Hosts      func() []string // under which nodes and browsers reach this machine, the best first
 	Port       func() int      // of TCP, on which Serve answers

@@ -186,6 +186,30 @@ func (a *API) removeNode(x *exchange) error {
 	return x.sendNothing()
 }
 
+// ChangeNode changes what people decide about a node, durably. Its errors are
+// raid.ErrInvalid and raid.ErrNotFound.
+type ChangeNode func(ctx context.Context, id raid.NodeID, to raid.NodeChange) error
+
+// changeNode serves PATCH /nodes/{id}.
+func (a *API) changeNode(x *exchange) error {
+	var wish struct {
+		Zone *string `json:"zone"`
+		Name *string `json:"name"`
+		Disk *int64  `json:"accept_bytes"`
+	}
+	const example = `{"zone": "attic", "name": "pi-3", "accept_bytes": 256000000000}`
+	if err := readJSON(x, maxWish, &wish, example); err != nil {
+		return err
+	}
+	if wish.Zone == nil && wish.Name == nil && wish.Disk == nil {
+		return bad("nothing is to be changed: send some of %s", example)
+	}
+	if err := a.cfg.Change(x.r.Context(), raid.NodeID(x.id), raid.NodeChange{Zone: wish.Zone, Name: wish.Name, Disk: wish.Disk}); err != nil {
+		return conflict(err)
+	}
+	return x.sendJSON(http.StatusOK, struct{}{})
+}
+
 // rotateNode serves POST /nodes/{id}/rotate.
 func (a *API) rotateNode(x *exchange) error {
 	if err := a.cfg.Desk.RotateKey(raid.NodeID(x.id)); err != nil {

@@ -19,6 +19,8 @@ type desk struct {
 	state  tls.ConnectionState // of the last call
 	csr    []byte
 	forced bool
+
+	changes []raid.NodeChange
 }
 
 func (d *desk) saw(cs tls.ConnectionState) error {
@@ -74,7 +76,7 @@ type joinTokens struct {
 
 const joinSecret = "SECRETSECRETSECRETSECRET00"
 
-func (s *joinTokens) CreateToken(uses int, life time.Duration, node raid.NodeID) (string, raid.JoinToken, error) {
+func (s *joinTokens) CreateToken(uses int, life time.Duration, node raid.NodeID, zone string) (string, raid.JoinToken, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
@@ -83,7 +85,7 @@ func (s *joinTokens) CreateToken(uses int, life time.Duration, node raid.NodeID)
 	if uses < 1 || life < time.Minute {
 		return "", raid.JoinToken{}, fmt.Errorf("%w: %d uses, %v", raid.ErrInvalid, uses, life)
 	}
-	k := raid.JoinToken{ID: fmt.Sprintf("ID%06d", len(s.all)), Uses: uses, Left: uses, Node: node, Expiry: life}
+	k := raid.JoinToken{ID: fmt.Sprintf("ID%06d", len(s.all)), Uses: uses, Left: uses, Node: node, Zone: zone, Expiry: life}
 	s.all = append(s.all, k)
 	return "RAID1-PINPINPINPINPINPINPINPIN00-" + k.ID + "-" + joinSecret + "-CHEK", k, nil
 }
@@ -102,5 +104,19 @@ func (s *joinTokens) RevokeToken(id string) error {
 		return fmt.Errorf("%w: there is no join token %.40q", raid.ErrNotFound, id)
 	}
 	s.all = slices.Delete(s.all, i, i+1)
+	return nil
+}
+
+// change is a ChangeNode that knows n1 alone.
+func (d *desk) change(_ context.Context, id raid.NodeID, to raid.NodeChange) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case id != "n1":
+		return fmt.Errorf("%w: there is no such node", raid.ErrNotFound)
+	case to.Zone != nil && !raid.ValidZone(*to.Zone):
+		return fmt.Errorf("%w: a zone", raid.ErrInvalid)
+	}
+	d.changes = append(d.changes, to)
 	return nil
 }

@@ -163,7 +163,7 @@ func TestBadCallsOfNodesAreRefused(t *testing.T) {
 func TestJoinTokensAreMadeListedAndRevoked(t *testing.T) {
 	s := serve(t, newStore())
 	r := s.root("POST", "/join-tokens", strings.NewReader(`{"uses": 3, "ttl_seconds": 1800, "node": "n1"}`), isJSON)
-	row := `"uses":3,"left":3,"node":"n1","expires_in_seconds":1800,"used_by":[]`
+	row := `"uses":3,"left":3,"node":"n1","zone":"","expires_in_seconds":1800,"used_by":[]`
 	want := `{"id":"ID000000",` + row + `,"token":"RAID1-PINPINPINPINPINPINPINPIN00-ID000000-` + joinSecret + `-CHEK","hosts":["controller.local","192.168.1.10"],"port":9000}` + "\n"
 	if r.StatusCode != 201 || string(r.body) != want || r.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("%d %s", r.StatusCode, r.body)
@@ -171,7 +171,7 @@ func TestJoinTokensAreMadeListedAndRevoked(t *testing.T) {
 	if r := s.root("GET", "/join-tokens", nil); string(r.body) != `{"tokens":[{"id":"ID000000",`+row+"}]}\n" {
 		t.Errorf("%s", r.body)
 	}
-	if r := s.root("POST", "/join-tokens", strings.NewReader(`{}`), isJSON); !strings.Contains(string(r.body), `"uses":1,"left":1,"node":"","expires_in_seconds":1800,`) {
+	if r := s.root("POST", "/join-tokens", strings.NewReader(`{}`), isJSON); !strings.Contains(string(r.body), `"uses":1,"left":1,"node":"","zone":"","expires_in_seconds":1800,`) {
 		t.Errorf("%s", r.body)
 	}
 	for body, want := range map[string]int{`{"uses": 0}`: 400, `{"ttl_seconds": -1}`: 400, `{"ttl_seconds": 99999999999}`: 400, `{"use": 1}`: 400, ``: 400} {
@@ -209,6 +209,29 @@ func TestNodesAreRemovedAndRotated(t *testing.T) {
 	if text := s.wantError(s.root("DELETE", "/nodes/n1", nil), 409); !strings.Contains(text, "add --force") {
 		t.Error(text)
 	}
+}
+
+func TestNodesAreChangedByWhoMayDoEverything(t *testing.T) {
+	s := serve(t, newStore())
+	for _, c := range []struct {
+		path, body string
+		want       int
+	}{
+		{"/nodes/n1", `{"zone": "attic"}`, 200}, {"/nodes/n1", `{"zone": ""}`, 200}, {"/nodes/n1", `{"name": "pi-3"}`, 200},
+		{"/nodes/n1", `{"accept_bytes": 256000000000}`, 200}, {"/nodes/n9", `{"zone": "attic"}`, 404}, {"/nodes/", `{"zone": "attic"}`, 404},
+		{"/nodes/n1", `{}`, 400}, {"/nodes/n1", ``, 400}, {"/nodes/n1", `{"zone": 7}`, 400}, {"/nodes/n1", `{"zone": null}`, 400},
+		{"/nodes/n1", `{"zonne": "x"}`, 400}, {"/nodes/n1", `{"zone": "a\nb"}`, 400}, {"/nodes/n1", `{"accept_bytes": "x"}`, 400},
+	} {
+		if r := s.root("PATCH", c.path, strings.NewReader(c.body), isJSON); r.StatusCode != c.want {
+			t.Errorf("%s %s: %d %s", c.path, c.body, r.StatusCode, r.body)
+		}
+	}
+	if n := len(s.desk.changes); n != 4 || *s.desk.changes[0].Zone != "attic" || s.desk.changes[0].Name != nil || *s.desk.changes[3].Disk != 256e9 {
+		t.Errorf("changed: %+v", s.desk.changes)
+	}
+	// Programs of any user here may not, nor may a web page.
+	s.wantError(s.do("PATCH", "/nodes/n1", strings.NewReader(`{"zone": "x"}`), isJSON), 403)
+	s.wantError(s.root("PATCH", "/nodes/n1", strings.NewReader(`{"zone": "x"}`), isJSON, "Origin: http://evil.example"), 403)
 }
 
 func TestEverybodyMayHaveTheCA(t *testing.T) {

@@ -10,9 +10,9 @@ import (
 // JoinTokens keeps the tokens that let nodes in.
 type JoinTokens interface {
 	// CreateToken makes one for so many nodes and so long, or to let one node in
-	// again. text is what the node shows, with its secret. Its errors are
+	// again. It puts them into zone, if that is not empty. text is what the node shows, with its secret. Its errors are
 	// raid.ErrInvalid and, when there are too many, raid.ErrPrecondition.
-	CreateToken(uses int, life time.Duration, node raid.NodeID) (text string, k raid.JoinToken, err error)
+	CreateToken(uses int, life time.Duration, node raid.NodeID, zone string) (text string, k raid.JoinToken, err error)
 	// Tokens are all of them, the oldest first.
 	Tokens() []raid.JoinToken
 	// RevokeToken takes one back; raid.ErrNotFound.
@@ -31,6 +31,7 @@ type joinToken struct {
 	Uses    int         `json:"uses"`
 	Left    int         `json:"left"`
 	Node    raid.NodeID `json:"node"`
+	Zone    string      `json:"zone"`
 	Expires int64       `json:"expires_in_seconds"` // not positive: it is over
 	UsedBy  []string    `json:"used_by"`
 }
@@ -49,7 +50,7 @@ func toJoinToken(k raid.JoinToken) joinToken {
 	if used == nil {
 		used = []string{}
 	}
-	return joinToken{ID: k.ID, Uses: k.Uses, Left: k.Left, Node: k.Node, Expires: int64(k.Expiry / time.Second), UsedBy: used}
+	return joinToken{ID: k.ID, Uses: k.Uses, Left: k.Left, Node: k.Node, Zone: k.Zone, Expires: int64(k.Expiry / time.Second), UsedBy: used}
 }
 
 func (a *API) listJoinTokens(x *exchange) error {
@@ -68,14 +69,15 @@ func (a *API) createJoinToken(x *exchange) error {
 		Uses       int         `json:"uses"`
 		TTLSeconds int64       `json:"ttl_seconds"`
 		Node       raid.NodeID `json:"node"`
-	}{defaultUses, int64(defaultLife / time.Second), ""}
-	if err := readJSON(x, maxWish, &wish, `{"uses": 3, "ttl_seconds": 1800, "node": ""}`); err != nil {
+		Zone       string      `json:"zone"`
+	}{defaultUses, int64(defaultLife / time.Second), "", ""}
+	if err := readJSON(x, maxWish, &wish, `{"uses": 3, "ttl_seconds": 1800, "node": "", "zone": ""}`); err != nil {
 		return err
 	}
 	if wish.TTLSeconds < 0 || wish.TTLSeconds > maxTTL {
 		return bad("ttl_seconds is out of range")
 	}
-	text, k, err := a.cfg.JoinTokens.CreateToken(wish.Uses, time.Duration(wish.TTLSeconds)*time.Second, wish.Node)
+	text, k, err := a.cfg.JoinTokens.CreateToken(wish.Uses, time.Duration(wish.TTLSeconds)*time.Second, wish.Node, wish.Zone)
 	if err != nil {
 		return conflict(err)
 	}

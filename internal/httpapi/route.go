@@ -44,6 +44,7 @@ func (a *API) table() []route {
 		{call: "createJoinToken", method: "POST", path: "/join-tokens", scope: admin, serve: a.createJoinToken},
 		{call: "revokeJoinToken", method: "DELETE", path: "/join-tokens/{id}", scope: admin, serve: a.revokeJoinToken},
 		{call: "removeNode", method: "DELETE", path: "/nodes/{id}", scope: admin, serve: a.removeNode},
+		{call: "changeNode", method: "PATCH", path: "/nodes/{id}", scope: admin, serve: a.changeNode},
 		{call: "rotateNode", method: "POST", path: "/nodes/{id}/rotate", scope: admin, serve: a.rotateNode},
 		// What nodes call says itself who they are.
 		{call: "join", method: "POST", path: "/v1/nodes/join", open: true, serve: a.join},
@@ -155,7 +156,7 @@ func (a *API) run(x *exchange) {
 		} else if x.body != nil {
 			x.body.until = x.started.Add(openTime)
 		}
-		if x.body != nil && x.r.Method != http.MethodPost {
+		if x.body != nil && x.r.Method != http.MethodPost && x.r.Method != http.MethodPatch {
 			if x.body.skip(); x.body.spent() {
 				x.Header().Set("Connection", "close")
 			}

@@ -28,6 +28,7 @@ type Status struct {
 	Commit         uint64       `json:"commit"`          // the catalog's last durable commit number
 	Transfers      int          `json:"transfers"`       // uploads and downloads under way
 	Clones         []Clone      `json:"clones"`          // machines that are refused for their node ids
+	Proposals      []string     `json:"proposals"`       // of nodes, for people: what somebody may accept
 	Warnings       []string     `json:"warnings"`        // of the configuration, for people: what it leaves open
 }
 
@@ -57,8 +58,10 @@ type node struct {
 	State      raid.NodeState `json:"state"`
 	Address    string         `json:"address"`
 	Zone       string         `json:"zone"`
+	Proposed   string         `json:"proposed_zone"` // by the node itself; empty: nothing else
 	TotalBytes int64          `json:"total_bytes"`
 	FreeBytes  int64          `json:"free_bytes"`
+	Claimed    int64          `json:"claimed_bytes"` // of a larger disk that nobody has accepted; 0: none
 	Chunks     int64          `json:"chunks"`
 	Version    string         `json:"version"`
 	ReadOnly   bool           `json:"read_only"`
@@ -73,6 +76,7 @@ func (a *API) nodes(x *exchange) error {
 		row := node{
 			ID: n.ID, Name: n.Name, Kind: n.Kind, State: n.State, Address: n.Address, Zone: n.Zone, TotalBytes: n.TotalBytes,
 			FreeBytes: n.FreeBytes, Chunks: n.Chunks, Version: n.Version, ReadOnly: n.ReadOnly, Problem: n.Problem,
+			Proposed: n.ProposedZone, Claimed: n.ClaimedBytes,
 		}
 		if n.Seen {
 			seen := n.LastSeen.UTC().Format(time.DateTime)
@@ -93,6 +97,9 @@ func (a *API) status(x *exchange) error {
 	s.Version, s.Transfers, s.Nodes = a.cfg.Version, len(a.transfers), countNodes(a.cfg.Nodes())
 	if s.Clones == nil {
 		s.Clones = []Clone{}
+	}
+	if s.Proposals == nil {
+		s.Proposals = []string{}
 	}
 	if s.Warnings == nil {
 		s.Warnings = []string{}

@@ -43,6 +43,9 @@ type Config struct {
 	// node's first chunk on; nil: every node. Until then nothing is saved of a
 	// node, and nothing is left of it when it goes: anybody can say hello.
 	Remembers func(raid.NodeID) bool
+	// Decided is what the catalog has of a node, of which the zone and the size of
+	// the disk are a person's decisions; nil: nobody decides. It does no I/O.
+	Decided func(raid.NodeID) (raid.NodeRecord, bool)
 	// Knows reports whether a commit number that a node has seen belongs to our
 	// catalog's past.
 	Knows func(commit uint64) bool
@@ -79,7 +82,8 @@ type member struct {
 	given     bool // a chunk was sent to it, which the catalog may be told of yet
 	session   *wire.Session
 	beat      wire.Beat
-	seen      bool // by this run
+	stored    int64 // bytes that this run has stored on it, less what it has removed; at most what is there
+	seen      bool  // by this run
 	downSince time.Time
 	leftAt    time.Time // when it first said that it takes nothing new, while it has not taken that back
 	stalledAt time.Time // when a read was last given up

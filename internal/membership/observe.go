@@ -20,11 +20,15 @@ func (m *Members) NodeUp(s *wire.Session) {
 	m.remembers(n)
 	delete(m.unheard, n.id)
 	n.session, n.problem = s, ""
+	m.decided(n)
 	m.apply(n, s.Beat())
 	n.seen = true
 	if host, _, err := net.SplitHostPort(s.Addr()); err == nil && n.record.Address != host {
 		n.record.Address = host
 		m.markDirty(n)
+	}
+	if n.proposed() != "" || n.claimed() > 0 {
+		m.cfg.Log.Info("a node proposes what nobody has accepted yet; see raidctl status", "node", n.id, "zone", n.proposed(), "bytes", n.claimed())
 	}
 	m.cfg.Log.Info("node up", "node", n.id, "session", s.ID(), "address", s.Addr(), "free_bytes", n.beat.FreeBytes, "chunks", n.beat.Chunks)
 	m.notify()
@@ -61,10 +65,7 @@ func (m *Members) apply(n *member, b wire.Beat) {
 	case n.leftAt.IsZero():
 		n.leftAt = time.Now()
 	}
-	if n.record.Zone != b.Zone {
-		n.record.Zone = b.Zone
-		m.markDirty(n)
-	}
+	m.see(n)
 }
 
 // NodeDown takes note of the end of a native node's session, and forgets a node

@@ -101,6 +101,7 @@ func (p *Peer) Store(ctx context.Context, meta raid.ChunkMeta, payload []byte) e
 	switch {
 	case err == nil:
 		p.stored(time.Since(start))
+		p.keeps(len(payload))
 	case errors.Is(err, raid.ErrNoSpace):
 		p.correct(func(b *wire.Beat) { b.FreeBytes = 0 })
 	case errors.Is(err, raid.ErrReadOnly):
@@ -213,7 +214,9 @@ func (p *Peer) stored(d time.Duration) {
 
 // Delete removes chunks; see wire.Session.Delete.
 func (p *Peer) Delete(ctx context.Context, names []raid.ChunkName) ([]error, error) {
-	return p.session.Delete(ctx, names)
+	results, err := p.session.Delete(ctx, names)
+	p.drops(results)
+	return results, err
 }
 
 // List pages through chunk names; see wire.Session.List.

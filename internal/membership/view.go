@@ -42,8 +42,9 @@ func (m *Members) Candidates() []placement.Candidate {
 			continue
 		}
 		under := n.session.Outstanding()
+		_, free := n.room()
 		out = append(out, placement.Candidate{
-			ID: n.id, Zone: n.beat.Zone, Free: n.beat.FreeBytes - under,
+			ID: n.id, Zone: n.record.Zone, Free: free - under,
 			Slow: under >= m.cfg.Window || n.session.StuckFor() > slowAfter,
 		})
 	}
@@ -138,10 +139,11 @@ func (m *Members) Nodes() []raid.NodeInfo {
 func (m *Members) info(n *member) raid.NodeInfo {
 	i := raid.NodeInfo{
 		ID: n.id, Kind: raid.Native, State: m.state(n), Address: n.record.Address, Zone: n.record.Zone,
-		TotalBytes: n.beat.TotalBytes, FreeBytes: n.beat.FreeBytes, Chunks: n.beat.Chunks,
+		ProposedZone: n.proposed(), ClaimedBytes: n.claimed(), Chunks: n.beat.Chunks,
 		Version: n.beat.Version, ReadOnly: n.beat.ReadOnly, Seen: n.seen,
 		Problem: n.problem,
 	}
+	i.TotalBytes, i.FreeBytes = n.room()
 	switch {
 	case n.session != nil:
 		i.Silent = n.session.SilentFor()

@@ -15,6 +15,7 @@ type Member struct {
 	// the one before is refused.
 	Key, Next KeyPin
 	Issued    string // when the latest certificate was made: UTC, YYYY-MM-DD HH:MM:SS, as the catalog saw the time
+	Named     bool   // by a person: the machine's own name does not replace Name
 	Removed   bool   // for good: this id is never let in again
 }
 
@@ -22,6 +23,7 @@ type Member struct {
 type TokenUse struct {
 	Token string // its id
 	Uses  int    // how many it allows in all
+	Zone  string // that it puts the node into; empty: the one that it is in
 }
 
 // JoinToken is what the controller knows of a token that lets nodes in, without
@@ -31,6 +33,7 @@ type JoinToken struct {
 	Uses   int           // allowed in all
 	Left   int           // still possible
 	Node   NodeID        // the one node that it lets in again, with a new key; empty: any new one
+	Zone   string        // that it puts nodes into; empty: none
 	Expiry time.Duration // until its end; not positive: it is over, for so long
 	UsedBy []string      // host names, for people
 }

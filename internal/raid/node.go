@@ -31,13 +31,17 @@ type NodeInfo struct {
 	State      NodeState
 	Address    string
 	Zone       string
-	TotalBytes int64
-	FreeBytes  int64 // beyond the node's reserve
-	Chunks     int64
-	Version    string
-	ReadOnly   bool
-	Problem    string        // what it does that no sound node does, for people; empty: nothing
-	Silent     time.Duration // since the last sign of life; meaningless when never seen
-	Seen       bool          // has been seen by this run of the controller
-	LastSeen   time.Time     // by the controller's clock; for people, never for decisions
+	TotalBytes int64 // at most what it showed at joining, or what was accepted since
+	FreeBytes  int64 // beyond the node's reserve, and at most what TotalBytes leaves
+	// What the node says of itself and nobody has accepted: a zone other than Zone,
+	// and a size of its disk well above TotalBytes. Empty and 0: nothing of the kind.
+	ProposedZone string
+	ClaimedBytes int64
+	Chunks       int64
+	Version      string
+	ReadOnly     bool
+	Problem      string        // what it does that no sound node does, for people; empty: nothing
+	Silent       time.Duration // since the last sign of life; meaningless when never seen
+	Seen         bool          // has been seen by this run of the controller
+	LastSeen     time.Time     // by the controller's clock; for people, never for decisions
 }

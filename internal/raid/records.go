@@ -1,5 +1,11 @@
 package raid
 
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
 // File is a stored file as the catalog describes it.
 type File struct {
 	ID          FileID
@@ -63,8 +69,35 @@ type IdempotencyKey struct {
 // NodeRecord is what the catalog remembers of a native node between runs.
 type NodeRecord struct {
 	ID         NodeID
-	Zone       string
+	Zone       string // as a person has set it; what the node says of itself only proposes
 	Address    string
 	Draining   bool
 	CleanedRun uint32 // leftovers of runs below this one were removed from the node
+	// Disk is the size of its disk in bytes: what it showed when it was first seen,
+	// or what a person has accepted since. 0: not seen yet.
+	Disk int64
+	Last NodeSight
+}
+
+// NodeSight is how a node was when it was last seen, for people alone.
+type NodeSight struct {
+	At                            string // UTC, YYYY-MM-DD HH:MM:SS; empty: not known
+	TotalBytes, FreeBytes, Chunks int64
+	Version                       string
+}
+
+// NodeChange is what a person changes about a native node; nil stays as it is.
+type NodeChange struct {
+	Zone *string
+	Name *string // for people; empty: the machine's own host name again
+	Disk *int64  // bytes that it may use, see NodeRecord
+}
+
+// MaxZone is the longest name of a zone, in bytes.
+const MaxZone = 64
+
+// ValidZone reports whether s can be the name of a zone: at most MaxZone bytes of
+// text that can be shown in a line. The empty zone is one like any other.
+func ValidZone(s string) bool {
+	return len(s) <= MaxZone && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) })
 }

@@ -52,6 +52,9 @@ func showStatus(out io.Writer, s client.Status) error {
 	row("controller", fmt.Sprintf("raid-controller %s, up for %s", orDash(s.Version), humanDuration(time.Duration(s.UptimeSeconds)*time.Second)))
 	row("state", stateOf(s))
 	row("nodes", nodeCounts(s.Nodes))
+	for _, proposal := range s.Proposals {
+		row("proposal", printable(proposal))
+	}
 	for _, warning := range s.Warnings {
 		row("warning", printable(warning))
 	}

@@ -122,6 +122,7 @@ func (c *controller) handler(trusted bool) http.Handler {
 	answer("GET /nodes", fakeNodes)
 	answer("DELETE /nodes/{id}", "")
 	answer("POST /nodes/{id}/rotate", "{}")
+	answer("PATCH /nodes/{id}", "{}")
 	answer("POST /join-tokens", `{"id": "JID", "token": "JOIN", "uses": 3, "left": 3, "node": "", "expires_in_seconds": 1800, "used_by": [], "hosts": HOSTS}`)
 	answer("GET /join-tokens", `{"tokens": [{"id": "k7m2p9qa", "uses": 3, "left": 1, "node": "", "expires_in_seconds": 1799, "used_by": ["pi-2", "pi-3"]},
 	 {"id": "abcd2345", "uses": 1, "left": 1, "node": "AbCdEfGhIjKlMnOpQrStUv", "expires_in_seconds": -5, "used_by": []}]}`)

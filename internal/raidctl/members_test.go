@@ -2,6 +2,7 @@ package raidctl
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -185,6 +186,40 @@ func TestNodesAreNamedByIDPrefixOrHostName(t *testing.T) {
 	}
 	if a, b := c.local(t, "node", "ls"), c.local(t, "nodes"); a != b || a.status != 0 {
 		t.Errorf("%+v, %+v", a, b)
+	}
+}
+
+func TestNodesArePlacedNamedAndTheirDisksAccepted(t *testing.T) {
+	c := newController(t)
+	const id = "AbCdEfGhIjKlMnOpQrStUv"
+	for _, w := range []struct{ args, sent, says string }{
+		{"zone pi-2 cellar", `{"zone":"cellar"}`, id + ` (pi-2) is in zone "cellar"` + "\n"},
+		{"rename AbC upstairs", `{"name":"upstairs"}`, id + ` (pi-2) is called "upstairs"` + "\n"},
+		{"zone pi-2 cellar --json", `{"zone":"cellar"}`, `{"id":"` + id + `","zone":"cellar"}` + "\n"},
+	} {
+		c.local(t, append([]string{"node"}, strings.Fields(w.args)...)...).want(t, 0, w.says)
+		if got := c.last(t); got != "PATCH /nodes/"+id+" "+w.sent {
+			t.Errorf("%s: %s", w.args, got)
+		}
+	}
+	c.local(t, "node", "zone", "pi-2", "").want(t, 0, id+` (pi-2) is in zone ""`+"\n")
+	if got := c.last(t); got != "PATCH /nodes/"+id+` {"zone":""}` {
+		t.Error(got)
+	}
+	c.local(t, "node", "accept", "pi-2").want(t, exitFailed, "", "shows no larger disk")
+	c.before = func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			io.WriteString(w, strings.Replace(fakeNodes, `"free_bytes"`, `"claimed_bytes": 256000000000, "free_bytes"`, 1))
+			return
+		}
+		io.WriteString(w, "{}")
+	}
+	c.local(t, "node", "accept", "pi-2").want(t, 0, "the disk of "+id+" (pi-2) counts for 238.4 GiB\n")
+	if got := c.last(t); got != "PATCH /nodes/"+id+` {"accept_bytes":256000000000}` {
+		t.Error(got)
+	}
+	for _, args := range []string{"zone", "zone pi-2", "zone pi-2 a b", "accept", "accept a b", "rename pi-2"} {
+		c.local(t, append([]string{"node"}, strings.Fields(args)...)...).want(t, exitUsage, "", "--help")
 	}
 }
 

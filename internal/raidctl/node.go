@@ -14,7 +14,8 @@ import (
 )
 
 func (a *app) nodeCommand() *cobra.Command {
-	return group("node", "List nodes, remove them, renew their keys", a.nodeLsCommand("ls"), a.nodeRemoveCommand(), a.nodeRotateCommand())
+	return group("node", "List nodes, say where they stand, remove them, renew their keys", a.nodeLsCommand("ls"), a.nodeZoneCommand(),
+		a.nodeAcceptCommand(), a.nodeRenameCommand(), a.nodeRemoveCommand(), a.nodeRotateCommand())
 }
 
 // nodesCommand is raidctl node ls under its older name.

@@ -25,7 +25,7 @@ func (a *app) tokenCommand() *cobra.Command {
 }
 
 func (a *app) tokenCreateCommand() *cobra.Command {
-	uses, node, life := 1, "", lifetime(30*time.Minute)
+	uses, node, zone, life := 1, "", "", lifetime(30*time.Minute)
 	cmd := &cobra.Command{
 		Use:   "create",
 		Short: "Make a token and print the line that joins a node with it",
@@ -33,16 +33,17 @@ func (a *app) tokenCreateCommand() *cobra.Command {
 			"It is shown this once, and ends with its time, its uses, or raid-controller itself.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.tokenCreate(cmd.Context(), uses, time.Duration(life), node)
+			return a.tokenCreate(cmd.Context(), uses, time.Duration(life), node, zone)
 		},
 	}
 	cmd.Flags().IntVar(&uses, "uses", uses, "let `N` nodes in")
 	cmd.Flags().Var(&life, "ttl", "for so long (`TIME` as 30m, 2h, 1d)")
 	cmd.Flags().StringVar(&node, "node", "", "let the node `ID` in again, whose identity was lost, with a new key; and no other")
+	cmd.Flags().StringVar(&zone, "zone", "", "put who joins with it into `ZONE`, such as attic")
 	return cmd
 }
 
-func (a *app) tokenCreate(ctx context.Context, uses int, life time.Duration, node string) error {
+func (a *app) tokenCreate(ctx context.Context, uses int, life time.Duration, node, zone string) error {
 	id := raid.NodeID(node)
 	if node != "" {
 		n, err := a.findNode(ctx, node)
@@ -51,7 +52,7 @@ func (a *app) tokenCreate(ctx context.Context, uses int, life time.Duration, nod
 		}
 		id = n.ID
 	}
-	t, err := a.client.CreateJoinToken(ctx, uses, life, id)
+	t, err := a.client.CreateJoinToken(ctx, uses, life, id, zone)
 	if err != nil {
 		return err
 	}

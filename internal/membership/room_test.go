@@ -1,0 +1,97 @@
+package membership
+
+import (
+	"testing"
+
+	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/wire"
+)
+
+func TestANodeHasNoMoreRoomThanItShowedAndFilled(t *testing.T) {
+	const gb = 1_000_000_000
+	for name, c := range map[string]struct {
+		accepted, stored    int64
+		beat                wire.Beat
+		total, free, claims int64
+	}{
+		"as it joined":                  {64 * gb, 0, wire.Beat{TotalBytes: 64 * gb, FreeBytes: 60 * gb}, 64 * gb, 60 * gb, 0},
+		"a smaller disk":                {64 * gb, 0, wire.Beat{TotalBytes: 32 * gb, FreeBytes: 30 * gb}, 32 * gb, 30 * gb, 0},
+		"a larger disk":                 {64 * gb, 0, wire.Beat{TotalBytes: 256 * gb, FreeBytes: 250 * gb}, 64 * gb, 64 * gb, 256 * gb},
+		"a file system that grew a bit": {64 * gb, 0, wire.Beat{TotalBytes: 64*gb + 1e8, FreeBytes: 60 * gb}, 64 * gb, 60 * gb, 0},
+		"10^18 free bytes":              {64 * gb, 0, wire.Beat{TotalBytes: 64 * gb, FreeBytes: 1e18}, 64 * gb, 64 * gb, largestDisk},
+		"10^18 in all":                  {64 * gb, 0, wire.Beat{TotalBytes: 1e18, FreeBytes: 1e18}, 64 * gb, 64 * gb, largestDisk},
+		"never any fuller":              {64 * gb, 50 * gb, wire.Beat{TotalBytes: 64 * gb, FreeBytes: 60 * gb}, 64 * gb, 14 * gb, 0},
+		"filled beyond its disk":        {64 * gb, 70 * gb, wire.Beat{TotalBytes: 64 * gb, FreeBytes: 60 * gb}, 64 * gb, 0, 0},
+		"at first, absurdly large":      {0, 0, wire.Beat{TotalBytes: 1e18, FreeBytes: 1<<63 - 1}, largestDisk, largestDisk, 0},
+		"no size at all":                {0, 0, wire.Beat{FreeBytes: 5 * gb}, 5 * gb, 5 * gb, 0},
+		"nonsense":                      {0, 0, wire.Beat{TotalBytes: -1, FreeBytes: -1}, 0, 0, 0},
+	} {
+		m := New(config())
+		n := m.native["known"]
+		n.record.Disk, n.stored = c.accepted, c.stored
+		m.apply(n, c.beat)
+		total, free := n.room()
+		if total != c.total || free != c.free || n.claimed() != c.claims {
+			t.Errorf("%s: %d of %d are free and %d claimed; want %d of %d, %d", name, free, total, n.claimed(), c.free, c.total, c.claims)
+		}
+	}
+}
+
+func TestTheFirstSightOfADiskIsKept(t *testing.T) {
+	m := New(config())
+	n := m.native["known"]
+	m.apply(n, wire.Beat{TotalBytes: 64e9})
+	if saved := m.takeDirty(); len(saved) != 1 || saved[0].Disk != 64e9 {
+		t.Errorf("saved: %+v", saved)
+	}
+	for range 100 {
+		m.apply(n, wire.Beat{TotalBytes: 1e18, FreeBytes: 1e18, Zone: "x"})
+		m.apply(n, wire.Beat{TotalBytes: 1e9, FreeBytes: 1e9, Zone: "y"})
+	}
+	if saved := m.takeDirty(); len(saved) != 0 {
+		t.Errorf("what a node says is written: %+v", saved)
+	}
+}
+
+func TestWhatANodeStoresAndDropsIsCounted(t *testing.T) {
+	m := New(config())
+	n := m.native["known"]
+	m.apply(n, wire.Beat{TotalBytes: 1e9, FreeBytes: 1e9})
+	p := &Peer{members: m, id: "known"}
+	p.keeps(300 << 20)
+	p.drops([]error{nil, raid.ErrNotFound, nil})
+	if n.stored != 172<<20 {
+		t.Errorf("%d bytes are there at least", n.stored)
+	}
+	p.drops([]error{nil, nil, nil, nil})
+	if n.stored != 0 {
+		t.Errorf("%d bytes are there at least", n.stored)
+	}
+}
+
+func TestANodesOwnZoneProposesAndNoMore(t *testing.T) {
+	cfg := config()
+	decided := raid.NodeRecord{ID: "known", Zone: "shed"}
+	cfg.Decided = func(raid.NodeID) (raid.NodeRecord, bool) { return decided, true }
+	m := New(cfg)
+	n := m.native["known"]
+	for own, want := range map[string]string{"attic": "attic", "shed": "", "": "", "a\x1b[2J": "", "a\nb": ""} {
+		m.apply(n, wire.Beat{Zone: own})
+		if i := m.Nodes()[0]; i.Zone != "shed" || i.ProposedZone != want {
+			t.Errorf("%q: in %q, proposed %q", own, i.Zone, i.ProposedZone)
+		}
+	}
+	m.apply(n, wire.Beat{Zone: "attic", TotalBytes: 256e9})
+	decided.Zone, decided.Disk = "attic", 256e9
+	changed := m.Changed()
+	m.Reconsider("known")
+	m.Reconsider("nobody")
+	if i := m.Nodes()[0]; i.Zone != "attic" || i.ProposedZone != "" || i.TotalBytes != 256e9 {
+		t.Errorf("%+v", i)
+	}
+	select {
+	case <-changed:
+	default:
+		t.Error("nobody who waits is woken")
+	}
+}
