@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/term"
@@ -189,12 +191,31 @@ func (c *command) askToken() (string, error) {
 func leave(ctx context.Context, c *command, args []string) error {
 	var order node.LeaveOrder
 	_, daemon, err := c.parse(args, "[flags]", 0, func(fs *flag.FlagSet) {
-		fs.BoolVar(&order.Force, "force", false, "leave although copies on this node are needed, or the controller can't be told")
+		fs.BoolVar(&order.Force, "force", false, "leave although this node has copies of files, or the controller can't be told")
+		fs.Int64Var(&order.Lose, "lose", 0, "lose so many `files` for good; it must be as many as the controller finds")
 	})
 	if err != nil {
 		return err
 	}
-	return c.report(daemon.Leave(ctx, order))
+	done, err := daemon.Leave(ctx, order)
+	if c.agreesToLose(err, &order) {
+		done, err = daemon.Leave(ctx, order)
+	}
+	return c.report(done, err)
+}
+
+// agreesToLose asks whoever has said --force at a terminal, and no number, for the
+// number of files that would be lost. The controller compares it once more.
+func (c *command) agreesToLose(err error, order *node.LeaveOrder) bool {
+	var no *node.Failure
+	f, ok := c.stdin.(*os.File)
+	if !errors.As(err, &no) || no.Lose == 0 || !order.Force || order.Lose != 0 || !ok || !term.IsTerminal(int(f.Fd())) {
+		return false
+	}
+	fmt.Fprintf(c.stderr, "raid-node: %s\nTo lose them for good, type how many files that are: ", no.Message)
+	answer, _ := bufio.NewReader(f).ReadString('\n') // what can't be read agrees to nothing
+	order.Lose, err = strconv.ParseInt(strings.TrimSpace(answer), 10, 64)
+	return err == nil && order.Lose == no.Lose
 }
 
 func resetIdentity(ctx context.Context, c *command, args []string) error {

@@ -19,7 +19,8 @@ type memBook struct {
 	nodes   map[raid.NodeID]bool // that never joined
 	zones   map[raid.NodeID]string
 	uses    map[string][]string // names by token
-	chunks  map[raid.NodeID][2]int64
+	rests   map[raid.NodeID]raid.Leaving
+	other   map[raid.NodeID]raid.NodeID // where the second copies of what would be lost are
 	writes  int
 	fail    error             // of every write; the write is not done
 	half    error             // of RemoveNode, after its durable mark
@@ -29,7 +30,7 @@ type memBook struct {
 func newBook() *memBook {
 	return &memBook{
 		members: map[raid.NodeID]raid.Member{}, issued: map[raid.NodeID]time.Time{}, nodes: map[raid.NodeID]bool{}, zones: map[raid.NodeID]string{},
-		uses: map[string][]string{}, chunks: map[raid.NodeID][2]int64{},
+		uses: map[string][]string{}, rests: map[raid.NodeID]raid.Leaving{}, other: map[raid.NodeID]raid.NodeID{},
 	}
 }
 
@@ -122,7 +123,7 @@ func (b *memBook) Promote(ctx context.Context, id raid.NodeID, key raid.KeyPin) 
 	return nil
 }
 
-func (b *memBook) RemoveNode(ctx context.Context, id raid.NodeID) error {
+func (b *memBook) RemoveNode(ctx context.Context, id raid.NodeID, there func(raid.NodeID) bool, may func(raid.Leaving) error) error {
 	if err := b.begin(ctx, "remove"); err != nil {
 		return err
 	}
@@ -130,6 +131,16 @@ func (b *memBook) RemoveNode(ctx context.Context, id raid.NodeID) error {
 	m, known := b.members[id]
 	if !known && !b.nodes[id] {
 		return fmt.Errorf("remove: %w", raid.ErrNotFound)
+	}
+	if m.Removed {
+		return nil
+	}
+	l := b.rests[id]
+	if other := b.other[id]; other != "" && there(other) {
+		l.Lost = 0
+	}
+	if err := may(l); err != nil {
+		return err
 	}
 	m.ID, m.Removed = id, true
 	b.members[id] = m
@@ -158,12 +169,6 @@ func (b *memBook) ChangeNode(ctx context.Context, id raid.NodeID, to raid.NodeCh
 		b.members[id] = m
 	}
 	return m, nil
-}
-
-func (b *memBook) NodeChunks(_ context.Context, id raid.NodeID) (int64, int64, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.chunks[id][0], b.chunks[id][1], nil
 }
 
 func (b *memBook) KeyAge(m raid.Member) time.Duration {

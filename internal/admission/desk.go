@@ -33,10 +33,10 @@ type Members interface {
 
 // Nodes is what else is known of nodes.
 type Nodes interface {
-	// RemoveNode ends a node for good, also one that never joined.
-	RemoveNode(ctx context.Context, id raid.NodeID) error
-	// NodeChunks counts the chunks on a node, and those with no other good copy.
-	NodeChunks(ctx context.Context, id raid.NodeID) (chunks, alone int64, err error)
+	// RemoveNode ends a node for good, also one that never joined. may is told, in the
+	// same transaction, what rests on it when only the copies on other nodes that are
+	// there are counted on; its error keeps the node. Both must not wait.
+	RemoveNode(ctx context.Context, id raid.NodeID, there func(raid.NodeID) bool, may func(raid.Leaving) error) error
 	// ChangeNode changes what people decide about a node, as raid.NodeChange says.
 	ChangeNode(ctx context.Context, id raid.NodeID, to raid.NodeChange) (raid.Member, error)
 	// KeyAge is how old a member's key is. It must not wait.
@@ -58,6 +58,8 @@ type Config struct {
 	Live   func(raid.NodeID) bool
 	Cut    func(id raid.NodeID, why error)
 	Counts func(but raid.NodeID) (up, known int)
+	// Nodes lists the nodes as they are now. Nil: none is there.
+	Nodes func() []raid.NodeInfo
 	// Ports are where nodes find the controller: store, response, request.
 	Ports                    [3]int
 	MinProtocol, MaxProtocol int           // of the wire, that are spoken here
@@ -92,6 +94,9 @@ func New(cfg Config) *Desk {
 	}
 	if cfg.Cut == nil {
 		cfg.Cut = func(raid.NodeID, error) {}
+	}
+	if cfg.Nodes == nil {
+		cfg.Nodes = func() []raid.NodeInfo { return nil }
 	}
 	if cfg.Counts == nil {
 		cfg.Counts = func(raid.NodeID) (int, int) { return 0, 0 }

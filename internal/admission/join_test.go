@@ -80,7 +80,7 @@ func TestEachRefusalSaysWhatToDo(t *testing.T) {
 	const create = "On the controller: sudo raidctl token create"
 	there := p.joined(t, "pi-1")
 	gone := p.joined(t, "pi-0")
-	if err := p.Remove(t.Context(), gone.id, true); err != nil {
+	if err := p.Remove(t.Context(), gone.id, raid.RemoveOrder{Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	spent := p.token(t, 2, "")

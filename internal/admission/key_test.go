@@ -199,7 +199,7 @@ func TestOldKeyCanNotRenew(t *testing.T) {
 	_, err := p.Renew(t.Context(), old, newPi(t, "").prepare(t).CSR())
 	wants(t, "old key", err, raid.ErrForbidden, "another one than it has here")
 	wants(t, "old key", err, identity.ErrForeign)
-	wants(t, "old key leaves", p.Leave(t.Context(), old, true), raid.ErrForbidden)
+	wants(t, "old key leaves", p.Leave(t.Context(), old, raid.RemoveOrder{Force: true}), raid.ErrForbidden)
 	_, err = p.Renew(t.Context(), p.dialPort(t, n.identity(t)), []byte("hello"))
 	wants(t, "no request", err, raid.ErrInvalid)
 	_, err = p.Renew(t.Context(), tls.ConnectionState{HandshakeComplete: true, Version: tls.VersionTLS13}, n.prepare(t).CSR())
@@ -229,7 +229,7 @@ func TestKeysAreRenewedByAge(t *testing.T) {
 		if !p.RenewDue(n.id) {
 			t.Error("not due after 90 days")
 		}
-		if err := p.Remove(t.Context(), n.id, true); err != nil {
+		if err := p.Remove(t.Context(), n.id, raid.RemoveOrder{Force: true}); err != nil {
 			t.Fatal(err)
 		}
 		if p.RenewDue(n.id) {
@@ -287,7 +287,7 @@ func TestChecksDoNotWaitForTheBook(t *testing.T) {
 	inside, release := make(chan struct{}), make(chan struct{})
 	p.book.before = func(string) { close(inside); <-release }
 	done := make(chan error)
-	go func() { done <- p.Remove(context.Background(), n.id, true) }()
+	go func() { done <- p.Remove(context.Background(), n.id, raid.RemoveOrder{Force: true}) }()
 	<-inside
 	if err := p.CheckKey(n.id, key); err != nil {
 		t.Error(err)

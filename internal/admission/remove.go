@@ -5,75 +5,122 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
 // Leave removes the node at the other end of a connection, as Remove does.
-func (d *Desk) Leave(ctx context.Context, cs tls.ConnectionState, force bool) error {
+func (d *Desk) Leave(ctx context.Context, cs tls.ConnectionState, order raid.RemoveOrder) error {
 	id, err := d.whoever(cs)
 	if err != nil {
 		return fmt.Errorf("leave: %w", err)
 	}
-	return d.Remove(ctx, id, force)
+	return d.Remove(ctx, id, order)
 }
 
 // Remove ends a node for good, joined or not: once it has returned, the node's
 // connections are cut and none is let in again. It fails with raid.ErrNotFound;
-// and with raid.ErrPrecondition when the node has chunks, unless forced.
-func (d *Desk) Remove(ctx context.Context, id raid.NodeID, force bool) error {
+// with raid.ErrPrecondition when the node has copies of files, unless forced; and with
+// a raid.LossError when other files would be lost than the order allows.
+//
+// Only copies on nodes that are there at this moment are counted on. What rests on the
+// node is looked up in the transaction that removes it, so that of two nodes which hold
+// the copies of a file, one alone goes without a word.
+func (d *Desk) Remove(ctx context.Context, id raid.NodeID, order raid.RemoveOrder) error {
 	if _, err := raid.DecodeID(string(id)); err != nil {
 		return fmt.Errorf("remove a node: %w: %.40q is not a node's id", raid.ErrNotFound, id)
 	}
 	m, _ := d.member(id)
 	m.ID = id
-	if !force && !m.Removed {
-		if err := d.checkEmpty(ctx, m); err != nil {
-			return err
-		}
-	}
 	// Who hangs up now does not stop it half way.
-	err := d.change(ctx, func() error { return d.remove(context.WithoutCancel(ctx), id) })
+	err := d.change(ctx, func() error { return d.remove(context.WithoutCancel(ctx), m, order) })
 	if gone, _ := d.member(id); gone.Removed {
 		// Also when it failed after that was written.
 		d.cfg.Cut(id, fmt.Errorf("%w: %s", identity.ErrRemoved, id))
 	}
-	if err != nil {
+	var no *refusal
+	var loss *raid.LossError
+	switch {
+	case errors.As(err, &no): // for a person, as it is
+		return no
+	case errors.As(err, &loss):
+		return loss
+	case err != nil:
 		return fmt.Errorf("remove node %s: %w", id, err)
 	}
-	d.cfg.Log.Info("node removed", "node", id, "name", m.Name, "forced", force)
+	d.cfg.Log.Info("node removed", "node", id, "name", m.Name, "forced", order.Force, "lost", order.Lose)
 	return nil
 }
 
-// checkEmpty refuses to remove a node with chunks.
-func (d *Desk) checkEmpty(ctx context.Context, m raid.Member) error {
-	chunks, alone, err := d.cfg.Book.NodeChunks(ctx, m.ID)
-	if err != nil {
-		return fmt.Errorf("remove node %s: count its chunks: %w", m.ID, err)
-	}
-	const force = "To remove the node all the same, add --force"
-	switch {
-	case chunks == 0:
-		return nil
-	case alone == 0:
-		return refuse(raid.ErrPrecondition, "Node %s still has %d chunks, and each of them has a good copy on another node: files stay, with a copy less until they are repaired. %s",
-			called(m), chunks, force)
-	}
-	return refuse(raid.ErrPrecondition, "Node %s still has %d chunks, and %d of them have no other good copy: files would be LOST. Wait until they are repaired. %s",
-		called(m), chunks, alone, force)
-}
-
 // remove writes it down. The caller holds change.
-func (d *Desk) remove(ctx context.Context, id raid.NodeID) error {
-	err := d.cfg.Book.RemoveNode(ctx, id)
-	if err != nil && !d.isRemovedInBook(ctx, id) {
+func (d *Desk) remove(ctx context.Context, m raid.Member, order raid.RemoveOrder) error {
+	nodes := d.cfg.Nodes()
+	there := map[raid.NodeID]bool{}
+	for _, n := range nodes {
+		there[n.ID] = n.IsCountedOn()
+	}
+	err := d.cfg.Book.RemoveNode(ctx, m.ID, func(id raid.NodeID) bool { return there[id] }, func(l raid.Leaving) error {
+		return mayLeave(m, l, order, nodes)
+	})
+	if err != nil && !d.isRemovedInBook(ctx, m.ID) {
 		return err
 	}
-	m, _ := d.member(id)
-	m.ID, m.Removed = id, true
-	d.keep(m)
+	now, _ := d.member(m.ID)
+	now.ID, now.Removed = m.ID, true
+	d.keep(now)
 	return err
+}
+
+// mayLeave decides whether a node goes, of which this is known.
+func mayLeave(m raid.Member, l raid.Leaving, order raid.RemoveOrder, nodes []raid.NodeInfo) error {
+	const force = "To remove the node all the same, add --force"
+	switch {
+	case l.Partial:
+		return refuse(raid.ErrPrecondition, "After an update the controller still counts where files are; until then it can't tell which need node %s. Try again in some minutes; sudo raidctl status tells when it is done", called(m))
+	case l.Lost > 0 && (!order.Force || order.Lose != l.Lost):
+		return lossText(m, l, order, nodes)
+	case order.Lose != l.Lost:
+		return refuse(raid.ErrPrecondition, "No file would be lost with node %s, and not %d: nothing was changed. Leave --lose away", called(m), order.Lose)
+	case l.Files > 0 && !order.Force:
+		return refuse(raid.ErrPrecondition, "Node %s still has copies of %s, and each of them has a good copy on another node that is up: files stay, with a copy less until they are repaired. %s",
+			called(m), someFiles(l.Files, l.AtMost), force)
+	}
+	return nil
+}
+
+// lossText says what would be lost, and what keeps it.
+func lossText(m raid.Member, l raid.Leaving, order raid.RemoveOrder, nodes []raid.NodeInfo) error {
+	var away []string
+	for _, n := range nodes {
+		if n.ID != m.ID && n.Kind == raid.Native && !n.IsCountedOn() {
+			away = append(away, called(raid.Member{ID: n.ID, Name: n.Name}))
+		}
+	}
+	text := fmt.Sprintf("With node %s %s would be LOST: no other node that is up has a good copy of all their parts. ", called(m), someFiles(l.Lost, l.AtMost))
+	if order.Lose > 0 {
+		text = fmt.Sprintf("Nothing was changed: it is not %d files. ", order.Lose) + text
+	}
+	if len(away) > 0 {
+		slices.Sort(away)
+		text += fmt.Sprintf("Not up now: %s; start them first. ", strings.Join(away, ", "))
+	} else {
+		text += "Wait until they are repaired. "
+	}
+	return &raid.LossError{Files: l.Lost, Text: text + fmt.Sprintf("To lose them for good: --force --lose %d", l.Lost)}
+}
+
+func someFiles(n int64, atMost bool) string {
+	text := fmt.Sprintf("%d files", n)
+	if n == 1 {
+		text = "1 file"
+	}
+	if atMost {
+		return "up to " + text
+	}
+	return text
 }
 
 // isRemovedInBook tells how far a removal came that failed: what follows the

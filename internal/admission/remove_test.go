@@ -42,7 +42,7 @@ func TestRemovedNodeIsCutAndRefused(t *testing.T) {
 		}
 	}
 	open := p.dialPort(t, node)
-	if err := p.Remove(t.Context(), n.id, false); err != nil {
+	if err := p.Remove(t.Context(), n.id, raid.RemoveOrder{}); err != nil {
 		t.Fatal(err)
 	}
 	if !p.wasCut(n.id) || p.IsMember(n.id) {
@@ -71,51 +71,86 @@ func TestRemovedNodeIsCutAndRefused(t *testing.T) {
 	wants(t, "it joins again", err, raid.ErrForbidden, "was removed")
 }
 
-func TestNodeWithChunksIsRemovedByForceAlone(t *testing.T) {
+func TestNodeWithCopiesIsRemovedByForceAlone(t *testing.T) {
 	p := newPlace(t)
 	n := p.joined(t, "pi-2")
-	p.book.chunks[n.id] = [2]int64{120, 0}
-	err := p.Remove(t.Context(), n.id, false)
-	wants(t, "all have copies", err, raid.ErrPrecondition, "Node pi-2 still has 120 chunks", "each of them has a good copy", "add --force")
-	p.book.chunks[n.id] = [2]int64{120, 7}
-	err = p.Leave(t.Context(), p.dialPort(t, n.identity(t)), false)
-	wants(t, "some have none", err, raid.ErrPrecondition, "Node pi-2 still has 120 chunks", "7 of them have no other good copy", "LOST", "add --force")
+	p.book.rests[n.id] = raid.Leaving{Files: 120}
+	err := p.Remove(t.Context(), n.id, raid.RemoveOrder{})
+	wants(t, "all have copies", err, raid.ErrPrecondition, "Node pi-2 still has copies of 120 files", "each of them has a good copy on another node that is up", "add --force")
+	err = p.Remove(t.Context(), n.id, raid.RemoveOrder{Force: true, Lose: 3})
+	wants(t, "a number that is not asked for", err, raid.ErrPrecondition, "No file would be lost", "not 3")
 	if !p.IsMember(n.id) || p.book.member(n.id).Removed || len(p.cuts) != 1 {
 		t.Error("it was removed all the same")
 	}
-	if err := p.Remove(t.Context(), n.id, true); err != nil || p.IsMember(n.id) {
+	if err := p.Remove(t.Context(), n.id, raid.RemoveOrder{Force: true}); err != nil || p.IsMember(n.id) {
 		t.Errorf("by force: %v", err)
 	}
-	if err := p.Remove(t.Context(), n.id, false); err != nil {
+	if err := p.Remove(t.Context(), n.id, raid.RemoveOrder{}); err != nil {
 		t.Errorf("again: %v", err)
+	}
+}
+
+// The number is that of this moment, and it is the controller that compares.
+func TestForceLosesOnlyAsManyFilesAsWereNamed(t *testing.T) {
+	nodes := []raid.NodeInfo{}
+	p := newPlace(t, func(c *Config) { c.Nodes = func() []raid.NodeInfo { return nodes } })
+	n, other := p.joined(t, "pi-2"), p.joined(t, "pi-3")
+	p.book.rests[n.id], p.book.other[n.id] = raid.Leaving{Files: 120, Lost: 20}, other.id
+	for _, state := range []raid.NodeState{raid.Down, raid.Suspect, raid.Draining} {
+		nodes = []raid.NodeInfo{{ID: n.id, Kind: raid.Native, State: raid.Up}, {ID: other.id, Name: "pi-3", Kind: raid.Native, State: state}}
+		for _, order := range []raid.RemoveOrder{{}, {Force: true}, {Force: true, Lose: 19}, {Force: true, Lose: 21}, {Lose: 20}} {
+			err := p.Remove(t.Context(), n.id, order)
+			wants(t, "some have none", err, raid.ErrPrecondition, "With node pi-2 20 files would be LOST", "Not up now: pi-3", "--force --lose 20")
+			var loss *raid.LossError
+			if !errors.As(err, &loss) || loss.Files != 20 {
+				t.Errorf("%+v: %v", order, err)
+			}
+		}
+	}
+	err := p.Leave(t.Context(), p.dialPort(t, n.identity(t)), raid.RemoveOrder{Force: true})
+	wants(t, "it leaves", err, raid.ErrPrecondition, "20 files would be LOST")
+	nodes[1].State = raid.Up
+	wants(t, "the other is back", p.Remove(t.Context(), n.id, raid.RemoveOrder{Force: true, Lose: 20}), raid.ErrPrecondition, "No file would be lost", "not 20")
+	nodes[1].Kind = raid.Lab
+	wants(t, "a lab node", p.Remove(t.Context(), n.id, raid.RemoveOrder{}), raid.ErrPrecondition, "20 files would be LOST")
+	p.book.rests[n.id] = raid.Leaving{Files: 1, Lost: 1, AtMost: true}
+	wants(t, "not exactly known", p.Remove(t.Context(), n.id, raid.RemoveOrder{}), raid.ErrPrecondition, "up to 1 file would be LOST")
+	p.book.rests[n.id] = raid.Leaving{Partial: true}
+	wants(t, "not known yet", p.Remove(t.Context(), n.id, raid.RemoveOrder{Force: true}), raid.ErrPrecondition, "still counts", "Try again")
+	p.book.rests[n.id] = raid.Leaving{Files: 120, Lost: 20}
+	if !p.IsMember(n.id) || p.book.member(n.id).Removed {
+		t.Error("it was removed all the same")
+	}
+	if err := p.Remove(t.Context(), n.id, raid.RemoveOrder{Force: true, Lose: 20}); err != nil || p.IsMember(n.id) {
+		t.Errorf("with the right number: %v", err)
 	}
 }
 
 func TestNodeLeaves(t *testing.T) {
 	p := newPlace(t)
 	n := p.joined(t, "pi-2")
-	wants(t, "without a certificate", p.Leave(t.Context(), tls.ConnectionState{}, true), raid.ErrUnauthorized)
+	wants(t, "without a certificate", p.Leave(t.Context(), tls.ConnectionState{}, raid.RemoveOrder{Force: true}), raid.ErrUnauthorized)
 	cs := p.dialPort(t, n.identity(t))
-	if err := p.Leave(t.Context(), cs, false); err != nil {
+	if err := p.Leave(t.Context(), cs, raid.RemoveOrder{}); err != nil {
 		t.Fatal(err)
 	}
 	if !p.book.member(n.id).Removed || !p.wasCut(n.id) {
 		t.Error("it is still there")
 	}
-	wants(t, "again", p.Leave(t.Context(), cs, false), raid.ErrGone)
+	wants(t, "again", p.Leave(t.Context(), cs, raid.RemoveOrder{}), raid.ErrGone)
 }
 
 func TestAnyNodeCanBeRemoved(t *testing.T) {
 	p := newPlace(t)
 	plain := newPi(t, "").id // has been here without joining
 	p.book.nodes[plain] = true
-	if err := p.Remove(t.Context(), plain, false); err != nil || !p.wasCut(plain) {
+	if err := p.Remove(t.Context(), plain, raid.RemoveOrder{}); err != nil || !p.wasCut(plain) {
 		t.Errorf("one that never joined: %v", err)
 	}
 	wants(t, "it comes back", p.MayBePlain(plain), identity.ErrRemoved)
-	wants(t, "unknown", p.Remove(t.Context(), newPi(t, "").id, false), raid.ErrNotFound)
+	wants(t, "unknown", p.Remove(t.Context(), newPi(t, "").id, raid.RemoveOrder{}), raid.ErrNotFound)
 	for _, id := range []raid.NodeID{"", "pi-2", "lab-10.0.0.1", raid.NodeID(strings.Repeat("z", 22))} {
-		wants(t, string(id), p.Remove(t.Context(), id, true), raid.ErrNotFound)
+		wants(t, string(id), p.Remove(t.Context(), id, raid.RemoveOrder{Force: true}), raid.ErrNotFound)
 	}
 }
 
@@ -126,13 +161,13 @@ func TestRemovalThatFailedHalfWayHolds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	p.book.before = func(string) { cancel() } // and who asked has hung up
 	p.book.half = raid.ErrNoSpace
-	err := p.Remove(ctx, n.id, true)
+	err := p.Remove(ctx, n.id, raid.RemoveOrder{Force: true})
 	if !errors.Is(err, raid.ErrNoSpace) || p.IsMember(n.id) || !p.wasCut(n.id) {
 		t.Errorf("%v; member: %v", err, p.IsMember(n.id))
 	}
 	n = p.joined(t, "pi-3")
 	p.book.failWith(raid.ErrNoSpace)
-	if err := p.Remove(t.Context(), n.id, true); !errors.Is(err, raid.ErrNoSpace) || !p.IsMember(n.id) {
+	if err := p.Remove(t.Context(), n.id, raid.RemoveOrder{Force: true}); !errors.Is(err, raid.ErrNoSpace) || !p.IsMember(n.id) {
 		t.Errorf("before the mark: %v; member: %v", err, p.IsMember(n.id))
 	}
 }
@@ -152,7 +187,7 @@ func TestRemovalIsWrittenBeforeTheNodeIsCut(t *testing.T) {
 		}
 		cut(id, why)
 	}
-	if err := p.Remove(t.Context(), n.id, true); err != nil || !p.wasCut(n.id) {
+	if err := p.Remove(t.Context(), n.id, raid.RemoveOrder{Force: true}); err != nil || !p.wasCut(n.id) {
 		t.Error(err)
 	}
 }

@@ -80,7 +80,7 @@ func TestTokenEndsWithItsProcess(t *testing.T) {
 func TestTokenIsBounded(t *testing.T) {
 	p := newPlace(t)
 	gone := p.joined(t, "pi-0")
-	if err := p.Remove(t.Context(), gone.id, true); err != nil {
+	if err := p.Remove(t.Context(), gone.id, raid.RemoveOrder{Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {

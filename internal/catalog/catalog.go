@@ -67,6 +67,8 @@ type state struct {
 	byID  map[raid.NodeID]int64
 	ends  map[epoch]uint64 // the last commit number of each earlier epoch
 
+	spread map[string]spreadRow // by places
+
 	tokens map[string]raid.AccessToken // by id; changed by what a transaction does after its commit
 }
 
@@ -76,7 +78,9 @@ type meta struct {
 	commit uint64
 	nextID int64
 	latest string // the highest time of day that is durable
-	counts Counts
+
+	spreadTo int64 // files with ids up to it are in spread
+	counts   Counts
 }
 
 // node is a row of the table node.

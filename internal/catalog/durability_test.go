@@ -162,8 +162,6 @@ func checkAllBroken(t *testing.T, c *Catalog, f raid.File) {
 	wants(t, err, raid.ErrCatalogBroken)
 	_, err = c.Join(bg, wish("n1", 1), raid.TokenUse{Token: "t", Uses: 1})
 	wants(t, err, raid.ErrCatalogBroken)
-	_, _, err = c.NodeChunks(bg, "n1")
-	wants(t, err, raid.ErrCatalogBroken)
 	_, _, err = c.MarkLost(bg, LostCursor{}, 5)
 	wants(t, err, raid.ErrCatalogBroken)
 	wants(t, c.Begin(bg, raid.File{ID: 5}), raid.ErrCatalogBroken)

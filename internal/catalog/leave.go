@@ -14,10 +14,14 @@ import (
 // nothing new rests on it from then on. Again is fine. It fails with
 // raid.ErrNotFound when there is no such node.
 //
+// In the same transaction may is told what rests on the node, when the good copies on
+// other nodes that are there alone are counted on; its error keeps the node. Both
+// must not wait. A nil may allows it.
+//
 // MarkLost then has its chunks made anew, which may take long, and drops what was
 // still to be removed from it; until that is done, reads may still ask for a copy
 // that was on it.
-func (c *Catalog) RemoveNode(ctx context.Context, id raid.NodeID) error {
+func (c *Catalog) RemoveNode(ctx context.Context, id raid.NodeID, there func(raid.NodeID) bool, may func(raid.Leaving) error) error {
 	return c.write(ctx, &op{name: "remove node " + string(id), rows: 1, frees: true, run: func(t *tx) error {
 		key := t.findNode(id)
 		if key == 0 {
@@ -26,6 +30,15 @@ func (c *Catalog) RemoveNode(ctx context.Context, id raid.NodeID) error {
 		i := t.identity(key)
 		if i.removed != staying {
 			return nil
+		}
+		if may != nil {
+			rests, err := t.leaving(key, there)
+			if err == nil {
+				err = may(rests)
+			}
+			if err != nil {
+				return err
+			}
 		}
 		i.removed = leaving
 		return t.setIdentity(key, i)
@@ -182,54 +195,4 @@ func (t *tx) lose(key int64, p lostPage) (marked int64, done bool, err error) {
 	}
 	i.removed = left
 	return marked, true, t.setIdentity(key, i)
-}
-
-// countRows is how many rows of chunk NodeChunks looks at in one read.
-const countRows = 10_000
-
-// NodeChunks counts the good chunks of files and of uploads in progress that are
-// on a node, and how many of those are alone: no other node has a good copy of
-// that part. It looks at every chunk of the catalog, in pages, and keeps nobody
-// waiting meanwhile; a PC takes some six seconds for 10 million. It fails with
-// raid.ErrNotFound when there is no such node.
-func (c *Catalog) NodeChunks(ctx context.Context, id raid.NodeID) (chunks, alone int64, err error) {
-	name := "count the chunks of node " + string(id)
-	c.mu.RLock()
-	key := c.state.byID[id]
-	c.mu.RUnlock()
-	if key == 0 {
-		return 0, 0, fmt.Errorf("%s: %w: there is no such node", name, raid.ErrNotFound)
-	}
-	var after place
-	for last := false; !last; {
-		err := c.read(ctx, name, func(r *conn) (err error) {
-			var end place
-			if end, last, err = pageEnd(r, after, countRows); err != nil {
-				return err
-			}
-			n, a, err := countFrom(r, key, after, end)
-			chunks, alone, after = chunks+n, alone+a, end
-			return err
-		})
-		if err != nil {
-			return 0, 0, err
-		}
-	}
-	return chunks, alone, nil
-}
-
-// countFrom counts a page of them. Of two good copies on the node the second is
-// flawed: what is alone is counted with the first.
-func countFrom(r *conn, key int64, after, end place) (chunks, alone int64, err error) {
-	err = r.query(func(row []driver.Value) error {
-		chunks, alone = integer(row[0]), integer(row[1])
-		return nil
-	}, `SELECT count(*), sum(c.flaw = 0 AND NOT EXISTS (
-			SELECT 1 FROM chunk o WHERE o.file = c.file AND o.stripe = c.stripe AND o.part = c.part AND o.flaw <> 1
-			AND (o.node IS NULL OR o.node <> c.node AND o.node NOT IN (SELECT key FROM node WHERE removed > 0))))
-		FROM chunk c
-		WHERE (c.file, c.stripe, c.part, c.copy) > (?, ?, ?, ?) AND (c.file, c.stripe, c.part, c.copy) <= (?, ?, ?, ?)
-		AND c.node = ? AND c.flaw <> 1 AND EXISTS (SELECT 1 FROM upload u WHERE u.id = c.file AND u.state IN (0, 1))`,
-		after.file, after.stripe, after.part, after.copy, end.file, end.stripe, end.part, end.copy, key)
-	return chunks, alone, err
 }

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"errors"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -33,13 +34,13 @@ func TestARemovedNodeIsRemovedForGood(t *testing.T) {
 	c := openTest(t, path)
 	store(t, c, 4)
 	join(t, c, "n2", 1)
-	wants(t, c.RemoveNode(bg, "nobody"), raid.ErrNotFound)
-	wants(t, c.RemoveNode(bg, ""), raid.ErrNotFound)
+	wants(t, c.RemoveNode(bg, "nobody", nil, nil), raid.ErrNotFound)
+	wants(t, c.RemoveNode(bg, "", nil, nil), raid.ErrNotFound)
 	must(t, c.SaveNode(bg, raid.NodeRecord{ID: "n2", Address: "10.0.0.2"}))
 	for _, id := range []raid.NodeID{"n2", "n3"} { // one that joined and one that did not
-		must(t, c.RemoveNode(bg, id))
+		must(t, c.RemoveNode(bg, id, nil, nil))
 		commit := c.Commit()
-		must(t, c.RemoveNode(bg, id))
+		must(t, c.RemoveNode(bg, id, nil, nil))
 		must(t, c.SaveNode(bg, raid.NodeRecord{ID: id, Address: "back"}))
 		back := "back"
 		_, err := c.ChangeNode(bg, id, raid.NodeChange{Zone: &back, Name: &back})
@@ -65,7 +66,10 @@ func TestARemovedNodeIsRemovedForGood(t *testing.T) {
 		c = openTest(t, path)
 	}
 	// The nodes after it have kept their keys.
-	f := store(t, c, 1)
+	fin := newFile(t, c, 1)
+	fin.Parts[1].Copies[0].Node = "n1"
+	f, err := c.Finish(bg, fin)
+	must(t, err)
 	parts, err := c.Parts(bg, f.ID, 0, 1)
 	must(t, err)
 	if got := []raid.NodeID{parts[0].Copies[0].Node, parts[0].Copies[1].Node, parts[1].Copies[1].Node}; !slices.Equal(got, []raid.NodeID{"n1", "n2", "n3"}) {
@@ -87,7 +91,7 @@ func TestWhatARemovedNodeHeldIsToBeMadeAnew(t *testing.T) {
 	deleted := store(t, c, 8)
 	must(t, c.Delete(bg, deleted.ID))
 	held := sqlInt(t, c, goodOn, "n1")
-	must(t, c.RemoveNode(bg, "n1"))
+	must(t, c.RemoveNode(bg, "n1", nil, nil))
 	var at LostCursor
 	for range 5 {
 		before := at
@@ -127,7 +131,7 @@ func TestManyChunksOnOnePageAreMarkedInTurns(t *testing.T) {
 	c := openTest(t, "")
 	store(t, c, 400)
 	held := sqlInt(t, c, goodOn, "n1")
-	must(t, c.RemoveNode(bg, "n1"))
+	must(t, c.RemoveNode(bg, "n1", nil, nil))
 	next, more, err := c.MarkLost(bg, LostCursor{}, 1<<30)
 	if err != nil || !more || next.Marked != lostBatch {
 		t.Errorf("%+v, %v, %v", next, more, err)
@@ -143,7 +147,7 @@ func TestNothingWaitsToBeRemovedFromARemovedNode(t *testing.T) {
 	must(t, c.Delete(bg, store(t, c, 2*batchRows).ID))
 	kept, later := store(t, c, 2), store(t, c, 2)
 	sweepAll(t, c, 1000)
-	must(t, c.RemoveNode(bg, "n1"))
+	must(t, c.RemoveNode(bg, "n1", nil, nil))
 	counts, err := c.RemovalCounts(bg)
 	must(t, err)
 	if rs, err := c.Removals(bg, "n1", 10); err != nil || len(rs) != 0 || counts["n1"] != 0 || counts["n2"] == 0 {
@@ -179,7 +183,7 @@ func TestNoGoodCopyGetsOntoARemovedNode(t *testing.T) {
 	fresh := next(t, c, f.ID, 0, 2, 1, "n1")
 	bad := newParts(0, 1)[0].Copies[0]
 	must(t, c.MarkBad(bg, f.ID, 0, 1, 1, 1))
-	must(t, c.RemoveNode(bg, "n1"))
+	must(t, c.RemoveNode(bg, "n1", nil, nil))
 	loseAll(t, c, 100)
 	must(t, c.Append(bg, long.File.ID, newParts(1, 2)))
 	long.Parts = newParts(2, 3)
@@ -207,15 +211,21 @@ func TestNodesAreRemovedWhileFilesComeAndGo(t *testing.T) {
 	var at LostCursor
 	for i := range 300 {
 		if len(files) < 3 || rng.IntN(2) == 0 {
-			files = append(files, store(t, c, int64(1+rng.IntN(3))))
+			f, err := c.Finish(bg, newFile(t, c, int64(1+rng.IntN(3))))
+			if err != nil && (i <= 130 || !errors.Is(err, raid.ErrTooFewNodes)) {
+				t.Fatal(err)
+			}
+			if err == nil {
+				files = append(files, f)
+			}
 		} else if err := tryChange(c, rng, files[rng.IntN(len(files))]); err != nil {
 			must(t, err)
 		}
 		switch i {
 		case 100:
-			must(t, c.RemoveNode(bg, "n1"))
+			must(t, c.RemoveNode(bg, "n1", nil, nil))
 		case 130:
-			must(t, c.RemoveNode(bg, "n2"))
+			must(t, c.RemoveNode(bg, "n2", nil, nil))
 		case 110:
 			must(t, c.Close())
 			c, at = openTest(t, path), LostCursor{}
@@ -264,54 +274,86 @@ func tryChange(c *Catalog, rng *rand.Rand, f raid.File) error {
 	return nil
 }
 
-func TestChunksOfANodeAreCounted(t *testing.T) {
+// restsOn tells what rests on a node when these others are there.
+func restsOn(t testing.TB, c *Catalog, id raid.NodeID, there ...raid.NodeID) (out raid.Leaving) {
+	t.Helper()
+	stays := errors.New("it stays")
+	wants(t, c.RemoveNode(bg, id, func(n raid.NodeID) bool { return slices.Contains(there, n) },
+		func(l raid.Leaving) error { out = l; return stays }), stays)
+	return out
+}
+
+func TestWhatRestsOnANodeCountsOnlyCopiesThatAreThere(t *testing.T) {
 	c := openTest(t, "")
-	count := func(id raid.NodeID, chunks, alone int64) {
+	rests := func(why string, id raid.NodeID, files, lost int64, there ...raid.NodeID) {
 		t.Helper()
-		n, a, err := c.NodeChunks(bg, id)
-		must(t, err)
-		if n != chunks || a != alone {
-			t.Errorf("node %s has %d chunks, %d alone, want %d and %d", id, n, a, chunks, alone)
+		if l := restsOn(t, c, id, there...); l != (raid.Leaving{Files: files, Lost: lost}) {
+			t.Errorf("%s: %+v, want %d files, %d lost", why, l, files, lost)
 		}
 	}
-	_, _, err := c.NodeChunks(bg, "nobody")
-	wants(t, err, raid.ErrNotFound)
+	wants(t, c.RemoveNode(bg, "nobody", nil, func(raid.Leaving) error { return nil }), raid.ErrNotFound)
 	f := store(t, c, 1) // part 1 on n1 and n2, part 2 on n2 and n3
-	count("n1", 1, 0)
-	count("n2", 2, 0)
+	store(t, c, 1)
+	rests("all are there", "n2", 2, 0, "n1", "n2", "n3")
+	rests("the other is away", "n1", 2, 2, "n1", "n3")
+	rests("one of its others is away", "n2", 2, 2, "n2", "n3")
+	rests("who is away needs none", "n3", 2, 0, "n2")
 	must(t, c.MarkBad(bg, f.ID, 0, 1, 1, 1))
-	count("n1", 0, 0)
-	count("n2", 2, 1)
-	must(t, c.RemoveNode(bg, "n3")) // before anything is marked
-	count("n2", 2, 2)
-	count("n3", 1, 0)
+	rests("a copy was bad", "n1", 1, 0, "n2", "n3")
+	rests("the other copy is bad", "n2", 2, 1, "n1", "n3")
+	must(t, c.RemoveNode(bg, "n3", nil, nil)) // nothing is marked yet
+	rests("the other was removed", "n2", 2, 2, "n1", "n3")
+	must(t, c.Delete(bg, f.ID))
+	rests("a file is gone", "n2", 1, 1, "n1", "n3")
 
 	twins := newFile(t, c, 1)
 	for i := range twins.Parts {
 		twins.Parts[i].Copies[0].Node, twins.Parts[i].Copies[1].Node = "twin", "twin"
 	}
-	twins.Parts[1].Copies[1].Node = "" // on a lab node
-	_, err = c.Finish(bg, twins)
+	_, err := c.Finish(bg, twins)
 	must(t, err)
-	count("twin", 3, 1)
-
-	going := begin(t, c, 1)
-	must(t, c.Append(bg, going.File.ID, []raid.Part{{Number: 1, Length: 1, Copies: []raid.Copy{{Index: 1, Attempt: 1, Node: "twin"}}}}))
-	count("twin", 4, 2)
-	must(t, c.Abandon(bg, going.File, nil))
-	count("twin", 3, 1)
-	must(t, c.Delete(bg, f.ID))
-	count("n2", 0, 0)
+	rests("both copies on one node", "twin", 1, 1, "n1")
+	onLab := newFile(t, c, 1)
+	onLab.Parts[0].Copies[1].Node = ""
+	_, err = c.Finish(bg, onLab)
+	must(t, err)
+	rests("the other is on a lab node", "n1", 2, 1, "n2", "twin")
 }
 
-func TestChunksAreCountedOverManyPages(t *testing.T) {
+// What was stored in the very transaction that removes the node counts too.
+func TestAFileStoredAlongWithARemovalIsCounted(t *testing.T) {
 	c := openTest(t, "")
-	const stripes = countRows/4 + 100
-	store(t, c, stripes)
-	for _, id := range []raid.NodeID{"n0", "n1", "n2", "n3"} {
-		want := sqlInt(t, c, goodOn, string(id))
-		if n, alone, err := c.NodeChunks(bg, id); n != want || alone != 0 || err != nil || n < stripes/2 {
-			t.Errorf("%s: %d chunks, %d alone, %v; want %d", id, n, alone, err, want)
+	store(t, c, 1)
+	fin := newFile(t, c, 1)
+	var l raid.Leaving
+	must(t, c.write(bg, &op{name: "test", rows: 2, run: func(t *tx) (err error) {
+		if err := c.finish(t, &fin, 0); err != nil {
+			return err
 		}
+		l, err = t.leaving(t.findNode("n1"), func(raid.NodeID) bool { return false })
+		return err
+	}}))
+	if l != (raid.Leaving{Files: 2, Lost: 2}) {
+		t.Errorf("%+v", l)
+	}
+}
+
+// Nobody is told that a file is stored whose copies went meanwhile.
+func TestAFileWithoutAGoodCopyIsNotFinished(t *testing.T) {
+	for _, begun := range []bool{false, true} {
+		c := openTest(t, "")
+		store(t, c, 1)
+		fin := newFile(t, c, 1)
+		if begun {
+			fin = begin(t, c, 1)
+			must(t, c.Append(bg, fin.File.ID, fin.Parts))
+			fin.Parts = nil
+		}
+		must(t, c.RemoveNode(bg, "n1", nil, nil))
+		must(t, c.RemoveNode(bg, "n2", nil, nil))
+		loseAll(t, c, 100)
+		_, err := c.Finish(bg, fin)
+		wants(t, err, raid.ErrTooFewNodes)
+		checkTotals(t, c)
 	}
 }

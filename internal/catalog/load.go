@@ -49,8 +49,9 @@ func (c *Catalog) load(w *conn, cfg Config) error {
 		c.array, run = raid.ArrayID(text(r[0])), integer(r[1])
 		m.commit, m.nextID = uint64(integer(r[2])), integer(r[3])
 		m.counts = Counts{Files: integer(r[4]), Bytes: integer(r[5]), Degraded: integer(r[6]), Removals: integer(r[7])}
+		m.spreadTo = integer(r[9])
 		return c.wall.start(text(r[8]))
-	}, "SELECT array_id, run, commit_number, next_id, files, bytes, degraded, removals, latest FROM meta")
+	}, "SELECT array_id, run, commit_number, next_id, files, bytes, degraded, removals, latest, spread_to FROM meta")
 	if err != nil {
 		return fmt.Errorf("read totals: %w", err)
 	}
@@ -78,6 +79,9 @@ func (c *Catalog) load(w *conn, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("read nodes: %w", err)
 	}
+	if c.state.spread, err = loadSpread(w); err != nil {
+		return err
+	}
 	return c.loadTokens(w)
 }
 
@@ -91,6 +95,6 @@ func (c *Catalog) drawArray(w *conn, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.exec("INSERT INTO meta VALUES (1, ?, 0, 0, 1, 0, 0, 0, 0, '1970-01-01 00:00:00')", id)
+	_, err = w.exec("INSERT INTO meta VALUES (1, ?, 0, 0, 1, 0, 0, 0, 0, '1970-01-01 00:00:00', ?)", id, int64(allCounted))
 	return err
 }

@@ -141,7 +141,7 @@ func TestAJoinIsRefusedWithWords(t *testing.T) {
 		must(t, err)
 	}
 	join(t, c, "gone", 1)
-	must(t, c.RemoveNode(bg, "gone"))
+	must(t, c.RemoveNode(bg, "gone", nil, nil))
 	commit := c.Commit()
 	for _, r := range []struct {
 		m    raid.Member
@@ -300,7 +300,7 @@ func TestTheNextKeyTakesThePlaceOfTheOld(t *testing.T) {
 	wants(t, c.Promote(bg, "nobody", raid.KeyPin{}), raid.ErrNotFound)
 	_, err = c.Certify(bg, "a", raid.KeyPin{})
 	wants(t, err, raid.ErrInvalid)
-	must(t, c.RemoveNode(bg, "a"))
+	must(t, c.RemoveNode(bg, "a", nil, nil))
 	_, err = c.Certify(bg, "a", pinN(4))
 	wants(t, err, raid.ErrForbidden)
 	wants(t, c.Promote(bg, "a", pinN(3)), raid.ErrForbidden)
@@ -351,7 +351,7 @@ func TestJoinsSurviveAPowerCut(t *testing.T) {
 			want.Key, want.Next = pinN(2), raid.KeyPin{}
 		}
 		if i == 3 {
-			must(t, c.RemoveNode(bg, id))
+			must(t, c.RemoveNode(bg, id, nil, nil))
 			want.Removed = true
 		}
 		after := openTest(t, fs.powerCut(t, path))
@@ -390,7 +390,7 @@ func TestNodesOfAnOlderCatalogCanJoin(t *testing.T) {
 	if memberOf(t, c, "n0") != m || sqlInt(t, c, "SELECT key FROM node WHERE id = 'n0'") != 1 {
 		t.Errorf("%+v", memberOf(t, c, "n0"))
 	}
-	must(t, c.RemoveNode(bg, "n1")) // it never joined
+	must(t, c.RemoveNode(bg, "n1", nil, nil)) // it never joined
 	if m := memberOf(t, c, "n1"); m != (raid.Member{ID: "n1", Removed: true}) {
 		t.Errorf("%+v", m)
 	}

@@ -17,8 +17,10 @@ const (
 	doubled = 2
 )
 
-// Both have an index of their own.
+// All have an index of their own. anyWithout finds a part without a good copy.
 const (
+	anyWithout = `SELECT 1 FROM chunk c WHERE c.file = ? AND c.flaw > 0 AND NOT EXISTS
+		(SELECT 1 FROM chunk o WHERE o.file = c.file AND o.stripe = c.stripe AND o.part = c.part AND o.flaw <> 1) LIMIT 1`
 	anyFlaw = "SELECT 1 FROM chunk WHERE file = ? AND flaw > 0 LIMIT 1"
 	anyLab  = "SELECT 1 FROM chunk WHERE file = ? AND node IS NULL LIMIT 1"
 )

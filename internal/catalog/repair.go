@@ -63,8 +63,11 @@ func (c *Catalog) MarkBad(ctx context.Context, file raid.FileID, stripe int64, p
 
 // markBad returns how many copies it has marked: one or none.
 func (t *tx) markBad(id, stripe, part, index, attempt int64) (marked int64, err error) {
-	marked, err = t.exec(`UPDATE chunk SET flaw = 1 WHERE file = ? AND stripe = ? AND part = ? AND copy = ? AND attempt = ? AND flaw <> 1
-		AND EXISTS (SELECT 1 FROM upload WHERE id = file AND state IN (0, 1))`, id, stripe, part, index, attempt)
+	err = t.movingCopy(id, stripe, part, func() (err error) {
+		marked, err = t.exec(`UPDATE chunk SET flaw = 1 WHERE file = ? AND stripe = ? AND part = ? AND copy = ? AND attempt = ? AND flaw <> 1
+			AND EXISTS (SELECT 1 FROM upload WHERE id = file AND state IN (0, 1))`, id, stripe, part, index, attempt)
+		return err
+	})
 	if err != nil || marked == 0 {
 		return 0, err
 	}
@@ -267,9 +270,14 @@ func (t *tx) putCopy(id int64, key raid.ChunkKey, old, new raid.Copy) (int64, er
 	if err != nil || doomed {
 		return 0, err
 	}
-	return t.exec(`UPDATE chunk SET attempt = ?, node = ?, flaw = ?
-		WHERE file = ? AND stripe = ? AND part = ? AND copy = ? AND attempt = ? AND node IS ?`,
-		int64(new.Attempt), newNode, truth(new.Bad), id, key.Stripe, int64(key.Part), int64(old.Index), int64(old.Attempt), oldNode)
+	var n int64
+	err = t.movingCopy(id, key.Stripe, int64(key.Part), func() (err error) {
+		n, err = t.exec(`UPDATE chunk SET attempt = ?, node = ?, flaw = ?
+			WHERE file = ? AND stripe = ? AND part = ? AND copy = ? AND attempt = ? AND node IS ?`,
+			int64(new.Attempt), newNode, truth(new.Bad), id, key.Stripe, int64(key.Part), int64(old.Index), int64(old.Attempt), oldNode)
+		return err
+	})
+	return n, err
 }
 
 // renewFlags writes anew whether a complete file is degraded, and whether it has

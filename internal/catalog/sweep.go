@@ -59,6 +59,9 @@ func (t *tx) sweep(limit int64) (more bool, err error) {
 		if _, err := t.exec("DELETE FROM attempt WHERE file = ?", id); err != nil {
 			return false, err
 		}
+		if _, err := t.exec("DELETE FROM long_file WHERE file = ?", id); err != nil {
+			return false, err
+		}
 		if _, err := t.exec("DELETE FROM upload WHERE id = ?", id); err != nil {
 			return false, err
 		}

@@ -24,8 +24,10 @@ type tx struct {
 	saved      []raid.NodeRecord // nodes whose records changed
 	identities []identityChange
 	removals   []removalDelta
-	ended      []uint64 // last commit numbers of epochs
-	after      []func() // run once it is durable, on the writer's goroutine
+	ended      []uint64         // last commit numbers of epochs
+	moves      map[int64]*moved // files whose copies may have changed, by id
+	spread     map[string]int64 // files that rows of spread gain
+	after      []func()         // run once it is durable, on the writer's goroutine
 }
 
 type removalDelta struct{ node, n int64 }
@@ -47,6 +49,9 @@ func (t *tx) reset(m txMark) {
 	t.added, t.saved = t.added[:m.added], t.saved[:m.saved]
 	t.removals, t.ended, t.after = t.removals[:m.removals], t.ended[:m.ended], t.after[:m.after]
 	t.identities = t.identities[:m.identities]
+	for _, f := range t.moves {
+		f.known = false // what it was known from did not happen
+	}
 }
 
 // exec runs sql and notes whether it changed anything.
@@ -121,10 +126,13 @@ func (t *tx) settle() error {
 	if err := t.count(); err != nil {
 		return err
 	}
+	if err := t.settleSpread(); err != nil {
+		return err
+	}
 	t.meta.latest = t.now()
 	c := t.meta.counts
-	_, err := t.exec(`UPDATE meta SET run = ?, commit_number = ?, next_id = ?, files = ?, bytes = ?, degraded = ?, removals = ?, latest = ?`,
-		int64(t.meta.run), int64(t.meta.commit), t.meta.nextID, c.Files, c.Bytes, c.Degraded, c.Removals, t.meta.latest)
+	_, err := t.exec(`UPDATE meta SET run = ?, commit_number = ?, next_id = ?, files = ?, bytes = ?, degraded = ?, removals = ?, latest = ?, spread_to = ?`,
+		int64(t.meta.run), int64(t.meta.commit), t.meta.nextID, c.Files, c.Bytes, c.Degraded, c.Removals, t.meta.latest, t.meta.spreadTo)
 	return err
 }
 
@@ -146,5 +154,14 @@ func (s *state) apply(t *tx) {
 	}
 	for _, d := range t.removals {
 		s.nodes[d.node-1].removals += d.n
+	}
+	for places, n := range t.spread {
+		row, known := s.spread[places]
+		if !known && n != 0 {
+			row, _ = parsePlaces(places) // this program wrote it
+		}
+		if row.files += n; known || n != 0 {
+			s.spread[places] = row
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"fmt"
@@ -127,6 +128,9 @@ func (t *tx) finishWhole(fin *Finish) error {
 	f := &fin.File
 	markLost(fin.Parts, fin.Lost)
 	for i := range fin.Parts {
+		if !slices.ContainsFunc(fin.Parts[i].Copies, func(c raid.Copy) bool { return !c.Bad }) {
+			return errNoCopy()
+		}
 		for _, fl := range flaws(fin.Parts[i].Copies) {
 			f.Degraded = f.Degraded || fl != fine
 		}
@@ -139,7 +143,15 @@ func (t *tx) finishWhole(fin *Finish) error {
 	if err := insertRow(t, f, complete); err != nil {
 		return err
 	}
-	return t.insertParts(int64(f.ID), fin.Parts)
+	if err := t.insertParts(int64(f.ID), fin.Parts); err != nil {
+		return err
+	}
+	return t.arriving(f, fin.Parts)
+}
+
+// errNoCopy is why an upload does not become a file although all was stored.
+func errNoCopy() error {
+	return fmt.Errorf("%w: all nodes that had taken a part of it were removed meanwhile", raid.ErrTooFewNodes)
 }
 
 // markLost marks the copies on lost nodes bad.
@@ -169,6 +181,9 @@ func (t *tx) loseCopies(id int64, lost []raid.NodeID) error {
 // finishBegun completes an upload that has a row, and perhaps parts.
 func (t *tx) finishBegun(fin *Finish, appended int64) error {
 	f, id := &fin.File, int64(fin.File.ID)
+	if err := t.moving(id); err != nil {
+		return err
+	}
 	before, err := t.countParts(id, fin.Parts)
 	if err != nil {
 		return err
@@ -190,6 +205,11 @@ func (t *tx) finishBegun(fin *Finish, appended int64) error {
 	_, lab, err := t.conn.queryInt(anyLab, id)
 	if err != nil {
 		return err
+	}
+	if flawed {
+		if _, none, err := t.conn.queryInt(anyWithout, id); err != nil || none {
+			return cmp.Or(err, errNoCopy())
+		}
 	}
 	f.Degraded, f.Lab = f.Degraded || flawed, f.Lab || lab
 	n, err := t.exec(`UPDATE upload SET state = 1, filename = ?, content_type = ?, created = ?, size = ?, sha256 = ?, level = ?,
@@ -260,6 +280,9 @@ func (c *Catalog) Delete(ctx context.Context, id raid.FileID) error {
 		}
 		if !found {
 			return raid.ErrNotFound
+		}
+		if err := t.moving(int64(id)); err != nil {
+			return err
 		}
 		if _, err := t.exec("UPDATE upload SET state = 2 WHERE id = ?", int64(id)); err != nil {
 			return err

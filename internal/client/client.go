@@ -214,10 +214,11 @@ func (c *Client) refusal(req *http.Request, resp *http.Response, w *watch) *Erro
 	text, _ := io.ReadAll(io.LimitReader(w.reader(resp.Body), maxRefusal)) // what can be read of an error is enough
 	var problem struct {
 		Message string `json:"message"`
+		Lose    int64  `json:"lose"`
 	}
 	switch {
 	case json.Unmarshal(text, &problem) == nil && problem.Message != "":
-		e.Message = problem.Message
+		e.Message, e.Lose = problem.Message, problem.Lose
 	case resp.StatusCode < 400 && resp.Header.Get("Location") != "":
 		e.Message = "the answer points to " + resp.Header.Get("Location") + ", which is not followed; use that address if it is right"
 	default:

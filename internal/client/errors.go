@@ -31,6 +31,7 @@ type Error struct {
 	Status     int    // of HTTP
 	Message    string // the controller's words, or what stood in their place
 	RetryAfter time.Duration
+	Lose       int64 // files that would be lost, where that is why
 }
 
 // Error is the controller's message, with the status for those who want to look

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/raidpi/raidpi/internal/address"
@@ -19,11 +20,15 @@ import (
 )
 
 // RemoveNode takes a node out of the array for good. Unless forced, one that
-// still has chunks is kept.
-func (c *Client) RemoveNode(ctx context.Context, id raid.NodeID, force bool) error {
-	var query url.Values
-	if force {
-		query = url.Values{"force": {"1"}}
+// still has copies of files is kept; and one with which files would be lost, unless the
+// order says how many: an [*Error] tells.
+func (c *Client) RemoveNode(ctx context.Context, id raid.NodeID, order raid.RemoveOrder) error {
+	query := url.Values{}
+	if order.Force {
+		query.Set("force", "1")
+	}
+	if order.Lose > 0 {
+		query.Set("lose", strconv.FormatInt(order.Lose, 10))
 	}
 	return c.deleteNamed(ctx, "/nodes/", string(id), query)
 }

@@ -45,7 +45,7 @@ func (c *Controller) admit(ctx context.Context) (member, port *tls.Config, err e
 		return nil, nil, err
 	}
 	c.desk = admission.New(admission.Config{
-		CA: c.ca, Book: c.catalog, Live: c.isLive, Cut: c.cut, Counts: c.countNodes,
+		CA: c.ca, Book: c.catalog, Live: c.isLive, Cut: c.cut, Counts: c.countNodes, Nodes: c.nodesByName,
 		Ports:       [3]int{portOf(c.nodes[0]), portOf(c.nodes[1]), portOf(c.nodes[2])},
 		MinProtocol: max(1, wire.ProtocolVersion-1), MaxProtocol: wire.ProtocolVersion, Version: cfg.Version,
 		KeyLife: cfg.KeyLife, Log: cfg.Log, Random: cfg.Random,

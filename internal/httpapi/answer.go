@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strconv"
 	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
 )
 
 // Header values that never change, shared by all answers.
@@ -97,7 +99,12 @@ func (a *API) fail(x *exchange, err error) {
 	if status >= 500 && x.r.Context().Err() == nil { // else the client left, or the daemon stops
 		a.logFailed(x, status, err)
 	}
-	_ = x.sendJSON(status, problem{Message: message})
+	p := problem{Message: message}
+	var loss *raid.LossError
+	if errors.As(err, &loss) {
+		p.Lose = loss.Files
+	}
+	_ = x.sendJSON(status, p)
 }
 
 // logFailed writes a line of a request that failed, of calls that anybody may
@@ -118,6 +125,7 @@ func (a *API) logFailed(x *exchange, status int, err error) {
 // problem is every error's body.
 type problem struct {
 	Message string `json:"message"`
+	Lose    int64  `json:"lose,omitempty"` // files that would be lost, where that is what stands against it
 }
 
 func (x *exchange) attrs() []any {

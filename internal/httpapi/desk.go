@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"strings"
 	"unicode"
@@ -23,11 +24,12 @@ type Desk interface {
 	// Renew certifies a new key of the node at the other end; raid.ErrGone when it
 	// was removed.
 	Renew(ctx context.Context, cs tls.ConnectionState, csr []byte) (raid.Certificate, error)
-	// Leave removes the node at the other end. Not forced it is
-	// raid.ErrPrecondition while chunks are there; raid.ErrGone when it was removed.
-	Leave(ctx context.Context, cs tls.ConnectionState, force bool) error
+	// Leave removes the node at the other end. Not forced it is raid.ErrPrecondition
+	// while it has copies; a raid.LossError, forced or not, when the order does not say
+	// how many files are lost; raid.ErrGone when it was removed.
+	Leave(ctx context.Context, cs tls.ConnectionState, order raid.RemoveOrder) error
 	// Remove removes a node for good, as Leave does; raid.ErrNotFound.
-	Remove(ctx context.Context, id raid.NodeID, force bool) error
+	Remove(ctx context.Context, id raid.NodeID, order raid.RemoveOrder) error
 	// RotateKey makes a node ask for a new key soon; raid.ErrNotFound.
 	RotateKey(id raid.NodeID) error
 }
@@ -140,13 +142,11 @@ func (a *API) leave(x *exchange) error {
 	if err := byNode(x); err != nil {
 		return err
 	}
-	var call struct {
-		Force bool `json:"force"`
-	}
-	if err := readCall(x, &call, true); err != nil {
+	var order raid.RemoveOrder
+	if err := readCall(x, &order, true); err != nil {
 		return err
 	}
-	if err := a.cfg.Desk.Leave(x.r.Context(), *x.r.TLS, call.Force); err != nil {
+	if err := a.cfg.Desk.Leave(x.r.Context(), *x.r.TLS, order); err != nil {
 		return toNode(err)
 	}
 	keep(x.r)
@@ -180,7 +180,11 @@ func (a *API) removeNode(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if err := a.cfg.Desk.Remove(x.r.Context(), raid.NodeID(x.id), force == 1); err != nil {
+	lose, err := number(q, "lose", 0, math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	if err := a.cfg.Desk.Remove(x.r.Context(), raid.NodeID(x.id), raid.RemoveOrder{Force: force == 1, Lose: lose}); err != nil {
 		return conflict(err)
 	}
 	return x.sendNothing()

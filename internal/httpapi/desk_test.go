@@ -13,12 +13,12 @@ import (
 
 // desk is Desk in memory: it knows the nodes n1 and n2 and notes what it is asked.
 type desk struct {
-	mu     sync.Mutex
-	err    error // of everything
-	joins  []raid.JoinRequest
-	state  tls.ConnectionState // of the last call
-	csr    []byte
-	forced bool
+	mu      sync.Mutex
+	err     error // of everything
+	joins   []raid.JoinRequest
+	state   tls.ConnectionState // of the last call
+	csr     []byte
+	ordered raid.RemoveOrder
 
 	changes []raid.NodeChange
 }
@@ -42,25 +42,25 @@ func (d *desk) Renew(_ context.Context, cs tls.ConnectionState, csr []byte) (rai
 	return certified("n1"), d.saw(cs)
 }
 
-func (d *desk) Leave(_ context.Context, cs tls.ConnectionState, force bool) error {
+func (d *desk) Leave(_ context.Context, cs tls.ConnectionState, order raid.RemoveOrder) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.forced = force
+	d.ordered = order
 	return d.saw(cs)
 }
 
-func (d *desk) Remove(_ context.Context, id raid.NodeID, force bool) error {
+func (d *desk) Remove(_ context.Context, id raid.NodeID, order raid.RemoveOrder) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if id != "n1" && id != "n2" {
 		return fmt.Errorf("%w: there is no node %.40q", raid.ErrNotFound, id)
 	}
-	d.forced = force
+	d.ordered = order
 	return d.err
 }
 
 func (d *desk) RotateKey(id raid.NodeID) error {
-	return d.Remove(context.Background(), id, false)
+	return d.Remove(context.Background(), id, raid.RemoveOrder{})
 }
 
 func certified(id raid.NodeID) raid.Certificate {

@@ -128,15 +128,15 @@ func TestOnlyNodesWithACertificateRenewAndLeave(t *testing.T) {
 			}
 		}
 	}
-	if p.desk.csr != nil || p.desk.forced {
+	if p.desk.csr != nil || p.desk.ordered.Force {
 		t.Error("the desk was asked")
 	}
 	r := p.through(p.node, p.secure, "POST", "/v1/nodes/renew", strings.NewReader(`{"csr": "Y3Ny"}`))
 	if string(r.body) != fmt.Sprintf(certificateBody, "n1") || string(p.desk.csr) != "csr" || len(p.desk.state.PeerCertificates) != 1 {
 		t.Errorf("%d %s", r.StatusCode, r.body)
 	}
-	r = p.through(p.node, p.secure, "POST", "/v1/nodes/leave", strings.NewReader(`{"force": true}`))
-	if string(r.body) != "{}\n" || !p.desk.forced {
+	r = p.through(p.node, p.secure, "POST", "/v1/nodes/leave", strings.NewReader(`{"force": true, "lose": 3}`))
+	if string(r.body) != "{}\n" || p.desk.ordered != (raid.RemoveOrder{Force: true, Lose: 3}) {
 		t.Errorf("%d %s", r.StatusCode, r.body)
 	}
 }
@@ -194,11 +194,11 @@ func TestJoinTokensAreMadeListedAndRevoked(t *testing.T) {
 func TestNodesAreRemovedAndRotated(t *testing.T) {
 	s := serve(t, newStore())
 	for path, want := range map[string]int{"/nodes/n1": 200, "/nodes/n1?force=0": 200, "/nodes/n1?force=2": 400, "/nodes/n1?force=": 400, "/nodes/n9": 404, "/nodes/": 404} {
-		if r := s.root("DELETE", path, nil); r.StatusCode != want || s.desk.forced || want == 200 && len(r.body) != 0 {
+		if r := s.root("DELETE", path, nil); r.StatusCode != want || s.desk.ordered.Force || want == 200 && len(r.body) != 0 {
 			t.Errorf("%s: %d %s", path, r.StatusCode, r.body)
 		}
 	}
-	if r := s.root("DELETE", "/nodes/n2?force=1", nil); r.StatusCode != 200 || !s.desk.forced {
+	if r := s.root("DELETE", "/nodes/n2?force=1", nil); r.StatusCode != 200 || !s.desk.ordered.Force {
 		t.Errorf("%d %s", r.StatusCode, r.body)
 	}
 	if r := s.root("POST", "/nodes/n1/rotate", nil); r.StatusCode != 200 || string(r.body) != "{}\n" {
@@ -208,6 +208,14 @@ func TestNodesAreRemovedAndRotated(t *testing.T) {
 	s.desk.err = fmt.Errorf("%w: it holds 7 chunks; add --force", raid.ErrPrecondition)
 	if text := s.wantError(s.root("DELETE", "/nodes/n1", nil), 409); !strings.Contains(text, "add --force") {
 		t.Error(text)
+	}
+	s.desk.err = fmt.Errorf("wrapped: %w", &raid.LossError{Text: "20 files would be lost", Files: 20})
+	r := s.root("DELETE", "/nodes/n1?force=1&lose=19", nil)
+	if got := s.desk.ordered; r.StatusCode != 409 || got != (raid.RemoveOrder{Force: true, Lose: 19}) || string(r.body) != `{"message":"wrapped: 20 files would be lost","lose":20}`+"\n" {
+		t.Errorf("%d %s for %+v", r.StatusCode, r.body, got)
+	}
+	for _, bad := range []string{"-1", "x", "", "1.5"} {
+		s.wantError(s.root("DELETE", "/nodes/n1?force=1&lose="+bad, nil), 400)
 	}
 }
 

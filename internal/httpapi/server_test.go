@@ -60,9 +60,7 @@ func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *ser
 				{ID: "lab-1", Kind: raid.Lab, State: raid.Suspect},
 			}
 		},
-		Status: func(context.Context) (Status, error) {
-			return Status{Array: "array", Ready: true, Health: raid.Healthy}, nil
-		},
+		Status:  func(context.Context) (Status, error) { return Status{Array: "array"}, nil },
 		Ready:   func() error { return nil },
 		Tokens:  &tokens{},
 		Version: "test",

@@ -8,12 +8,13 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Status is how the array is, for /status. The API fills in Version, Nodes and
-// Transfers, and Ready is false at least while Config.Ready fails.
+// Status is how the array is, for /status. The API fills in Version, Ready, Nodes and
+// Transfers.
 type Status struct {
 	Array          raid.ArrayID `json:"array"`
 	Version        string       `json:"version"`
-	Ready          bool         `json:"ready"`       // files can be stored, and all be read
+	Impaired       bool         `json:"-"`           // some file can't be stored or read
+	Ready          bool         `json:"ready"`       // not Impaired, and Config.Ready is nil
 	Message        string       `json:"message"`     // what is not as it should be, for people; empty when all is well
 	Health         raid.Health  `json:"health"`      // in one word
 	HealthText     string       `json:"health_text"` // why, for people; empty when all is well
@@ -104,11 +105,13 @@ func (a *API) status(x *exchange) error {
 	if s.Warnings == nil {
 		s.Warnings = []string{}
 	}
-	if err := a.cfg.Ready(); err != nil {
-		s.Ready = false
-		if s.Message == "" {
-			s.Message = err.Error()
-		}
+	if s.Health == "" {
+		s.Health = raid.Healthy
+	}
+	err = a.cfg.Ready()
+	s.Ready = err == nil && !s.Impaired
+	if err != nil && s.Message == "" {
+		s.Message = err.Error()
 	}
 	return x.sendJSON(http.StatusOK, s)
 }

@@ -119,6 +119,7 @@ func (c *call) elsewhere() string {
 func refusal(addr string, resp *http.Response) error {
 	var problem struct {
 		Message string `json:"message"`
+		Lose    int64  `json:"lose"`
 	}
 	_ = json.NewDecoder(resp.Body).Decode(&problem) // a message that can't be read is none
 	text := oneLine(problem.Message)
@@ -136,7 +137,7 @@ func refusal(addr string, resp *http.Response) error {
 	case status >= 500, status == http.StatusTooManyRequests:
 		return fail(ExitAgain, cause, "%s", text)
 	}
-	return fail(ExitSetRight, cause, "%s", text)
+	return &Failure{Message: text, Exit: ExitSetRight, Lose: problem.Lose, cause: cause}
 }
 
 // oneLine makes text of others fit for a line on a terminal and in a log.

@@ -29,6 +29,7 @@ const (
 type Failure struct {
 	Message string `json:"message"`
 	Exit    int    `json:"exit"`
+	Lose    int64  `json:"lose,omitempty"` // files that would be lost, where that is why
 
 	cause error
 }

@@ -14,9 +14,12 @@ import (
 
 // LeaveOrder is the wish to leave the array.
 type LeaveOrder struct {
-	// Force leaves although copies on this node are needed, or the controller
-	// can't be told.
+	// Force leaves although this node has copies of files, or the controller can't be
+	// told.
 	Force bool `json:"force"`
+	// Lose is how many files may be lost with it, as many as the controller finds. An
+	// older one does not know the field, so it is left away where it says nothing.
+	Lose int64 `json:"lose,omitempty"`
 }
 
 // leave tells the controller, and then forgets the array.

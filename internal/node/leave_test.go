@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -84,8 +85,21 @@ func TestWhyLeavingFailsIsSaidInWords(t *testing.T) {
 		_, err := n.remote().Leave(t.Context(), node.LeaveOrder{Force: force})
 		wantFailure(t, err, node.ExitSetRight, "12 chunks, 3 of them alone; add --force")
 	}
+	var asked string
+	o.will(func(w http.ResponseWriter, r *http.Request) bool {
+		body, _ := io.ReadAll(r.Body)
+		asked = string(body)
+		w.WriteHeader(http.StatusConflict)
+		_, _ = io.WriteString(w, `{"message": "20 files would be LOST", "lose": 20}`)
+		return true
+	}, nil)
+	_, err := n.remote().Leave(t.Context(), node.LeaveOrder{Force: true, Lose: 19})
+	wantFailure(t, err, node.ExitSetRight, "20 files would be LOST")
+	if f := new(node.Failure); !errors.As(err, &f) || f.Lose != 20 || asked != `{"force":true,"lose":19}` {
+		t.Errorf("%+v, asked %s", err, asked)
+	}
 	o.will(say(http.StatusServiceUnavailable, "the catalog is busy"), nil)
-	_, err := n.remote().Leave(t.Context(), node.LeaveOrder{})
+	_, err = n.remote().Leave(t.Context(), node.LeaveOrder{})
 	wantFailure(t, err, node.ExitAgain, "the catalog is busy", "sudo raid-node leave --force")
 	if s := n.now(); !s.Joined || s.Node != id {
 		t.Errorf("after that: %+v", s)

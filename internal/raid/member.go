@@ -64,3 +64,33 @@ type Certificate struct {
 	Up           int `json:"nodes_up"` // before this one, for people
 	Known        int `json:"nodes"`
 }
+
+// RemoveOrder is the wish to take a node out of the array: the body of POST
+// /v1/nodes/leave.
+type RemoveOrder struct {
+	Force bool `json:"force"` // although it has copies of files
+	// Lose is how many files may be lost with it. It must be as many as there are.
+	Lose int64 `json:"lose,omitempty"`
+}
+
+// LossError refuses to remove a node, which would lose another number of files than
+// the order allows. It is an ErrPrecondition.
+type LossError struct {
+	Text  string // for a person
+	Files int64  // so many would be lost
+}
+
+// Error implements error.
+func (e *LossError) Error() string { return e.Text }
+
+// Unwrap makes it an ErrPrecondition.
+func (e *LossError) Unwrap() error { return ErrPrecondition }
+
+// Leaving is what rests on a node that is to leave the array.
+type Leaving struct {
+	Files  int64 // of which some part has a good copy there
+	Lost   int64 // those of them of which some part has no good copy on another node that is there
+	AtMost bool  // these are upper bounds; else they are exact
+
+	Partial bool // not all files are counted yet
+}

@@ -23,6 +23,13 @@ const (
 	Draining NodeState = "draining"
 )
 
+// IsThere reports whether what is on the node can be read now.
+func (n NodeInfo) IsThere() bool { return n.State == Up || n.State == Draining }
+
+// IsCountedOn reports whether a copy on the node is counted on when another is to go.
+// A lab node promises nothing, and one that drains is going itself.
+func (n NodeInfo) IsCountedOn() bool { return n.Kind == Native && n.State == Up }
+
 // NodeInfo is one row of the controller's view of its nodes.
 type NodeInfo struct {
 	ID         NodeID

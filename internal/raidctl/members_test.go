@@ -230,9 +230,15 @@ func TestRefusedRemovalSaysWhatTheControllerSays(t *testing.T) {
 			w.Write([]byte(fakeNodes))
 			return
 		}
-		refuse(w, http.StatusConflict, "node pi-2 has 42 chunks, 3 of them without another copy; --force")
+		w.WriteHeader(http.StatusConflict)
+		w.Write([]byte(`{"message": "with node pi-2 20 files would be LOST; --force --lose 20", "lose": 20}`))
 	}
-	c.local(t, "node", "remove", "pi-2").want(t, exitFailed, "", "42 chunks, 3 of them without another copy; --force")
+	for _, args := range []string{"", "--force", "--force --lose 19"} { // nobody is at a terminal
+		c.local(t, append([]string{"node", "remove", "pi-2"}, strings.Fields(args)...)...).want(t, exitFailed, "", "20 files would be LOST; --force --lose 20")
+	}
+	if got := c.last(t); got != "DELETE /nodes/AbCdEfGhIjKlMnOpQrStUv?force=1&lose=19" {
+		t.Error(got)
+	}
 }
 
 func TestFingerprintAndCACompareWithTheControllers(t *testing.T) {

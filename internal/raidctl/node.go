@@ -2,6 +2,7 @@ package raidctl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -58,26 +59,32 @@ func (a *app) nodes(nodes []client.Node) error {
 }
 
 func (a *app) nodeRemoveCommand() *cobra.Command {
-	force := false
+	var order raid.RemoveOrder
 	cmd := &cobra.Command{
 		Use:   "remove NODE",
 		Short: "Take a node out of the array for good",
 		Long: "Take a node out of the array for good. NODE is its id, the beginning of it, or its host name.\n" +
 			"Its connections are cut, and it can't come back under this id. What it kept is made anew on other\n" +
-			"nodes. One that still has chunks is removed only with --force.",
+			"nodes. One that has copies of files is removed only with --force; and if files would be lost since no\n" +
+			"other node that is up has a copy, only when you say how many, with --lose or when you are asked.",
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.nodeRemove(cmd.Context(), args[0], force) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.nodeRemove(cmd.Context(), args[0], order) },
 	}
-	cmd.Flags().BoolVar(&force, "force", false, "even though it has chunks, also such as have no other copy")
+	cmd.Flags().BoolVar(&order.Force, "force", false, "even though it has copies of files")
+	cmd.Flags().Int64Var(&order.Lose, "lose", 0, "lose so many `files` for good; it must be as many as the controller finds")
 	return cmd
 }
 
-func (a *app) nodeRemove(ctx context.Context, arg string, force bool) error {
+func (a *app) nodeRemove(ctx context.Context, arg string, order raid.RemoveOrder) error {
 	n, err := a.findNode(ctx, arg)
 	if err != nil {
 		return err
 	}
-	if err := a.client.RemoveNode(ctx, n.ID, force); err != nil {
+	err = a.client.RemoveNode(ctx, n.ID, order)
+	if a.agreesToLose(ctx, err, &order) {
+		err = a.client.RemoveNode(ctx, n.ID, order)
+	}
+	if err != nil {
 		return err
 	}
 	if a.json {
@@ -85,6 +92,23 @@ func (a *app) nodeRemove(ctx context.Context, arg string, force bool) error {
 	}
 	_, err = fmt.Fprintf(a.stdout, "removed %s\n", nodeLabel(n))
 	return err
+}
+
+// agreesToLose asks whoever has said --force at a terminal, and no number, for the
+// number of files that would be lost. The controller compares it once more.
+func (a *app) agreesToLose(ctx context.Context, err error, order *raid.RemoveOrder) bool {
+	var refused *client.Error
+	tty := a.terminal()
+	if !errors.As(err, &refused) || refused.Lose == 0 || !order.Force || order.Lose != 0 || tty == nil {
+		return false
+	}
+	fmt.Fprintf(a.stderr, "%s\n", printable(refused.Message))
+	answer, err := a.ask(ctx, tty, "To lose them for good, type how many files that are: ")
+	if err != nil {
+		return false
+	}
+	order.Lose, err = strconv.ParseInt(strings.TrimSpace(answer), 10, 64)
+	return err == nil && order.Lose == refused.Lose
 }
 
 func (a *app) nodeRotateCommand() *cobra.Command {

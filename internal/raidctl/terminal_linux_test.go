@@ -227,3 +227,31 @@ func TestStrangersAreNotPinned(t *testing.T) {
 		t.Errorf("%q", p.sees())
 	}
 }
+
+func TestWhoForcesARemovalTypesHowManyFilesAreLost(t *testing.T) {
+	c := newController(t)
+	c.mu.Lock()
+	c.before = func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodGet:
+			w.Write([]byte(fakeNodes))
+		case r.URL.RawQuery != "force=1&lose=20":
+			w.WriteHeader(http.StatusConflict)
+			w.Write([]byte(`{"message": "with node pi-2 20 files would be LOST", "lose": 20}`))
+		}
+	}
+	c.mu.Unlock()
+	for typed, status := range map[string]int{"20": 0, "19": exitFailed, "yes": exitFailed, "": exitFailed} {
+		p := atTerminal(t, "node", "remove", "--force", "pi-2", "--socket", c.socket)
+		p.waitFor("type how many files that are: ")
+		p.types(typed + "\n")
+		stdout := ""
+		if status == 0 {
+			stdout = "removed AbCdEfGhIjKlMnOpQrStUv (pi-2)\n"
+		}
+		p.ends(status, stdout)
+		if sent := c.last(t); (sent == "DELETE /nodes/AbCdEfGhIjKlMnOpQrStUv?force=1&lose=20") != (status == 0) {
+			t.Errorf("%q: sent was %s", typed, sent)
+		}
+	}
+}

@@ -126,7 +126,7 @@ func TestWhatARemovedNodeHeldIsMadeAnewAtOnce(t *testing.T) {
 				a := newArray(t)
 				f, g := a.store(60), a.store(1)
 				a.start()
-				if err := a.catalog.RemoveNode(t.Context(), "a"); err != nil {
+				if err := a.catalog.RemoveNode(t.Context(), "a", nil, nil); err != nil {
 					t.Fatal(err)
 				}
 				if again {
@@ -155,7 +155,7 @@ func TestANodeRemovedLaterWakesRepair(t *testing.T) {
 		a.start()
 		go func() {
 			time.Sleep(time.Hour)
-			if err := a.catalog.RemoveNode(context.Background(), "b"); err != nil {
+			if err := a.catalog.RemoveNode(context.Background(), "b", nil, nil); err != nil {
 				t.Error(err)
 			}
 			a.repair.Wake()
