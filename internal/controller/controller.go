@@ -277,6 +277,7 @@ func (c *Controller) serve(ctx context.Context) error {
 	midGroup.Go(func() error { return c.repair.Run(midCtx) })
 	midGroup.Go(func() error { return c.watchCatalog(midCtx) })
 	midGroup.Go(func() error { return c.report(midCtx) })
+	midGroup.Go(func() error { return c.countSpread(midCtx) })
 	midGroup.Go(func() error { return c.noteExpired(midCtx) })
 	midGroup.Go(func() error { return c.desk.Run(midCtx) })
 	midGroup.Go(func() error { return c.leaf.run(midCtx) })

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -99,4 +100,33 @@ func files(n int64) string {
 		return "1 file"
 	}
 	return fmt.Sprintf("%d files", n)
+}
+
+// spreadStep is how many files of an older catalog are counted in one transaction,
+// and spreadAgain how soon one that failed is tried again.
+const (
+	spreadStep  = 512
+	spreadAgain = 10 * time.Second
+)
+
+// countSpread counts, after an update, how the files of an older catalog are spread.
+func (c *Controller) countSpread(ctx context.Context) error {
+	for {
+		more, err := c.catalog.CountSpread(ctx, spreadStep)
+		switch {
+		case ctx.Err() != nil, errors.Is(err, raid.ErrCatalogBroken):
+			return nil // which watchCatalog tells
+		case err != nil:
+			c.cfg.Log.Warn("how files are spread over nodes could not be counted; it is tried again", "error", err)
+		case !more:
+			return nil
+		default:
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(spreadAgain):
+		}
+	}
 }
