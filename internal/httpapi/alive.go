@@ -11,6 +11,14 @@ import (
 // ownConn is a connection of this process with itself.
 type ownConn struct{ net.Conn }
 
+func isOwn(c net.Conn) bool {
+	if framed, ok := c.(*framedConn); ok {
+		c = framed.Conn
+	}
+	_, own := c.(ownConn)
+	return own
+}
+
 // Alive asks for /livez over a connection of its own, which goes the way of those
 // that the listener has let in: net/http accepts it and serves it in a goroutine. It
 // is made in memory, so that it needs no address, no descriptor and no room in the

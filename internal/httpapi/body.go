@@ -111,9 +111,12 @@ func (b *body) checkRate() error {
 // explain says what a failed read means. At the end of the body net/http lifts
 // the deadline by itself, to notice a client that leaves.
 func (b *body) explain(err error) error {
+	var framing badFraming
 	switch {
 	case err == io.EOF: //nolint:errorlint // net/http returns it bare
 		return io.EOF
+	case errors.As(err, &framing):
+		return bad("%v; nothing was stored", framing)
 	case errors.Is(err, os.ErrDeadlineExceeded) && b.late(time.Now()):
 		return fail(http.StatusRequestTimeout, "%d bytes of the body came in %v, and it was not at its end", b.read, openTime)
 	case errors.Is(err, os.ErrDeadlineExceeded):

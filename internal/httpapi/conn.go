@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"container/list"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -21,7 +20,7 @@ type conn struct {
 	unread bool // first has not been read again yet
 
 	// of the door, under its lock
-	place *list.Element // among the pending, nil: not there
+	guest *guest // among the pending
 	left  bool
 }
 
@@ -64,6 +63,10 @@ func (c *conn) Close() error {
 // cut closes a connection without a farewell: TLS would wait five seconds for
 // room to say one.
 func cut(c net.Conn) {
+	if framed, ok := c.(*framedConn); ok {
+		framed.cut()
+		return
+	}
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}

@@ -48,7 +48,7 @@ func (c *connections) state(conn net.Conn, s http.ConnState) {
 	defer c.mu.Unlock()
 	switch s {
 	case http.StateNew:
-		_, own := conn.(ownConn)
+		own := isOwn(conn)
 		g := &guest{conn: conn, from: addressOf(conn.RemoteAddr()), own: own}
 		c.open[conn] = g
 		if own {

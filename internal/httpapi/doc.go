@@ -15,6 +15,8 @@
 //   - A [Listener] speaks HTTP with and without TLS on one port. Neither silence,
 //     nor a flood from one address, nor from a few that send slowly what needs no
 //     right, keeps others out of it.
+//   - Where a request ends is clear: what a proxy could frame in another way than
+//     net/http is answered with 400, and its connection closed.
 //   - Request bodies are streams. Memory per request is bounded by a few buffers,
 //     whatever the size of a file or of its JSON.
 //   - An upload's reader reports EOF only when everything that can be known of
@@ -29,7 +31,7 @@
 //
 // # Caveats
 //
-// Requests that are not HTTP (a broken request line, headers beyond 80 KiB, an
+// Requests that are not HTTP (one without a Host, headers beyond 80 KiB, an
 // unknown transfer coding) are answered by net/http itself, in plain text.
 //
 // crypto/tls makes a system call for each record of 16 KiB that a download is cut

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"container/list"
 	"net"
 	"net/netip"
 	"sync"
@@ -16,7 +15,8 @@ type door struct {
 
 	mu      sync.Mutex
 	shut    bool
-	pending list.List // of *conn, the oldest first
+	pending crowds
+	waiting int // how many are pending
 	open    map[netip.Addr]int
 	logged  time.Time // when a refusal was last logged
 }
@@ -35,11 +35,15 @@ func (d *door) enter(c *conn) (oldest *conn, why string) {
 	if c.from.IsValid() {
 		d.open[c.from]++
 	}
-	if d.pending.Len() >= d.maxPending {
-		oldest = d.pending.Remove(d.pending.Front()).(*conn)
-		oldest.place = nil
+	if d.waiting >= d.maxPending {
+		first := d.pending.first()
+		d.pending.remove(first)
+		d.waiting--
+		oldest = first.conn.(*conn)
 	}
-	c.place = d.pending.PushBack(c)
+	c.guest = &guest{conn: c, from: c.from}
+	d.pending.add(c.guest)
+	d.waiting++
 	return oldest, ""
 }
 
@@ -47,9 +51,9 @@ func (d *door) enter(c *conn) (oldest *conn, why string) {
 func (d *door) settled(c *conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c.place != nil {
-		d.pending.Remove(c.place)
-		c.place = nil
+	if c.guest.place != nil {
+		d.pending.remove(c.guest)
+		d.waiting--
 	}
 }
 
@@ -72,8 +76,10 @@ func (d *door) close() (pending []*conn, first bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	first, d.shut = !d.shut, true
-	for e := d.pending.Front(); e != nil; e = e.Next() {
-		pending = append(pending, e.Value.(*conn))
+	for _, crowd := range d.pending.byAddr {
+		for e := crowd.guests.Front(); e != nil; e = e.Next() {
+			pending = append(pending, e.Value.(*guest).conn.(*conn))
+		}
 	}
 	return pending, first
 }

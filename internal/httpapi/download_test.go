@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -229,7 +230,8 @@ func TestReadFailureLaterBreaksTheConnectionOff(t *testing.T) {
 	}
 }
 
-// A client that leaves ends the reading, also when a node is silent.
+// A client that leaves ends the reading, also when a node is silent: after the time
+// for which a connection may stand still, since a client that only waits looks the same.
 func TestClientThatLeavesEndsTheReading(t *testing.T) {
 	for _, ranges := range []string{"bytes=0-", "bytes=0-4,600000-"} {
 		st := newStore()
@@ -240,7 +242,7 @@ func TestClientThatLeavesEndsTheReading(t *testing.T) {
 				<-ctx.Done()
 			}
 		}
-		s := serve(t, st)
+		s := serve(t, st, func(c *Config) { c.Stall = 300 * time.Millisecond })
 		id := s.put("f", testData(1_000_000))
 		ctx, cancel := context.WithCancel(context.Background())
 		req, _ := http.NewRequestWithContext(ctx, "GET", s.url+"/files/"+id, nil)

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"log/slog"
@@ -27,9 +28,10 @@ type ListenerConfig struct {
 	Plaintext func(net.Addr) bool // whether this remote end may speak HTTP without TLS; nil: everybody
 	Log       *slog.Logger
 
-	// MaxPending bounds the connections that have not said yet what they speak, or
-	// are being told that it is not spoken here; when one more comes, the oldest
-	// goes. 512 unless set: more than one address may have.
+	// MaxPending bounds the connections that have not said yet what they speak, are in
+	// a TLS handshake or wait for one, or are being told that it is not spoken here.
+	// When one more comes, one of the address that has most of them goes, the one that
+	// came first. 512 unless set: more than one address may have.
 	MaxPending int
 	// MaxPerAddress bounds the open connections of one remote address, which is 64
 	// bits of an IPv6 address; more are closed at once. 256 unless set. It does not
@@ -38,17 +40,18 @@ type ListenerConfig struct {
 }
 
 // Listener hands out connections that have begun to speak: those that speak TLS
-// as a *tls.Conn, whose handshake is left to http.Server, and others as they are.
+// as a *tls.Conn whose handshake is done, and others as they are.
 // One that must not do without TLS is told so and is not handed out.
 type Listener struct {
-	ln     net.Listener
-	cfg    ListenerConfig
-	ready  chan net.Conn
-	closed chan struct{} // by Close
-	ended  chan struct{} // when no connection is accepted any more
-	failed error         // why, if not for Close; set before ended is closed
-	tasks  sync.WaitGroup
-	door   door
+	ln         net.Listener
+	cfg        ListenerConfig
+	ready      chan net.Conn
+	closed     chan struct{} // by Close
+	ended      chan struct{} // when no connection is accepted any more
+	failed     error         // why, if not for Close; set before ended is closed
+	tasks      sync.WaitGroup
+	door       door
+	handshakes handshakes
 }
 
 // NewListener begins to accept connections of ln, which it owns from now on.
@@ -192,7 +195,8 @@ func (l *Listener) admit(nc net.Conn) {
 	l.tasks.Go(func() { l.sniff(c) })
 }
 
-// sniff waits for a connection's first byte and hands it out as what that says.
+// sniff waits for a connection's first byte and hands it out as what that says,
+// over TLS after the handshake.
 func (l *Listener) sniff(c *conn) {
 	defer l.door.settled(c)
 	if c.SetReadDeadline(time.Now().Add(firstTimeout)) != nil || !c.peek() || c.SetReadDeadline(time.Time{}) != nil {
@@ -202,7 +206,13 @@ func (l *Listener) sniff(c *conn) {
 	var out net.Conn = c
 	switch {
 	case c.first == firstOfTLS && l.cfg.TLS != nil:
-		out = tls.Server(c, l.cfg.TLS)
+		t, err := l.secure(c)
+		if err != nil {
+			l.cfg.Log.Log(context.Background(), levelQuiet, "TLS handshake error", "remote", c.RemoteAddr(), "error", err)
+			_ = c.Close()
+			return
+		}
+		out = t
 	case l.cfg.Plaintext != nil && !l.cfg.Plaintext(c.RemoteAddr()):
 		l.cfg.Log.Debug("HTTP without TLS refused; see plaintext under [http]", "remote", c.RemoteAddr())
 		c.turnAway()

@@ -123,6 +123,10 @@ func (rt *router) find(r *http.Request) (*route, string, error) {
 
 func (a *API) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{r: r, started: time.Now()}
+	if c := connOf(r); c != nil {
+		defer c.answeredOne()
+		r.TLS = c.tls
+	}
 	x.response = response{w: w, ctl: http.NewResponseController(w), stall: a.cfg.Stall}
 	if r.ContentLength != 0 {
 		x.body = newBody(r, x.ctl, a.cfg.Stall, a.cfg.MaxBody)

@@ -55,7 +55,7 @@ func (a *API) serveOn(ctx, base context.Context, ln net.Listener) error {
 	open := newConnections(a.cfg.MaxConns)
 	srv := a.newServer(base, open)
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(patient{ln}) }()
+	go func() { served <- srv.Serve(framedListener{patient{ln}, a.cfg.Stall}) }()
 
 	var failed error
 	select {
@@ -87,9 +87,9 @@ func (a *API) newServer(base context.Context, open *connections) *http.Server {
 		MaxHeaderBytes:               maxHeader,
 		DisableGeneralOptionsHandler: true,
 		BaseContext:                  func(net.Listener) context.Context { return base },
-		ConnContext:                  open.context,
+		ConnContext:                  func(ctx context.Context, c net.Conn) context.Context { return withConn(open.context(ctx, c), c) },
 		ConnState:                    open.state,
-		ErrorLog:                     slog.NewLogLogger(quietErrors{a.log.Handler()}, slog.LevelWarn),
+		ErrorLog:                     slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 		// No HTTP/2: its one connection would hide how many transfers there are, and
 		// a broken-off download would be a frame of its own kind.
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
