@@ -224,11 +224,6 @@ func (p *Peer) List(ctx context.Context, req wire.ListRequest) ([]raid.ChunkName
 	return p.session.List(ctx, req)
 }
 
-// Verify has the node check a chunk on its disk; see wire.Session.Verify.
-func (p *Peer) Verify(ctx context.Context, name raid.ChunkName, length int64, crc uint32) error {
-	return p.session.Verify(ctx, name, length, crc)
-}
-
 // Bounds of the delay before another copy is asked: below the first, hedging
 // would follow mere jitter; above the second, a person notices.
 const (

@@ -2,16 +2,18 @@ package object
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/raidpi/raidpi/internal/budget"
+	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/placement"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
 // Remake makes one copy of a part anew, on a native node that has none, from
-// another copy. It returns the new copy, durable on its node and not yet in the
-// catalog. old may be good: then it is moved. After an error the copy that it
+// the others. It returns the new copy, durable on its node, read back from there and
+// not yet in the catalog. old may be good: then it is moved. After an error the copy that it
 // returns, if its Node is set, may lie on that node and has to be recorded for
 // removal.
 //
@@ -53,7 +55,19 @@ func (s *Store) Remake(ctx context.Context, f raid.File, part raid.Part, old rai
 	if err := peer.Store(ctx, meta, payload); err != nil {
 		return fresh, fmt.Errorf("store a copy on node %s: %w", c.ID, err)
 	}
-	return fresh, nil
+	return fresh, s.readBack(ctx, peer, meta.Key.Name(), part)
+}
+
+// readBack reads a copy that a node has just acknowledged. What takes the place of
+// another one is seen with our own eyes first.
+func (s *Store) readBack(ctx context.Context, peer *membership.Peer, name raid.ChunkName, part raid.Part) error {
+	err := s.check(ctx, peer, name, part)
+	if !errors.Is(err, raid.ErrCorrupt) && !errors.Is(err, raid.ErrNotFound) {
+		return err
+	}
+	s.faithless.add(peer)
+	peer.Accuse("it acknowledged a copy and did not have it right afterwards. Check its disk and memory, then restart it")
+	return fmt.Errorf("%w: node %s acknowledged a copy and did not have it right afterwards: %w", raid.ErrTooFewNodes, peer.ID(), err)
 }
 
 // The names of an upload's own attempts must end where those of repair begin.
@@ -89,7 +103,7 @@ func (s *Store) readPart(ctx context.Context, f raid.File, part raid.Part) (*bud
 func (s *Store) placeAnew(part raid.Part, old raid.Copy) (placement.Candidate, error) {
 	var natives []placement.Candidate
 	for _, c := range s.cfg.Nodes.Candidates() {
-		if !c.Lab {
+		if !c.Lab && !s.isFaithless(c.ID) {
 			natives = append(natives, c)
 		}
 	}

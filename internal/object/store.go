@@ -78,6 +78,7 @@ type Store struct {
 	background sync.WaitGroup
 	hedges     hedges
 	lists      lists
+	faithless  faithless
 	stats      counters
 }
 

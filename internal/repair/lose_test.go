@@ -60,6 +60,8 @@ func (a *array) Remake(ctx context.Context, f raid.File, p raid.Part, old raid.C
 	return raid.Copy{Index: old.Index, Attempt: n, Node: "d"}, err
 }
 
+func (a *array) Check(context.Context, raid.File, raid.Part, raid.Copy) error { return nil }
+
 // store stores a file of so many stripes, with both parts on nodes a and b, or b
 // and c.
 func (a *array) store(stripes int64) raid.File {

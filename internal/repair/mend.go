@@ -130,28 +130,36 @@ func worst(p raid.Part) (raid.Copy, bool) {
 	return p.Copies[twin], true
 }
 
-// mendCopy returns what the copy should be: itself without the flag when its
-// node has it whole after all, or a new one. A node that is away is given grace:
-// after a reboot its chunks are usually good. One that was removed is not asked.
+// mendCopy returns what the copy should be: itself without the flag when its bytes
+// are good after all, or a new one. A node that is away is given grace: after a
+// reboot its chunks are usually good. One that was removed is not asked.
 func (r *Repairer) mendCopy(ctx context.Context, f raid.File, p raid.Part, c raid.Copy) (raid.Copy, error) {
-	if c.Bad && c.Node != "" && !r.cfg.Losses.Gone(c.Node) {
-		peer, ok := r.cfg.Nodes.Peer(c.Node)
-		if !ok && r.cfg.Nodes.AwayFor(c.Node) < r.cfg.Grace {
-			return raid.Copy{}, errLater
-		}
-		if ok && peer.Suspect() {
-			return raid.Copy{}, errLater
-		}
-		if ok {
-			call, cancel := context.WithTimeout(ctx, callTimeout)
-			err := peer.Verify(call, p.Key(f.Upload, c).Name(), p.Length, p.CRC)
-			cancel()
+	if !c.Bad || c.Node == "" || r.cfg.Losses.Gone(c.Node) {
+		return r.cfg.Maker.Remake(ctx, f, p, c)
+	}
+	peer, ok := r.cfg.Nodes.Peer(c.Node)
+	if !ok && r.cfg.Nodes.AwayFor(c.Node) < r.cfg.Grace || ok && peer.Suspect() {
+		return raid.Copy{}, errLater
+	}
+	if ok {
+		name := p.Key(f.Upload, c).Name()
+		if r.mayClear(peer, name) {
+			err := r.cfg.Maker.Check(ctx, f, p, c)
 			if err == nil {
+				r.cleared(peer, name)
 				c.Bad = false
 				return c, nil
 			}
 			if !errors.Is(err, raid.ErrNotFound) && !errors.Is(err, raid.ErrCorrupt) {
-				return raid.Copy{}, fmt.Errorf("%w: node %s could not check its copy: %w", errLater, c.Node, err)
+				return raid.Copy{}, fmt.Errorf("%w: the copy on node %s could not be checked: %w", errLater, c.Node, err)
+			}
+		}
+		if r.distrusts(peer) {
+			elsewhere := c
+			elsewhere.Bad = false // as if it were to be moved
+			fresh, err := r.cfg.Maker.Remake(ctx, f, p, elsewhere)
+			if fresh.Node != "" || !errors.Is(err, raid.ErrTooFewNodes) && !errors.Is(err, raid.ErrArrayFull) {
+				return fresh, err
 			}
 		}
 	}

@@ -49,8 +49,10 @@ type Losses interface {
 	Gone(id raid.NodeID) bool
 }
 
-// Maker makes a copy anew; object.Store does, and says what it may leave behind.
+// Maker checks copies by their bytes and makes them anew; object.Store does, and says
+// what it may leave behind.
 type Maker interface {
+	Check(ctx context.Context, f raid.File, part raid.Part, c raid.Copy) error
 	Remake(ctx context.Context, f raid.File, part raid.Part, old raid.Copy) (raid.Copy, error)
 }
 
@@ -96,6 +98,7 @@ type Repairer struct {
 
 	mu       sync.Mutex
 	searches map[raid.NodeID]*search // of the nodes that are there
+	records  map[raid.NodeID]*record // of nodes whose copies were called bad
 }
 
 // pace limits log lines that others can cause.
@@ -125,7 +128,7 @@ func New(cfg Config) *Repairer {
 	}
 	return &Repairer{
 		cfg: cfg, clean: make(chan struct{}, 1), mend: make(chan struct{}, 1), lose: make(chan struct{}, 1),
-		searches: map[raid.NodeID]*search{},
+		searches: map[raid.NodeID]*search{}, records: map[raid.NodeID]*record{},
 	}
 }
 

@@ -61,6 +61,8 @@ func (m maker) Remake(context.Context, raid.File, raid.Part, raid.Copy) (raid.Co
 	return m()
 }
 
+func (m maker) Check(context.Context, raid.File, raid.Part, raid.Copy) error { return nil }
+
 func mender(f *failing, m maker) *Repairer {
 	log := slog.New(slog.DiscardHandler)
 	nodes := membership.New(membership.Config{Knows: func(uint64) bool { return true }, Log: log})
