@@ -50,7 +50,16 @@ func (d *Desk) Join(ctx context.Context, cs tls.ConnectionState, req raid.JoinRe
 		d.cfg.Cut(req.Node, fmt.Errorf("%w: node %s has joined with a new key", raid.ErrPeerGone, req.Node))
 		d.cfg.Log.Info("node joined", "node", req.Node, "name", req.Name, "token", t.ID(), "version", repeat(req.Version), "remote", req.Remote)
 	}
-	return d.certificate(key, req.Node, up, known)
+	return d.welcome(key, req.Node, up, known)
+}
+
+// welcome makes the certificate of a node that is in, unless it was removed by now.
+func (d *Desk) welcome(key identity.NodeKey, id raid.NodeID, up, known int) (raid.Certificate, error) {
+	c, err := d.certificate(key, id, up, known)
+	if m, _ := d.member(id); m.Removed {
+		return raid.Certificate{}, removedText(id)
+	}
+	return c, err
 }
 
 // checkRequest checks what needs no token.

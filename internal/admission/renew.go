@@ -32,7 +32,7 @@ func (d *Desk) Renew(ctx context.Context, cs tls.ConnectionState, csr []byte) (r
 	if err != nil {
 		return raid.Certificate{}, fmt.Errorf("renew the key of node %s: %w", id, err)
 	}
-	return d.certificate(key, id, up, known)
+	return d.welcome(key, id, up, known)
 }
 
 // whoever is the member at the other end of a connection.

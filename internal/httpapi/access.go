@@ -34,11 +34,15 @@ type Tokens interface {
 // Without Config.Auth everything is, but for what needs the scope admin: tokens
 // that a stranger gave himself would still work when they are asked for.
 func (a *API) allow(x *exchange) error {
-	need := x.route.scope
-	switch {
-	case x.route.open:
+	if x.route.open {
 		return nil
-	case need < raid.ScopeRead:
+	}
+	return a.permit(x, x.route.scope)
+}
+
+// permit decides whether a request may do what needs a scope.
+func (a *API) permit(x *exchange, need raid.Scope) error {
+	if need < raid.ScopeRead {
 		return fail(http.StatusForbidden, "nobody may do this: a fault of this program")
 	}
 	given := x.r.Header["Authorization"]
@@ -49,7 +53,7 @@ func (a *API) allow(x *exchange) error {
 		return a.checkOwnName(x.r)
 	}
 	if len(given) > 0 {
-		return a.checkToken(x.r, given, need)
+		return a.checkToken(x, given, need)
 	}
 	switch originOf(x.r) {
 	case controlSocket:
@@ -92,7 +96,7 @@ func originOf(r *http.Request) origin {
 }
 
 // checkToken serves whoever shows a token that is good for what is needed.
-func (a *API) checkToken(r *http.Request, given []string, need raid.Scope) error {
+func (a *API) checkToken(x *exchange, given []string, need raid.Scope) error {
 	k, wrong := a.findToken(given)
 	switch {
 	case wrong != "":
@@ -107,9 +111,10 @@ func (a *API) checkToken(r *http.Request, given []string, need raid.Scope) error
 			header:  http.Header{"Www-Authenticate": {`Bearer realm="raidpi", error="insufficient_scope", scope="` + need.String() + `"`}},
 		}
 	default:
+		x.token = k.ID
 		return nil
 	}
-	if err := a.countFailure(r, "REST token refused", wrong); err != nil {
+	if err := a.countFailure(x.r, "REST token refused", wrong); err != nil {
 		return err
 	}
 	return unauthorized(`, error="invalid_token"`, wrong)

@@ -26,6 +26,7 @@ type exchange struct {
 	body    *body  // nil when the request has none
 	id      string // the {id} in the path
 	route   *route
+	token   string // id of the one that let it in; empty: none
 	started time.Time
 	err     error // what it failed with
 	aborted bool  // broken off after the header was sent

@@ -98,6 +98,7 @@ type API struct {
 	keys      keys
 	origins   *http.CrossOriginProtection
 	attempts  attempts // to show a token
+	bearers   bearers
 	mentions  attempts // of what else strangers can have logged; apart, so that neither hides the other
 }
 
@@ -120,6 +121,10 @@ func New(cfg Config) *API {
 		listings:  make(chan struct{}, cfg.MaxRequests),
 		keys:      keys{running: map[string][32]byte{}},
 		origins:   http.NewCrossOriginProtection(),
+	}
+	a.bearers.over = func(id string) (over, ends bool) {
+		k, found := a.cfg.Tokens.Token(id)
+		return !found || k.Revoked || k.Expired, k.Expires != ""
 	}
 	a.metrics = newMetrics(cfg.Metrics, func() float64 { return float64(len(a.transfers)) })
 	a.routes = newRouter(a.table(), a.metrics)

@@ -73,6 +73,21 @@ func cut(c net.Conn) {
 	_ = c.Close()
 }
 
+// reset is cut, but what the system still has to send is dropped, where it can be.
+func reset(c net.Conn) {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	inner := c
+	if own, ok := c.(*conn); ok {
+		inner = own.Conn
+	}
+	if t, ok := inner.(interface{ SetLinger(int) error }); ok {
+		_ = t.SetLinger(0)
+	}
+	_ = c.Close()
+}
+
 const (
 	partingTime  = time.Second // for a stranger to take the refusal
 	partingBytes = 1 << 20     // of what it still sends meanwhile

@@ -87,8 +87,19 @@ func (c *connections) gone(conn net.Conn) {
 // keeper is the key of what a connection's context has for keep.
 type keeper struct{}
 
+// severer is the key of what a connection's context has for sever.
+type severer struct{}
+
+// sever breaks a request's connection off. What waits in it to be sent is dropped.
+func sever(r *http.Request) {
+	if conn, served := r.Context().Value(severer{}).(net.Conn); served {
+		reset(conn)
+	}
+}
+
 // context is http.Server.ConnContext.
 func (c *connections) context(ctx context.Context, conn net.Conn) context.Context {
+	ctx = context.WithValue(ctx, severer{}, conn)
 	return context.WithValue(ctx, keeper{}, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -154,6 +154,13 @@ func (a *API) run(x *exchange) {
 	if err == nil {
 		err = a.allow(x)
 	}
+	if err == nil && x.token != "" {
+		r, leave, ok := a.bearers.enter(x.r, x.token)
+		defer leave()
+		if x.r = r; !ok {
+			err = unauthorized(`, error="invalid_token"`, "this token is over")
+		}
+	}
 	if err == nil {
 		if !x.route.open {
 			keep(x.r)

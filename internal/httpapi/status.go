@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	_ "embed"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -143,10 +144,15 @@ type health struct {
 // livez says that the process answers at all.
 func (a *API) livez(x *exchange) error { return x.sendJSON(http.StatusOK, health{"live"}) }
 
-// readyz says whether files can be stored and read.
+// readyz says whether files can be stored and read. Why not is for those alone who
+// may read the status: strangers ask this too.
 func (a *API) readyz(x *exchange) error {
 	if err := a.cfg.Ready(); err != nil {
-		return fail(http.StatusServiceUnavailable, "not ready: %v", err)
+		answer := &failure{status: http.StatusServiceUnavailable, message: "not ready", cause: err}
+		if a.permit(x, raid.ScopeRead) == nil {
+			answer.message = fmt.Sprintf("not ready: %v", err)
+		}
+		return answer
 	}
 	return x.sendJSON(http.StatusOK, health{"ready"})
 }

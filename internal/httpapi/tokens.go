@@ -87,6 +87,8 @@ func (a *API) revokeToken(x *exchange) error {
 	if err := a.cfg.Tokens.RevokeToken(x.r.Context(), x.id); err != nil {
 		return err
 	}
-	a.log.Info("REST token revoked", "token", x.id, "remote", x.r.RemoteAddr)
+	cut := a.bearers.end(x.r.Context(), x.id)
+	await(x.r.Context(), cut)
+	a.log.Info("REST token revoked", "token", x.id, "remote", x.r.RemoteAddr, "requests_cut", len(cut))
 	return x.sendNothing()
 }
