@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -52,6 +53,9 @@ type Catalog struct {
 	reading  sync.RWMutex // held by readers; see writer.restartLog
 	closing  chan struct{}
 	health   *health
+	query    url.Values // of connections that only read
+	checker  checker
+	unwatch  func()
 	closer   sync.Once
 	closeErr error
 
@@ -138,6 +142,7 @@ func (c *Catalog) Close() error {
 
 func (c *Catalog) close() error {
 	close(c.closing)
+	c.checker.stop()
 	c.writer.stop()
 	readers := make([]*conn, 0, cap(c.readers))
 	for range cap(c.readers) {
@@ -155,6 +160,8 @@ func (c *Catalog) close() error {
 			first = fmt.Errorf("close catalog %s: %w", c.path, err)
 		}
 	}
+	c.unwatch()
+	_ = c.checker.file.Close() // not before: that would end SQLite's locks on it
 	if err := c.lock.Close(); err != nil && first == nil {
 		first = fmt.Errorf("unlock catalog %s: %w", c.path, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 
 	"modernc.org/sqlite"
@@ -21,8 +22,18 @@ type conn struct {
 	row   []driver.Value
 }
 
-// openConn opens the database at path. The pragmas are run in order.
+// openConn opens the database at path, through a file system that checks seals. The
+// pragmas are run in order.
 func openConn(path string, query url.Values, pragmas ...string) (*conn, error) {
+	vfs, err := sealedOver(query.Get("vfs"))
+	if err != nil {
+		return nil, err
+	}
+	query = maps.Clone(query)
+	if query == nil {
+		query = url.Values{}
+	}
+	query.Set("vfs", vfs)
 	dsn := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: query.Encode()}
 	connector, err := sqlite.NewConnector(dsn.String())
 	if err != nil {
@@ -92,7 +103,7 @@ func (c *conn) exec(sql string, args ...any) (int64, error) {
 
 // query runs sql and calls scan for each row. The row's slice is used again for
 // the next one; its strings and bytes are not.
-func (c *conn) query(scan func(row []driver.Value) error, sql string, args ...any) (err error) {
+func (c *conn) query(scan func(row []driver.Value) error, sql string, args ...any) error {
 	s, err := c.prepared(sql)
 	if err != nil {
 		return err
@@ -101,16 +112,30 @@ func (c *conn) query(scan func(row []driver.Value) error, sql string, args ...an
 	if err != nil {
 		return err
 	}
+	n := len(rows.Columns())
+	if cap(c.row) < n {
+		c.row = make([]driver.Value, n)
+	}
+	return each(rows, c.row[:n], scan)
+}
+
+// longQuery is query for what takes so long that somebody may want to end it. The
+// statement is not kept.
+func (c *conn) longQuery(ctx context.Context, scan func(row []driver.Value) error, sql string, args ...any) (err error) {
+	rows, err := c.raw.(driver.QueryerContext).QueryContext(ctx, sql, named(args))
+	if err != nil {
+		return err
+	}
+	return each(rows, make([]driver.Value, len(rows.Columns())), scan)
+}
+
+// each calls scan for each row, and closes rows.
+func each(rows driver.Rows, row []driver.Value, scan func(row []driver.Value) error) (err error) {
 	defer func() {
 		if cerr := rows.Close(); err == nil {
 			err = cerr
 		}
 	}()
-	n := len(rows.Columns())
-	if cap(c.row) < n {
-		c.row = make([]driver.Value, n)
-	}
-	row := c.row[:n]
 	for {
 		if err := rows.Next(row); err != nil {
 			if errors.Is(err, io.EOF) {

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"unsafe"
 
 	"modernc.org/libc"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -80,9 +78,7 @@ func (f *faultFS) onOpen(tls *libc.TLS, vfs, path, file uintptr, flags int32, ou
 		f.methods[handle.FpMethods] = copyOut(table)
 	}
 	handle.FpMethods = f.methods[handle.FpMethods]
-	changed := copyOut(handle)
-	libc.Xmemcpy(tls, file, changed, libc.Tsize_t(unsafe.Sizeof(*handle)))
-	libc.Xfree(tls, changed)
+	overwrite(file, handle)
 	return 0
 }
 
@@ -141,23 +137,3 @@ func (f *faultFS) powerCut(t *testing.T, path string) string {
 	}
 	return filepath.Join(dir, filepath.Base(path))
 }
-
-// SQLite lives in memory that is not Go's, and its function pointers are Go
-// functions. These are the ways across.
-
-func copyIn[T any](from uintptr) *T {
-	b := libc.GoBytes(from, int(unsafe.Sizeof(*new(T)))) // not a copy yet
-	return (*T)(unsafe.Pointer(unsafe.SliceData(bytes.Clone(b))))
-}
-
-func copyOut[T any](from *T) uintptr {
-	to, err := libc.CString(unsafe.String((*byte)(unsafe.Pointer(from)), unsafe.Sizeof(*from)))
-	if err != nil {
-		panic(err) // out of memory
-	}
-	return to
-}
-
-func pointerTo[F any](f *F) uintptr { return *(*uintptr)(unsafe.Pointer(f)) }
-
-func callable[F any](p uintptr) F { return *(*F)(unsafe.Pointer(&p)) }

@@ -180,6 +180,8 @@ func (w *writer) restartLog() error {
 }
 
 func (w *writer) moveLog(pragma string) (busy bool, err error) {
+	w.moving.Lock()
+	defer w.moving.Unlock()
 	err = w.conn.query(func(row []driver.Value) error {
 		busy, w.logged = integer(row[0]) != 0, int(integer(row[1]))
 		return nil

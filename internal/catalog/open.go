@@ -23,6 +23,7 @@ type options struct {
 	checkpoint int           // pages
 	busy       time.Duration // how long another program's lock is waited for
 	look       time.Duration // between two looks at a long step
+	slow, rest time.Duration // of the checks that go on; slowEvery and checkRest when 0
 }
 
 // Open opens the catalog at cfg.Path, making it when there is none: it locks it
@@ -52,7 +53,7 @@ func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) 
 	if cfg.Wall == nil {
 		cfg.Wall = time.Now
 	}
-	h := &health{log: cfg.Log}
+	h := newHealth(cfg.Log)
 	c := &Catalog{health: h, path: cfg.Path, wall: &wallClock{read: cfg.Wall}, log: cfg.Log, started: time.Now(), lock: lock, closing: make(chan struct{})}
 	c.writer = &writer{
 		log: cfg.Log, random: cfg.Random, path: cfg.Path, reserve: cfg.Reserve, spare: room, checkpointAt: opt.checkpoint, restartAt: patience * opt.checkpoint,
@@ -67,6 +68,7 @@ func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) 
 		return nil, fmt.Errorf("open catalog %s: %w", cfg.Path, inWords(err))
 	}
 	c.writer.start()
+	c.checker.start()
 	return c, nil
 }
 
@@ -77,6 +79,12 @@ func (c *Catalog) prepare(ctx context.Context, cfg Config, opt options) (err err
 		query.Set("vfs", opt.vfs)
 	}
 	busy := fmt.Sprintf("busy_timeout = %d", opt.busy.Milliseconds())
+	if err := c.checkLog(query); err != nil {
+		return err
+	}
+	if err := c.seal(ctx, cfg, opt, query); err != nil {
+		return err
+	}
 	if err := c.examine(query, busy, len(opt.migrations)); err != nil {
 		return err
 	}
@@ -92,7 +100,9 @@ func (c *Catalog) prepare(ctx context.Context, cfg Config, opt options) (err err
 	if err := c.begin(cfg); err != nil {
 		return err
 	}
+	c.recall()
 	query.Set("mode", "ro")
+	c.query = query
 	for range readers {
 		// Reading once takes the shared lock that a connection in WAL mode keeps.
 		r, err := openConn(c.path, query, busy, "cache_size = -1024", "temp_store = MEMORY", "user_version")
@@ -131,6 +141,12 @@ func (c *Catalog) abort() {
 	for len(c.readers) > 0 {
 		_ = (<-c.readers).close()
 	}
+	if c.unwatch != nil {
+		c.unwatch()
+	}
+	if c.checker.file != nil {
+		_ = c.checker.file.Close()
+	}
 	_ = c.lock.Close()
 }
 
@@ -146,6 +162,11 @@ func (c *Catalog) emptyLog() error {
 	if mode != "wal" {
 		return fmt.Errorf("%w: %w: SQLite can't keep a write-ahead log here (journal mode %q); use a local disk", ErrRefused, raid.ErrUnsupported, mode)
 	}
+	return checkpointed(w)
+}
+
+// checkpointed moves all of the log into the database.
+func checkpointed(w *conn) error {
 	return w.query(func(r []driver.Value) error {
 		if integer(r[0]) != 0 {
 			return fmt.Errorf("%w: another program is reading the catalog; end it", raid.ErrBusy)

@@ -44,6 +44,7 @@ type writer struct {
 	base    func() state  // what is committed
 	keep    func(*tx)     // publishes what was committed
 	health  *health
+	moving  sync.Mutex // held while the log is moved into the database
 
 	ops                     chan *op
 	looks                   chan struct{} // taken between two steps, see Catalog.WriterMoves

@@ -1,0 +1,3 @@
+-- From here on each page of the database ends with a checksum, see seal.go. Nothing of
+-- the schema changes. But a program that does not know of them would write pages whose
+-- checksums do not fit, so an earlier version must not open it.
