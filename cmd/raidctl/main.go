@@ -12,13 +12,14 @@ import (
 	"github.com/raidpi/raidpi/internal/service"
 )
 
-// version is set by the linker: -X main.version=1.2.3.
-var version string
+// version and built are set by the linker: -X main.version=1.2.3 -X
+// main.built=2026-12-24.
+var version, built string
 
 func main() {
 	ctx, stop := service.Context(context.Background())
 	status := raidctl.Run(ctx, raidctl.Process{
-		Args: os.Args[1:], Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: version,
+		Args: os.Args[1:], Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: version, Built: built,
 	})
 	stop()
 	os.Exit(status)

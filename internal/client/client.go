@@ -19,13 +19,14 @@ import (
 
 // Config says which controller, and how patient to be with it.
 type Config struct {
-	URL       string        // "https://host:9000", or less of it: see package address
-	Socket    string        // path of a Unix socket to use instead; URL is then left empty
-	Token     string        // shown with every request; never over plain HTTP to another machine, nor on the socket, where it is not needed
-	Pin       *identity.Pin // of the controller's CA; nil: https is verified by the machine's certificate authorities
-	Stall     time.Duration // a call that moves no byte for so long ends; 2 min unless set
-	Attempts  int           // at a call that may be repeated; 3 unless set
-	UserAgent string        // "raidctl/1.0"; may be empty
+	URL       string           // "https://host:9000", or less of it: see package address
+	Socket    string           // path of a Unix socket to use instead; URL is then left empty
+	Token     string           // shown with every request; never over plain HTTP to another machine, nor on the socket, where it is not needed
+	Pin       *identity.Pin    // of the controller's CA; nil: https is verified by the machine's certificate authorities
+	Now       func() time.Time // asked whether a pinned controller's certificate is over; nil: time.Now
+	Stall     time.Duration    // a call that moves no byte for so long ends; 2 min unless set
+	Attempts  int              // at a call that may be repeated; 3 unless set
+	UserAgent string           // "raidctl/1.0"; may be empty
 }
 
 // Client speaks to one controller. It is safe for concurrent use.
@@ -35,6 +36,7 @@ type Client struct {
 	socket    string
 	token     string
 	pin       *identity.Pin
+	now       func() time.Time
 	http      *http.Client
 	transport *http.Transport
 	stall     time.Duration
@@ -57,12 +59,15 @@ func New(cfg Config) (*Client, error) {
 	if err := checkSecrecy(at, cfg); err != nil {
 		return nil, err
 	}
-	c := &Client{url: at.URL(), name: at.String(), socket: cfg.Socket, token: cfg.Token, pin: cfg.Pin, stall: cfg.Stall, attempts: cfg.Attempts, agent: cfg.UserAgent}
+	c := &Client{url: at.URL(), name: at.String(), socket: cfg.Socket, token: cfg.Token, pin: cfg.Pin, now: cfg.Now, stall: cfg.Stall, attempts: cfg.Attempts, agent: cfg.UserAgent}
 	if cfg.Socket != "" {
 		c.url.Host = "localhost"
 	}
 	c.transport = c.newTransport(cfg)
 	c.http = &http.Client{Transport: c.transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if c.now == nil {
+		c.now = time.Now
+	}
 	if c.stall <= 0 {
 		c.stall = 2 * time.Minute
 	}

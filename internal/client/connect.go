@@ -91,12 +91,15 @@ func onlyLoopback(_, address string, _ syscall.RawConn) error {
 
 // pinned connects to the controller of one CA and to no other.
 func (c *Client) pinned(pin identity.Pin) *tls.Config {
-	t := identity.Pinned(pin)
+	t := identity.Pinned(pin, func() time.Time { return c.now() })
 	verify := t.VerifyConnection
 	t.VerifyConnection = func(cs tls.ConnectionState) error {
 		err := verify(cs)
 		if err == nil {
 			return nil
+		}
+		if ended := endedError(c.name, err); ended != nil {
+			return ended
 		}
 		wrong := &WrongControllerError{URL: c.name, Want: pin, Err: err}
 		if n := len(cs.PeerCertificates); n > 0 {
@@ -116,7 +119,8 @@ type Seen struct {
 // Probe connects to the controller at an https URL, whoever it is, sees its CA,
 // and closes the connection without having sent a request. What does not look
 // like a raid-controller is refused.
-func Probe(ctx context.Context, controller string) (s Seen, err error) {
+// now is asked whether its certificate is over.
+func Probe(ctx context.Context, controller string, now func() time.Time) (s Seen, err error) {
 	a, err := address.Parse(controller)
 	if err != nil {
 		return s, err
@@ -127,7 +131,7 @@ func Probe(ctx context.Context, controller string) (s Seen, err error) {
 	var d mdns.Dialer
 	conn, err := d.DialContext(limited, "tcp", a.HostPort())
 	if err == nil {
-		s.Pin, s.Array, err = identity.PeekPin(limited, conn)
+		s.Pin, s.Array, err = identity.PeekPin(limited, conn, now)
 	}
 	switch {
 	case err == nil:
@@ -143,6 +147,9 @@ func Probe(ctx context.Context, controller string) (s Seen, err error) {
 func explainProbe(u string, err error) error {
 	var op *net.OpError
 	var plain tls.RecordHeaderError
+	if ended := endedError(u, err); ended != nil {
+		return ended
+	}
 	switch {
 	case errors.As(err, &op) && op.Op == "dial":
 		return unreachable(u, op)

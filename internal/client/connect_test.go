@@ -36,8 +36,8 @@ func newSecure(t *testing.T, answer http.HandlerFunc) *secure {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Long over, and for a name that nobody uses.
-	cert, err := ca.IssueHTTPS(identity.Hosts{DNS: []string{"elsewhere.example"}}, time.Now().AddDate(-5, 0, 0), rand.Reader)
+	// For a name that nobody uses.
+	cert, err := ca.IssueHTTPS(identity.Hosts{DNS: []string{"elsewhere.example"}}, time.Now(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func TestSocketNeedsNoTokenAndNoName(t *testing.T) {
 
 func TestProbeSeesTheCAAndSendsNothing(t *testing.T) {
 	s := newSecure(t, ready)
-	seen, err := Probe(t.Context(), s.URL)
+	seen, err := Probe(t.Context(), s.URL, time.Now)
 	if err != nil || seen.Pin != s.ca.Pin() || seen.Array != "0123456789abcdefghijkl" || s.requests.Load() != 0 {
 		t.Errorf("%+v, %v", seen, err)
 	}
@@ -205,16 +205,16 @@ func TestProbeSeesTheCAAndSendsNothing(t *testing.T) {
 	stranger.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 	stranger.StartTLS()
 	defer stranger.Close()
-	if _, err := Probe(t.Context(), stranger.URL); !errors.Is(err, identity.ErrStranger) {
+	if _, err := Probe(t.Context(), stranger.URL, time.Now); !errors.Is(err, identity.ErrStranger) {
 		t.Errorf("a stranger: %v", err)
 	}
 	plain := httptest.NewServer(http.HandlerFunc(ready))
-	if _, err := Probe(t.Context(), "https"+strings.TrimPrefix(plain.URL, "http")); !errors.Is(err, errNotOurs) {
+	if _, err := Probe(t.Context(), "https"+strings.TrimPrefix(plain.URL, "http"), time.Now); !errors.Is(err, errNotOurs) {
 		t.Errorf("plain HTTP: %v", err)
 	}
 	plain.Close()
 	var u *UnreachableError
-	if _, err := Probe(t.Context(), plain.URL); !errors.As(err, &u) || !errors.Is(err, syscall.ECONNREFUSED) {
+	if _, err := Probe(t.Context(), plain.URL, time.Now); !errors.As(err, &u) || !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("nobody: %v", err)
 	}
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
@@ -224,7 +224,7 @@ func TestProbeSeesTheCAAndSendsNothing(t *testing.T) {
 	defer silent.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := Probe(ctx, "https://"+silent.Addr().String()); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := Probe(ctx, "https://"+silent.Addr().String(), time.Now); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("silent: %v", err)
 	}
 }

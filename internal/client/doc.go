@@ -19,8 +19,9 @@
 // # Who is at the other end
 //
 //   - With Config.Pin the controller is the one of that CA, under whatever name or
-//     address it was found, and no clock is asked. Any other one is a
-//     [*WrongControllerError], and no request is sent to it.
+//     address it was found. Any other one is a [*WrongControllerError], one whose
+//     certificate is over by Config.Now an [*EndedError], and no request is sent to
+//     either.
 //   - Config.Token goes over TLS, or stays on this machine: [ErrPlainToken]. It is
 //     in no error.
 //   - Redirects are not followed.

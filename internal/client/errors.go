@@ -92,6 +92,30 @@ func (e *UntrustedError) Error() string {
 // Unwrap returns the cause.
 func (e *UntrustedError) Unwrap() error { return e.Err }
 
+// EndedError says that the certificate of the known controller is over. No request
+// was sent.
+type EndedError struct {
+	URL string
+	Err *identity.EndedError
+}
+
+// Error tells when it ended.
+func (e *EndedError) Error() string {
+	return fmt.Sprintf("the certificate of %s ended on %s", e.URL, e.Err.End.Format(time.DateOnly))
+}
+
+// Unwrap returns the cause.
+func (e *EndedError) Unwrap() error { return e.Err }
+
+// endedError is nil for other errors.
+func endedError(where string, err error) error {
+	var ended *identity.EndedError
+	if !errors.As(err, &ended) {
+		return nil
+	}
+	return &EndedError{URL: where, Err: ended}
+}
+
 // DigestError says that bytes were damaged on their way.
 type DigestError struct {
 	What      string // "file 7 as it was stored", …
@@ -108,6 +132,7 @@ func (e *DigestError) Error() string {
 func (c *Client) explain(call string, err error, w *watch) error {
 	var op *net.OpError
 	var wrong *WrongControllerError
+	var ended *EndedError
 	var untrusted *tls.CertificateVerificationError
 	switch {
 	case w.parent.Err() != nil:
@@ -116,6 +141,8 @@ func (c *Client) explain(call string, err error, w *watch) error {
 		return fmt.Errorf("%s: %w for %v: the network or the controller hangs", call, ErrStalled, c.stall)
 	case errors.As(err, &wrong):
 		return wrong
+	case errors.As(err, &ended):
+		return ended
 	case errors.As(err, &untrusted):
 		return &UntrustedError{URL: c.name, Err: untrusted.Err}
 	case errors.As(err, &op) && op.Op == "dial":

@@ -36,8 +36,9 @@ func passing(err error) bool {
 	var digest *DigestError
 	var wrong *WrongControllerError
 	var untrusted *UntrustedError
+	var ended *EndedError
 	switch {
-	case errors.As(err, &digest), errors.As(err, &wrong), errors.As(err, &untrusted):
+	case errors.As(err, &digest), errors.As(err, &wrong), errors.As(err, &untrusted), errors.As(err, &ended):
 		return false
 	case errors.As(err, &e):
 		return e.Status == http.StatusServiceUnavailable || e.Status == http.StatusConflict && e.RetryAfter > 0

@@ -38,6 +38,9 @@ const leafRound = time.Minute
 // renew makes the certificate anew where that is due.
 func (l *leaf) renew(now time.Time) error {
 	h := hosts(l.configured, l.look(), l.seen)
+	if now.Before(l.built) {
+		return l.timeless(h)
+	}
 	if kept := l.hosts.Load(); kept != nil && slices.Equal(kept.DNS, h.DNS) && len(kept.IPs) == len(h.IPs) &&
 		identity.HTTPSDue(l.current.Load().Leaf, h, now, l.built) == "" {
 		return nil
@@ -49,6 +52,24 @@ func (l *leaf) renew(now time.Time) error {
 	if why != "" {
 		l.log.Info("a certificate for HTTPS was made", "reason", why, "names", h.DNS, "until", c.Leaf.NotAfter)
 	}
+	l.seen = h
+	l.current.Store(&c)
+	l.hosts.Store(&h)
+	return nil
+}
+
+// timeless serves until the clock is set: whoever asks his own clock whether the
+// certificate is over would be locked out by one that ended in 1971. It stays in
+// memory, where nobody steals its key with the card.
+func (l *leaf) timeless(h identity.Hosts) error {
+	if kept := l.hosts.Load(); kept != nil && identity.IsTimeless(l.current.Load().Leaf) && slices.Equal(kept.DNS, h.DNS) && len(kept.IPs) == len(h.IPs) {
+		return nil
+	}
+	c, err := l.ca.IssueTimeless(h, l.random)
+	if err != nil {
+		return err
+	}
+	l.log.Info("a certificate for HTTPS was made that serves until the clock is set", "names", h.DNS)
 	l.seen = h
 	l.current.Store(&c)
 	l.hosts.Store(&h)

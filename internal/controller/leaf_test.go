@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -43,6 +45,12 @@ func TestBrowsersCertificateFollowsTheClockAndTheMachine(t *testing.T) {
 		}
 	}
 	try("first start, clock in 1970", time.Unix(100, 0), true)
+	if end := l.current.Load().Leaf.NotAfter; end.Year() != 9999 {
+		t.Errorf("who has a clock finds that it ended on %v", end)
+	}
+	if _, err := os.Stat(filepath.Join(l.dir, "https.pem")); err == nil {
+		t.Error("the key of a certificate without an end is on the card")
+	}
 	try("a minute later", time.Unix(160, 0), false)
 	noon := built.AddDate(0, 1, 0)
 	try("the clock is set", noon, true)
@@ -53,6 +61,11 @@ func TestBrowsersCertificateFollowsTheClockAndTheMachine(t *testing.T) {
 	try("no cable", noon.Add(3*time.Hour), false)
 	try("a year later", noon.AddDate(1, 0, 0), true)
 	try("the clock jumps back", built.AddDate(0, 0, 1), true)
+	if c := l.current.Load().Leaf; c.NotAfter.Sub(c.NotBefore) > 398*24*time.Hour {
+		t.Errorf("with a clock it is valid from %v to %v", c.NotBefore, c.NotAfter)
+	}
+	try("the battery is empty", time.Unix(100, 0), true)
+	try("the clock is set again", built.AddDate(0, 0, 1), true)
 	if got := l.names(); !slices.Equal(got, []string{"controller.local", "controller", "192.168.1.10", "192.168.1.11"}) {
 		t.Errorf("%q", got)
 	}

@@ -158,7 +158,7 @@ func (a *API) findToken(given []string) (k raid.AccessToken, wrong string) {
 }
 
 // maxCredentials is the longest Authorization header that is looked into, in
-// bytes: a token of 60 with a user name.
+// bytes: a token of 89 with a user name.
 const maxCredentials = 1024
 
 // credentials takes the token out of Authorization headers (RFC 6750 section

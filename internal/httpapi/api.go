@@ -76,6 +76,7 @@ type Config struct {
 	Hosts      func() []string // under which nodes and browsers reach this machine, the best first
 	Port       func() int      // of TCP, on which Serve answers
 	CAPEM      []byte          // the array's CA certificate
+	Pin        [16]byte        // the first half of the CA's pin, for access tokens
 	Random     io.Reader       // for secrets; crypto/rand when nil
 
 	MaxBody     int64         // bytes of a request's body, 0: no limit

@@ -69,7 +69,7 @@ func (a *API) createToken(x *exchange) error {
 	if w.TTLSeconds < 0 || w.TTLSeconds > maxTTL {
 		return bad("ttl_seconds is out of range")
 	}
-	id, text, sum, err := raid.NewAccessToken(a.cfg.Random)
+	id, text, sum, err := raid.NewPinnedToken(a.cfg.Pin, a.cfg.Random)
 	if err != nil {
 		return err
 	}

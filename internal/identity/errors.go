@@ -25,6 +25,8 @@ var (
 	// ErrWrongPin: a controller is not the one that a token was made for, or whose
 	// fingerprint is known.
 	ErrWrongPin = errors.New("not the controller that the token was made for")
+	// ErrEnded: a controller's certificate is over, by the clock that was asked.
+	ErrEnded = errors.New("its certificate has ended")
 	// ErrNotToken: a text does not look like a token.
 	ErrNotToken = errors.New("not a token")
 	// ErrMistyped: a text looks like a token, and its check digits don't fit.

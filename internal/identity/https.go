@@ -67,7 +67,29 @@ func (ca *CA) IssueHTTPS(hosts Hosts, now time.Time, random io.Reader) (tls.Cert
 	return b.certificate(), nil
 }
 
+// IssueTimeless makes one that has no end, for a controller that has no clock:
+// whoever looks at his own finds it valid. Its key belongs in memory and never into a
+// file, since nothing ends a stolen one.
+func (ca *CA) IssueTimeless(hosts Hosts, random io.Reader) (tls.Certificate, error) {
+	b, err := ca.issueBetween(hosts, forever0, forever1, random)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return b.certificate(), nil
+}
+
+// IsTimeless tells certificates of [CA.IssueTimeless].
+func IsTimeless(c *x509.Certificate) bool { return c.NotAfter.Equal(forever1) }
+
 func (ca *CA) issueHTTPS(hosts Hosts, now time.Time, random io.Reader) (*bundle, error) {
+	from := now.Truncate(time.Second).Add(-httpsBackdate)
+	if from.Before(forever0) {
+		from = forever0 // no earlier than the CA's own
+	}
+	return ca.issueBetween(hosts, from, from.Add(httpsLife-time.Second), random) // both ends count
+}
+
+func (ca *CA) issueBetween(hosts Hosts, from, until time.Time, random io.Reader) (*bundle, error) {
 	if n := len(hosts.texts()); n == 0 || n > maxHosts {
 		return nil, fmt.Errorf("make the HTTPS certificate: it would have %d names and addresses; 1 to %d are possible", n, maxHosts)
 	}
@@ -76,11 +98,7 @@ func (ca *CA) issueHTTPS(hosts Hosts, now time.Time, random io.Reader) (*bundle,
 		return nil, err
 	}
 	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	t.NotBefore = now.Truncate(time.Second).Add(-httpsBackdate)
-	if t.NotBefore.Before(forever0) {
-		t.NotBefore = forever0 // no earlier than the CA's own
-	}
-	t.NotAfter = t.NotBefore.Add(httpsLife - time.Second) // both ends count
+	t.NotBefore, t.NotAfter = from, until
 	for _, h := range hosts.texts() {
 		if a, err := netip.ParseAddr(h); err == nil {
 			t.IPAddresses = append(t.IPAddresses, net.IP(a.AsSlice()))

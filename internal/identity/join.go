@@ -35,7 +35,7 @@ func wrongPin(want, got ShortPin) error { return &PinError{Want: want, Got: got}
 // its own, with ErrWrongPin (a [PinError]) when no CA with this pin is presented,
 // or with ErrStranger or ErrRole when what is presented beside it is not its
 // controller. No clock is asked.
-func (t Token) ClientTLS() *tls.Config { return pinned(t.match) }
+func (t Token) ClientTLS() *tls.Config { return pinned(t.match, nil) }
 
 func (t Token) match(ca Pin) error {
 	if got := ca.Short(); got != t.pin {
@@ -49,7 +49,7 @@ func (t Token) match(ca Pin) error {
 // CSR). It is worth nothing on another connection or with another request. It
 // checks the pin again, so that no connection made in another way gets a proof.
 func (t Token) Prove(cs tls.ConnectionState, csr []byte) ([]byte, error) {
-	if _, err := verifyPinned(cs, t.match); err != nil {
+	if _, err := verifyPinned(cs, t.match, nil); err != nil {
 		return nil, fmt.Errorf("prove the token: %w", err)
 	}
 	return t.proof(cs, csr)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -65,29 +66,49 @@ func (e *FingerprintError) Error() string {
 // Unwrap makes it an ErrWrongPin.
 func (e *FingerprintError) Unwrap() error { return ErrWrongPin }
 
-// Pinned is the connection of somebody who knows the CA's pin and nothing else:
-// under which name or address the controller was found does not matter, and no
-// clock is asked. The handshake fails before anything was sent, with ErrWrongPin
-// (a [FingerprintError]), ErrStranger or ErrRole.
-func Pinned(pin Pin) *tls.Config {
+// EndedError is the error of a controller whose certificate is over. It is an
+// ErrEnded.
+type EndedError struct {
+	End time.Time
+	Now time.Time // by the clock that was asked
+}
+
+func (e *EndedError) Error() string {
+	return fmt.Sprintf("%v: on %s, and now it is %s; nothing was sent", ErrEnded, e.End.Format(time.DateOnly), e.Now.Format(time.DateOnly))
+}
+
+// Unwrap makes it an ErrEnded.
+func (e *EndedError) Unwrap() error { return ErrEnded }
+
+// Pinned is the connection of somebody who knows the CA's pin: under which name or
+// address the controller was found does not matter. The handshake fails before
+// anything was sent, with ErrWrongPin (a [FingerprintError]), ErrStranger, ErrRole or
+// ErrEnded (an [EndedError]).
+//
+// now is asked whether the certificate is over, since the key of an old one may have
+// been stolen with an old card. Its beginning is not looked at: this machine's clock
+// may say 1970, and nobody but the CA can make certificates of the future. nil: no
+// clock is asked.
+func Pinned(pin Pin, now func() time.Time) *tls.Config {
 	return pinned(func(got Pin) error {
 		if got != pin {
 			return &FingerprintError{Want: pin, Got: got}
 		}
 		return nil
-	})
+	}, now)
 }
 
 // PeekPin asks who is at the other end of a connection that has just been made,
 // for trust on first use: it makes the handshake of TLS with whoever presents a
 // well-formed controller, sends nothing else, and closes the connection. That it
 // is the right one is for a person to say, who compares [Pin.Fingerprint].
-func PeekPin(ctx context.Context, nc net.Conn) (pin Pin, array raid.ArrayID, err error) {
+// now is as for [Pinned].
+func PeekPin(ctx context.Context, nc net.Conn, now func() time.Time) (pin Pin, array raid.ArrayID, err error) {
 	defer nc.Close()
 	conn := tls.Client(nc, pinned(func(got Pin) error {
 		pin = got
 		return nil
-	}))
+	}, now))
 	// Only a whole handshake proves that it has the certificate's key.
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return Pin{}, "", err
@@ -102,16 +123,16 @@ func ArrayOf(cs tls.ConnectionState) (raid.ArrayID, error) {
 	if !cs.HandshakeComplete {
 		return "", fmt.Errorf("name the array: %w", errUnfinished)
 	}
-	n, err := verifyPinned(cs, func(Pin) error { return nil })
+	n, err := verifyPinned(cs, func(Pin) error { return nil }, nil)
 	return n.array, err
 }
 
 // pinned is a connection to a controller of which match knows the CA's pin.
-func pinned(match func(ca Pin) error) *tls.Config {
+func pinned(match func(ca Pin) error, now func() time.Time) *tls.Config {
 	c := base()
 	c.InsecureSkipVerify = true // the pin is all there is; VerifyConnection does it
 	c.VerifyConnection = func(cs tls.ConnectionState) error {
-		_, err := verifyPinned(cs, match)
+		_, err := verifyPinned(cs, match, now)
 		return err
 	}
 	return c
@@ -119,7 +140,8 @@ func pinned(match func(ca Pin) error) *tls.Config {
 
 // verifyPinned checks a controller by its CA's pin, and what is presented beside
 // it by the CA.
-func verifyPinned(cs tls.ConnectionState, match func(ca Pin) error) (name, error) {
+// now may be nil.
+func verifyPinned(cs tls.ConnectionState, match func(ca Pin) error, now func() time.Time) (name, error) {
 	if err := checkVersion(cs); err != nil {
 		return name{}, fmt.Errorf("refuse the controller: %w", err)
 	}
@@ -139,6 +161,12 @@ func verifyPinned(cs tls.ConnectionState, match func(ca Pin) error) (name, error
 	}
 	if n.array != own.array {
 		return name{}, fmt.Errorf("refuse the controller: %w: its certificate names array %s", ErrStranger, n.array)
+	}
+	if now == nil {
+		return n, nil
+	}
+	if t := now(); t.After(leaf.NotAfter) {
+		return name{}, fmt.Errorf("refuse the controller: %w", &EndedError{End: leaf.NotAfter, Now: t})
 	}
 	return n, nil
 }

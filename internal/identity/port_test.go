@@ -105,7 +105,7 @@ func TestCertificateWithoutItsKeyIsWorthNothing(t *testing.T) {
 
 func TestPinnedConnectionFindsItsControllerAtAnyTime(t *testing.T) {
 	ca, other := newCAFor(t, array), newCAFor(t, array)
-	client := Pinned(ca.Pin())
+	client := Pinned(ca.Pin(), nil)
 	client.Time = func() time.Time { return time.Unix(0, 0) }
 	s, c := meet(t, portOf(t, ca, anyKey), client)
 	if s.err != nil || c.err != nil {
@@ -164,7 +164,7 @@ func TestPeekTellsTheFingerprintAndSendsNothing(t *testing.T) {
 			heard <- all
 		}()
 		nc := must(net.Dial("tcp", l.Addr().String()))(t)
-		pin, array, err := PeekPin(t.Context(), nc)
+		pin, array, err := PeekPin(t.Context(), nc, nil)
 		if _, err := nc.Write([]byte{1}); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("the connection is still open: %v", err)
 		}
@@ -192,7 +192,7 @@ func TestPeekEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	go func() { _, _ = io.Copy(io.Discard, theirs) }()
-	if _, _, err := PeekPin(ctx, ours); !errors.Is(err, context.DeadlineExceeded) {
+	if _, _, err := PeekPin(ctx, ours, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a peer that says nothing: %v", err)
 	}
 }

@@ -102,7 +102,7 @@ func TestEveryConfigurationIsTLS13WithoutSessions(t *testing.T) {
 	ca := newCAFor(t, array)
 	node, _ := joined(t, ca, newNodeID(t))
 	for what, c := range map[string]*tls.Config{"controller": serverOf(t, ca), "node": node.ClientTLS(), "join": newTestToken(t).ClientTLS(),
-		"pinned": Pinned(ca.Pin()), "node on the port": node.PortTLS()} {
+		"pinned": Pinned(ca.Pin(), nil), "node on the port": node.PortTLS()} {
 		if c.MinVersion != tls.VersionTLS13 || c.MaxVersion != tls.VersionTLS13 || !c.SessionTicketsDisabled || c.ClientSessionCache != nil || c.VerifyConnection == nil {
 			t.Errorf("%s: %+v", what, c)
 		}

@@ -57,35 +57,77 @@ const (
 	AccessIDLen = 8
 	// AccessNameLen is how long a REST token's name may be, in characters.
 	AccessNameLen = 100
+	// AccessTokenLen is the length of a REST token with a pin, in characters.
+	AccessTokenLen = len(accessPrefix) + AccessIDLen + 1 + IDLen + 1 + 2*IDLen + accessCheckLen
 
-	accessPrefix = "raidpi_"
-	accessLen    = len(accessPrefix) + AccessIDLen + 1 + 2*IDLen
+	accessPrefix   = "raidpi_"
+	accessCheckLen = 6 // digits of base 62 for a CRC-32
+	unpinnedLen    = len(accessPrefix) + AccessIDLen + 1 + 2*IDLen
 )
 
-// NewAccessToken draws a REST token: its id, the text that its owner shows, which
-// is "raidpi_", the id, "_" and 32 random bytes in 44 digits of base 62, and the
-// SHA-256 of those bytes, which is all that is kept of them.
+// NewAccessToken draws a REST token without a pin, as controllers once made them: its
+// id, the text that its owner shows, which is "raidpi_", the id, "_" and 32 random
+// bytes in 44 digits of base 62, and the SHA-256 of those bytes, which is all that is
+// kept of them.
 func NewAccessToken(random io.Reader) (id, text string, sum [32]byte, err error) {
+	id, secret, sum, err := drawAccess(random)
+	if err != nil {
+		return "", "", sum, err
+	}
+	return id, accessPrefix + id + "_" + secret, sum, nil
+}
+
+// NewPinnedToken draws a REST token that says whom it may be shown to: pin is the
+// first half of the pin of the array's CA. The text is
+//
+//	raidpi_<id>_<pin>_<secret><check>
+//	        8    22    44      6
+//
+// all but the prefix in digits of base 62. check is the CRC-32C of what is before it.
+func NewPinnedToken(pin [16]byte, random io.Reader) (id, text string, sum [32]byte, err error) {
+	id, secret, sum, err := drawAccess(random)
+	if err != nil {
+		return "", "", sum, err
+	}
+	text = accessPrefix + id + "_" + EncodeID(pin) + "_" + secret
+	return id, text + accessCheck(text), sum, nil
+}
+
+func drawAccess(random io.Reader) (id, digits string, sum [32]byte, err error) {
 	if id, err = NewID(random); err != nil {
 		return "", "", sum, err
 	}
-	id = id[:AccessIDLen]
 	var secret [32]byte
 	if _, err := io.ReadFull(random, secret[:]); err != nil {
 		return "", "", sum, fmt.Errorf("draw a token's secret: %w", err)
 	}
-	text = accessPrefix + id + "_" + EncodeID([16]byte(secret[:16])) + EncodeID([16]byte(secret[16:]))
-	return id, text, sha256.Sum256(secret[:]), nil
+	return id[:AccessIDLen], EncodeID([16]byte(secret[:16])) + EncodeID([16]byte(secret[16:])), sha256.Sum256(secret[:]), nil
 }
 
-// ParseAccessToken takes a token's text apart. It returns ErrBadID for any text
-// that NewAccessToken does not write, and never the text itself.
-func ParseAccessToken(text string) (id string, sum [32]byte, err error) {
-	if len(text) != accessLen || !strings.HasPrefix(text, accessPrefix) {
-		return "", sum, ErrBadID
+// accessCheck is the check digits of a text.
+func accessCheck(text string) string {
+	var out [accessCheckLen]byte
+	for i, n := accessCheckLen-1, Checksum([]byte(text)); i >= 0; i, n = i-1, n/62 {
+		out[i] = base62[n%62]
 	}
-	id, digits := text[len(accessPrefix):][:AccessIDLen], text[accessLen-2*IDLen:]
-	if text[accessLen-2*IDLen-1] != '_' || strings.Trim(id, base62) != "" {
+	return string(out[:])
+}
+
+// ParseAccessToken takes a token's text apart, with a pin or without. It returns
+// ErrBadID for any text that neither NewAccessToken nor NewPinnedToken writes, and
+// never the text itself.
+func ParseAccessToken(text string) (id string, sum [32]byte, err error) {
+	switch {
+	case !strings.HasPrefix(text, accessPrefix), len(text) != unpinnedLen && len(text) != AccessTokenLen:
+		return "", sum, ErrBadID
+	case len(text) == AccessTokenLen:
+		if _, ok := AccessTokenPin(text); !ok {
+			return "", sum, ErrBadID
+		}
+		text = text[:AccessTokenLen-accessCheckLen]
+	}
+	id, digits := text[len(accessPrefix):][:AccessIDLen], text[len(text)-2*IDLen:]
+	if text[len(accessPrefix)+AccessIDLen] != '_' || text[len(text)-2*IDLen-1] != '_' || strings.Trim(id, base62) != "" {
 		return "", sum, ErrBadID
 	}
 	first, err := DecodeID(digits[:IDLen])
@@ -100,6 +142,16 @@ func ParseAccessToken(text string) (id string, sum [32]byte, err error) {
 	copy(secret[:16], first[:])
 	copy(secret[16:], second[:])
 	return id, sha256.Sum256(secret[:]), nil
+}
+
+// AccessTokenPin is the pin of the CA that a token's text carries; false: none, or the
+// check digits don't fit.
+func AccessTokenPin(text string) (pin [16]byte, ok bool) {
+	if len(text) != AccessTokenLen || accessCheck(text[:AccessTokenLen-accessCheckLen]) != text[AccessTokenLen-accessCheckLen:] {
+		return pin, false
+	}
+	pin, err := DecodeID(text[len(accessPrefix)+AccessIDLen+1:][:IDLen])
+	return pin, err == nil
 }
 
 // CheckAccessName accepts 1 to AccessNameLen characters that can stand on a line.

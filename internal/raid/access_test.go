@@ -60,3 +60,50 @@ func TestScopesAndNames(t *testing.T) {
 		}
 	}
 }
+
+func TestPinnedTokenSaysWhomItIsFor(t *testing.T) {
+	pin := [16]byte{1, 2, 3, 0xff, 15: 9}
+	for range 20 {
+		id, text, sum, err := NewPinnedToken(pin, rand.Reader)
+		if err != nil || len(text) != AccessTokenLen {
+			t.Fatal(text, err)
+		}
+		gotID, gotSum, err := ParseAccessToken(text)
+		if gotID != id || gotSum != sum || err != nil {
+			t.Errorf("%s reads as %s, %v", text, gotID, err)
+		}
+		if got, ok := AccessTokenPin(text); !ok || got != pin {
+			t.Errorf("%s is for %x", text, got)
+		}
+		if strings.Trim(text, base62+"_") != "" {
+			t.Errorf("%s can't be a Bearer token", text)
+		}
+	}
+	_, bare, _, _ := NewAccessToken(rand.Reader)
+	if _, ok := AccessTokenPin(bare); ok {
+		t.Error("a token without a pin has one")
+	}
+}
+
+func TestAnyMistakeInAPinnedTokenIsNoticed(t *testing.T) {
+	_, good, _, _ := NewPinnedToken([16]byte{7}, rand.Reader)
+	wrong := func(what, text string) {
+		t.Helper()
+		if _, _, err := ParseAccessToken(text); !errors.Is(err, ErrBadID) {
+			t.Errorf("%s: %s is taken", what, text)
+		}
+	}
+	for i := range good {
+		for _, c := range []byte{'0', 'z', '_', ' '} {
+			if good[i] != c {
+				wrong("one character", good[:i]+string(c)+good[i+1:])
+			}
+		}
+		if i > 0 && good[i] != good[i-1] {
+			wrong("two that changed places", good[:i-1]+good[i:i+1]+good[i-1:i]+good[i+1:])
+		}
+		wrong("cut", good[:i])
+		wrong("its end alone", good[i+1:])
+	}
+	wrong("more", good+"0")
+}

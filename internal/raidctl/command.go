@@ -8,6 +8,7 @@ package raidctl
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +22,7 @@ type Process struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Version        string // as the linker set it; may be empty
+	Built          string // the same: when raidctl was built, as in 2026-12-24
 }
 
 // app is one run of raidctl.
@@ -29,8 +31,10 @@ type app struct {
 	stdout, stderr io.Writer
 	watched        bool // stderr is a terminal
 	getenv         func(string) string
-	version        string // as the linker set it
-	defaultSocket  string // of the controller on this machine
+	version        string           // as the linker set it
+	built          time.Time        // before which this machine's clock can't be right
+	clock          func() time.Time // of this machine
+	defaultSocket  string           // of the controller on this machine
 
 	flags  flags
 	json   bool
@@ -43,7 +47,7 @@ type app struct {
 func Run(ctx context.Context, p Process) int {
 	a := &app{
 		stdin: p.Stdin, stdout: p.Stdout, stderr: p.Stderr, watched: service.IsTerminal(p.Stderr), getenv: service.Getenv(p.Env),
-		version: p.Version, defaultSocket: controlSocket,
+		version: p.Version, built: service.Built(p.Built), clock: time.Now, defaultSocket: controlSocket,
 	}
 	return a.run(ctx, p.Args)
 }

@@ -31,6 +31,7 @@ type controller struct {
 	ca                    *identity.CA
 	token                 string // the one access token that it knows
 	https, plain, socket  string
+	issued                time.Time // when its certificate was made
 	mu                    sync.Mutex
 	seen                  []string // "POST /join-tokens {…}"
 	shown                 []string // Authorization headers
@@ -39,13 +40,15 @@ type controller struct {
 	hosts                 string // of join tokens, JSON
 }
 
-func newController(t *testing.T) *controller {
+func newController(t *testing.T) *controller { return newControllerOf(t, time.Now()) }
+
+func newControllerOf(t *testing.T, issued time.Time) *controller {
 	t.Helper()
 	ca, err := identity.OpenCA(t.TempDir(), "TIzPgsHtLSx9sOLUYazQs6", rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &controller{ca: ca, token: newAccessToken(t), accessText: newAccessToken(t), hosts: `["controller.local", "192.168.1.10"], "port": 9000`}
+	c := &controller{ca: ca, issued: issued, token: newAccessToken(t), accessText: newAccessToken(t), hosts: `["controller.local", "192.168.1.10"], "port": 9000`}
 	join, err := identity.NewToken(ca.Pin(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -77,10 +80,20 @@ func newAccessToken(t *testing.T) string {
 	return text
 }
 
-// tls is as browsers get it, with a certificate that no name or clock fits.
+// pinnedToken is a token that knows its controller.
+func (c *controller) pinnedToken(t *testing.T) string {
+	t.Helper()
+	_, text, _, err := raid.NewPinnedToken(c.ca.Pin().Short(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// tls is as browsers get it, with a certificate that no name fits.
 func (c *controller) tls(t *testing.T) *tls.Config {
 	t.Helper()
-	cert, err := c.ca.IssueHTTPS(identity.Hosts{DNS: []string{"elsewhere.example"}}, time.Now().AddDate(-5, 0, 0), rand.Reader)
+	cert, err := c.ca.IssueHTTPS(identity.Hosts{DNS: []string{"elsewhere.example"}}, c.issued, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,14 +186,19 @@ type invocation struct {
 	env     []string
 	stdin   string
 	watched bool
-	socket  string // that of this machine's controller
+	socket  string    // that of this machine's controller
+	clock   time.Time // of this machine; zero: the real one
+	built   time.Time // of raidctl
 }
 
 func (i invocation) run(t *testing.T) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	a := &app{stdin: strings.NewReader(i.stdin), stdout: &stdout, stderr: &stderr, watched: i.watched,
-		getenv: service.Getenv(i.env), defaultSocket: i.socket}
+		getenv: service.Getenv(i.env), defaultSocket: i.socket, built: i.built}
+	if !i.clock.IsZero() {
+		a.clock = func() time.Time { return i.clock }
+	}
 	status := a.run(t.Context(), i.args)
 	return result{status, stdout.String(), stderr.String()}
 }

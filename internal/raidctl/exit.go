@@ -52,6 +52,8 @@ func statusOf(ctx context.Context, err error) int {
 	var network *net.OpError
 	var wrong *client.WrongControllerError
 	var untrusted *client.UntrustedError
+	var ended *client.EndedError
+	var notFor *tokenForOtherError
 	var noNode noNodeError
 	switch code := client.StatusOf(err); {
 	case errors.As(err, &usage):
@@ -62,7 +64,7 @@ func statusOf(ctx context.Context, err error) int {
 		return exitInterrupted
 	case errors.As(err, &digest):
 		return exitDigest
-	case errors.As(err, &wrong), errors.As(err, &untrusted):
+	case errors.As(err, &wrong), errors.As(err, &untrusted), errors.As(err, &ended), errors.As(err, &notFor):
 		return exitStranger
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		return exitNotAllowed
@@ -112,6 +114,8 @@ func (a *app) explain(ctx context.Context, err error) string {
 	var unreachable *client.UnreachableError
 	var wrong *client.WrongControllerError
 	var untrusted *client.UntrustedError
+	var ended *client.EndedError
+	var notFor *tokenForOtherError
 	switch {
 	case errors.As(err, &usage):
 		return err.Error() + "; see " + usage.command + " --help"
@@ -119,6 +123,10 @@ func (a *app) explain(ctx context.Context, err error) string {
 		return strings.TrimSuffix("interrupted: "+err.Error(), ": "+context.Canceled.Error())
 	case errors.As(err, &wrong):
 		return wrongController(wrong)
+	case errors.As(err, &ended):
+		return a.endedCertificate(ended)
+	case errors.As(err, &notFor):
+		return tokenForOther(notFor)
 	case errors.As(err, &untrusted):
 		return err.Error() + ". If it is a raid-controller: raidctl login " + untrusted.URL
 	case errors.As(err, &unreachable):

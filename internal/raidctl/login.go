@@ -20,6 +20,7 @@ import (
 type loginRun struct {
 	*app
 	fingerprint string
+	given       string // --token
 	caOnly      bool
 }
 
@@ -29,12 +30,14 @@ func (a *app) loginCommand() *cobra.Command {
 		Use:   "login [ADDRESS]",
 		Short: "Remember a controller, its fingerprint and a token",
 		Long: "Remember a controller, the fingerprint of its CA and a token, for all calls from now on.\n" +
-			"The token is asked for without showing it; --token-file and RAID_TOKEN are for scripts.\n" +
-			"On the controller:  sudo raidctl fingerprint  and  sudo raidctl access create NAME --scope write",
+			"The token is asked for without showing it, and says by which fingerprint the right controller is\n" +
+			"known. --token-file and RAID_TOKEN are for scripts; --token can be seen by others on this machine.\n" +
+			"On the controller:  sudo raidctl access create NAME --scope write",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return l.run(cmd.Context(), args) },
 	}
 	cmd.Flags().StringVar(&l.fingerprint, "fingerprint", "", "take a controller with this `FINGERPRINT` (SHA256:…) and no other; nothing is asked")
+	cmd.Flags().StringVar(&l.given, "token", "", "the `TOKEN`; others on this machine may see it while raidctl runs")
 	cmd.Flags().BoolVar(&l.caOnly, "ca-only", false, "without a token, for a controller that asks for none (auth = \"off\")")
 	return cmd
 }
@@ -50,13 +53,14 @@ func (l *loginRun) run(ctx context.Context, args []string) error {
 		return err
 	}
 	now := &login{URL: where}
-	if now.Pin, err = l.pin(ctx, where, before); err != nil {
-		return err
-	}
+	// The token first: it may know whom it is for, and then nobody is asked.
 	if !l.caOnly {
 		if now.Token, err = l.token(ctx); err != nil {
 			return err
 		}
+	}
+	if now.Pin, err = l.pin(ctx, now, before); err != nil {
+		return err
 	}
 	s, err := l.try(ctx, now)
 	if err != nil {
@@ -99,15 +103,46 @@ const onTheController = "On the controller itself this prints it:  sudo raidctl 
 
 var errNotConfirmed = errors.New("not logged in; nothing was sent to the controller")
 
-// pin is the fingerprint that a person or an earlier login vouches for.
-func (l *loginRun) pin(ctx context.Context, where string, before *login) (*identity.Pin, error) {
-	if strings.HasPrefix(where, "http:") {
+// pin is the fingerprint that a person, the token or an earlier login vouches for.
+func (l *loginRun) pin(ctx context.Context, now, before *login) (*identity.Pin, error) {
+	if strings.HasPrefix(now.URL, "http:") {
 		if l.fingerprint != "" {
 			l.parsed = false
 			return nil, errors.New("--fingerprint is for https: plain HTTP has none")
 		}
 		return nil, nil // on this machine, as where has seen to
 	}
+	forPin, pinned := raid.AccessTokenPin(now.Token)
+	known, err := l.knownPin(now.URL, before)
+	switch {
+	case err != nil:
+		return nil, err
+	case known != nil && pinned && known.Short() != forPin && l.fingerprint != "":
+		l.parsed = false
+		return nil, fmt.Errorf("--fingerprint is not that of the controller that the token was made for (%s)", identity.ShortPin(forPin).Brief())
+	case known != nil:
+		return known, nil // and another one is refused
+	}
+	tty := l.terminal()
+	if tty == nil && !pinned {
+		return nil, fmt.Errorf("the controller at %s is not known here yet, and there is no terminal to ask on: add --fingerprint SHA256:…. %s", now.URL, onTheController)
+	}
+	seen, err := client.Probe(ctx, now.URL, l.now)
+	switch {
+	case errors.Is(err, identity.ErrStranger), errors.Is(err, identity.ErrRole):
+		return nil, fmt.Errorf("%w. That is no raid-controller. (Behind a proxy with a certificate of its own: --controller and RAID_TOKEN, without a login)", err)
+	case err != nil:
+		return nil, err
+	case pinned && seen.Pin.Short() != forPin:
+		return nil, &tokenForOtherError{url: now.URL, want: forPin, got: seen.Pin}
+	case pinned, before != nil && before.Pin != nil && *before.Pin == seen.Pin: // or the same one, under another name
+		return &seen.Pin, nil
+	}
+	return &seen.Pin, l.confirm(ctx, now.URL, seen)
+}
+
+// knownPin is the one that is known whatever the token says; nil: none.
+func (l *loginRun) knownPin(where string, before *login) (*identity.Pin, error) {
 	if l.fingerprint != "" {
 		pin, err := identity.ParseFingerprint(l.fingerprint)
 		if err != nil {
@@ -116,24 +151,10 @@ func (l *loginRun) pin(ctx context.Context, where string, before *login) (*ident
 		}
 		return &pin, nil
 	}
-	if before != nil && before.URL == where && before.Pin != nil {
-		return before.Pin, nil // and a changed one is refused
+	if before != nil && before.URL == where {
+		return before.Pin, nil
 	}
-	tty := l.terminal()
-	if tty == nil {
-		return nil, fmt.Errorf("the controller at %s is not known here yet, and there is no terminal to ask on: add --fingerprint SHA256:…. %s", where, onTheController)
-	}
-	seen, err := client.Probe(ctx, where)
-	if errors.Is(err, identity.ErrStranger) || errors.Is(err, identity.ErrRole) {
-		return nil, fmt.Errorf("%w. That is no raid-controller. (Behind a proxy with a certificate of its own: --controller and RAID_TOKEN, without a login)", err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if before != nil && before.Pin != nil && *before.Pin == seen.Pin {
-		return &seen.Pin, nil // the same one, under another name
-	}
-	return &seen.Pin, l.confirm(ctx, where, seen)
+	return nil, nil
 }
 
 // confirm asks as ssh does.
@@ -168,6 +189,10 @@ func (l *loginRun) confirm(ctx context.Context, where string, seen client.Seen) 
 
 // token is the one of this run, or what a person types.
 func (l *loginRun) token(ctx context.Context) (string, error) {
+	if l.given != "" {
+		text := strings.TrimSpace(l.given)
+		return text, checkToken(text)
+	}
 	text, _, err := l.givenToken()
 	if err != nil || text != "" {
 		return text, err
@@ -208,6 +233,9 @@ func (l *loginRun) report(now *login, s client.Status) error {
 			fingerprint = now.Pin.Fingerprint()
 		}
 		return writeJSON(l.stdout, map[string]any{"url": now.URL, "fingerprint": fingerprint, "array": s.Array})
+	}
+	if l.clockIsWrong() {
+		fmt.Fprintf(l.stderr, "raidctl: this machine's clock says %s, which can't be; the controller is known by its fingerprint all the same. Set it: timedatectl\n", l.clockDate())
 	}
 	_, err := fmt.Fprintf(l.stdout, "Logged in to array %s at %s.\n", printable(string(s.Array)), now.URL)
 	if canOpen(l.defaultSocket) {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestLoginByFingerprintStoresItForItsOwnerAlone(t *testing.T) {
@@ -220,5 +221,72 @@ func TestOlderLoginsGoWhereTheyWent(t *testing.T) {
 		if err != nil || l.URL != want {
 			t.Errorf("%s: %+v, %v", url, l, err)
 		}
+	}
+}
+
+func TestLoginWithATokenTrustsNothingAtFirstUse(t *testing.T) {
+	c, other := newController(t), newController(t)
+	c.token = c.pinnedToken(t)
+	for _, i := range []invocation{
+		{args: []string{"login", c.https, "--token", c.token}},
+		{args: []string{"login", c.https, "--token-file", "-"}, stdin: c.token},
+		{args: []string{"login", c.https}, env: []string{"RAID_TOKEN=" + c.token}},
+	} {
+		i.run(t).want(t, 0, "Logged in to array TIzPgsHtLSx9sOLUYazQs6 at "+c.https+".\n")
+		if got := storedLogin(t); got["fingerprint"] != c.ca.Pin().Fingerprint() || got["token"] != c.token {
+			t.Errorf("stored is %v", got)
+		}
+		raidctl(t, "logout").want(t, 0, "")
+	}
+	// Somebody else has the address now, with the best certificate that he can make.
+	r := raidctl(t, "login", other.https, "--token", c.token)
+	r.want(t, exitStranger, "", "IS NOT THE ONE THAT THE TOKEN WAS MADE FOR", other.ca.Pin().Fingerprint(), "Nothing was sent")
+	r.hides(t, c.token)
+	raidctl(t, "login", other.https, "--token", c.token, "--fingerprint", other.ca.Pin().Fingerprint()).want(t, exitUsage, "", "--fingerprint is not that of the controller that the token was made for")
+	if len(other.requests()) > 0 || storedLogin(t) != nil {
+		t.Error("something was sent or stored")
+	}
+	for _, bad := range []string{c.token[:60], c.token[:len(c.token)-1] + "!", "x"} {
+		r := raidctl(t, "login", c.https, "--token", bad)
+		if r.status != exitFailed {
+			t.Errorf("%+v", r)
+		}
+		if len(bad) > 10 {
+			r.hides(t, bad)
+		}
+	}
+}
+
+func TestCertificateThatHasEndedIsRefusedBeforeAnythingIsSent(t *testing.T) {
+	c := newControllerOf(t, time.Now().AddDate(-3, 0, 0)) // it ended two years ago
+	for _, args := range [][]string{
+		{"login", c.https, "--token", c.pinnedToken(t)}, {"login", c.https, "--fingerprint", c.ca.Pin().Fingerprint(), "--token", c.token},
+	} {
+		r := raidctl(t, args...)
+		r.want(t, exitStranger, "", "the certificate of "+c.https+" ended on ", "this machine's clock says "+time.Now().Format(time.DateOnly), "Nothing was sent", "timedatectl")
+		r.hides(t, c.token)
+	}
+	l := login{URL: c.https, Token: c.token}
+	pin := c.ca.Pin()
+	l.Pin = &pin
+	if err := l.save(); err != nil {
+		t.Fatal(err)
+	}
+	raidctl(t, "status").want(t, exitStranger, "", "ended on")
+	if got := c.requests(); len(got) > 0 {
+		t.Errorf("sent was %q", got)
+	}
+	// Before this machine's clock is set, the date of the program counts.
+	pi := invocation{args: []string{"status"}, clock: time.Unix(100, 0), built: time.Now().AddDate(-1, 0, 0)}
+	pi.run(t).want(t, exitStranger, "", "ended on", "clock says 1970-01-01", "This machine's clock is wrong")
+}
+
+func TestMachineWithoutAClockIsNotLockedOut(t *testing.T) {
+	c := newController(t)
+	pi := invocation{args: []string{"login", c.https, "--token", c.token, "--fingerprint", c.ca.Pin().Fingerprint()}, clock: time.Unix(100, 0), built: time.Now().AddDate(0, -1, 0)}
+	pi.run(t).want(t, 0, "Logged in to array TIzPgsHtLSx9sOLUYazQs6 at "+c.https+".\n", "this machine's clock says 1970-01-01, which can't be", "timedatectl")
+	pi.args = []string{"status"}
+	if r := pi.run(t); r.status != 0 || r.stderr != "" {
+		t.Errorf("%+v", r)
 	}
 }

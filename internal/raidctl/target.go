@@ -50,8 +50,20 @@ func (a *app) connect() error {
 
 func (a *app) newClient(t target) (*client.Client, error) {
 	return client.New(client.Config{
-		URL: t.url, Socket: t.socket, Pin: t.pin, Token: t.token, UserAgent: "raidctl/" + service.Version(a.version),
+		URL: t.url, Socket: t.socket, Pin: t.pin, Token: t.token, UserAgent: "raidctl/" + service.Version(a.version), Now: a.now,
 	})
+}
+
+// now is this machine's clock, but never a time that is surely over.
+func (a *app) now() time.Time {
+	now := time.Now
+	if a.clock != nil {
+		now = a.clock
+	}
+	if t := now(); t.After(a.built) {
+		return t
+	}
+	return a.built
 }
 
 // choose finds the controller: a flag decides, then the environment, then the
@@ -146,7 +158,7 @@ func firstLine(path string) (string, error) {
 	return readLine(f)
 }
 
-// maxLine is the longest line that is read, in bytes: a token has 60.
+// maxLine is the longest line that is read, in bytes: a token has 89.
 const maxLine = 4 << 10
 
 // readLine reads a line and nothing behind it, so that an upload from the same

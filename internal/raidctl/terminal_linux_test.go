@@ -137,6 +137,9 @@ func (p *person) ends(status int, stdout string) {
 func TestPersonPinsAControllerOnFirstUse(t *testing.T) {
 	c := newController(t)
 	p := atTerminal(t, "login", c.https)
+	p.waitFor("Token (not shown")
+	p.waitForHiding()
+	p.types(c.token + "\n")
 	p.waitFor(c.ca.Pin().Fingerprint())
 	p.waitFor("sudo raidctl fingerprint")
 	p.waitFor("Is it the same (yes, no, or the fingerprint from there)? ")
@@ -146,9 +149,6 @@ func TestPersonPinsAControllerOnFirstUse(t *testing.T) {
 		t.Errorf("sent before the answer: %q", got)
 	}
 	p.types("yes\n")
-	p.waitFor("Token (not shown")
-	p.waitForHiding()
-	p.types(c.token + "\n")
 	p.ends(0, "Logged in to array TIzPgsHtLSx9sOLUYazQs6 at "+c.https+".\n")
 	if strings.Contains(p.sees(), c.token[8:]) {
 		t.Errorf("the token is on the screen: %q", p.sees())
@@ -186,10 +186,26 @@ func TestPersonComparesByPastingTheFingerprint(t *testing.T) {
 	}
 }
 
+// The token knows whom it is for, so that nothing is asked.
+func TestPersonWithATokenThatKnowsItsControllerIsAskedNothingElse(t *testing.T) {
+	c := newController(t)
+	c.token = c.pinnedToken(t)
+	p := atTerminal(t, "login", c.https)
+	p.waitForHiding()
+	p.types(c.token + "\n")
+	p.ends(0, "Logged in to array TIzPgsHtLSx9sOLUYazQs6 at "+c.https+".\n")
+	if strings.Contains(p.sees(), "not known here") || strings.Contains(p.sees(), c.token[20:]) {
+		t.Errorf("%q", p.sees())
+	}
+	if got := storedLogin(t); got["fingerprint"] != c.ca.Pin().Fingerprint() {
+		t.Errorf("stored is %v", got)
+	}
+}
+
 func TestPersonDeclinesAController(t *testing.T) {
 	for _, answer := range []string{"no\n", "\x04", "\x03"} { // Ctrl-D, Ctrl-C
 		c := newController(t)
-		p := atTerminal(t, "login", c.https)
+		p := atTerminal(t, "login", c.https, "--token", c.token)
 		p.waitFor("from there)? ")
 		p.types(answer)
 		p.ends(map[string]int{"\x03": exitInterrupted}[answer]+map[bool]int{true: exitFailed}[answer != "\x03"], "")
@@ -212,7 +228,7 @@ func TestInterruptedQuestionForTheTokenLeavesTheTerminalAsItWas(t *testing.T) {
 
 func TestStrangersAreNotPinned(t *testing.T) {
 	c := newController(t)
-	p := atTerminal(t, "login", strings.Replace(c.plain, "http:", "https:", 1))
+	p := atTerminal(t, "login", strings.Replace(c.plain, "http:", "https:", 1), "--token", c.token)
 	p.ends(exitFailed, "")
 	if !strings.Contains(p.sees(), "does not speak TLS") {
 		t.Errorf("%q", p.sees())
@@ -221,7 +237,7 @@ func TestStrangersAreNotPinned(t *testing.T) {
 	stranger.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 	stranger.StartTLS()
 	defer stranger.Close()
-	p = atTerminal(t, "login", stranger.URL)
+	p = atTerminal(t, "login", stranger.URL, "--token", c.token)
 	p.ends(exitFailed, "")
 	if !strings.Contains(p.sees(), "That is no raid-controller") || storedLogin(t) != nil {
 		t.Errorf("%q", p.sees())
