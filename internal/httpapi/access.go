@@ -55,11 +55,14 @@ func (a *API) permit(x *exchange, need raid.Scope) error {
 	if len(given) > 0 {
 		return a.checkToken(x, given, need)
 	}
-	switch originOf(x.r) {
+	switch from, why := a.originOf(x.r); from {
 	case controlSocket:
 		return nil
 	case elsewhere:
-		return unauthorized("", "a token is needed here: send it as Authorization: Bearer TOKEN, or as the password with any user name. "+
+		if why != "" {
+			why = ", since " + why
+		}
+		return unauthorized("", "a token is needed here"+why+": send it as Authorization: Bearer TOKEN, or as the password with any user name. "+
 			"To make one, on the controller: sudo raidctl access create NAME --scope "+need.String())
 	}
 	if !a.isLocalName(x.r.Host) {
@@ -70,29 +73,6 @@ func (a *API) permit(x *exchange, need raid.Scope) error {
 		return fail(http.StatusForbidden, "this needs the scope admin, which not everybody on this machine has: use sudo raidctl, or send a token of that scope")
 	}
 	return nil
-}
-
-// origin is where a request comes from.
-type origin int
-
-const (
-	elsewhere     origin = iota // or not known
-	thisMachine                 // any program of any user
-	controlSocket               // the Unix socket, which lets in only who may do everything
-)
-
-func originOf(r *http.Request) origin {
-	if passedOn(r.Header) {
-		return elsewhere
-	}
-	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	switch {
-	case local != nil && local.Network() == "unix":
-		return controlSocket
-	case remoteAddr(r).IsLoopback():
-		return thisMachine
-	}
-	return elsewhere
 }
 
 // checkToken serves whoever shows a token that is good for what is needed.
@@ -202,7 +182,7 @@ func remoteAddr(r *http.Request) netip.Addr {
 // that has given its own name to this machine's address (DNS rebinding). It can't
 // do that with an address, nor with a name that it is not served under.
 func (a *API) checkOwnName(r *http.Request) error {
-	if r.Host == "" || originOf(r) == controlSocket || a.isLocalName(r.Host) {
+	if from, _ := a.originOf(r); r.Host == "" || from == controlSocket || a.isLocalName(r.Host) {
 		return nil
 	}
 	host := hostOf(r.Host)

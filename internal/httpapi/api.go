@@ -6,12 +6,14 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/raidpi/raidpi/internal/object"
+	"github.com/raidpi/raidpi/internal/peercred"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -79,6 +81,11 @@ type Config struct {
 	Pin        [16]byte        // the first half of the CA's pin, for access tokens
 	Random     io.Reader       // for secrets; crypto/rand when nil
 
+	// Peer is the id of the user whose program is at the other end of a connection on
+	// this machine; nil is passed for a request that did not come through Serve.
+	// peercred.Of when nil.
+	Peer func(net.Conn) (uid uint32, err error)
+
 	MaxBody     int64         // bytes of a request's body, 0: no limit
 	MaxFile     int64         // bytes of a file, 0: no limit; what is known to be larger is refused unread
 	MaxRequests int           // uploads and downloads at once, and as many listings; 64 unless set
@@ -100,6 +107,7 @@ type API struct {
 	origins   *http.CrossOriginProtection
 	attempts  attempts // to show a token
 	bearers   bearers
+	people    peercred.People
 	mentions  attempts // of what else strangers can have logged; apart, so that neither hides the other
 }
 
@@ -122,6 +130,7 @@ func New(cfg Config) *API {
 		listings:  make(chan struct{}, cfg.MaxRequests),
 		keys:      keys{running: map[string][32]byte{}},
 		origins:   http.NewCrossOriginProtection(),
+		people:    peercred.KnownPeople("/etc/login.defs"),
 	}
 	a.bearers.over = func(id string) (over, ends bool) {
 		k, found := a.cfg.Tokens.Token(id)

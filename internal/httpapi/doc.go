@@ -7,9 +7,10 @@
 //   - Every answer to a request that net/http could parse comes from here: errors
 //     are JSON, {"message": "…"}, with the status that [statusOf] chose.
 //   - Whether a request may be served is decided from its header, before its body
-//     is read. A route without a scope serves nobody. Who comes through a Unix
-//     socket may do everything, programs on this machine may read and write, and
-//     others need a token.
+//     is read. A route without a scope serves nobody. Root and the
+//     daemon's own user may do everything through the Unix socket. Their programs
+//     and people's on this machine may read and write. System users, whose programs
+//     may speak for strangers, and all others need a token.
 //   - No page of another origin changes anything, and no answer runs in a browser
 //     as a page of this one.
 //   - A [Listener] speaks HTTP with and without TLS on one port. Neither silence,

@@ -43,7 +43,8 @@ type framedConn struct {
 	net.Conn
 	stall    time.Duration
 	tls      *tls.ConnectionState // nil: without TLS
-	framing  framing              // read and written where Read runs
+	peer     peerOnce
+	framing  framing // read and written where Read runs
 	fault    atomic.Pointer[string]
 	rest     []byte       // of spoiled, not read yet
 	answered atomic.Int64 // requests whose handler has returned

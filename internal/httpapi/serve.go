@@ -28,8 +28,8 @@ const (
 // are cut off. It returns when the last of them has ended: nil after ctx's end,
 // else why the listener failed.
 //
-// Whoever comes through a listener on a Unix socket may do everything, so such a
-// listener must let in only who may. Each listener has its own MaxConns, so no
+// Who comes through a listener on a Unix socket as root or as this process's user may
+// do everything; see originOf for others. Each listener has its own MaxConns, so no
 // flood on one closes the connections of another.
 func (a *API) Serve(ctx context.Context, listeners ...net.Listener) error {
 	base, cutRequests := context.WithCancel(context.WithoutCancel(ctx))

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/raidpi/raidpi/internal/peercred"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -64,7 +65,13 @@ func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *ser
 		Ready:   func() error { return nil },
 		Tokens:  &tokens{},
 		Version: "test",
-		Log:     testLogger(logged),
+		Peer: func(c net.Conn) (uint32, error) {
+			if c == nil { // asked without a network
+				return uint32(os.Getuid()), nil
+			}
+			return peercred.Of(c)
+		},
+		Log: testLogger(logged),
 	}
 	for _, f := range set {
 		f(&cfg)

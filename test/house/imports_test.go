@@ -37,6 +37,7 @@ var order = []string{
 	"internal/config",
 	"internal/service/unit", // a daemon as systemd runs it, for tests
 	"internal/service",
+	"internal/peercred", // whose program is at the other end of a connection
 	"internal/mdns",     // names ending in .local
 	"internal/identity", // keys and certificates
 	"internal/address",  // where a controller is, as people write it

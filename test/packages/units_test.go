@@ -74,6 +74,9 @@ func TestUnitsAreHardened(t *testing.T) {
 	}
 }
 
+// privateUsers is "no" where the ids of other users must be known.
+var privateUsers = map[string]string{"raid-controller": "no", "raid-node": "yes"}
+
 // Each of these was decided; systemd would take the unit without it, too.
 func TestUnitsSayWhatWasDecided(t *testing.T) {
 	root := unpacked(t, native(t))
@@ -101,7 +104,7 @@ func TestUnitsSayWhatWasDecided(t *testing.T) {
 			// Whoever may write there puts a socket of his own before root's raidctl.
 			"RuntimeDirectoryMode=0755", "UMask=0077", "LimitNOFILE=65536", "TasksMax=512", "OOMScoreAdjust=-300",
 			// The score has room for some of these to be lost.
-			"CapabilityBoundingSet=", "AmbientCapabilities=", "NoNewPrivileges=yes", "PrivateUsers=yes", "ProtectSystem=strict", "ProtectHome=yes",
+			"CapabilityBoundingSet=", "AmbientCapabilities=", "NoNewPrivileges=yes", "PrivateUsers=" + privateUsers[name], "ProtectSystem=strict", "ProtectHome=yes",
 			"PrivateTmp=yes", "PrivateDevices=yes", "DevicePolicy=closed", "PrivateMounts=yes", "ProtectProc=invisible", "ProtectClock=yes",
 			"ProtectHostname=yes", "ProtectControlGroups=yes", "ProtectKernelLogs=yes", "ProtectKernelModules=yes", "ProtectKernelTunables=yes",
 			"RestrictNamespaces=yes", "RestrictRealtime=yes", "RestrictSUIDSGID=yes", "LockPersonality=yes", "MemoryDenyWriteExecute=yes",
