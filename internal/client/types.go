@@ -38,25 +38,28 @@ type Node struct {
 
 // Status is how the array is.
 type Status struct {
-	Array          raid.ArrayID `json:"array"`
-	Version        string       `json:"version"` // of the controller
-	Ready          bool         `json:"ready"`   // files can be stored, and all be read
-	Message        string       `json:"message"` // what is not as it should be; empty when all is well
-	Health         raid.Health  `json:"health"`
-	HealthText     string       `json:"health_text"` // why; empty when all is well
-	UptimeSeconds  int64        `json:"uptime_seconds"`
-	Nodes          NodeCounts   `json:"nodes"`
-	TotalBytes     int64        `json:"total_bytes"`
-	FreeBytes      int64        `json:"free_bytes"`
-	Files          int64        `json:"files"`
-	FileBytes      int64        `json:"file_bytes"`
-	DegradedFiles  int64        `json:"degraded_files"`
-	RemovalsQueued int64        `json:"removals_queued"`
-	Commit         uint64       `json:"commit"`
-	Transfers      int          `json:"transfers"`
-	Clones         []Clone      `json:"clones"`
-	Proposals      []string     `json:"proposals"` // of nodes: what somebody may accept
-	Warnings       []string     `json:"warnings"`  // of the configuration, such as open doors
+	Array         raid.ArrayID `json:"array"`
+	Version       string       `json:"version"` // of the controller
+	Ready         bool         `json:"ready"`   // files can be stored, and all be read
+	Message       string       `json:"message"` // what is not as it should be; empty when all is well
+	Health        raid.Health  `json:"health"`
+	HealthText    string       `json:"health_text"` // why; empty when all is well
+	UptimeSeconds int64        `json:"uptime_seconds"`
+	Nodes         NodeCounts   `json:"nodes"`
+	TotalBytes    int64        `json:"total_bytes"`
+	FreeBytes     int64        `json:"free_bytes"`
+	Files         int64        `json:"files"`
+	FileBytes     int64        `json:"file_bytes"`
+	DegradedFiles int64        `json:"degraded_files"`
+	// Files with one good copy of some part on nodes that are there, and with none.
+	FilesAtRisk     int64    `json:"files_at_risk"`
+	FilesUnreadable int64    `json:"files_unreadable"`
+	RemovalsQueued  int64    `json:"removals_queued"`
+	Commit          uint64   `json:"commit"`
+	Transfers       int      `json:"transfers"`
+	Clones          []Clone  `json:"clones"`
+	Proposals       []string `json:"proposals"` // of nodes: what somebody may accept
+	Warnings        []string `json:"warnings"`  // of the configuration, such as open doors
 }
 
 // Clone is a machine that is refused because another one with its node id is

@@ -44,9 +44,9 @@ func TestTheStatusLineFollowsFilesThatBecomeDegradedAndWhole(t *testing.T) {
 		a.eventually("the status "+want, func() bool { return line.Load() == want })
 	}
 	first := a.upload(randomBytes(1000))
-	shows("1/1 nodes up; degraded: 1 file degraded, to be repaired")
+	shows("1/1 nodes up; at-risk: 1 file degraded: a second copy needs a second node that is up; add one, or start it")
 	second := a.upload(randomBytes(1000))
-	shows("1/1 nodes up; degraded: 2 files degraded, to be repaired")
+	shows("1/1 nodes up; at-risk: 2 files degraded: a second copy needs a second node that is up; add one, or start it")
 	for _, id := range []int64{first.ID, second.ID} {
 		if status := a.delete(id); status != http.StatusOK {
 			t.Fatalf("delete: %d", status)

@@ -3,9 +3,9 @@ package controller
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -14,7 +14,7 @@ import (
 func (c *Controller) assess(ctx context.Context) raid.Assessment {
 	var found []raid.Finding
 	for _, look := range []func(context.Context) []raid.Finding{
-		c.findCatalog, c.findNodes, c.findDegraded,
+		c.findCatalog, c.findFiles,
 	} {
 		found = append(found, look(ctx)...)
 	}
@@ -29,77 +29,27 @@ func (c *Controller) findCatalog(context.Context) []raid.Finding {
 	return nil
 }
 
-// findNodes tells of nodes that are not there.
-func (c *Controller) findNodes(context.Context) (found []raid.Finding) {
-	there, all := 0, c.nodesByName()
-	for _, n := range all {
-		if isThere(n) {
-			there++
-			continue
-		}
-		found = append(found, raid.Finding{Health: raid.Degraded, Text: awayText(n)})
+// findFiles tells of nodes that are not there, and of files that this concerns.
+func (c *Controller) findFiles(ctx context.Context) []raid.Finding {
+	o := outlook{nodes: c.nodesByName(), grace: c.cfg.Grace, copies: c.cfg.Copies, degradedWrites: c.cfg.DegradedWrites}
+	o.all, o.now = c.reach(o.nodes)
+	if n, err := c.catalog.Counts(ctx); err == nil {
+		o.degraded = n.Degraded
 	}
-	switch {
-	case len(all) == 0:
-		found = append(found, raid.Finding{
-			Health: raid.Degraded, Impairs: true,
-			Text: "no node has joined yet, so nothing can be stored: sudo raidctl token create prints what to paste on each Pi",
-		})
-	case there == 0:
-		found = append(found, raid.Finding{Health: raid.AtRisk, Impairs: true, Text: "no node is up, so nothing can be stored or read: start them"})
-	}
-	return found
+	return o.findings()
 }
 
-// isThere reports whether a node answers: what lies on one that does not is not to
-// be had now.
-func isThere(n raid.NodeInfo) bool { return n.State == raid.Up || n.State == raid.Draining }
-
-// awayText says of a node that is not there for how long that is so.
-func awayText(n raid.NodeInfo) string {
-	if n.State == raid.Suspect {
-		return calledNode(n) + " does not answer"
+// reach is what can be read when all nodes of the array are there, and what with those
+// that are there now. Copies on lab nodes can't be told apart: all are there while one
+// is.
+func (c *Controller) reach(nodes []raid.NodeInfo) (all, now catalog.Reach) {
+	there, lab := map[raid.NodeID]bool{}, false
+	for _, n := range nodes {
+		there[n.ID] = n.IsThere()
+		lab = lab || n.Kind == raid.Lab && n.IsThere()
 	}
-	if n.Silent < time.Minute {
-		return calledNode(n) + " is away"
-	}
-	return fmt.Sprintf("%s is away for %s", calledNode(n), roughly(n.Silent))
-}
-
-// calledNode is what people call a node.
-func calledNode(n raid.NodeInfo) string {
-	if n.Name == "" {
-		return string(n.ID)
-	}
-	return n.Name
-}
-
-// roughly writes a length of time in its largest unit.
-func roughly(d time.Duration) string {
-	switch {
-	case d >= 48*time.Hour:
-		return fmt.Sprintf("%d days", d/(24*time.Hour))
-	case d >= 2*time.Hour:
-		return fmt.Sprintf("%d hours", d/time.Hour)
-	}
-	return fmt.Sprintf("%d min", d/time.Minute)
-}
-
-// findDegraded tells of files that wait for their repair.
-func (c *Controller) findDegraded(ctx context.Context) []raid.Finding {
-	n, err := c.catalog.Counts(ctx)
-	if err != nil || n.Degraded == 0 {
-		return nil
-	}
-	return []raid.Finding{{Health: raid.Degraded, Text: files(n.Degraded) + " degraded, to be repaired"}}
-}
-
-// files is a number of files in words.
-func files(n int64) string {
-	if n == 1 {
-		return "1 file"
-	}
-	return fmt.Sprintf("%d files", n)
+	all = c.catalog.Reach(func(raid.NodeID) bool { return true }, true)
+	return all, c.catalog.Reach(func(id raid.NodeID) bool { return there[id] }, lab)
 }
 
 // spreadStep is how many files of an older catalog are counted in one transaction,

@@ -19,6 +19,9 @@ var (
 	descFiles    = prometheus.NewDesc("raidpi_files", "Files in the catalog.", nil, nil)
 	descBytes    = prometheus.NewDesc("raidpi_file_bytes", "Bytes of all files in the catalog, copies not counted.", nil, nil)
 	descDegraded = prometheus.NewDesc("raidpi_degraded_files", "Files with too few good copies on distinct nodes.", nil, nil)
+	descAtRisk   = prometheus.NewDesc("raidpi_files_at_risk", "Files of which some part has one good copy on a node that is there.", nil, nil)
+	descNoCopy   = prometheus.NewDesc("raidpi_files_unreadable", "Files of which some part has no good copy on a node that is there.", nil, nil)
+	descHealth   = prometheus.NewDesc("raidpi_health", "1 for the word that says how the array is, 0 for the others.", []string{"health"}, nil)
 	descRemovals = prometheus.NewDesc("raidpi_removals_queued", "Chunks that wait for their removal from a node.", nil, nil)
 	descCommit   = prometheus.NewDesc("raidpi_catalog_commit", "The catalog's last durable commit number.", nil, nil)
 	descBuffers  = prometheus.NewDesc("raidpi_buffer_bytes", "Bytes of payload in memory.", nil, nil)
@@ -56,6 +59,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(descDegraded, float64(n.Degraded))
 		gauge(descRemovals, float64(n.Removals))
 	}
+	m.health(ctx, gauge)
 	gauge(descCommit, float64(m.c.catalog.Commit()))
 	gauge(descBuffers, float64(m.c.pool.InUse()))
 	behind := 0.0
@@ -74,6 +78,20 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	count(descHedged, s.Hedged)
 	count(descBadCopies, s.Corrupt, "corrupt")
 	count(descBadCopies, s.Missing, "missing")
+}
+
+func (m metrics) health(ctx context.Context, gauge func(*prometheus.Desc, float64, ...string)) {
+	_, now := m.c.reach(m.c.members.Nodes())
+	gauge(descAtRisk, float64(now.OneCopy))
+	gauge(descNoCopy, float64(now.None))
+	word := m.c.assess(ctx).Health
+	for _, h := range raid.Healths() {
+		is := 0.0
+		if h == word {
+			is = 1
+		}
+		gauge(descHealth, is, string(h))
+	}
 }
 
 func (m metrics) nodes(gauge func(*prometheus.Desc, float64, ...string)) {

@@ -113,6 +113,8 @@ func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Sta
 		Files: n.Files, FileBytes: n.Bytes, DegradedFiles: n.Degraded, RemovalsQueued: n.Removals, Commit: c.catalog.Commit(),
 	}
 	a := c.assess(ctx)
+	_, now := c.reach(c.members.Nodes())
+	s.FilesAtRisk, s.FilesUnreadable = now.OneCopy, now.None
 	s.Health, s.HealthText, s.Message, s.Impaired = a.Health, a.Text(), a.Text(), a.Impaired
 	for _, node := range c.members.Nodes() {
 		if node.Kind == raid.Native && node.State != raid.Down {

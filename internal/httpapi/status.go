@@ -12,26 +12,30 @@ import (
 // Status is how the array is, for /status. The API fills in Version, Ready, Nodes and
 // Transfers.
 type Status struct {
-	Array          raid.ArrayID `json:"array"`
-	Version        string       `json:"version"`
-	Impaired       bool         `json:"-"`           // some file can't be stored or read
-	Ready          bool         `json:"ready"`       // not Impaired, and Config.Ready is nil
-	Message        string       `json:"message"`     // what is not as it should be, for people; empty when all is well
-	Health         raid.Health  `json:"health"`      // in one word
-	HealthText     string       `json:"health_text"` // why, for people; empty when all is well
-	UptimeSeconds  int64        `json:"uptime_seconds"`
-	Nodes          NodeCounts   `json:"nodes"`
-	TotalBytes     int64        `json:"total_bytes"` // of the disks of native nodes that are up
-	FreeBytes      int64        `json:"free_bytes"`  // of those, beyond their reserve
-	Files          int64        `json:"files"`
-	FileBytes      int64        `json:"file_bytes"`
-	DegradedFiles  int64        `json:"degraded_files"`
-	RemovalsQueued int64        `json:"removals_queued"` // chunks that still have to go from nodes
-	Commit         uint64       `json:"commit"`          // the catalog's last durable commit number
-	Transfers      int          `json:"transfers"`       // uploads and downloads under way
-	Clones         []Clone      `json:"clones"`          // machines that are refused for their node ids
-	Proposals      []string     `json:"proposals"`       // of nodes, for people: what somebody may accept
-	Warnings       []string     `json:"warnings"`        // of the configuration, for people: what it leaves open
+	Array         raid.ArrayID `json:"array"`
+	Version       string       `json:"version"`
+	Impaired      bool         `json:"-"`           // some file can't be stored or read
+	Ready         bool         `json:"ready"`       // not Impaired, and Config.Ready is nil
+	Message       string       `json:"message"`     // what is not as it should be, for people; empty when all is well
+	Health        raid.Health  `json:"health"`      // in one word
+	HealthText    string       `json:"health_text"` // why, for people; empty when all is well
+	UptimeSeconds int64        `json:"uptime_seconds"`
+	Nodes         NodeCounts   `json:"nodes"`
+	TotalBytes    int64        `json:"total_bytes"` // of the disks of native nodes that are up
+	FreeBytes     int64        `json:"free_bytes"`  // of those, beyond their reserve
+	Files         int64        `json:"files"`
+	FileBytes     int64        `json:"file_bytes"`
+	DegradedFiles int64        `json:"degraded_files"`
+	// Files of which some part has one good copy on a node that is there, and such with
+	// none. When thousands of ways are in use to spread files, they are upper bounds.
+	FilesAtRisk     int64    `json:"files_at_risk"`
+	FilesUnreadable int64    `json:"files_unreadable"`
+	RemovalsQueued  int64    `json:"removals_queued"` // chunks that still have to go from nodes
+	Commit          uint64   `json:"commit"`          // the catalog's last durable commit number
+	Transfers       int      `json:"transfers"`       // uploads and downloads under way
+	Clones          []Clone  `json:"clones"`          // machines that are refused for their node ids
+	Proposals       []string `json:"proposals"`       // of nodes, for people: what somebody may accept
+	Warnings        []string `json:"warnings"`        // of the configuration, for people: what it leaves open
 }
 
 // Clone is a machine that is refused because another one with its node id is

@@ -19,6 +19,9 @@ const (
 
 var healths = []Health{Healthy, Healing, Degraded, AtRisk, DataLost}
 
+// Healths are all words, the best first.
+func Healths() []Health { return slices.Clone(healths) }
+
 // WorseThan compares two words. One that is not known is the worst.
 func (h Health) WorseThan(other Health) bool { return h.rank() > other.rank() }
 

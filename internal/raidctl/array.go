@@ -23,7 +23,7 @@ func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show how the array is",
-		Long:  "Show how the array is. The exit status is 5 when it can't store and read files in full.",
+		Long:  "Show how the array is. The exit status is 5 when some file can't be read, or none can be stored.",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context()) },
 	}
