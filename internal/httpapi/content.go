@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -21,8 +20,6 @@ type content struct {
 	ctx    context.Context // of the reader
 	cancel context.CancelFunc
 	file   raid.File
-
-	verified atomic.Bool // some bytes were read
 
 	mu      sync.Mutex
 	reader  io.ReadSeekCloser
@@ -143,9 +140,6 @@ func (c *content) open() error {
 func (c *content) moved(n int64, err error) {
 	c.at += n
 	c.pos = c.at
-	if n > 0 {
-		c.verified.Store(true)
-	}
 	if err != nil && err != io.EOF { //nolint:errorlint // a reader's bare EOF
 		c.err = err
 	}

@@ -7,19 +7,24 @@ import (
 	"sync"
 )
 
-// copyBuffers are for what can't be passed on without copying.
+// copyBuffers are for what can't be passed on without copying, and for the
+// beginnings of answers.
 var copyBuffers = sync.Pool{New: func() any { b := make([]byte, writePiece); return &b }}
 
 // delayed is the http.ResponseWriter that ServeContent writes a file to. It
-// holds the header back until the first verified bytes are there, so that a read
-// that fails before can still be answered with its own status, and takes the
-// text of ServeContent's errors away.
+// holds the header back until all of a small answer is there and verified, and of a
+// larger one the beginning, writePiece bytes. So a read that fails before can still
+// be answered with its own status, and an answer that begins is not empty. It takes
+// the text of ServeContent's errors away.
 type delayed struct {
 	x       *exchange
 	content *content
-	asked   string // the Range that was sent
-	status  int    // that ServeContent chose, 0 before
-	short   error  // why not all of the body was written
+	least   int     // how many bytes must be there before the header is sent
+	held    []byte  // these, while they are too few
+	buffer  *[]byte // of copyBuffers, which held lies in
+	asked   string  // the Range that was sent
+	status  int     // that ServeContent chose, 0 before
+	short   error   // why not all of the body was written
 }
 
 // Header implements http.ResponseWriter.
@@ -39,8 +44,10 @@ func (d *delayed) ReadFrom(src io.Reader) (n int64, err error) {
 		return 0, fmt.Errorf("copy a file: unexpected source %T", src)
 	}
 	want := limited.N
+	d.least = int(min(want, writePiece))
 	if limited.R == io.Reader(d.content) {
 		n, err = d.content.writeN(sink{d}, want)
+		d.release()
 	} else {
 		n, err = d.copyRanges(limited)
 	}
@@ -52,22 +59,19 @@ func (d *delayed) ReadFrom(src io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// copyRanges copies what comes out of a pipe, which begins with the first
-// range's header: that too waits for the first verified bytes.
+// copyRanges copies what comes out of the pipe of several ranges through a buffer,
+// whose first filling waits until all is there that must be.
 func (d *delayed) copyRanges(src io.Reader) (written int64, err error) {
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
-	b, n := *buf, 0
-	for err == nil && n < len(b) && !d.content.verified.Load() {
-		var k int
-		k, err = src.Read(b[n:])
-		n += k
-	}
-	if !d.content.verified.Load() {
+	b := *buf
+	n, err := io.ReadAtLeast(src, b, d.least)
+	if err != nil {
 		return 0, err
 	}
+	d.sendHeader()
 	for {
-		k, werr := sink{d}.Write(b[:n])
+		k, werr := d.x.Write(b[:n])
 		written += int64(k)
 		switch {
 		case werr != nil:
@@ -85,9 +89,40 @@ func (d *delayed) copyRanges(src io.Reader) (written int64, err error) {
 // WriteTo might look for and come back here.
 type sink struct{ d *delayed }
 
-func (s sink) Write(p []byte) (int, error) {
-	s.d.sendHeader()
-	return s.d.x.Write(p)
+// Write passes p on, which is not copied once the answer has begun, or if it is
+// enough to begin it.
+func (s sink) Write(p []byte) (n int, err error) {
+	d := s.d
+	if d.x.status == 0 && len(d.held)+len(p) < d.least {
+		d.hold(p)
+		return len(p), nil
+	}
+	d.sendHeader()
+	if len(d.held) > 0 {
+		_, err = d.x.Write(d.held)
+		d.release()
+		if err != nil {
+			return 0, err
+		}
+	}
+	return d.x.Write(p)
+}
+
+// hold keeps p, which comes before all that least asks for.
+func (d *delayed) hold(p []byte) {
+	if d.buffer == nil {
+		d.buffer = copyBuffers.Get().(*[]byte)
+		d.held = (*d.buffer)[:0]
+	}
+	d.held = append(d.held, p...) // has room for least
+}
+
+// release forgets what was held.
+func (d *delayed) release() {
+	if d.buffer != nil {
+		copyBuffers.Put(d.buffer)
+		d.buffer, d.held = nil, nil
+	}
 }
 
 func (d *delayed) sendHeader() {

@@ -23,8 +23,9 @@
 //   - An upload's reader reports EOF only when everything that can be known of
 //     the request is known to be right: the rest of the JSON or of the form, the
 //     length, the digest.
-//   - The header of a download waits for the first verified bytes; a read that
-//     fails later breaks the connection off, so nobody takes a torn file for whole.
+//   - The header of a download waits until 256 KiB of it, or all, are there and
+//     verified; a read that fails later breaks the connection off, so nobody takes a
+//     torn file for whole.
 //   - A connection lives as long as it makes progress. One that moves no byte for
 //     Config.Stall is cut.
 //   - A handler that refuses a body still reads some of it for a bounded time, so
