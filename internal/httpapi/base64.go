@@ -6,11 +6,14 @@ import (
 )
 
 // strict is standard base64 (RFC 4648 section 4) with its padding, and with zero
-// bits where padding leaves some over. It still reads over line breaks, which
-// decoder has to see to.
+// bits where padding leaves some over. It reads over line breaks by itself, which
+// get here never.
 var strict = base64.StdEncoding.Strict()
 
-// decoder decodes base64 out of a JSON string as it is scanned.
+// decoder decodes base64 out of a JSON string as it is scanned. Line breaks between
+// its characters are read over: Ruby's and Java's encoders write them (RFC 2045
+// section 6.8), and so does base64(1), whose output a shell may put into JSON as it
+// is, though a line break must be an escape there.
 type decoder struct {
 	quad  [4]byte // characters that don't make a whole group yet
 	n     int     // of quad
@@ -36,14 +39,16 @@ func (d *decoder) decode(s *scanner, p []byte) (n int, ended bool, err error) {
 		return 0, true, d.close(s)
 	case c == '\\':
 		return d.escaped(s, p)
+	case c == '\n' || c == '\r':
+		s.r++
+		return 0, false, nil
 	}
 	// No more of the window than p takes, or a small p would scan all of it each time.
 	run := s.buf[s.r:min(s.w, s.r+len(p)/3*4+4)]
-	if i := bytes.IndexByte(run, '"'); i >= 0 {
-		run = run[:i]
-	}
-	if i := bytes.IndexByte(run, '\\'); i >= 0 {
-		run = run[:i]
+	for _, end := range [...]byte{'"', '\\', '\n', '\r'} {
+		if i := bytes.IndexByte(run, end); i >= 0 {
+			run = run[:i]
+		}
 	}
 	if d.n == 0 && len(p) >= 3 && len(run) >= 4 {
 		return d.groups(s, p, run[:min(len(run)/4, len(p)/3)*4])
@@ -60,6 +65,9 @@ func (d *decoder) escaped(s *scanner, p []byte) (int, bool, error) {
 	r, err := s.escape()
 	if err != nil {
 		return 0, false, err
+	}
+	if r == '\n' || r == '\r' {
+		return 0, false, nil
 	}
 	if r > '~' {
 		return 0, false, d.wrong(s.off + int64(s.r))
@@ -107,7 +115,7 @@ func (d *decoder) bytes(dst, src []byte, at int64) (int, error) {
 		d.ended = true
 		want--
 	}
-	if n != want { // a line break was read over
+	if n != want { // as it can't be
 		return 0, d.wrong(at)
 	}
 	return n, nil

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"io"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -94,6 +95,23 @@ func (s *scanner) token() (byte, error) {
 			return c, err
 		}
 	}
+}
+
+// skipMark takes a byte order mark, which programs on Windows put before what they
+// write; RFC 8259 section 8.1 lets it be ignored.
+func (s *scanner) skipMark() error {
+	const mark = "\ufeff"
+	for s.w-s.r < len(mark) && bytes.HasPrefix([]byte(mark), s.buf[s.r:s.w]) {
+		if err := s.fill(); err == io.EOF { //nolint:errorlint // a body's bare EOF
+			return nil // what comes next says that it is too short
+		} else if err != nil {
+			return err
+		}
+	}
+	if bytes.HasPrefix(s.buf[s.r:s.w], []byte(mark)) {
+		s.r += len(mark)
+	}
+	return nil
 }
 
 // expect takes one given byte after white space.

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"io"
 	"slices"
 	"strings"
@@ -54,7 +55,10 @@ func newJSONUpload(body io.Reader, length int64) *jsonUpload {
 // before anything is stored.
 func (j *jsonUpload) start() error {
 	if j.phase == beforeContents && j.err == nil {
-		if j.err = j.s.expect('{', "an object, {\"filename\": …}"); j.err == nil {
+		if j.err = j.s.skipMark(); j.err == nil {
+			j.err = j.s.expect('{', "an object, {\"filename\": …}")
+		}
+		if j.err == nil {
 			j.err = j.fields()
 		}
 		if j.err == nil && j.phase != inContents {
@@ -128,8 +132,14 @@ func (j *jsonUpload) field() (begun bool, err error) {
 	if name == "" {
 		return false, j.s.skip(1)
 	}
-	if err = j.s.expect('"', "a string as the value of "+name); err != nil {
+	c, err := j.s.token()
+	switch {
+	case err != nil:
 		return false, err
+	case c == 'n' && name == fieldContentType: // as if it were missing
+		return false, j.s.literal("ull")
+	case c != '"':
+		return false, j.s.unexpected(c, "a string as the value of "+name)
 	}
 	switch name {
 	case fieldFilename:
@@ -157,25 +167,26 @@ func (j *jsonUpload) value(name string, limit int) (string, error) {
 	return string(b), err
 }
 
-// finish checks what can be checked only behind the object.
+// finish checks what can be checked only behind the object. A content type that is
+// missing is as one that is empty.
 func (j *jsonUpload) finish() error {
 	if err := j.s.end(); err != nil {
 		return err
 	}
 	var missing []string
-	for _, name := range []string{fieldFilename, fieldContentType, fieldContents} {
+	for _, name := range []string{fieldFilename, fieldContents} {
 		if !slices.Contains(j.seen, name) {
 			missing = append(missing, name)
 		}
 	}
 	if missing != nil {
-		return bad("the JSON lacks %s; it needs %s, %s and %s", strings.Join(missing, " and "),
-			fieldFilename, fieldContentType, fieldContents)
+		return bad("the JSON lacks %s; it needs %s and %s, and may have %s", strings.Join(missing, " and "),
+			fieldFilename, fieldContents, fieldContentType)
 	}
 	return nil
 }
 
 // Describe implements object.Upload's.
 func (j *jsonUpload) Describe() (object.Description, error) {
-	return object.Description{Filename: j.filename, ContentType: j.contentType}, nil
+	return object.Description{Filename: j.filename, ContentType: cmp.Or(j.contentType, defaultContentType)}, nil
 }

@@ -56,7 +56,7 @@ func readSmall(x *exchange, limit int64) (text []byte, err error) {
 	if !utf8.Valid(text) {
 		return nil, bad("the body is not valid UTF-8")
 	}
-	return text, nil
+	return bytes.TrimPrefix(text, []byte("\ufeff")), nil // as skipMark does
 }
 
 // conflict is the answer where a call of the array's own says that something
