@@ -88,7 +88,8 @@ type Config struct {
 
 	MaxBody     int64         // bytes of a request's body, 0: no limit
 	MaxFile     int64         // bytes of a file, 0: no limit; what is known to be larger is refused unread
-	MaxRequests int           // uploads and downloads at once, and as many listings; 64 unless set
+	MaxRequests int           // uploads and downloads at once of one caller, and as many listings; 64 unless set. See places
+	Wait        time.Duration // of a request for a place among those, 10 s unless set
 	MaxConns    int           // open connections, 1024 unless set; for more see connections
 	Stall       time.Duration // without progress a connection is cut, 30 s unless set
 	Drain       time.Duration // for requests under way when Serve has to end, 10 s unless set
@@ -101,20 +102,24 @@ type API struct {
 	log       *slog.Logger
 	metrics   *metrics
 	routes    *router
-	transfers chan struct{} // one element per upload or download under way
-	listings  chan struct{} // one per listing, or list of a long file's chunks
-	keys      keys
-	origins   *http.CrossOriginProtection
-	attempts  attempts // to show a token
-	bearers   bearers
-	people    peercred.People
-	mentions  attempts // of what else strangers can have logged; apart, so that neither hides the other
+	transfers *places // of uploads and downloads under way
+	// listings are answers that are streamed out of the catalog. Their places are
+	// others than those for files, so that one can look what there is while these are
+	// taken; small answers need none.
+	listings *places
+	keys     keys
+	origins  *http.CrossOriginProtection
+	attempts attempts // to show a token
+	bearers  bearers
+	people   peercred.People
+	mentions attempts // of what else strangers can have logged; apart, so that neither hides the other
 }
 
 // New makes an API.
 func New(cfg Config) *API {
 	setDefault(&cfg.MaxRequests, 64)
 	setDefault(&cfg.MaxConns, 1024)
+	setDefault(&cfg.Wait, waitTime)
 	setDefault(&cfg.Stall, 30*time.Second)
 	setDefault(&cfg.Drain, 10*time.Second)
 	if cfg.Metrics == nil {
@@ -126,8 +131,8 @@ func New(cfg Config) *API {
 	a := &API{
 		cfg:       cfg,
 		log:       cfg.Log,
-		transfers: make(chan struct{}, cfg.MaxRequests),
-		listings:  make(chan struct{}, cfg.MaxRequests),
+		transfers: newPlaces("uploads and downloads", cfg.MaxRequests, cfg.Wait),
+		listings:  newPlaces("listings", cfg.MaxRequests, cfg.Wait),
 		keys:      keys{running: map[string][32]byte{}},
 		origins:   http.NewCrossOriginProtection(),
 		people:    peercred.KnownPeople("/etc/login.defs"),
@@ -136,7 +141,7 @@ func New(cfg Config) *API {
 		k, found := a.cfg.Tokens.Token(id)
 		return !found || k.Revoked || k.Expired, k.Expires != ""
 	}
-	a.metrics = newMetrics(cfg.Metrics, func() float64 { return float64(len(a.transfers)) })
+	a.metrics = newMetrics(cfg.Metrics, func() float64 { return float64(a.transfers.inUse()) })
 	a.routes = newRouter(a.table(), a.metrics)
 	return a
 }
@@ -149,30 +154,3 @@ func setDefault[T int | time.Duration](v *T, d T) {
 
 // Handler is the API as an http.Handler, for servers other than Serve's.
 func (a *API) Handler() http.Handler { return http.HandlerFunc(a.serveHTTP) }
-
-// admit takes one of the places for file transfers, which bound the memory of
-// all requests together. It never waits: a client that is told to come back
-// costs nothing.
-func (a *API) admit() (release func(), err error) {
-	return enter(a.transfers, "uploads and downloads")
-}
-
-// admitListing takes one of the places for answers that are streamed out of the
-// catalog. They are others than those for files, so that one can look what there
-// is while these are taken; small answers need none.
-func (a *API) admitListing() (release func(), err error) {
-	return enter(a.listings, "listings")
-}
-
-func enter(places chan struct{}, what string) (release func(), err error) {
-	select {
-	case places <- struct{}{}:
-		return func() { <-places }, nil
-	default:
-		return nil, &failure{
-			status:  http.StatusServiceUnavailable,
-			message: "too many " + what + " at once (max_requests); try again in a second",
-			header:  http.Header{"Retry-After": {"1"}},
-		}
-	}
-}

@@ -37,7 +37,7 @@ func (s *server) underWay(token string) map[string]net.Conn {
 	s.eventually("all are under way", func() bool {
 		s.api.bearers.mu.Lock()
 		defer s.api.bearers.mu.Unlock()
-		return len(s.api.bearers.of[token[7:15]]) == len(all) && len(s.api.transfers) == 3
+		return len(s.api.bearers.of[token[7:15]]) == len(all) && s.api.transfers.inUse() == 3
 	})
 	return all
 }
@@ -64,7 +64,7 @@ func (s *server) mustBeCut(all map[string]net.Conn) {
 			s.Errorf("%s: not cut: %v", name, err)
 		}
 	}
-	s.eventually("their places are free", func() bool { return len(s.api.transfers) == 0 && len(s.api.listings) == 0 })
+	s.eventually("their places are free", func() bool { return s.api.transfers.inUse() == 0 && s.api.listings.inUse() == 0 })
 }
 
 // manyFiles is a store whose listing and whose file 99 are more than sockets buffer.
@@ -127,6 +127,11 @@ func TestRequestsOfATokenThatEndsByTimeAreCut(t *testing.T) {
 	ts.mu.Lock()
 	ts.all[0].Expired = true
 	ts.mu.Unlock()
+	s.eventually("none of its requests is under way", func() bool { // none takes what comes before
+		s.api.bearers.mu.Lock()
+		defer s.api.bearers.mu.Unlock()
+		return len(s.api.bearers.of) == 0
+	})
 	s.mustBeCut(all)
 }
 

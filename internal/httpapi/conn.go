@@ -75,17 +75,20 @@ func cut(c net.Conn) {
 
 // reset is cut, but what the system still has to send is dropped, where it can be.
 func reset(c net.Conn) {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
 	inner := c
-	if own, ok := c.(*conn); ok {
+	if framed, ok := inner.(*framedConn); ok {
+		inner = framed.Conn
+	}
+	if t, ok := inner.(*tls.Conn); ok {
+		inner = t.NetConn()
+	}
+	if own, ok := inner.(*conn); ok {
 		inner = own.Conn
 	}
 	if t, ok := inner.(interface{ SetLinger(int) error }); ok {
 		_ = t.SetLinger(0)
 	}
-	_ = c.Close()
+	cut(c)
 }
 
 const (

@@ -157,7 +157,7 @@ func TestSlowStrangersOnlyPushEachOtherOut(t *testing.T) {
 		}
 		upload := open("127.0.0.9")
 		io.WriteString(upload, "POST /files?filename=f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhe")
-		eventually(t, "an upload under way", func() bool { return len(p.api.transfers) == 1 })
+		eventually(t, "an upload under way", func() bool { return p.api.transfers.inUse() == 1 })
 		slow := open("127.0.0.9")
 		io.WriteString(slow, slowJoin)
 		for range 10 {

@@ -20,6 +20,7 @@ type content struct {
 	ctx    context.Context // of the reader
 	cancel context.CancelFunc
 	file   raid.File
+	caller caller
 
 	mu      sync.Mutex
 	reader  io.ReadSeekCloser
@@ -32,8 +33,8 @@ type content struct {
 
 var errClosed = errors.New("the answer is over")
 
-func newContent(ctx context.Context, a *API, f raid.File) *content {
-	c := &content{api: a, file: f}
+func newContent(ctx context.Context, a *API, f raid.File, who caller) *content {
+	c := &content{api: a, file: f, caller: who}
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	return c
 }
@@ -124,7 +125,7 @@ func (c *content) ready() (err error) {
 }
 
 func (c *content) open() error {
-	release, err := c.api.admit()
+	release, err := c.api.transfers.enter(c.ctx, c.caller)
 	if err != nil {
 		return err
 	}

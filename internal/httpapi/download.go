@@ -40,7 +40,7 @@ func (a *API) download(x *exchange) error {
 	asked := x.r.Header.Get("Range")
 	tidyRange(x.r, f.Size, etagOf(f.SHA256))
 	describe(x.Header(), &f, attach)
-	c := newContent(x.r.Context(), a, f)
+	c := newContent(x.r.Context(), a, f, callerOf(x))
 	defer c.close()
 	d := &delayed{x: x, content: c, asked: asked}
 	http.ServeContent(d, x.r, "", lastModified(&f), c)

@@ -267,7 +267,7 @@ func TestClosingContentEndsItsRead(t *testing.T) {
 		close(reached)
 		<-ctx.Done()
 	}
-	c := newContent(context.Background(), New(Config{Files: st}), raid.File{Size: 10})
+	c := newContent(context.Background(), New(Config{Files: st}), raid.File{Size: 10}, caller{})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -115,13 +115,13 @@ func TestConnectionSurvivesASmallRefusal(t *testing.T) {
 func TestTransfersAreBoundedAndSmallCallsAreNot(t *testing.T) {
 	st := newStore()
 	st.hold = make(chan struct{})
-	s := serve(t, st, func(c *Config) { c.MaxRequests = 2 })
+	s := serve(t, st, func(c *Config) { c.MaxRequests, c.Wait = 2, 20*time.Millisecond })
 	st.files[99] = stored{File: raid.File{ID: 99, Filename: "f", ContentType: "a/b", Size: 1}, data: []byte("x")}
 	done := make(chan reply)
 	for range 2 {
 		go func() { done <- s.do("POST", "/files?filename=f", strings.NewReader("x")) }()
 	}
-	for deadline := time.Now().Add(10 * time.Second); len(s.api.transfers) < 2 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(10 * time.Second); s.api.transfers.inUse() < 2 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	for _, r := range []reply{s.do("POST", "/files?filename=f", strings.NewReader("x")), s.do("GET", "/files/99", nil)} {

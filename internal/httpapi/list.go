@@ -28,7 +28,7 @@ func (a *API) list(x *exchange) error {
 	if x.r.Method == http.MethodHead {
 		return nil
 	}
-	release, err := a.admitListing()
+	release, err := a.listings.enter(x.r.Context(), callerOf(x))
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (a *API) info(x *exchange) error {
 	}
 	part1, part2, buffer := given(f.Part1Names), given(f.Part2Names), 4<<10
 	if f.Stripes > 1 || len(f.Part1Names) == 0 { // as many as the file is long
-		release, err := a.admitListing()
+		release, err := a.listings.enter(x.r.Context(), callerOf(x))
 		if err != nil {
 			return err
 		}

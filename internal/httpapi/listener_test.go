@@ -453,7 +453,7 @@ func TestServeEndsInTheMiddleOfEverything(t *testing.T) {
 	for range 10 {
 		io.WriteString(p.handshake(p.dial()), "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	}
-	eventually(t, "uploads under way", func() bool { return len(p.api.transfers) == 10 })
+	eventually(t, "uploads under way", func() bool { return p.api.transfers.inUse() == 10 })
 	start := time.Now()
 	if err := p.stop(); err != nil || time.Since(start) > 5*time.Second {
 		t.Errorf("%v after %v", err, time.Since(start))

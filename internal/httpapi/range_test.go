@@ -39,7 +39,7 @@ func checkRange(t *testing.T, st *store, header string, data []byte) {
 	default:
 		t.Fatalf("%q: %d", header, w.Code)
 	}
-	if st.open != 0 || len(api.transfers) != 0 {
+	if st.open != 0 || api.transfers.inUse() != 0 {
 		t.Fatalf("%q: %d readers left open", header, st.open)
 	}
 }

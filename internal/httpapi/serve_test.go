@@ -129,7 +129,7 @@ func TestServeFinishesRequestsBeforeItEnds(t *testing.T) {
 	s := serve(t, st)
 	done := make(chan reply)
 	go func() { done <- s.do("POST", "/files?filename=f", strings.NewReader("x")) }()
-	for deadline := time.Now().Add(10 * time.Second); len(s.api.transfers) == 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(10 * time.Second); s.api.transfers.inUse() == 0 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	ended := make(chan error)
@@ -156,7 +156,7 @@ func TestServeCutsOffWhatDoesNotFinish(t *testing.T) {
 		}
 	}()
 	idle := s.dial()
-	for deadline := time.Now().Add(10 * time.Second); len(s.api.transfers) == 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(10 * time.Second); s.api.transfers.inUse() == 0 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	start := time.Now()

@@ -108,10 +108,10 @@ func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *ser
 		if s.open != 0 {
 			t.Errorf("%d readers were left open", s.open)
 		}
-		if n := len(api.transfers); n != 0 {
+		if n := api.transfers.inUse(); n != 0 {
 			t.Errorf("%d transfers were never released", n)
 		}
-		if n := len(api.listings); n != 0 {
+		if n := api.listings.inUse(); n != 0 {
 			t.Errorf("%d listings were never released", n)
 		}
 	})

@@ -100,7 +100,7 @@ func (a *API) status(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	s.Version, s.Transfers, s.Nodes = a.cfg.Version, len(a.transfers), countNodes(a.cfg.Nodes())
+	s.Version, s.Transfers, s.Nodes = a.cfg.Version, a.transfers.inUse(), countNodes(a.cfg.Nodes())
 	if s.Clones == nil {
 		s.Clones = []Clone{}
 	}

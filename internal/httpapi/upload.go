@@ -57,7 +57,7 @@ func (a *API) upload(x *exchange) error {
 
 // store runs the upload while it holds a place for it.
 func (a *API) store(x *exchange, form form, key *raid.IdempotencyKey) (raid.File, error) {
-	release, err := a.admit()
+	release, err := a.transfers.enter(x.r.Context(), callerOf(x))
 	if err != nil {
 		return raid.File{}, err
 	}
