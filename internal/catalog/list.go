@@ -7,6 +7,8 @@ import (
 	"iter"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -14,7 +16,7 @@ import (
 type Query struct {
 	After    raid.FileID // only files with a higher id
 	Limit    int         // at most so many; 0: all
-	Filename string      // only files whose name contains this, letter case ignored
+	Filename string      // only files whose name contains this; see searchFor
 }
 
 const (
@@ -87,9 +89,10 @@ func listFrom(r *conn, filename string, after int64, size int) (page []raid.File
 }
 
 // searchFrom looks at searchPage names. They are compared here and not with LIKE:
-// that knows the case of ASCII letters only, and stops at a NUL.
+// that knows the case of ASCII letters only, stops at a NUL, and knows nothing of
+// Unicode's forms. Between two pages everybody else gets on.
 func searchFrom(r *conn, filename string, after int64, size int) (page []raid.File, last int64, more bool, err error) {
-	wanted := strings.ToLower(filename)
+	wanted := searchFor(filename)
 	var found []int64
 	seen, bytes := 0, 0
 	last = after
@@ -97,7 +100,7 @@ func searchFrom(r *conn, filename string, after int64, size int) (page []raid.Fi
 		seen++
 		last = integer(row[0])
 		name := text(row[1])
-		if !strings.Contains(strings.ToLower(name), wanted) {
+		if !wanted(name) {
 			return nil
 		}
 		found = append(found, last)
@@ -121,4 +124,20 @@ func searchFrom(r *conn, filename string, after int64, size int) (page []raid.Fi
 		page = append(page, f)
 	}
 	return page, last, full || seen == searchPage, nil
+}
+
+// searchFor tells which names contain a text. Letter case does not count, nor does
+// whether an accent is part of its letter (NFC, as most programs write) or follows it
+// (NFD, as macOS does).
+func searchFor(text string) func(name string) bool {
+	lower := strings.ToLower(text)
+	composed := norm.NFC.String(lower)
+	return func(name string) bool {
+		name = strings.ToLower(name)
+		if strings.Contains(name, lower) {
+			return true
+		}
+		other := norm.NFC.String(name) // the same string, if it is in that form
+		return (other != name || composed != lower) && strings.Contains(other, composed)
+	}
 }

@@ -172,6 +172,28 @@ func TestSearchFindsNamesThatContainTheText(t *testing.T) {
 	}
 }
 
+// macOS writes accents behind their letters (NFD), and others letters with accents
+// (NFC). Either is found by either.
+func TestSearchFindsNamesInBothFormsOfUnicode(t *testing.T) {
+	c := openTest(t, "")
+	names := []string{"Z\u00fcrich.jpg", "Zu\u0308rich.jpg", "cafe\u0301 A\u030angstro\u0308m", "caf\u00e9 \u00c5ngstr\u00f6m", "\u1112\u1161\u11ab", "\ud55c", "a\u0323\u0307", "\u1ea1\u0307", "zurich"}
+	for _, n := range names {
+		storeNamed(t, c, n)
+	}
+	for q, want := range map[string][]string{
+		"z\u00fcrich": names[:2], "ZU\u0308RICH": names[:2], "\u00dc": names[:2], "caf\u00e9": names[2:4], "E\u0301 \u00e5": names[2:4], "\u212bngstr": names[2:4],
+		"\ud55c": names[4:6], "\u1112\u1161\u11ab": names[4:6], "a\u0307\u0323": names[6:8], "zurich": names[8:], "zu": {names[1], names[8]}, "cafe": {names[2]}, "\u0308": {names[1], names[2]},
+	} {
+		var got []string
+		for _, f := range listAll(t, c, Query{Filename: q}) {
+			got = append(got, f.Filename)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("q=%q found %q, want %q", q, got, want)
+		}
+	}
+}
+
 func TestSearchGoesOnOverPagesWithoutAHit(t *testing.T) {
 	c := openTest(t, "")
 	f := store(t, c, 1)
