@@ -48,6 +48,7 @@ type Status struct {
 	Nodes         NodeCounts   `json:"nodes"`
 	TotalBytes    int64        `json:"total_bytes"`
 	FreeBytes     int64        `json:"free_bytes"`
+	RoomBytes     *int64       `json:"room_bytes"` // that files can still take; nil: an older controller does not say
 	Files         int64        `json:"files"`
 	FileBytes     int64        `json:"file_bytes"`
 	DegradedFiles int64        `json:"degraded_files"`

@@ -40,13 +40,15 @@ type array struct {
 	tune   func(*Config)
 	stop   func() error // the controller
 	nodes  []*testNode
+	full   bool // nodes that are added have a disk without room
 	log    *slog.Logger
 }
 
 type testNode struct {
-	dir    string
-	socket string
-	stop   func()
+	dir     string
+	socket  string
+	reserve int64 // of its disk
+	stop    func()
 }
 
 // newArray starts a controller and n nodes and waits until all are up.
@@ -172,6 +174,9 @@ func (a *array) stopController() {
 func (a *array) addNode(zone string) *testNode {
 	name := "node" + strconv.Itoa(len(a.nodes)+1)
 	n := &testNode{dir: filepath.Join(a.dir, name), socket: filepath.Join(filepath.Dir(a.socket), name)}
+	if a.full {
+		n.reserve = 1 << 60
+	}
 	a.nodes = append(a.nodes, n)
 	a.startNode(n, zone)
 	a.t.Cleanup(func() { n.stop() })
@@ -184,7 +189,7 @@ func (a *array) startNode(n *testNode, zone string) {
 	go func() {
 		defer close(done)
 		err := node.Run(ctx, node.Config{
-			StateDir: filepath.Join(n.dir, "state"), ChunkDir: filepath.Join(n.dir, "chunks"), Zone: zone,
+			StateDir: filepath.Join(n.dir, "state"), ChunkDir: filepath.Join(n.dir, "chunks"), Zone: zone, Reserve: n.reserve,
 			Controller: node.Place{
 				Host: "127.0.0.1", HTTPPort: a.httpPort(), StorePort: a.ports[0], ResponsePort: a.ports[1], RequestPort: a.ports[2],
 			},

@@ -16,6 +16,8 @@ type metrics struct{ c *Controller }
 var (
 	descNodes    = prometheus.NewDesc("raidpi_nodes", "Nodes by kind and state.", []string{"kind", "state"}, nil)
 	descFree     = prometheus.NewDesc("raidpi_node_free_bytes", "Free bytes of a native node beyond its reserve.", []string{"node"}, nil)
+	descTotal    = prometheus.NewDesc("raidpi_node_total_bytes", "Size of a native node's disk.", []string{"node"}, nil)
+	descRoom     = prometheus.NewDesc("raidpi_room_bytes", "Bytes that files can still take, with their copies on as many nodes.", nil, nil)
 	descFiles    = prometheus.NewDesc("raidpi_files", "Files in the catalog.", nil, nil)
 	descBytes    = prometheus.NewDesc("raidpi_file_bytes", "Bytes of all files in the catalog, copies not counted.", nil, nil)
 	descDegraded = prometheus.NewDesc("raidpi_degraded_files", "Files with too few good copies on distinct nodes.", nil, nil)
@@ -104,8 +106,10 @@ func (m metrics) nodes(gauge func(*prometheus.Desc, float64, ...string)) {
 		groups[group{n.Kind, n.State}]++
 		if n.Kind == raid.Native {
 			gauge(descFree, float64(n.FreeBytes), string(n.ID))
+			gauge(descTotal, float64(n.TotalBytes), string(n.ID))
 		}
 	}
+	gauge(descRoom, float64(m.c.room()))
 	for g, n := range groups {
 		gauge(descNodes, float64(n), string(g.kind), string(g.state))
 	}

@@ -125,6 +125,8 @@ func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Sta
 	for _, clone := range c.hub.Clones() {
 		s.Clones = append(s.Clones, httpapi.Clone{Node: clone.Node, Address: clone.Addr, LastRefused: clone.Last.UTC().Format(time.DateTime)})
 	}
-	s.Warnings, s.Proposals = c.warnings(), proposals(c.nodesByName())
+	nodes := c.nodesByName()
+	s.RoomBytes = c.room()
+	s.Warnings, s.Proposals = append(c.warnings(), nearlyFull(nodes)...), proposals(nodes)
 	return s, nil
 }

@@ -23,6 +23,7 @@ type Status struct {
 	Nodes         NodeCounts   `json:"nodes"`
 	TotalBytes    int64        `json:"total_bytes"` // of the disks of native nodes that are up
 	FreeBytes     int64        `json:"free_bytes"`  // of those, beyond their reserve
+	RoomBytes     int64        `json:"room_bytes"`  // that files can still take, with their copies on as many nodes
 	Files         int64        `json:"files"`
 	FileBytes     int64        `json:"file_bytes"`
 	DegradedFiles int64        `json:"degraded_files"`

@@ -15,6 +15,64 @@ import (
 // trailer, footer and the file system's own blocks.
 const chunkOverhead = 16 << 10
 
+// usualChunk is the payload of a chunk, in bytes, where files are not cut in stripes
+// and may have any size.
+const usualChunk = 1 << 20
+
+// Cost is what files cost of the nodes' space.
+func (s *Store) Cost() placement.Cost {
+	chunk := int64(usualChunk)
+	if s.cfg.StripeSize > 0 {
+		chunk = max(s.cfg.StripeSize/2, 1)
+	}
+	return placement.Cost{Copies: s.cfg.Copies, Chunk: chunk, Overhead: chunkOverhead, Degraded: s.cfg.DegradedWrites}
+}
+
+// fullText says what would help when too few nodes have room for a part of so many
+// bytes. more is how many nodes there are that take no chunks now.
+func fullText(cost placement.Cost, usable []placement.Candidate, size int64, more int) string {
+	lacking := cost.Lacking(usable, size)
+	have := 0
+	for _, c := range usable {
+		if c.Free >= size+cost.Overhead {
+			have++
+		}
+	}
+	text := fmt.Sprintf("of the %d nodes that take chunks now %d have room beyond their reserve, and %d copies need as many; ", len(usable), have, cost.Copies)
+	if have == 1 {
+		text = fmt.Sprintf("of the %d nodes that take chunks now one alone has room beyond its reserve, and %d copies need as many; ", len(usable), cost.Copies)
+	}
+	add := "add a node"
+	if lacking > 1 {
+		add = fmt.Sprintf("add %d nodes", lacking)
+	}
+	if more > 0 {
+		add = "start those that are away (raidctl nodes), " + add
+	}
+	return text + add + ", or delete files"
+}
+
+// Full says why no file can be stored although there are nodes enough, and what would
+// help; empty: one can, or it is nodes that are missing.
+func (s *Store) Full() string {
+	usable, cost := s.cfg.Nodes.Candidates(), s.Cost()
+	if len(usable) == 0 || len(usable) < cost.Copies && !cost.Degraded || cost.Lacking(usable, 0) == 0 {
+		return ""
+	}
+	return fullText(cost, usable, 0, s.idle())
+}
+
+// idle is how many native nodes take no chunks now, being away, read-only or on their
+// way out.
+func (s *Store) idle() (n int) {
+	for _, i := range s.cfg.Nodes.Nodes() {
+		if i.Kind == raid.Native && (i.State != raid.Up || i.ReadOnly) {
+			n++
+		}
+	}
+	return n
+}
+
 func tooManyAttempts() error {
 	return fmt.Errorf("%w: %d attempts to store one part failed", raid.ErrTooFewNodes, maxAttempts)
 }
@@ -109,7 +167,7 @@ func (j *job) tryPlace(p int, again bool) (*membership.Peer, error) {
 		return peers[c.ID], nil
 	}
 	if n := len(usable); n >= cfg.Copies || again && n > 0 {
-		return nil, fmt.Errorf("%w: too few of the %d nodes that are up have room beyond their reserve; add a node, or delete files", raid.ErrArrayFull, n)
+		return nil, fmt.Errorf("%w: %s", raid.ErrArrayFull, fullText(j.up.s.Cost(), usable, j.parts[p].Length, j.up.s.idle()))
 	}
 	return nil, fmt.Errorf("%w: %d can take chunks now, %d copies need as many. See which nodes are away with: raidctl nodes", raid.ErrTooFewNodes, len(usable), cfg.Copies)
 }

@@ -30,6 +30,10 @@ func (n NodeInfo) IsThere() bool { return n.State == Up || n.State == Draining }
 // A lab node promises nothing, and one that drains is going itself.
 func (n NodeInfo) IsCountedOn() bool { return n.Kind == Native && n.State == Up }
 
+// NearlyFull reports whether nine tenths of a node's disk are in use, with what is in
+// reserve.
+func NearlyFull(free, total int64) bool { return total > 0 && free <= total/10 }
+
 // NodeInfo is one row of the controller's view of its nodes.
 type NodeInfo struct {
 	ID         NodeID

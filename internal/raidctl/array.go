@@ -62,7 +62,11 @@ func showStatus(out io.Writer, s client.Status) error {
 		row("clone", fmt.Sprintf("of node %s at %s, refused (last %s UTC): run sudo raid-node reset-identity there, then join",
 			printable(string(c.Node)), printable(c.Address), printable(c.LastRefused)))
 	}
-	row("space", fmt.Sprintf("%s free of %s", humanSize(s.FreeBytes), humanSize(s.TotalBytes)))
+	space := fmt.Sprintf("%s free of %s", humanSize(s.FreeBytes), humanSize(s.TotalBytes))
+	if s.RoomBytes != nil {
+		space = fmt.Sprintf("%s more for files; on the nodes %s", humanSize(*s.RoomBytes), space)
+	}
+	row("space", space)
 	files := fmt.Sprintf("%s, %s", plural(s.Files, "file"), humanSize(s.FileBytes))
 	if s.DegradedFiles > 0 {
 		files += fmt.Sprintf("; %d degraded, to be repaired", s.DegradedFiles)

@@ -1,0 +1,109 @@
+package placement
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+)
+
+// Cost is what files cost of the nodes' space.
+type Cost struct {
+	Copies   int   // of each part, on as many nodes
+	Chunk    int64 // payload bytes of a usual chunk
+	Overhead int64 // bytes that any chunk takes beside its payload
+	Degraded bool  // fewer nodes than Copies take all copies, as a lone one does
+}
+
+// Room is how many bytes files can still take, in chunks of the usual size, before an
+// upload finds no node: about so many, and not more than Most. Uploads do not reach
+// that where one node is much larger than the others, since it gets no more than its
+// share of them, nor where zones keep copies apart. So it is tried out here, with the
+// placement that uploads use, in some hundred steps. Lab nodes do not tell what they
+// have and count for nothing.
+func (c Cost) Room(candidates []Candidate) int64 {
+	most := c.Most(candidates)
+	var nodes []Candidate
+	for _, n := range candidates {
+		if !n.Lab {
+			n.Slow = false // for now
+			nodes = append(nodes, n)
+		}
+	}
+	if most == 0 || len(nodes) < c.Copies {
+		return most
+	}
+	step := max(1, most/c.Chunk/roomSteps) // chunks that are placed at once
+	placed := c.fill(nodes, step*(c.Chunk+c.Overhead))
+	return min(most, placed*step*c.Chunk)
+}
+
+// roomSteps is how finely Room looks: what it says is too low by a part in roomSteps
+// for each node at most.
+const roomSteps = 256
+
+// fill places parts on nodes until one finds no place, and returns how many found one.
+// It takes the nodes' space.
+func (c Cost) fill(nodes []Candidate, size int64) (parts int64) {
+	rng := rand.New(rand.NewPCG(1, 2)) // the same each time
+	for {
+		s := NewStripe()
+		for part := 1; part <= partsOfStripe; part++ {
+			for range c.Copies {
+				n, ok := s.Choose(nodes, part, size, rng.Int64N)
+				if !ok {
+					return parts
+				}
+				s.Take(part, n)
+				nodes[slices.IndexFunc(nodes, func(o Candidate) bool { return o.ID == n.ID })].Free -= size
+			}
+			parts++
+		}
+	}
+}
+
+const partsOfStripe = 2
+
+// Most is how many bytes files can take at best. With copies on distinct nodes a large
+// node is of no use beyond what the others can hold. For any j fewer than the number
+// of copies, the j largest nodes take one copy each of everything at best, so the
+// others must have room for the rest of the copies; the tightest of these bounds
+// counts. With two copies that is min(sum/2, sum - largest).
+func (c Cost) Most(candidates []Candidate) int64 {
+	var chunks []int64 // that each node can take, the most first
+	var sum int64
+	for _, n := range candidates {
+		if !n.Lab {
+			has := max(n.Free, 0) / (c.Chunk + c.Overhead)
+			chunks, sum = append(chunks, has), sum+has
+		}
+	}
+	slices.SortFunc(chunks, func(a, b int64) int { return cmp.Compare(b, a) })
+	copies := int64(c.Copies)
+	if len(chunks) < c.Copies {
+		if !c.Degraded {
+			return 0
+		}
+		return sum / copies * c.Chunk
+	}
+	room := sum / copies
+	for j := int64(1); j < copies; j++ {
+		sum -= chunks[j-1]
+		room = min(room, sum/(copies-j))
+	}
+	return room * c.Chunk
+}
+
+// Lacking is how many more nodes with room are needed before any file can be stored,
+// 0 when one can, of a part of so many bytes.
+func (c Cost) Lacking(candidates []Candidate, size int64) int {
+	nodes, fit := len(candidates), 0
+	for _, n := range candidates {
+		if n.Free >= size+c.Overhead {
+			fit++
+		}
+	}
+	if c.Degraded && nodes < c.Copies && fit > 0 {
+		return 0
+	}
+	return max(c.Copies-fit, 0)
+}
