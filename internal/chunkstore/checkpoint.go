@@ -15,131 +15,199 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// The truth about the highest commit number are the trailers, and reading all of
-// them takes a while. So that a node knows it from the first heartbeat on, it is
-// kept in a file of one line, "<number> <CRC-32C of the number's digits>\n". The
-// file may be missing or behind; the scan corrects that.
+// The highest commit number that a node has seen is the evidence of what was done with
+// the array, also where no chunk remembers it: a file was deleted, a node removed. It is
+// kept in a file of one line or two, each with the CRC-32C of what is before it:
+//
+//	<number> <CRC>\n
+//	<number> <MAC> <CRC>\n
+//
+// The first is the highest number, the second the highest one that came with a MAC. It
+// also spares the first heartbeat the wait for the scan of the trailers.
 const (
 	checkpointFile = "raid-node.commit"
-	// checkpointEvery is how often the file is written while chunks are; it is not
-	// when none are.
-	checkpointEvery = 5 * time.Second
+	// checkpointAfter is how long after a number was first heard the file is written,
+	// with the highest until then. It is written sooner when chunks are deleted, and not
+	// at all while no number is higher.
+	checkpointAfter = 3 * time.Second
+	// checkpointAgain is the pause after the disk had no room for it.
+	checkpointAgain = time.Minute
 )
+
+// checkpoint is the content of the file.
+type checkpoint struct {
+	highest uint64
+	proven  raid.Commit
+}
+
+// with is the checkpoint after one more number.
+func (c checkpoint) with(n raid.Commit) checkpoint {
+	c.highest = max(c.highest, n.Number)
+	if n.HasProof() {
+		c.proven = c.proven.Higher(n)
+	}
+	return c
+}
 
 // commits is the highest commit number.
 type commits struct {
-	mu      sync.Mutex
-	highest uint64
-	found   uint64        // highest on the disk at Open, as far as it was read
-	saved   uint64        // what the file says
-	wake    chan struct{} // a chunk was written
+	saving sync.Mutex // held while the file is written
+
+	mu    sync.Mutex
+	seen  checkpoint
+	found checkpoint    // what lay on the disk at Open, as far as it was read
+	saved checkpoint    // what the file says
+	wake  chan struct{} // of 1: it says too little
 }
 
-func (c *commits) get() uint64 {
+func (c *commits) load(saved checkpoint) {
+	c.seen, c.found, c.saved, c.wake = saved, saved, saved, make(chan struct{}, 1)
+}
+
+func (c *commits) get() (seen, found checkpoint) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.highest
+	return c.seen, c.found
 }
 
-func (c *commits) saw(n uint64) {
+func (c *commits) saw(n raid.Commit) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.highest = max(c.highest, n)
+	c.seen = c.seen.with(n)
+	if c.seen != c.saved {
+		c.due()
+	}
 }
 
-// find notes a number that lies on the disk.
-func (c *commits) find(n uint64) {
+// find notes a number that lies in a trailer.
+func (c *commits) find(n raid.Commit) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.found, c.highest = max(c.found, n), max(c.highest, n)
+	c.found, c.seen = c.found.with(n), c.seen.with(n)
 }
 
-// onDisk is the highest number found so far.
-func (c *commits) onDisk() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.found
-}
-
-// wrote says that a chunk was written.
-func (c *commits) wrote() {
+func (c *commits) due() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
 	}
 }
 
-// SawCommit tells the store of a catalog commit number, from a request or a
-// heartbeat. It writes nothing: the number reaches the disk with the next chunk.
-func (s *Store) SawCommit(n uint64) { s.commit.saw(n) }
+// unsaved is what the file does not say, if it says too little.
+func (c *commits) unsaved() (seen checkpoint, behind bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen, c.seen != c.saved
+}
 
-// keepCheckpoint writes the file some time after a chunk was written.
+// SawCommit tells the store of a catalog commit number, from a request or a heartbeat.
+// A higher one is on disk some seconds later, and before anything is deleted.
+func (s *Store) SawCommit(n raid.Commit) { s.commit.saw(n) }
+
+// keepCheckpoint writes the file some time after a higher number was heard.
 func (s *Store) keepCheckpoint(ctx context.Context) {
-	for {
+	for wait := checkpointAfter; ; {
 		select {
 		case <-s.commit.wake:
 		case <-ctx.Done():
 			return
 		}
-		t := time.NewTimer(checkpointEvery)
+		t := time.NewTimer(wait)
 		select {
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
 			return
 		}
-		if s.readOnly() != nil {
-			continue
-		}
-		if err := s.saveCheckpoint(); err != nil && !errors.Is(err, raid.ErrNoSpace) {
-			s.log.Warn("Commit number not saved; the next start finds it in the trailers", "reason", err)
+		wait = checkpointAfter
+		switch err := s.saveCheckpoint(); {
+		case err == nil, errors.Is(err, raid.ErrReadOnly):
+		case errors.Is(err, raid.ErrNoSpace):
+			wait = checkpointAgain
+			s.commit.due()
+		default:
+			s.log.Warn("Commit number not saved", "reason", err)
 		}
 	}
 }
 
-// saveCheckpoint writes the file if it is behind.
+// saveCheckpoint makes durable what has been heard, if the file says less. It may use
+// the reserve.
 func (s *Store) saveCheckpoint() error {
-	s.commit.mu.Lock()
-	n, saved := s.commit.highest, s.commit.saved
-	s.commit.mu.Unlock()
-	if n == saved {
+	if _, behind := s.commit.unsaved(); !behind {
 		return nil
 	}
-	if _, err := s.durably(s.dirs.root, checkpointFile, 0, []byte(formatCheckpoint(n))); err != nil {
+	s.commit.saving.Lock()
+	defer s.commit.saving.Unlock()
+	now, behind := s.commit.unsaved()
+	if !behind {
+		return nil // whoever was at it has done it
+	}
+	if err := s.readOnly(); err != nil {
+		return fmt.Errorf("save commit number: %w", err)
+	}
+	if _, err := s.put(s.dirs.root, checkpointFile, 0, []byte(now.format())); err != nil {
 		return fmt.Errorf("save commit number: %w", err)
 	}
 	s.commit.mu.Lock()
-	s.commit.saved = n
-	s.commit.mu.Unlock()
+	defer s.commit.mu.Unlock()
+	s.commit.saved = now
 	return nil
 }
 
-func formatCheckpoint(n uint64) string {
-	digits := fmt.Sprint(n)
-	return fmt.Sprintf("%s %08x\n", digits, raid.Checksum([]byte(digits)))
-}
-
-// parseCheckpoint reads what formatCheckpoint writes, and nothing else: a number
-// that is too high by a flipped bit would stop the whole array.
-func parseCheckpoint(text string) (n uint64, ok bool) {
-	if _, err := fmt.Sscanf(text, "%d", &n); err != nil {
-		return 0, false
+// saveAfterAll is for a disk that was too full: what has been deleted since made room.
+func (s *Store) saveAfterAll() {
+	if err := s.saveCheckpoint(); err != nil {
+		s.log.Warn("Commit number not saved", "reason", err)
+		s.commit.due()
 	}
-	return n, text == formatCheckpoint(n)
 }
 
-// readCheckpoint returns the number in the file, twice, or zeros.
-func readCheckpoint(fsys FS, log *slog.Logger) (highest, saved uint64) {
+func (c checkpoint) format() string {
+	text := checked(fmt.Sprint(c.highest))
+	if c.proven.HasProof() {
+		text += checked(fmt.Sprintf("%d %x", c.proven.Number, c.proven.MAC))
+	}
+	return text
+}
+
+// checked is a line of the file.
+func checked(text string) string { return fmt.Sprintf("%s %08x\n", text, raid.Checksum([]byte(text))) }
+
+// parseCheckpoint reads what format writes. A line that is not to the bit what would be
+// written says nothing; ok is false when there is one.
+func parseCheckpoint(text string) (c checkpoint, ok bool) {
+	first, second, _ := strings.Cut(text, "\n")
+	_, err := fmt.Sscanf(first, "%d", &c.highest)
+	ok = err == nil && first+"\n" == checked(fmt.Sprint(c.highest))
+	if !ok {
+		c.highest = 0
+	}
+	if second == "" {
+		return c, ok
+	}
+	var mac []byte
+	proven := checkpoint{}
+	_, err = fmt.Sscanf(second, "%d %x", &proven.proven.Number, &mac)
+	proven.proven.MAC = raid.CommitMACOf(mac)
+	if err != nil || checked("0")+second != proven.format() {
+		return c, false
+	}
+	c = c.with(proven.proven)
+	return c, ok && c.format() == text
+}
+
+// readCheckpoint returns what the file says; what it does not is zero.
+func readCheckpoint(fsys FS, log *slog.Logger) checkpoint {
 	text, err := readSmall(fsys, checkpointFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, 0
+		return checkpoint{}
 	}
-	n, ok := parseCheckpoint(text)
+	c, ok := parseCheckpoint(text)
 	if err != nil || !ok {
-		log.Warn("Saved commit number is unreadable and will be found in the trailers", "file", checkpointFile, "reason", err)
-		return 0, 0
+		log.Warn("Saved commit number is unreadable; what is in the trailers counts", "file", checkpointFile, "reason", err)
 	}
-	return n, n
+	return c
 }
 
 // smallFile bounds the files that readSmall reads.

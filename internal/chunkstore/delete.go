@@ -25,7 +25,16 @@ func (s *Store) Delete(ctx context.Context, names []raid.ChunkName) []error {
 		return errs
 	}
 	defer leave()
-
+	// Nothing but this number may be left that tells of the delete.
+	switch err := s.saveCheckpoint(); {
+	case errors.Is(err, raid.ErrNoSpace):
+		defer s.saveAfterAll()
+	case err != nil:
+		for i, name := range names {
+			errs[i] = fmt.Errorf("delete chunk %s: %w", name, err)
+		}
+		return errs
+	}
 	// All are removed first, so that one fsync of a directory serves all in it.
 	type removal struct {
 		at     int // in names

@@ -18,7 +18,7 @@
 //	                   a node that it is no more (see Reassign, NewNode)
 //	tmp/               files that are being written; emptied by Open
 //	raid-node.json     the marker
-//	raid-node.commit   the highest commit number seen, a hint (see checkpoint.go)
+//	raid-node.commit   the highest commit number seen (see checkpoint.go)
 //
 // Fan-out directories have two characters, so nothing else can clash with them.
 //
@@ -27,7 +27,8 @@
 //   - Write returns nil only when file, directory and any new parent directory
 //     are fsynced. Until then the chunk lies under tmp/, so a chunk that is
 //     visible is whole.
-//   - Delete returns only when the removal is as durable.
+//   - Delete returns only when the removal is as durable. The highest commit number
+//     that SawCommit was told is, before anything is removed.
 //   - Read and Verify never accept a byte that does not match the checksums of
 //     its trailer, a trailer that names another chunk, or a chunk whose length
 //     and CRC-32C are not what the caller expects. A corrupt chunk is reported,
@@ -39,7 +40,7 @@
 //     full is no such failure, unless fsync was who said so.
 //   - A chunk name is used once. A name that was deleted is refused, so that a
 //     Store that arrives after the Delete that gave it up leaves nothing behind.
-//   - Nothing is written unless chunks are.
+//   - Nothing is written unless chunks are, or a commit number is higher than all before.
 //
 // # Sharing fsyncs
 //

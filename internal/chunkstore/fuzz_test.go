@@ -84,14 +84,14 @@ func FuzzRecord(f *testing.F) {
 // FuzzMarker takes any text for a marker and for a checkpoint.
 func FuzzMarker(f *testing.F) {
 	f.Add(`{"format":1,"array":"","node":"0000000000000000000000","disk":"0000000000000000000000"}`)
-	f.Add(formatCheckpoint(42))
-	f.Add(formatCheckpoint(1<<64 - 1))
+	f.Add(checkpoint{highest: 42}.format())
+	f.Add(checkpoint{highest: 1<<64 - 1, proven: raid.Commit{Number: 41, MAC: raid.CommitMAC{1, 2}}}.format())
 	f.Fuzz(func(t *testing.T, text string) {
 		if m, err := parseMarker(text); err == nil && (!raid.ValidName(string(m.Node)) || !raid.ValidName(string(m.Disk))) {
 			t.Fatalf("accepted: %+v", m)
 		}
-		if n, ok := parseCheckpoint(text); ok && formatCheckpoint(n) != text {
-			t.Fatalf("%q taken for %d", text, n)
+		if c, ok := parseCheckpoint(text); ok && c.format() != text {
+			t.Fatalf("%q taken for %+v", text, c)
 		}
 	})
 }

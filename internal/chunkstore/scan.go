@@ -40,7 +40,7 @@ func (s *Store) scan(ctx context.Context) {
 	}
 	s.scanned.Store(true)
 	s.log.Info("Chunks scanned", "chunks", s.dirs.chunks.Load(), "corrupt", s.corrupt.count(),
-		"highest_commit", s.commit.get(), "took", time.Since(start).Round(time.Millisecond))
+		"highest_commit", s.Stats().HighestCommit, "took", time.Since(start).Round(time.Millisecond))
 }
 
 // scanTrailers reports whether it has read them all.
@@ -73,7 +73,7 @@ func (s *Store) scanChunk(ctx context.Context, name raid.ChunkName) error {
 	}
 	defer c.close()
 	if s.array == nil || c.meta.Array == s.array() {
-		s.commit.find(c.meta.Commit)
+		s.commit.find(raid.Commit{Number: c.meta.Commit, MAC: c.meta.CommitMAC})
 	}
 	return nil
 }

@@ -70,9 +70,12 @@ type Stats struct {
 	Chunks        int64  // native chunks; rises while they are counted after the start
 	HighestCommit uint64 // the highest catalog commit number seen
 	FoundCommit   uint64 // the highest that lay on the disk at Open, as far as it was read
-	Scanned       bool   // FoundCommit covers every trailer on the disk
-	ReadOnly      bool   // after a failed write or fsync
-	Corrupt       int64  // chunks that were found corrupt and are still there
+	// Proven and FoundProven are the same of those numbers alone that came with a MAC.
+	Proven, FoundProven raid.Commit
+
+	Scanned  bool  // FoundCommit covers every trailer on the disk
+	ReadOnly bool  // after a failed write or fsync
+	Corrupt  int64 // chunks that were found corrupt and are still there
 }
 
 // Open opens the store in cfg.FS. It removes what an earlier life was writing
@@ -106,9 +109,7 @@ func Open(cfg Config) (*Store, error) {
 	if _, err := s.space.free(); err != nil {
 		return nil, fmt.Errorf("open chunk store: %w", err)
 	}
-	s.commit.highest, s.commit.saved = readCheckpoint(cfg.FS, s.log)
-	s.commit.found = s.commit.highest
-	s.commit.wake = make(chan struct{}, 1)
+	s.commit.load(readCheckpoint(cfg.FS, s.log))
 	s.used = make(chan struct{})
 
 	ctx, stop := context.WithCancel(context.Background())
@@ -202,9 +203,10 @@ func (s *Store) Stats() Stats {
 	if err != nil {
 		s.log.Debug("Free space unknown", "reason", err)
 	}
+	seen, found := s.commit.get()
 	return Stats{
 		TotalBytes: s.space.totalBytes(), FreeBytes: free,
-		Chunks: s.dirs.chunks.Load(), HighestCommit: s.commit.get(), FoundCommit: s.commit.onDisk(),
+		Chunks: s.dirs.chunks.Load(), HighestCommit: seen.highest, FoundCommit: found.highest, Proven: seen.proven, FoundProven: found.proven,
 		Scanned: s.scanned.Load(), ReadOnly: s.readOnly() != nil, Corrupt: s.corrupt.count(),
 	}
 }

@@ -24,6 +24,7 @@ func appendTrailer(b []byte, m *raid.ChunkMeta) ([]byte, error) {
 		PayloadLength: uint64(m.Length),
 		BlockCrc32C:   m.Blocks,
 		CatalogCommit: m.Commit,
+		CommitMac:     m.CommitMAC.Bytes(),
 	}
 	if f := m.File; f != nil {
 		pb.File = &trailerpb.File{
@@ -68,7 +69,7 @@ func parseRecord(record []byte, size int64, name raid.ChunkName) (m raid.ChunkMe
 	}
 	m = raid.ChunkMeta{
 		Array: raid.ArrayID(pb.ArrayId), Key: key, Level: pb.Level, StripeSize: int64(pb.StripeSize),
-		Length: length, Blocks: pb.BlockCrc32C, Commit: pb.CatalogCommit,
+		Length: length, Blocks: pb.BlockCrc32C, Commit: pb.CatalogCommit, CommitMAC: raid.CommitMACOf(pb.CommitMac),
 	}
 	if pb.StripeSize > math.MaxInt64 {
 		return m, fmt.Errorf("its record has a stripe size of %d: %w", pb.StripeSize, raid.ErrCorrupt)

@@ -55,8 +55,7 @@ func (s *Store) Write(ctx context.Context, m raid.ChunkMeta, payload []byte) err
 	if err != nil {
 		return fmt.Errorf("store chunk %s: %w", name, err)
 	}
-	s.commit.saw(m.Commit)
-	s.commit.wrote()
+	s.commit.saw(raid.Commit{Number: m.Commit, MAC: m.CommitMAC})
 	s.wroteOne()
 	return nil
 }
@@ -118,7 +117,14 @@ func (s *Store) durably(d *dir, path string, n int64, pieces ...[]byte) (void bo
 		return false, s.noSpace(fmt.Errorf("%d bytes are free beyond the reserve", room))
 	}
 	defer func() { s.space.give(size, err == nil) }()
+	if void, err = s.put(d, path, n, pieces...); err == nil && s.space.turn(false) {
+		s.log.Info("Disk has room again")
+	}
+	return void, err
+}
 
+// put is durably for a file that may use the reserve.
+func (s *Store) put(d *dir, path string, n int64, pieces ...[]byte) (void bool, err error) {
 	if err := d.create(s.fs); err != nil {
 		return false, s.refused("make directory", err)
 	}
@@ -142,9 +148,6 @@ func (s *Store) durably(d *dir, path string, n int64, pieces ...[]byte) (void bo
 	}
 	if err := d.flush(s.fs, change); err != nil {
 		return true, s.fail("fsync directory", err)
-	}
-	if s.space.turn(false) {
-		s.log.Info("Disk has room again")
 	}
 	return false, nil
 }

@@ -179,7 +179,7 @@ func (d *daemon) between(ctx context.Context, do func() error) (*life, error) {
 }
 
 // sawCommit tells the store, and whoever waits for the controller's first word.
-func (l *life) sawCommit(n uint64) {
+func (l *life) sawCommit(n raid.Commit) {
 	l.store.SawCommit(n)
 	l.once.Do(func() { close(l.heard) })
 }

@@ -107,6 +107,7 @@ func beat(store *chunkstore.Store, cfg *Config) wire.Beat {
 	s := store.Stats()
 	return wire.Beat{
 		TotalBytes: s.TotalBytes, FreeBytes: s.FreeBytes, Chunks: s.Chunks, HighestCommit: s.HighestCommit, FoundCommit: s.FoundCommit,
+		Proven: s.Proven, FoundProven: s.FoundProven,
 		Scanned: s.Scanned, ReadOnly: s.ReadOnly, Zone: cfg.Zone, Version: cfg.Version,
 	}
 }

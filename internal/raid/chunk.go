@@ -107,6 +107,7 @@ type ChunkMeta struct {
 	Length     int64     // bytes of payload
 	Blocks     []uint32  // CRC-32C of each BlockSize bytes of payload, the last may be shorter
 	Commit     uint64    // the catalog's last durable commit number when it was sent
+	CommitMAC  CommitMAC // of Commit, see [Commit]; zero: none
 	File       *FileMeta // on the last stripe only
 }
 

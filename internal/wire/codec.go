@@ -26,7 +26,7 @@ type storeFrame struct {
 
 // store writes a store request's first frame. The frame is valid until it is
 // handed to done.
-func (e *encoder) store(id uint64, name raid.ChunkName, remaining uint32, commit uint64, m *raid.ChunkMeta) (*storeFrame, error) {
+func (e *encoder) store(id uint64, name raid.ChunkName, remaining uint32, commit raid.Commit, m *raid.ChunkMeta) (*storeFrame, error) {
 	f, _ := e.pool.Get().(*storeFrame)
 	if f == nil {
 		f = &storeFrame{buf: make([]byte, 0, 512)}
@@ -34,7 +34,7 @@ func (e *encoder) store(id uint64, name raid.ChunkName, remaining uint32, commit
 	f.req.Filename = string(name)
 	f.req.RequestId = id
 	f.req.RemainingMs = remaining
-	f.req.CatalogCommit = commit
+	f.req.CatalogCommit, f.req.CommitMac = commit.Number, commit.MAC.Bytes()
 	f.req.Meta = nil
 	if m != nil {
 		encodeMeta(&f.meta, &f.file, m)

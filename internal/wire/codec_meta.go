@@ -32,7 +32,7 @@ func encodeMeta(pb *wirepb.ChunkMeta, file *wirepb.FileMeta, m *raid.ChunkMeta) 
 
 // decodeMeta reads what encodeMeta wrote, for a payload of the given length. Its
 // errors are raid.ErrInvalid.
-func decodeMeta(name string, commit uint64, pb *wirepb.ChunkMeta, payload int64) (m raid.ChunkMeta, err error) {
+func decodeMeta(name string, commit raid.Commit, pb *wirepb.ChunkMeta, payload int64) (m raid.ChunkMeta, err error) {
 	key, err := raid.ParseChunkName(raid.ChunkName(name))
 	if err != nil {
 		return m, fmt.Errorf("read store request: %w: %q is not a chunk name", raid.ErrInvalid, clip(name, 64))
@@ -50,7 +50,7 @@ func decodeMeta(name string, commit uint64, pb *wirepb.ChunkMeta, payload int64)
 	}
 	m = raid.ChunkMeta{
 		Array: raid.ArrayID(pb.ArrayId), Key: key, Level: pb.Level, StripeSize: int64(pb.StripeSize),
-		Length: payload, Blocks: pb.BlockCrc32C, Commit: commit,
+		Length: payload, Blocks: pb.BlockCrc32C, Commit: commit.Number, CommitMAC: commit.MAC,
 	}
 	m.File, err = decodeFile(name, pb.File)
 	return m, err
@@ -76,6 +76,7 @@ func encodeBeat(b Beat) *wirepb.Heartbeat {
 		TotalBytes: uint64(max(b.TotalBytes, 0)), FreeBytes: uint64(max(b.FreeBytes, 0)), Chunks: uint64(max(b.Chunks, 0)),
 		HighestCommit: b.HighestCommit, FoundCommit: b.FoundCommit, Scanned: b.Scanned, ReadOnly: b.ReadOnly, Draining: b.Draining,
 		Zone: b.Zone, Version: b.Version,
+		ProvenCommit: b.Proven.Number, ProvenMac: b.Proven.MAC.Bytes(), FoundProvenCommit: b.FoundProven.Number, FoundProvenMac: b.FoundProven.MAC.Bytes(),
 	}
 }
 
@@ -91,5 +92,7 @@ func decodeBeat(pb *wirepb.Heartbeat) Beat {
 		TotalBytes: cut(pb.GetTotalBytes()), FreeBytes: cut(pb.GetFreeBytes()), Chunks: cut(pb.GetChunks()),
 		HighestCommit: pb.GetHighestCommit(), FoundCommit: pb.GetFoundCommit(), Scanned: pb.GetScanned(), ReadOnly: pb.GetReadOnly(), Draining: pb.GetDraining(),
 		Zone: text(pb.GetZone()), Version: text(pb.GetVersion()),
+		Proven:      raid.Commit{Number: pb.GetProvenCommit(), MAC: raid.CommitMACOf(pb.GetProvenMac())},
+		FoundProven: raid.Commit{Number: pb.GetFoundProvenCommit(), MAC: raid.CommitMACOf(pb.GetFoundProvenMac())},
 	}
 }

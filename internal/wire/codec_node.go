@@ -26,7 +26,7 @@ type nodeRequest struct {
 	id        uint64
 	name      raid.ChunkName
 	remaining uint32
-	commit    uint64
+	commit    raid.Commit
 	renewKey  bool
 	get       *NodeGet
 	delete    []raid.ChunkName
@@ -45,7 +45,7 @@ func decodeRequest(frame []byte, maxFrame int64) (r nodeRequest, invalid, err er
 	if err = proto.Unmarshal(frame, &pb); err != nil {
 		return r, nil, fmt.Errorf("read request: %w", err)
 	}
-	r = nodeRequest{id: pb.RequestId, name: raid.ChunkName(pb.Filename), remaining: pb.RemainingMs, commit: pb.CatalogCommit}
+	r = nodeRequest{id: pb.RequestId, name: raid.ChunkName(pb.Filename), remaining: pb.RemainingMs, commit: commitOf(pb.CatalogCommit, pb.CommitMac)}
 	if r.heartbeat() {
 		r.renewKey = pb.RenewKey
 		return r, nil, nil
@@ -113,7 +113,7 @@ type nodeStore struct {
 	id        uint64
 	name      raid.ChunkName
 	remaining uint32
-	commit    uint64
+	commit    raid.Commit
 	req       StoreRequest
 }
 
@@ -127,8 +127,13 @@ func decodeStore(frame, payload []byte) (s nodeStore, invalid, err error) {
 	if pb.RequestId == 0 {
 		return s, nil, fmt.Errorf("read store request for %q: it has no request id", clip(pb.Filename, 64))
 	}
-	s = nodeStore{id: pb.RequestId, name: raid.ChunkName(pb.Filename), remaining: pb.RemainingMs, commit: pb.CatalogCommit}
+	s = nodeStore{id: pb.RequestId, name: raid.ChunkName(pb.Filename), remaining: pb.RemainingMs, commit: commitOf(pb.CatalogCommit, pb.CommitMac)}
 	s.req.Payload = payload
-	s.req.Meta, invalid = decodeMeta(pb.Filename, pb.CatalogCommit, pb.Meta, int64(len(payload)))
+	s.req.Meta, invalid = decodeMeta(pb.Filename, s.commit, pb.Meta, int64(len(payload)))
 	return s, invalid, nil
+}
+
+// commitOf reads a commit number that a controller tells.
+func commitOf(number uint64, mac []byte) raid.Commit {
+	return raid.Commit{Number: number, MAC: raid.CommitMACOf(mac)}
 }

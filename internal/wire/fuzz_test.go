@@ -117,7 +117,7 @@ func FuzzRequestFrames(f *testing.F) {
 	req := up.store([]byte("payload"))
 	req.Meta.File = &raid.FileMeta{ID: 1, Filename: "f", Stripes: 1}
 	var e encoder
-	frame, err := e.store(5, req.Meta.Key.Name(), 1000, 7, &req.Meta)
+	frame, err := e.store(5, req.Meta.Key.Name(), 1000, raid.Commit{Number: 7, MAC: raid.CommitMAC{9}}, &req.Meta)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -126,7 +126,7 @@ func startHubOn(t testing.TB, n network, store, response, request net.Listener, 
 	rec := newRecorder()
 	cfg := HubConfig{
 		Array: testArray, Store: store, Response: response, Request: request,
-		Plaintext: PlaintextAny, Commit: func() uint64 { return 7 }, Observer: rec,
+		Plaintext: PlaintextAny, Commit: func() uint64 { return 7 }, Prove: func(n uint64) raid.CommitMAC { return raid.CommitMAC{byte(n), 1} }, Observer: rec,
 		Heartbeat: 50 * time.Millisecond, Suspect: 400 * time.Millisecond, Dead: 1500 * time.Millisecond,
 		Log: testLog(t),
 	}
@@ -184,6 +184,7 @@ type memNode struct {
 	chunks map[raid.ChunkName]memChunk
 	lab    map[string][]byte
 	commit uint64
+	proven raid.Commit
 
 	// before runs at the start of every call; its error is answered.
 	before hook
@@ -350,10 +351,17 @@ func (m *memNode) seen() uint64 {
 	return m.commit
 }
 
-func (m *memNode) saw(n uint64) {
+// provenSeen is the highest that came with a MAC.
+func (m *memNode) provenSeen() raid.Commit {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.commit = max(m.commit, n)
+	return m.proven
+}
+
+func (m *memNode) saw(n raid.Commit) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.commit, m.proven = max(m.commit, n.Number), m.proven.Higher(n)
 }
 
 // linkConfig is a Link's configuration towards th.
@@ -362,7 +370,9 @@ func linkConfig(t testing.TB, th *testHub, m *memNode) LinkConfig {
 		Dial: th.net.Dial, StoreAddr: th.store, ResponseAddr: th.response, RequestAddr: th.request,
 		Node: newNodeID(t), Array: testArray, Plaintext: PlaintextAny,
 		Handler: m, Lab: m, Pool: budget.New(64 << 20), SawCommit: m.saw,
-		Beat:      func() Beat { return Beat{TotalBytes: 100, FreeBytes: 50, Zone: "shelf", Version: "test"} },
+		Beat: func() Beat {
+			return Beat{TotalBytes: 100, FreeBytes: 50, Zone: "shelf", Version: "test", Proven: m.provenSeen()}
+		},
 		Heartbeat: 50 * time.Millisecond, Dead: 1500 * time.Millisecond,
 		BackoffMin: 20 * time.Millisecond, BackoffMax: 200 * time.Millisecond,
 		Log: testLog(t),

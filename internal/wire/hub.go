@@ -38,8 +38,11 @@ type HubConfig struct {
 	// none. It is asked with each heartbeat.
 	Renew func(raid.NodeID) bool
 	// Pool is not drawn upon: nothing comes in here for which no request waits.
-	Pool     *budget.Pool
+	Pool *budget.Pool
+	// Commit is the number that nodes are told, 0: none. Prove is the proof that goes with
+	// one; nil: none does.
 	Commit   func() uint64
+	Prove    func(commit uint64) raid.CommitMAC
 	Observer Observer
 	Window   int64 // unacknowledged payload bytes per node (8 MiB); one part always fits
 	MaxFrame int64 // largest payload, bytes (64 MiB)
@@ -112,6 +115,9 @@ func NewHub(cfg HubConfig) *Hub {
 	if cfg.Commit == nil {
 		cfg.Commit = func() uint64 { return 0 }
 	}
+	if cfg.Prove == nil {
+		cfg.Prove = func(uint64) raid.CommitMAC { return raid.CommitMAC{} }
+	}
 	if cfg.MayBePlain == nil {
 		cfg.MayBePlain = func(raid.NodeID) error { return nil }
 	}
@@ -145,6 +151,11 @@ func (h *Hub) Moves(ctx context.Context) error {
 		return ctx.Err()
 	}
 	return nil
+}
+
+// proved is a commit number as nodes are told it.
+func (h *Hub) proved(number uint64) raid.Commit {
+	return raid.Commit{Number: number, MAC: h.cfg.Prove(number)}
 }
 
 // requestID draws a request id: never 0, never twice in the life of the Hub.

@@ -124,7 +124,10 @@ func (s *Session) sendBeats(ctx context.Context) {
 	var frame []byte
 	for {
 		s.expect()
-		frame, _ = proto.MarshalOptions{}.MarshalAppend(frame[:0], &wirepb.GetdataRequest{CatalogCommit: s.hub.cfg.Commit(), RenewKey: s.hub.cfg.Renew(s.node)})
+		now := s.hub.proved(s.hub.cfg.Commit())
+		frame, _ = proto.MarshalOptions{}.MarshalAppend(frame[:0], &wirepb.GetdataRequest{
+			CatalogCommit: now.Number, CommitMac: now.MAC.Bytes(), RenewKey: s.hub.cfg.Renew(s.node),
+		})
 		if err := conn.Send(ctx, frame); err != nil {
 			s.End(fmt.Errorf("send heartbeat: %w", err))
 			return

@@ -140,7 +140,7 @@ func (n *LabNode) room(ctx context.Context, size int64, patience time.Duration) 
 // send writes the message. A node that does not take its bytes within patience
 // loses the connection, since a message half sent can't be taken back.
 func (n *LabNode) send(ctx context.Context, name raid.ChunkName, payload []byte, patience time.Duration) error {
-	frame, err := n.labs.encoder.store(0, name, 0, 0, nil)
+	frame, err := n.labs.encoder.store(0, name, 0, raid.Commit{}, nil)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ type LinkConfig struct {
 	// Beat describes the node for a heartbeat. It must not block.
 	Beat func() Beat
 	// SawCommit is told every commit number that the controller sends.
-	SawCommit func(uint64)
+	SawCommit func(raid.Commit)
 	// RenewKey is called when a heartbeat asks for a new key, with each that does.
 	// It must not wait.
 	RenewKey func()
@@ -149,7 +149,7 @@ func NewLink(cfg LinkConfig) *Link {
 		cfg.RenewKey = func() {}
 	}
 	if cfg.SawCommit == nil {
-		cfg.SawCommit = func(uint64) {}
+		cfg.SawCommit = func(raid.Commit) {}
 	}
 	return &Link{
 		cfg: cfg, made: time.Now(), array: cfg.Array, status: "Not started",

@@ -110,7 +110,7 @@ func (rs *rawSession) keepBeating() {
 func (rs *rawSession) store(id uint64, remaining time.Duration, req StoreRequest) {
 	rs.t.Helper()
 	var e encoder
-	f, err := e.store(id, req.Meta.Key.Name(), uint32(remaining/time.Millisecond), req.Meta.Commit, &req.Meta)
+	f, err := e.store(id, req.Meta.Key.Name(), uint32(remaining/time.Millisecond), raid.Commit{Number: req.Meta.Commit}, &req.Meta)
 	if err == nil {
 		err = rs.conns[roleStore].Send(context.Background(), f.buf, req.Payload)
 	}

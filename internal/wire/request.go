@@ -54,11 +54,13 @@ type Beat struct {
 	Chunks        int64
 	HighestCommit uint64 // highest catalog commit number that the node has seen
 	FoundCommit   uint64 // highest that lay on the disk at the node's start, as far as it was read
-	Scanned       bool   // FoundCommit covers every trailer on the disk
-	ReadOnly      bool
-	Draining      bool
-	Zone          string
-	Version       string
+	// Proven and FoundProven are the same of those numbers alone that came with a MAC.
+	Proven, FoundProven raid.Commit
+	Scanned             bool // FoundCommit covers every trailer on the disk
+	ReadOnly            bool
+	Draining            bool
+	Zone                string
+	Version             string
 }
 
 // NodeGet is a Get as the node's handler sees it. Offset and Length lie within

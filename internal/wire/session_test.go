@@ -38,7 +38,7 @@ func everyRequestReachesItsNode(t *testing.T, th *testHub, change func(*LinkConf
 			t.Fatalf("the node has other bytes: %v", err)
 		}
 		if fmt.Sprintf("%+v", kept.meta.Key) != fmt.Sprintf("%+v", req.Meta.Key) || kept.meta.Array != testArray ||
-			kept.meta.StripeSize != 4<<20 || kept.meta.Level != "raid1" || kept.meta.Commit != 7 {
+			kept.meta.StripeSize != 4<<20 || kept.meta.Level != "raid1" || kept.meta.Commit != 7 || kept.meta.CommitMAC != (raid.CommitMAC{7, 1}) {
 			t.Fatalf("the node was told %+v, want %+v", kept.meta, req.Meta)
 		}
 		if n == 0 && (kept.meta.File == nil || *kept.meta.File != *req.Meta.File) {
@@ -64,6 +64,9 @@ func everyRequestReachesItsNode(t *testing.T, th *testHub, change func(*LinkConf
 		t.Fatalf("session says %+v %q %d %v", b, s.Addr(), s.Outstanding(), s.StuckFor())
 	}
 	eventually(t, "heartbeats are reported", func() bool { return th.events.beatsOf(s.Node()) > 2 })
+	eventually(t, "the node tells the number back with its proof", func() bool {
+		return s.Beat().Proven == raid.Commit{Number: 7, MAC: raid.CommitMAC{7, 1}}
+	})
 }
 
 func TestRangesAreWholeBlocks(t *testing.T) {

@@ -50,7 +50,7 @@ func (s *Session) sendStore(ctx context.Context, c *call, req *StoreRequest) err
 	if !ok {
 		return contextError(ctx, "send request")
 	}
-	frame, err := s.hub.encoder.store(c.id, c.name, remaining, max(req.Meta.Commit, s.hub.cfg.Commit()), &req.Meta)
+	frame, err := s.hub.encoder.store(c.id, c.name, remaining, s.hub.proved(max(req.Meta.Commit, s.hub.cfg.Commit())), &req.Meta)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,8 @@ func (s *Session) ask(ctx context.Context, c *call, pb *wirepb.GetdataRequest) o
 		return outcome{err: contextError(ctx, "send request")}
 	}
 	c.id, c.outcome = s.hub.requestID(), make(chan outcome, 1)
-	pb.Filename, pb.RequestId, pb.RemainingMs, pb.CatalogCommit = string(c.name), c.id, remaining, s.hub.cfg.Commit()
+	now := s.hub.proved(s.hub.cfg.Commit())
+	pb.Filename, pb.RequestId, pb.RemainingMs, pb.CatalogCommit, pb.CommitMac = string(c.name), c.id, remaining, now.Number, now.MAC.Bytes()
 	frame, err := proto.Marshal(pb)
 	if err != nil || len(frame) > maxHead {
 		return outcome{err: fmt.Errorf("write request: %w: %d bytes, %v", raid.ErrInvalid, len(frame), err)}

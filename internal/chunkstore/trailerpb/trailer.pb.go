@@ -36,7 +36,8 @@ type Trailer struct {
 	PayloadLength uint64                 `protobuf:"varint,9,opt,name=payload_length,json=payloadLength,proto3" json:"payload_length,omitempty"`    // bytes
 	BlockCrc32C   []uint32               `protobuf:"fixed32,10,rep,packed,name=block_crc32c,json=blockCrc32c,proto3" json:"block_crc32c,omitempty"` // CRC-32C of each 64 KiB of payload
 	CatalogCommit uint64                 `protobuf:"varint,11,opt,name=catalog_commit,json=catalogCommit,proto3" json:"catalog_commit,omitempty"`
-	File          *File                  `protobuf:"bytes,12,opt,name=file,proto3" json:"file,omitempty"` // on the last stripe only
+	File          *File                  `protobuf:"bytes,12,opt,name=file,proto3" json:"file,omitempty"`                            // on the last stripe only
+	CommitMac     []byte                 `protobuf:"bytes,30,opt,name=commit_mac,json=commitMac,proto3" json:"commit_mac,omitempty"` // of catalog_commit, as it came with it; 16 bytes or none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -155,6 +156,13 @@ func (x *Trailer) GetFile() *File {
 	return nil
 }
 
+func (x *Trailer) GetCommitMac() []byte {
+	if x != nil {
+		return x.CommitMac
+	}
+	return nil
+}
+
 type File struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -251,7 +259,7 @@ var File_trailer_proto protoreflect.FileDescriptor
 
 const file_trailer_proto_rawDesc = "" +
 	"\n" +
-	"\rtrailer.proto\x12\vraidpi.disk\"\xf5\x02\n" +
+	"\rtrailer.proto\x12\vraidpi.disk\"\x94\x03\n" +
 	"\aTrailer\x12\x19\n" +
 	"\barray_id\x18\x01 \x01(\tR\aarrayId\x12\x1b\n" +
 	"\tupload_id\x18\x02 \x01(\fR\buploadId\x12\x1d\n" +
@@ -267,7 +275,9 @@ const file_trailer_proto_rawDesc = "" +
 	"\fblock_crc32c\x18\n" +
 	" \x03(\aR\vblockCrc32c\x12%\n" +
 	"\x0ecatalog_commit\x18\v \x01(\x04R\rcatalogCommit\x12%\n" +
-	"\x04file\x18\f \x01(\v2\x11.raidpi.disk.FileR\x04file\"\xb5\x01\n" +
+	"\x04file\x18\f \x01(\v2\x11.raidpi.disk.FileR\x04file\x12\x1d\n" +
+	"\n" +
+	"commit_mac\x18\x1e \x01(\fR\tcommitMac\"\xb5\x01\n" +
 	"\x04File\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x1a\n" +
 	"\bfilename\x18\x02 \x01(\tR\bfilename\x12!\n" +

@@ -105,6 +105,7 @@ type StoredataRequest struct {
 	RemainingMs   uint32                 `protobuf:"varint,17,opt,name=remaining_ms,json=remainingMs,proto3" json:"remaining_ms,omitempty"`       // the node drops the request when this time is over
 	CatalogCommit uint64                 `protobuf:"varint,18,opt,name=catalog_commit,json=catalogCommit,proto3" json:"catalog_commit,omitempty"` // the catalog's last durable commit number
 	Meta          *ChunkMeta             `protobuf:"bytes,19,opt,name=meta,proto3" json:"meta,omitempty"`                                         // what goes into the chunk's trailer
+	CommitMac     []byte                 `protobuf:"bytes,30,opt,name=commit_mac,json=commitMac,proto3" json:"commit_mac,omitempty"`              // of catalog_commit: 16 bytes, which the node keeps with it and can't make
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -170,6 +171,13 @@ func (x *StoredataRequest) GetCatalogCommit() uint64 {
 func (x *StoredataRequest) GetMeta() *ChunkMeta {
 	if x != nil {
 		return x.Meta
+	}
+	return nil
+}
+
+func (x *StoredataRequest) GetCommitMac() []byte {
+	if x != nil {
+		return x.CommitMac
 	}
 	return nil
 }
@@ -359,7 +367,8 @@ type GetdataRequest struct {
 	RequestId     uint64                 `protobuf:"varint,16,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	RemainingMs   uint32                 `protobuf:"varint,17,opt,name=remaining_ms,json=remainingMs,proto3" json:"remaining_ms,omitempty"`
 	CatalogCommit uint64                 `protobuf:"varint,18,opt,name=catalog_commit,json=catalogCommit,proto3" json:"catalog_commit,omitempty"`
-	RenewKey      bool                   `protobuf:"varint,19,opt,name=renew_key,json=renewKey,proto3" json:"renew_key,omitempty"` // in heartbeats: the node should ask for a certificate for a new key
+	RenewKey      bool                   `protobuf:"varint,19,opt,name=renew_key,json=renewKey,proto3" json:"renew_key,omitempty"`   // in heartbeats: the node should ask for a certificate for a new key
+	CommitMac     []byte                 `protobuf:"bytes,30,opt,name=commit_mac,json=commitMac,proto3" json:"commit_mac,omitempty"` // of catalog_commit, as in storedata_request
 	// Types that are valid to be assigned to Op:
 	//
 	//	*GetdataRequest_Get
@@ -434,6 +443,13 @@ func (x *GetdataRequest) GetRenewKey() bool {
 		return x.RenewKey
 	}
 	return false
+}
+
+func (x *GetdataRequest) GetCommitMac() []byte {
+	if x != nil {
+		return x.CommitMac
+	}
+	return nil
 }
 
 func (x *GetdataRequest) GetOp() isGetdataRequest_Op {
@@ -1065,8 +1081,13 @@ type Heartbeat struct {
 	Zone          string                 `protobuf:"bytes,8,opt,name=zone,proto3" json:"zone,omitempty"`
 	Version       string                 `protobuf:"bytes,9,opt,name=version,proto3" json:"version,omitempty"`
 	FoundCommit   uint64                 `protobuf:"varint,10,opt,name=found_commit,json=foundCommit,proto3" json:"found_commit,omitempty"` // the highest that lay on the disk when the node started, as far as it was read
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The same two, but only of numbers that came with a MAC, and that.
+	ProvenCommit      uint64 `protobuf:"varint,30,opt,name=proven_commit,json=provenCommit,proto3" json:"proven_commit,omitempty"`
+	ProvenMac         []byte `protobuf:"bytes,31,opt,name=proven_mac,json=provenMac,proto3" json:"proven_mac,omitempty"`
+	FoundProvenCommit uint64 `protobuf:"varint,32,opt,name=found_proven_commit,json=foundProvenCommit,proto3" json:"found_proven_commit,omitempty"`
+	FoundProvenMac    []byte `protobuf:"bytes,33,opt,name=found_proven_mac,json=foundProvenMac,proto3" json:"found_proven_mac,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Heartbeat) Reset() {
@@ -1169,18 +1190,48 @@ func (x *Heartbeat) GetFoundCommit() uint64 {
 	return 0
 }
 
+func (x *Heartbeat) GetProvenCommit() uint64 {
+	if x != nil {
+		return x.ProvenCommit
+	}
+	return 0
+}
+
+func (x *Heartbeat) GetProvenMac() []byte {
+	if x != nil {
+		return x.ProvenMac
+	}
+	return nil
+}
+
+func (x *Heartbeat) GetFoundProvenCommit() uint64 {
+	if x != nil {
+		return x.FoundProvenCommit
+	}
+	return 0
+}
+
+func (x *Heartbeat) GetFoundProvenMac() []byte {
+	if x != nil {
+		return x.FoundProvenMac
+	}
+	return nil
+}
+
 var File_messages_proto protoreflect.FileDescriptor
 
 const file_messages_proto_rawDesc = "" +
 	"\n" +
-	"\x0emessages.proto\x12\x06raidpi\"\xbf\x01\n" +
+	"\x0emessages.proto\x12\x06raidpi\"\xde\x01\n" +
 	"\x11storedata_request\x12\x1a\n" +
 	"\bfilename\x18\x01 \x01(\tR\bfilename\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x10 \x01(\x04R\trequestId\x12!\n" +
 	"\fremaining_ms\x18\x11 \x01(\rR\vremainingMs\x12%\n" +
 	"\x0ecatalog_commit\x18\x12 \x01(\x04R\rcatalogCommit\x12%\n" +
-	"\x04meta\x18\x13 \x01(\v2\x11.raidpi.ChunkMetaR\x04meta\"\xbe\x01\n" +
+	"\x04meta\x18\x13 \x01(\v2\x11.raidpi.ChunkMetaR\x04meta\x12\x1d\n" +
+	"\n" +
+	"commit_mac\x18\x1e \x01(\fR\tcommitMac\"\xbe\x01\n" +
 	"\tChunkMeta\x12\x19\n" +
 	"\barray_id\x18\x01 \x01(\tR\aarrayId\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\tR\x05level\x12\x1f\n" +
@@ -1196,14 +1247,16 @@ const file_messages_proto_rawDesc = "" +
 	"\acreated\x18\x04 \x01(\tR\acreated\x12\x12\n" +
 	"\x04size\x18\x05 \x01(\x04R\x04size\x12\x16\n" +
 	"\x06sha256\x18\x06 \x01(\fR\x06sha256\x12\x18\n" +
-	"\astripes\x18\a \x01(\x04R\astripes\"\xda\x02\n" +
+	"\astripes\x18\a \x01(\x04R\astripes\"\xf9\x02\n" +
 	"\x0fgetdata_request\x12\x1a\n" +
 	"\bfilename\x18\x01 \x01(\tR\bfilename\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x10 \x01(\x04R\trequestId\x12!\n" +
 	"\fremaining_ms\x18\x11 \x01(\rR\vremainingMs\x12%\n" +
 	"\x0ecatalog_commit\x18\x12 \x01(\x04R\rcatalogCommit\x12\x1b\n" +
-	"\trenew_key\x18\x13 \x01(\bR\brenewKey\x12!\n" +
+	"\trenew_key\x18\x13 \x01(\bR\brenewKey\x12\x1d\n" +
+	"\n" +
+	"commit_mac\x18\x1e \x01(\fR\tcommitMac\x12!\n" +
 	"\x03get\x18\x14 \x01(\v2\r.raidpi.GetOpH\x00R\x03get\x12*\n" +
 	"\x06delete\x18\x15 \x01(\v2\x10.raidpi.DeleteOpH\x00R\x06delete\x12$\n" +
 	"\x04list\x18\x16 \x01(\v2\x0e.raidpi.ListOpH\x00R\x04list\x12*\n" +
@@ -1246,7 +1299,7 @@ const file_messages_proto_rawDesc = "" +
 	"\n" +
 	"ListResult\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"\xae\x02\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\xcc\x03\n" +
 	"\tHeartbeat\x12\x1f\n" +
 	"\vtotal_bytes\x18\x01 \x01(\x04R\n" +
 	"totalBytes\x12\x1d\n" +
@@ -1260,7 +1313,12 @@ const file_messages_proto_rawDesc = "" +
 	"\x04zone\x18\b \x01(\tR\x04zone\x12\x18\n" +
 	"\aversion\x18\t \x01(\tR\aversion\x12!\n" +
 	"\ffound_commit\x18\n" +
-	" \x01(\x04R\vfoundCommit*\x8b\x01\n" +
+	" \x01(\x04R\vfoundCommit\x12#\n" +
+	"\rproven_commit\x18\x1e \x01(\x04R\fprovenCommit\x12\x1d\n" +
+	"\n" +
+	"proven_mac\x18\x1f \x01(\fR\tprovenMac\x12.\n" +
+	"\x13found_proven_commit\x18  \x01(\x04R\x11foundProvenCommit\x12(\n" +
+	"\x10found_proven_mac\x18! \x01(\fR\x0efoundProvenMac*\x8b\x01\n" +
 	"\x05Error\x12\x06\n" +
 	"\x02OK\x10\x00\x12\r\n" +
 	"\tNOT_FOUND\x10\x01\x12\v\n" +
