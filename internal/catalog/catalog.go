@@ -46,6 +46,7 @@ type Catalog struct {
 	run      uint32
 	firstID  int64 // ids of earlier runs are lower
 	commit   atomic.Uint64
+	proofs   proofs
 	ids      ids
 	wall     *wallClock
 	writer   *writer

@@ -29,11 +29,11 @@ func (c *Catalog) GiveUp(ctx context.Context, commit uint64) error {
 	if c.Knows(commit) {
 		return fmt.Errorf("%s: %w: this catalog has it; nothing is changed", name, raid.ErrInvalid)
 	}
+	if !c.Possible(commit) {
+		return fmt.Errorf("%s: %w: no controller of this array made that number; nothing is changed. If a node reports it, stop that node", name, raid.ErrInvalid)
+	}
 	run := commit >> (countBits + tagBits)
 	return c.write(ctx, &op{name: name, rows: 1, run: func(t *tx) error {
-		if run < 1 || run > maxRun || run > uint64(t.meta.run)+giveUpRuns {
-			return fmt.Errorf("%w: no controller of this array made that number; stop the node that reports it", raid.ErrInvalid)
-		}
 		e := epochOf(commit)
 		end := uint64(e)<<countBits | lastCount
 		if _, err := t.exec(insertEpoch, int64(e), int64(end)); err != nil {
@@ -44,4 +44,14 @@ func (c *Catalog) GiveUp(ctx context.Context, commit uint64) error {
 		t.ended = append(t.ended, end)
 		return nil
 	}})
+}
+
+// Possible reports whether a controller of this array can have come to a commit number:
+// its run is one from the first to a million starts after ours, and it counts something.
+// No I/O.
+func (c *Catalog) Possible(commit uint64) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	run := commit >> (countBits + tagBits)
+	return run >= 1 && run <= min(maxRun, uint64(c.state.meta.run)+giveUpRuns) && commit&lastCount != 0
 }

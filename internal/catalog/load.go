@@ -62,6 +62,9 @@ func (c *Catalog) load(w *conn, cfg Config) error {
 	if c.state.ends, err = loadEpochs(w, m.commit); err != nil {
 		return err
 	}
+	if err := c.loadProofKey(w); err != nil {
+		return err
+	}
 	c.state.byID = make(map[raid.NodeID]int64)
 	err = w.query(func(r []driver.Value) error {
 		n := node{NodeRecord: scanRecord(r[1:]), removals: integer(r[recordWidth+1])}

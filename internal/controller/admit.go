@@ -30,6 +30,9 @@ func (c *Controller) admit(ctx context.Context) (member, port *tls.Config, err e
 	if err := c.openCA(ctx, dir); err != nil {
 		return nil, nil, err
 	}
+	if err := c.proveCommits(ctx); err != nil {
+		return nil, nil, err
+	}
 	c.leaf = &leaf{ca: c.ca, dir: dir, configured: cfg.Names, built: cfg.Built, machine: cfg.Machine, random: cfg.Random, log: cfg.Log}
 	if c.leaf.machine == nil {
 		c.leaf.machine = MachineHosts
@@ -71,6 +74,16 @@ func (c *Controller) openCA(ctx context.Context, dir string) (err error) {
 		c.ca, err = identity.OpenCA(dir, c.catalog.Array(), c.cfg.Random)
 	}
 	return err
+}
+
+// proveCommits gives the catalog the key of its commit numbers, if it has none yet. A
+// catalog from before there was one gets the same again, as long as the CA is the same.
+func (c *Controller) proveCommits(ctx context.Context) error {
+	key, err := c.ca.Derive("raidpi commit numbers")
+	if err != nil {
+		return err
+	}
+	return c.catalog.ProveWith(ctx, key)
 }
 
 func portOf(ln net.Listener) int {

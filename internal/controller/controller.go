@@ -192,7 +192,9 @@ func (c *Controller) build(ctx context.Context) error {
 	}
 	c.pool = budget.New(max(aheadBudget, c.largestStripe()))
 	c.members = membership.New(membership.Config{
-		Known: known, Save: c.catalog.SaveNode, Remembers: c.catalog.Remembers, Decided: c.catalog.Node, Knows: c.catalog.Knows, Damaged: c.catalog.Damaged,
+		Known: known, Save: c.catalog.SaveNode, Remembers: c.catalog.Remembers, Decided: c.catalog.Node, Damaged: c.catalog.Damaged,
+		Knows: c.catalog.Knows, Genuine: c.catalog.Genuine, Possible: c.catalog.Possible,
+		Name:   func(id raid.NodeID) string { return c.desk.Name(id) },
 		Settle: cfg.Settle, Window: window, Log: cfg.Log,
 	})
 	member, port, err := c.admit(ctx)
@@ -202,7 +204,7 @@ func (c *Controller) build(ctx context.Context) error {
 	c.hub = wire.NewHub(wire.HubConfig{
 		Array: c.catalog.Array(), Store: c.nodes[0], Response: c.nodes[1], Request: c.nodes[2], Plaintext: cfg.Plaintext,
 		TLS: member, Identify: c.desk.Identify, MayBePlain: c.desk.MayBePlain, Renew: c.desk.RenewDue,
-		Commit: c.sentCommit, Observer: c.members, Window: window, Log: cfg.Log,
+		Commit: c.sentCommit, Prove: c.catalog.Prove, Observer: c.members, Window: window, Log: cfg.Log,
 	})
 	c.rest = httpapi.NewListener(c.http, httpapi.ListenerConfig{
 		TLS: port, Plaintext: cfg.HTTPPlain.Allows, Log: cfg.Log,

@@ -49,6 +49,14 @@ type Config struct {
 	// Knows reports whether a commit number that a node has seen belongs to our
 	// catalog's past.
 	Knows func(commit uint64) bool
+	// Genuine reports whether a controller of this array made a number, of our catalog's
+	// past or not; nil: none is known to. Possible reports whether one can have come to
+	// it; nil: to any.
+	Genuine  func(raid.Commit) bool
+	Possible func(commit uint64) bool
+	// Name is what people call a node, "" when it has no name; nil: none has. It must not
+	// wait, nor call Members.
+	Name func(raid.NodeID) string
 	// Damaged tells what is wrong with our catalog's own bytes, see Behind; nil: nothing
 	// ever is. It does no I/O.
 	Damaged func() error
@@ -69,7 +77,8 @@ type Members struct {
 	native  map[raid.NodeID]*member
 	lab     map[raid.NodeID]*wire.LabNode
 	changed chan struct{} // closed and replaced at every change
-	behind  error
+	claims  map[raid.NodeID]Claim
+	behind  error                    // what the claims come to, see judge
 	unheard map[raid.NodeID]struct{} // known at the start and not yet seen
 }
 
@@ -97,7 +106,7 @@ func New(cfg Config) *Members {
 	m := &Members{
 		cfg: cfg, started: time.Now(), saves: make(chan struct{}, 1),
 		native: map[raid.NodeID]*member{}, lab: map[raid.NodeID]*wire.LabNode{}, changed: make(chan struct{}),
-		unheard: map[raid.NodeID]struct{}{},
+		unheard: map[raid.NodeID]struct{}{}, claims: map[raid.NodeID]Claim{},
 	}
 	for _, r := range cfg.Known {
 		m.unheard[r.ID] = struct{}{}
@@ -175,9 +184,10 @@ func (m *Members) notify() {
 	m.changed = make(chan struct{})
 }
 
-// Behind returns an error that wraps raid.ErrCatalogBehind once any node turned
-// out to have seen a newer catalog than ours, or raid.ErrCatalogDamaged once ours is
-// known to be damaged. It stays so until the controller is started with the right one.
+// Behind returns an error that wraps raid.ErrCatalogBehind while nodes turn out to
+// have seen a newer catalog than ours: see [Members.Claims]; or raid.ErrCatalogDamaged
+// once ours is known to be damaged. It stays so until the controller is started with
+// the right one, or those nodes are removed.
 func (m *Members) Behind() error {
 	if m.cfg.Damaged != nil {
 		if err := m.cfg.Damaged(); err != nil {
@@ -201,21 +211,6 @@ func (m *Members) Gathering() time.Duration {
 		return 0
 	}
 	return max(0, m.cfg.Settle-time.Since(m.started))
-}
-
-// checkCommit compares what a node has seen, and what lies on its disk, with our
-// catalog. Callers hold mu.
-func (m *Members) checkCommit(n *member, seen ...uint64) {
-	for _, c := range seen {
-		if m.behind != nil || m.cfg.Knows(c) {
-			continue
-		}
-		m.behind = fmt.Errorf("%w: node %s has seen commit %d, which this catalog does not have. The catalog was put back from a backup or an older card. "+
-			"Nothing is stored or removed until raid-controller is stopped, the newest catalog is put into its state directory, and it is started again. "+
-			"If this is the newest, an older one was in use since: /usr/share/doc/raid-controller/catalog.md says what to do then",
-			raid.ErrCatalogBehind, n.id, c)
-		m.cfg.Log.Error("the catalog is older than what a node has seen: uploads and deletes stop", "node", n.id, "node_commit", c)
-	}
 }
 
 // CleanedRun is the run up to which a node's leftovers are removed, and

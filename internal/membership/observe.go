@@ -57,7 +57,7 @@ func (m *Members) NodeBeat(s *wire.Session, b wire.Beat) {
 
 // apply takes over a heartbeat. Callers hold mu.
 func (m *Members) apply(n *member, b wire.Beat) {
-	m.checkCommit(n, b.HighestCommit, b.FoundCommit)
+	m.checkCommit(n, &b)
 	n.beat = b
 	switch {
 	case !b.Draining:
@@ -80,6 +80,9 @@ func (m *Members) NodeDown(s *wire.Session, err error) {
 	n.session, n.downSince = nil, time.Now()
 	if !m.remembers(n) && !n.given {
 		delete(m.native, n.id)
+		if m.claims[n.id].Weight != Proven {
+			m.dropClaim(n.id)
+		}
 	}
 	m.cfg.Log.Warn("node down", "node", n.id, "session", s.ID(), "address", s.Addr(), "cause", err)
 	m.notify()
@@ -92,6 +95,7 @@ func (m *Members) Remove(id raid.NodeID) {
 	defer m.mu.Unlock()
 	delete(m.native, id)
 	delete(m.unheard, id)
+	m.dropClaim(id)
 	m.notify()
 }
 

@@ -144,6 +144,9 @@ func (m *Members) info(n *member) raid.NodeInfo {
 		Problem: n.problem,
 	}
 	i.TotalBytes, i.FreeBytes = n.room()
+	if c, stands := m.claims[n.id]; stands && i.Problem == "" {
+		i.Problem = c.String()
+	}
 	switch {
 	case n.session != nil:
 		i.Silent = n.session.SilentFor()

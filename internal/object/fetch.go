@@ -355,7 +355,7 @@ func (s *Store) badCopy(f *raid.File, p *piece, c raid.Copy, err error) {
 	} else {
 		s.stats.missing.Add(1)
 	}
-	if c.Bad {
+	if c.Bad || s.cfg.Nodes.Behind() != nil { // an old catalog may be what is wrong
 		return
 	}
 	s.cfg.Log.Warn("bad copy: another one is served and this one will be replaced", "file", f.ID, "stripe", p.part.Stripe, "part", p.part.Number, "node", c.Node, "cause", err)

@@ -167,7 +167,7 @@ func (r *Reader) next(end, step int64) ([]byte, error) {
 		return r.next(end, step)
 	}
 	if p.err != nil {
-		r.failed = fmt.Errorf("read file %d at byte %d: %w", r.file.ID, r.pos, p.err)
+		r.failed = fmt.Errorf("read file %d at byte %d: %w", r.file.ID, r.pos, r.s.orBehind(p.err))
 		return nil, r.failed
 	}
 	return p.buf.Bytes()[p.skip+p.read : p.skip+p.want], nil

@@ -3,6 +3,7 @@ package object
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -149,6 +150,15 @@ func (s *Store) Delete(ctx context.Context, id raid.FileID) error {
 	s.stats.deletes.Add(1)
 	s.cfg.Wake()
 	return nil
+}
+
+// orBehind is err, or that the catalog may be older than the nodes where that can be why
+// bytes are not to be had: the file may have been deleted since, or its copies moved.
+func (s *Store) orBehind(err error) error {
+	if behind := s.cfg.Nodes.Behind(); behind != nil && (errors.Is(err, raid.ErrCorrupt) || errors.Is(err, raid.ErrNotFound)) {
+		return fmt.Errorf("%w: %w", behind, err)
+	}
+	return err
 }
 
 // hedges allows second requests for at most 5 % of the reads, with a small

@@ -47,6 +47,9 @@ func (r *Repairer) cleanNode(ctx context.Context, p *membership.Peer) (left bool
 	if p.Suspect() {
 		return true, nil
 	}
+	if p.ClaimsNewer() {
+		return false, nil // until the claim ends
+	}
 	if r.cfg.Nodes.CleanedRun(p.ID()) < r.cfg.Run {
 		done, err := r.findLeftovers(ctx, p)
 		if err != nil && !errors.Is(err, errLater) {

@@ -2,6 +2,10 @@ package e2e
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -48,4 +52,69 @@ func TestAMemberThatAnswersWithWrongBytesIsNotBelieved(t *testing.T) {
 		}
 		a.check(f.ID, c)
 	}
+}
+
+// impossible is a commit number that no controller can have come to.
+const impossible = 9_000_000_000_000_000_000
+
+// One member's heartbeats tell of a newer catalog: the array goes on, the member is
+// shown with what it says, and its removal ends it.
+func TestOneMemberThatTellsOfANewerCatalogStopsNobody(t *testing.T) {
+	for name, lie := range map[string]func(*liar.Heartbeat){
+		"a number that can't be": func(b *liar.Heartbeat) { b.HighestCommit, b.FoundCommit = impossible, impossible },
+		"the next number":        func(b *liar.Heartbeat) { b.HighestCommit += 1000 },
+		"a made-up proof": func(b *liar.Heartbeat) {
+			b.ProvenCommit, b.ProvenMac = b.HighestCommit+1000, []byte("0123456789abcdef")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := start(t, cluster.Config{Nodes: 3, Joined: true})
+			first := a.upload(content(200_000))
+			l := a.liar()
+			l.Beat(lie)
+			a.must(l.Connect(t.Context()))
+			a.must(a.WaitUp(t.Context(), 4))
+			a.eventually("the member is shown with what it says", settled, func() error { return a.shownWithClaim(l.ID()) })
+			a.must(a.API.Ready(t.Context()))
+			c := content(200_000)
+			a.check(a.upload(c).ID, c)
+			a.must(a.API.Delete(t.Context(), first.ID))
+
+			a.removeNode(l.ID())
+			a.eventually("its word is gone with it", settled, func() error {
+				if a.shownWithClaim(l.ID()) == nil {
+					return errors.New("it is still shown")
+				}
+				return a.API.Ready(t.Context())
+			})
+			a.upload(content(200_000))
+		})
+	}
+}
+
+// removeNode takes a node out of the array, whatever is on it.
+func (a *array) removeNode(id string) {
+	a.t.Helper()
+	a.must(a.Root(a.t.Context(), http.MethodDelete, "/nodes/"+id+"?force=1", "", nil))
+}
+
+// shownWithClaim fails unless /nodes and /status both tell of a node's claim.
+func (a *array) shownWithClaim(id string) error {
+	var nodes struct {
+		Nodes []struct{ ID, Problem string }
+	}
+	var status struct {
+		HealthText string `json:"health_text"`
+	}
+	if err := errors.Join(a.Root(a.t.Context(), http.MethodGet, "/nodes", "", &nodes), a.Root(a.t.Context(), http.MethodGet, "/status", "", &status)); err != nil {
+		return err
+	}
+	const says = "has seen a newer catalog (number "
+	for _, n := range nodes.Nodes {
+		if n.ID == id && strings.Contains(n.Problem, says) && strings.Contains(status.HealthText, "liar "+says) {
+			return nil
+		}
+	}
+	return fmt.Errorf("nodes: %+v; status: %q", nodes.Nodes, status.HealthText)
 }

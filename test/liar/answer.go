@@ -133,7 +133,7 @@ func (l *Liar) takeStore(s *session, frames [][]byte) error {
 	if err := proto.Unmarshal(frames[0], head); err != nil {
 		return err
 	}
-	l.hear(head.CatalogCommit)
+	l.hear(head.CatalogCommit, head.CommitMac)
 	l.handle(s, &Asked{Op: Keep, Name: head.Filename, Payload: slices.Clone(frames[1]), Head: head}, head.RequestId)
 	return nil
 }
@@ -143,7 +143,7 @@ func (l *Liar) takeRequest(s *session, frames [][]byte) error {
 	if err := proto.Unmarshal(frames[0], req); err != nil {
 		return err
 	}
-	l.hear(req.CatalogCommit)
+	l.hear(req.CatalogCommit, req.CommitMac)
 	asked := &Asked{Name: req.Filename, Request: req}
 	switch op := req.Op.(type) {
 	case nil:
@@ -161,10 +161,10 @@ func (l *Liar) takeRequest(s *session, frames [][]byte) error {
 	return nil
 }
 
-func (l *Liar) hear(commit uint64) {
+func (l *Liar) hear(commit uint64, mac []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.heard = max(l.heard, commit)
+	l.heard = l.heard.Higher(raid.Commit{Number: commit, MAC: raid.CommitMACOf(mac)})
 }
 
 func (l *Liar) handle(s *session, req *Asked, id uint64) {

@@ -59,7 +59,7 @@ type Liar struct {
 	beat    func(*Heartbeat)
 	reply   Answerer
 	chunks  map[string]*chunk
-	heard   uint64 // the highest commit number
+	heard   raid.Commit // the highest commit number
 	session *session
 }
 
@@ -207,7 +207,8 @@ func (l *Liar) SendBeat(ctx context.Context) error {
 	l.mu.Lock()
 	change := l.beat
 	b := &Heartbeat{
-		TotalBytes: 64 << 30, FreeBytes: 32 << 30, Chunks: uint64(len(l.chunks)), HighestCommit: l.heard, Scanned: true, Version: "liar",
+		TotalBytes: 64 << 30, FreeBytes: 32 << 30, Chunks: uint64(len(l.chunks)), HighestCommit: l.heard.Number, Scanned: true, Version: "liar",
+		ProvenCommit: l.heard.Number, ProvenMac: l.heard.MAC.Bytes(),
 	}
 	l.mu.Unlock()
 	if change != nil {
