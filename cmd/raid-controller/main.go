@@ -38,12 +38,14 @@ func main() {
 // run is the whole program; its result is the exit status.
 func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int {
 	var giveUp uint64
-	var newCA bool
+	var newCA, rebuild bool
 	d := service.Daemon[loaded]{
 		Program: "raid-controller", Version: version,
 		Flags: func(fs *flag.FlagSet) {
 			fs.BoolVar(&newCA, "new-ca", false,
 				"make a new certificate authority if it is lost: every node has to join again then, and keeps its id and its chunks")
+			fs.BoolVar(&rebuild, "rebuild-catalog", false,
+				"write a damaged catalog anew from its tables, if nothing is lost by that. Then end. See /usr/share/doc/raid-controller/catalog.md (A damaged catalog)")
 			fs.Uint64Var(&giveUp, "give-up-commit", 0,
 				"take this catalog for the newest although nodes have seen commit `NUMBER` of another: what was stored there alone is lost. Then end. See /usr/share/doc/raid-controller/catalog.md")
 		},
@@ -52,6 +54,9 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 			c := compose(s.Controller, log, notify)
 			if giveUp != 0 {
 				return controller.GiveUp(ctx, c, giveUp)
+			}
+			if rebuild {
+				return controller.RebuildCatalog(ctx, c)
 			}
 			c.NewCA = newCA
 			return controller.Run(ctx, c)

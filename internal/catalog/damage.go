@@ -33,7 +33,7 @@ func newHealth(log *slog.Logger) *health { return &health{log: log, wake: make(c
 func (h *health) damage(what string) {
 	h.first.Do(func() {
 		err := fmt.Errorf("%w: %s. Nothing is stored or removed any more; what can be read still is. Stop raid-controller and put your newest backup of the catalog in its place, "+
-			"or, without one, try: raid-controller --rebuild-catalog. %s says how (A damaged catalog)", raid.ErrCatalogDamaged, what, manual)
+			"or, without one, try: sudo -u raid-controller raid-controller --rebuild-catalog. %s says how (A damaged catalog)", raid.ErrCatalogDamaged, what, manual)
 		h.damaged.Store(&err)
 		h.log.Error("the catalog is damaged: uploads and deletes stop, nothing is removed from nodes", "found", what)
 	})

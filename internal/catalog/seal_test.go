@@ -161,22 +161,28 @@ func TestAnIndexThatDoesNotFitItsTableIsNoticedBehindGoodSeals(t *testing.T) {
 	for _, name := range []string{"sqlite_autoindex_upload_1", "upload"} {
 		t.Run(name, func(t *testing.T) {
 			path, files := bigCatalog(t)
-			b, err := os.ReadFile(path)
-			must(t, err)
 			for _, f := range files {
-				id, other := []byte(f.Upload.String()), []byte(f.Upload.String())
-				other[raid.IDLen-1] ^= 1
-				for _, n := range pagesOf(t, path, name) { // also where the page has it no more
-					page := b[(n-1)*pageSize : n*pageSize]
-					copy(page, bytes.ReplaceAll(page, id, other))
-					sealPage(page, uint32(n))
-				}
+				renameIn(t, path, name, f.Upload)
 				break
 			}
-			must(t, os.WriteFile(path, b, 0o600))
 			wants(t, awaitVouched(t, openTest(t, path)), raid.ErrCatalogDamaged)
 		})
 	}
+}
+
+// renameIn changes an upload id in a table or index, with good seals.
+func renameIn(t *testing.T, path, name string, upload raid.UploadID) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	must(t, err)
+	id, other := []byte(upload.String()), []byte(upload.String())
+	other[raid.IDLen-1] ^= 1
+	for _, n := range pagesOf(t, path, name) { // also where the page has it no more
+		page := b[(n-1)*pageSize : n*pageSize]
+		copy(page, bytes.ReplaceAll(page, id, other))
+		sealPage(page, uint32(n))
+	}
+	must(t, os.WriteFile(path, b, 0o600))
 }
 
 // A healthy catalog is vouched for after all that is done to one, and its idle checks

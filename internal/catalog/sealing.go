@@ -115,6 +115,7 @@ type sealer struct {
 	path     string
 	query    url.Values
 	progress progress
+	fromRows bool // indexes are made anew, and not copied
 }
 
 func (s *sealer) part() string { return s.path + ".v0.part" }
@@ -130,21 +131,29 @@ func (s *sealer) prepare(ctx context.Context, known int) (version int64, err err
 	if err := checkpointed(s.old); err != nil {
 		return 0, err
 	}
-	size, err := databaseSize(s.old)
-	if err != nil {
+	if err := s.room(); err != nil {
 		return 0, err
-	}
-	free, err := space(s.path)
-	if err != nil {
-		return 0, err
-	}
-	if need := size + size/64 + floor; free < need {
-		return 0, advised{fmt.Errorf("%w: the catalog is written anew once, with checksums, beside what it is. That needs %d MiB more on the disk of %s, and %d MiB are free. "+
-			"Nothing was changed. Free %d MiB and start raid-controller again, or install the version that ran before",
-			raid.ErrNoSpace, mebibytes(need), filepath.Dir(s.path), free>>20, mebibytes(need-free))}
 	}
 	reads := sealReads()
 	return version, s.progress.during("checking the catalog", 0, reads, func() error { return integrity(ctx, s.old) })
+}
+
+// room fails when there is none for another catalog.
+func (s *sealer) room() error {
+	size, err := databaseSize(s.old)
+	if err != nil {
+		return err
+	}
+	free, err := space(s.path)
+	if err != nil {
+		return err
+	}
+	if need := size + size/64 + floor; free < need {
+		return advised{fmt.Errorf("%w: the catalog is written anew once, with checksums, beside what it is. That needs %d MiB more on the disk of %s, and %d MiB are free. "+
+			"Nothing was changed. Free %d MiB and start raid-controller again, or install the version that ran before",
+			raid.ErrNoSpace, mebibytes(need), filepath.Dir(s.path), free>>20, mebibytes(need-free))}
+	}
+	return nil
 }
 
 // write writes all of the catalog into another file, durably.
@@ -191,7 +200,11 @@ func (s *sealer) copyAll(ctx context.Context) (err error) {
 		return err
 	}
 	for _, t := range tables {
-		steps = append(steps, fmt.Sprintf(`INSERT INTO main."%[1]s" SELECT * FROM old."%[1]s"`, strings.ReplaceAll(t, `"`, `""`)))
+		step := fmt.Sprintf(`INSERT INTO main."%[1]s" SELECT * FROM old."%[1]s"`, strings.ReplaceAll(t, `"`, `""`))
+		if s.fromRows {
+			step += " NOT INDEXED WHERE true" // else SQLite copies indexes as they are
+		}
+		steps = append(steps, step)
 	}
 	steps = append(append([]string{"BEGIN"}, steps...), others...)
 	var version, application int64

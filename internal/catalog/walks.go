@@ -47,21 +47,28 @@ var walks = []walk{
 
 // rows looks at some rows after a key, and returns the last one's, nil at the end.
 func (k *checker) rows(ctx context.Context, w walk, from []any) (last []any, err error) {
-	found, err := 0, error(nil)
 	err = k.c.read(ctx, "check "+w.name, func(r *conn) error {
-		return r.query(func(row []driver.Value) error {
-			key := row[:len(w.first)]
-			found++
-			if integer(row[len(row)-1]) != 1 || last != nil && compareKeys(last, key) >= 0 {
-				return fmt.Errorf("%w: %s: they differ at %v", raid.ErrCorrupt, w.name, key)
-			}
-			last = last[:0]
-			for _, v := range key {
-				last = append(last, any(v))
-			}
-			return nil
-		}, w.sql, append(append([]any{}, from...), int64(sliceRows))...)
+		last, err = w.some(r, from)
+		return err
 	})
+	return last, err
+}
+
+// some looks at sliceRows rows after a key, and returns the last one's, nil at the end.
+func (w walk) some(r *conn, from []any) (last []any, err error) {
+	found := 0
+	err = r.query(func(row []driver.Value) error {
+		key := row[:len(w.first)]
+		found++
+		if integer(row[len(row)-1]) != 1 || last != nil && compareKeys(last, key) >= 0 {
+			return fmt.Errorf("%w: %s: they differ at %v", raid.ErrCorrupt, w.name, key)
+		}
+		last = last[:0]
+		for _, v := range key {
+			last = append(last, any(v))
+		}
+		return nil
+	}, w.sql, append(append([]any{}, from...), int64(sliceRows))...)
 	if err != nil || found < sliceRows {
 		return nil, err
 	}

@@ -3,7 +3,22 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/raidpi/raidpi/internal/catalog"
+	"github.com/raidpi/raidpi/internal/identity"
 )
+
+// RebuildCatalog writes the damaged catalog in cfg.StateDir anew; see catalog.Rebuild.
+// No controller may be running on it.
+func RebuildCatalog(ctx context.Context, cfg Config) error {
+	path, keys := filepath.Join(cfg.StateDir, CatalogFile), filepath.Join(cfg.StateDir, identityDir)
+	if catalog.Gone(path) && identity.HasCA(keys) {
+		return fmt.Errorf("rebuild the catalog: %w", catalog.RefuseGone(path, keys))
+	}
+	return catalog.Rebuild(ctx, catalog.Config{Path: path, Log: cfg.Log, Progress: cfg.Progress})
+}
 
 // GiveUp makes the catalog in cfg.StateDir take a commit number for one of its
 // past, which nodes have seen and it does not have; see catalog.GiveUp. No
