@@ -266,13 +266,13 @@ func TestArrayIsSetUpByTheLinesOfTheREADME(t *testing.T) {
 	s.removedNodeIsOut(pis[3])
 }
 
-// login answers raidctl's questions at a terminal.
+// login answers raidctl's question at a terminal. The token says who the controller is.
 func (s *scene) login(laptop *hosts.Host, key string) {
 	s.t.Helper()
 	want := strings.TrimSpace(s.paste(s.controller, "sudo raidctl fingerprint"))
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
-	// script(1) gives the command a terminal. It asks two questions.
+	// script(1) gives the command a terminal.
 	cmd := laptop.Shell(ctx, s.bin, "script -qec '"+strings.TrimSpace(s.readme["login"])+"' /dev/null")
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -283,10 +283,6 @@ func (s *scene) login(laptop *hosts.Host, key string) {
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	s.until("raidctl shows the fingerprint and asks", func() bool {
-		return strings.Contains(said.String(), want) && strings.Contains(said.String(), "yes, no")
-	})
-	fmt.Fprintln(in, "yes")
 	s.until("raidctl asks for the token", func() bool { return strings.Contains(said.String(), "Token (not shown") })
 	fmt.Fprintln(in, key)
 	if err := cmd.Wait(); err != nil {
@@ -294,6 +290,9 @@ func (s *scene) login(laptop *hosts.Host, key string) {
 	}
 	if strings.Contains(said.String(), key) {
 		s.t.Error("the token is shown as it is typed")
+	}
+	if stored := s.paste(laptop, "cat ~/.config/raidctl/login.json"); !strings.Contains(stored, want) {
+		s.t.Errorf("the login is not for the controller with fingerprint %s: %s", want, stored)
 	}
 }
 

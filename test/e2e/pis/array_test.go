@@ -105,13 +105,13 @@ func (a *array) check(err error) {
 	}
 }
 
-// login answers raidctl's questions at a terminal.
+// login answers raidctl's question at a terminal. The token says who the controller is.
 func (a *array) login() {
 	a.t.Helper()
 	want := strings.TrimSpace(a.controller.must("sudo raidctl fingerprint"))
 	ctx, cancel := context.WithTimeout(a.t.Context(), patience)
 	defer cancel()
-	// script(1) gives the command a terminal. It asks two questions.
+	// script(1) gives the command a terminal.
 	cmd := a.laptop.Prepare(ctx, nspawn.Command{Lines: "script -qec '" + strings.TrimSpace(setting.readme["login"]) + "' /dev/null"})
 	in, err := cmd.StdinPipe()
 	a.check(err)
@@ -122,10 +122,12 @@ func (a *array) login() {
 		until(a.t, "raidctl asks "+question, patience, func() bool { return strings.Contains(said.String(), question) })
 		fmt.Fprintln(in, text)
 	}
-	answer("yes, no", "yes")
 	answer("Token (not shown", a.key)
-	if err := cmd.Wait(); err != nil || !strings.Contains(said.String(), want) {
-		a.t.Fatalf("login at the controller with fingerprint %s: %v\n%s", want, err, said)
+	if err := cmd.Wait(); err != nil {
+		a.t.Fatalf("login: %v\n%s", err, said)
+	}
+	if stored := a.laptop.must("cat ~/.config/raidctl/login.json"); !strings.Contains(stored, want) {
+		a.t.Fatalf("the login is not for the controller with fingerprint %s: %s", want, stored)
 	}
 }
 
