@@ -16,6 +16,7 @@ import (
 	"github.com/raidpi/raidpi/internal/address"
 	"github.com/raidpi/raidpi/internal/config"
 	"github.com/raidpi/raidpi/internal/node"
+	"github.com/raidpi/raidpi/internal/service"
 )
 
 // commands are the words that make raid-node something else than the daemon.
@@ -57,7 +58,7 @@ func (c *command) parse(args []string, usage string, most int, flags func(*flag.
 	flags(fs)
 	var others []string
 	for rest := args; ; {
-		err := fs.Parse(rest)
+		left, err := service.ParseFlags(fs, rest)
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintf(c.stdout, "Usage: raid-node %s %s\n", c.name, usage)
 			fs.SetOutput(c.stdout)
@@ -67,10 +68,10 @@ func (c *command) parse(args []string, usage string, most int, flags func(*flag.
 		if err != nil {
 			return nil, nil, c.wrong("%v", err)
 		}
-		if fs.NArg() == 0 {
+		if len(left) == 0 {
 			break
 		}
-		others, rest = append(others, fs.Arg(0)), fs.Args()[1:]
+		others, rest = append(others, left[0]), left[1:]
 	}
 	if len(others) > most {
 		return nil, nil, c.wrong("there is an argument too many") // it may be a token, which is not repeated

@@ -181,7 +181,7 @@ func TestCommandLinesAreReadAsPeopleWriteThem(t *testing.T) {
 		"status":                                  {exit: node.ExitUnreachable, words: noDaemon},
 		"status --config /none":                   {exit: node.ExitSetRight, words: "the configuration is refused"},
 		"join --help":                             {exit: 0, words: "Usage: raid-node join HOST[:PORT] [TOKEN] [flags]"},
-		"joyn":                                    {exit: 2, words: `unexpected argument "joyn"`},
+		"joyn":                                    {exit: 2, words: `"joyn" is not understood here`},
 	} {
 		args := strings.Fields(strings.NewReplacer("TOKEN", token.String(), "MISTYPED", mistyped, "FILE", file).Replace(line))
 		var out bytes.Buffer

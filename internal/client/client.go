@@ -15,6 +15,7 @@ import (
 	"github.com/raidpi/raidpi/internal/address"
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/reason"
 )
 
 // Config says which controller, and how patient to be with it.
@@ -153,7 +154,7 @@ func notOurs(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", errNotOurs, err)
+	return reason.Worded(errNotOurs.Error(), errors.Join(errNotOurs, err))
 }
 
 var errNotOurs = errors.New("the answer is not raid-controller's; is that its address?")
@@ -172,7 +173,7 @@ func (c *Client) exchange(ctx context.Context, method, path string, query url.Va
 	}
 	defer resp.Body.Close()
 	if err := read(w.reader(resp.Body)); err != nil {
-		return c.explain(callOf(req), err, w)
+		return c.explain(err, w)
 	}
 	return nil
 }
@@ -184,7 +185,7 @@ func (c *Client) request(w *watch, method, path string, query url.Values) (*http
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(w.ctx, method, u.String(), nil)
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", method, path, err)
+		return nil, fmt.Errorf("make a request to %s: %w", c.name, err)
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
@@ -199,7 +200,7 @@ func (c *Client) request(w *watch, method, path string, query url.Values) (*http
 func (c *Client) do(req *http.Request, w *watch) (*http.Response, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.explain(callOf(req), err, w)
+		return nil, c.explain(err, w)
 	}
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		return resp, nil

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/mdns"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/reason"
 )
 
 const (
@@ -137,7 +139,7 @@ func Probe(ctx context.Context, controller string, now func() time.Time) (s Seen
 	case err == nil:
 		return s, nil
 	case ctx.Err() != nil:
-		return s, fmt.Errorf("connect to %s: %w", u, ctx.Err())
+		return s, reason.Worded("interrupted", ctx.Err())
 	case limited.Err() != nil:
 		return s, &UnreachableError{URL: u, Err: fmt.Errorf("%w for %v", ErrStalled, dialTimeout)}
 	}
@@ -155,8 +157,16 @@ func explainProbe(u string, err error) error {
 		return unreachable(u, op)
 	case errors.As(err, &plain):
 		return fmt.Errorf("connect to %s: it does not speak TLS: %w", u, errNotOurs)
+	case errors.Is(err, identity.ErrStranger), errors.Is(err, identity.ErrRole):
+		return fmt.Errorf("connect to %s: %w", u, err)
+	case errors.Is(err, io.EOF):
+		return reason.Worded("connect to "+u+": it hung up", err)
 	}
-	return fmt.Errorf("connect to %s: %w", u, err)
+	why := reason.Of(err)
+	if why == "" {
+		why = "it does not speak TLS as raid-controller does"
+	}
+	return reason.Worded("connect to "+u+": "+why, err)
 }
 
 // Host is the controller's name or address, empty when that means this machine.

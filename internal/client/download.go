@@ -124,12 +124,12 @@ func (f *fetch) more(ctx context.Context) error {
 	body := w.reader(resp.Body)
 	if from < f.have { // a server that does not know ranges
 		if _, err := io.CopyN(io.Discard, body, f.have-from); err != nil {
-			return f.c.explain(callOf(resp.Request), err, w)
+			return f.c.explain(err, w)
 		}
 	} else if from > f.have {
-		return fmt.Errorf("Content-Range begins at %d, asked for was %d: %w", from, f.have, errNotOurs)
+		return fmt.Errorf("another part of the file came than was asked for: %w", errNotOurs)
 	}
-	return f.copy(body, w, callOf(resp.Request))
+	return f.copy(body, w)
 }
 
 func (f *fetch) send(w *watch, method string) (*http.Response, error) {
@@ -145,7 +145,7 @@ func (f *fetch) send(w *watch, method string) (*http.Response, error) {
 	}
 	resp, err := f.c.do(req, w)
 	if StatusOf(err) == http.StatusPreconditionFailed {
-		return nil, fmt.Errorf("%s: %w", callOf(req), ErrChanged)
+		return nil, ErrChanged
 	}
 	return resp, err
 }
@@ -153,13 +153,12 @@ func (f *fetch) send(w *watch, method string) (*http.Response, error) {
 // learn notes what an answer says of the whole file, which must not change from
 // one answer to the next.
 func (f *fetch) learn(resp *http.Response, size int64) error {
-	call := callOf(resp.Request)
 	want, ok := digestOf(resp.Header)
 	if !ok || size < 0 {
-		return fmt.Errorf("%s: no SHA-256 or no length came with it: %w", call, errNotOurs)
+		return fmt.Errorf("no SHA-256 or no length came with the file: %w", errNotOurs)
 	}
 	if f.size >= 0 && (f.size != size || f.want != want) {
-		return fmt.Errorf("%s: %w", call, ErrChanged)
+		return ErrChanged
 	}
 	f.size, f.want, f.etag = size, want, resp.Header.Get("ETag")
 	if strings.HasPrefix(f.etag, "W/") {
@@ -168,7 +167,7 @@ func (f *fetch) learn(resp *http.Response, size int64) error {
 	return nil
 }
 
-func (f *fetch) copy(body io.Reader, w *watch, call string) error {
+func (f *fetch) copy(body io.Reader, w *watch) error {
 	for f.have < f.size {
 		n, err := body.Read(f.buf[:min(int64(len(f.buf)), f.size-f.have)])
 		if n > 0 {
@@ -184,7 +183,7 @@ func (f *fetch) copy(body io.Reader, w *watch, call string) error {
 			}
 		}
 		if err != nil && f.have < f.size {
-			return f.c.explain(call, err, w)
+			return f.c.explain(err, w)
 		}
 	}
 	return nil
@@ -201,11 +200,11 @@ func (f *fetch) check() (Fetched, error) {
 	return got, nil
 }
 
-var errContentRange = errors.New("Content-Range can't be understood")
+var errContentRange = errors.New("it is not said which part of the file came")
 
 // contentRange reads "bytes FROM-TO/SIZE" (RFC 9110 section 14.4).
 func contentRange(s string) (from, size int64, err error) {
-	bad := fmt.Errorf("%w: %q: %w", errContentRange, s, errNotOurs)
+	bad := fmt.Errorf("%w: %w", errContentRange, errNotOurs)
 	set, ok := strings.CutPrefix(s, "bytes ")
 	span, total, ok2 := strings.Cut(set, "/")
 	first, last, ok3 := strings.Cut(span, "-")

@@ -8,10 +8,11 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/raidpi/raidpi/internal/identity"
+	"github.com/raidpi/raidpi/internal/mdns"
+	"github.com/raidpi/raidpi/internal/reason"
 )
 
 var (
@@ -34,11 +35,8 @@ type Error struct {
 	Lose       int64 // files that would be lost, where that is why
 }
 
-// Error is the controller's message, with the status for those who want to look
-// it up.
-func (e *Error) Error() string {
-	return fmt.Sprintf("%s (%s: %d %s)", e.Message, e.Call, e.Status, http.StatusText(e.Status))
-}
+// Error is the controller's message.
+func (e *Error) Error() string { return e.Message }
 
 // StatusOf is the HTTP status of the [*Error] in err, 0 when there is none.
 func StatusOf(err error) int {
@@ -129,37 +127,56 @@ func (e *DigestError) Error() string {
 
 // explain makes an error of net/http readable: what the caller did (cancel), what
 // this package did (a stall), or what happened to the connection.
-func (c *Client) explain(call string, err error, w *watch) error {
+func (c *Client) explain(err error, w *watch) error {
 	var op *net.OpError
 	var wrong *WrongControllerError
 	var ended *EndedError
 	var untrusted *tls.CertificateVerificationError
 	switch {
 	case w.parent.Err() != nil:
-		return fmt.Errorf("%s: %w", call, w.parent.Err())
+		return reason.Worded("interrupted", w.parent.Err())
 	case w.stalled():
-		return fmt.Errorf("%s: %w for %v: the network or the controller hangs", call, ErrStalled, c.stall)
+		return fmt.Errorf("%s: %w for %v: the network or the controller hangs", c.where(), ErrStalled, c.stall)
+	case errors.Is(err, errNotOurs):
+		return err
 	case errors.As(err, &wrong):
 		return wrong
 	case errors.As(err, &ended):
 		return ended
 	case errors.As(err, &untrusted):
-		return &UntrustedError{URL: c.name, Err: untrusted.Err}
+		return &UntrustedError{URL: c.name, Err: reason.Worded(reason.OfCertificate(untrusted.Err), untrusted.Err)}
 	case errors.As(err, &op) && op.Op == "dial":
 		return unreachable(c.where(), op)
 	case errors.Is(err, http.ErrSchemeMismatch):
-		return fmt.Errorf("%s: it does not speak TLS: %w", call, errNotOurs)
+		return fmt.Errorf("%s does not speak TLS: %w", c.where(), errNotOurs)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("%s: the connection broke off: %w", call, io.ErrUnexpectedEOF)
+		return c.brokeOff("", io.ErrUnexpectedEOF)
 	}
-	return fmt.Errorf("%s: %w", call, unwrapURL(err))
+	return c.brokeOff(reason.Of(err), unwrapURL(err))
+}
+
+// brokeOff says that a connection came about and ended too early.
+func (c *Client) brokeOff(why string, err error) error {
+	text := "the connection to " + c.where() + " broke off"
+	if why != "" {
+		text += ": " + why
+	}
+	return reason.Worded(text, err)
 }
 
 // unreachable tells why a connection did not come about.
 func unreachable(where string, dial *net.OpError) *UnreachableError {
-	var sys *os.SyscallError
-	if errors.As(dial.Err, &sys) {
-		return &UnreachableError{URL: where, Err: sys.Err} // "connection refused", without the system call's name
+	if errors.Is(dial.Err, ErrPlainToken) {
+		return &UnreachableError{URL: where, Err: dial.Err}
 	}
-	return &UnreachableError{URL: where, Err: dial.Err}
+	why := reason.Of(dial)
+	switch {
+	case errors.Is(dial, mdns.ErrNoAnswer):
+		why = mdns.ErrNoAnswer.Error()
+	case errors.Is(dial, mdns.ErrNotRunning):
+		why += ", and " + mdns.ErrNotRunning.Error()
+	case why == "":
+		why = "it can't be reached"
+	}
+	return &UnreachableError{URL: where, Err: reason.Worded(why, dial.Err)}
 }

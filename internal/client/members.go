@@ -76,15 +76,15 @@ func (c *Client) CA(ctx context.Context) (text []byte, pin identity.Pin, err err
 	}
 	block, rest := pem.Decode(text)
 	if block == nil || block.Type != "CERTIFICATE" || len(bytes.TrimSpace(rest)) > 0 {
-		return nil, pin, fmt.Errorf("GET /ca.pem: it is not one certificate in PEM: %w", errNotOurs)
+		return nil, pin, fmt.Errorf("what came is not one certificate: %w", errNotOurs)
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return nil, pin, fmt.Errorf("GET /ca.pem: %w: %w", errNotOurs, err)
+		return nil, pin, notOurs(err)
 	}
 	pin = identity.PinOf(cert)
 	if c.pin != nil && *c.pin != pin {
-		return nil, pin, fmt.Errorf("GET /ca.pem: it is another certificate than the connection's: %w", errNotOurs)
+		return nil, pin, fmt.Errorf("what came is another certificate than the connection's: %w", errNotOurs)
 	}
 	// As it was read, so that nothing else is passed on to curl.
 	return pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes}), pin, nil
@@ -121,7 +121,7 @@ func (c *Client) send(ctx context.Context, method, path string, wish, answer any
 	if wish != nil {
 		text, err := json.Marshal(wish)
 		if err != nil {
-			return fmt.Errorf("%s: %w", callOf(req), err)
+			return err
 		}
 		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(text)), int64(len(text))
 		req.Header.Set("Content-Type", "application/json")
@@ -133,13 +133,13 @@ func (c *Client) send(ctx context.Context, method, path string, wish, answer any
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(w.reader(resp.Body), maxRefusal))
 	if err != nil {
-		return c.explain(callOf(req), err, w)
+		return c.explain(err, w)
 	}
 	if answer == nil {
 		return nil
 	}
 	if err := notOurs(json.Unmarshal(text, answer)); err != nil {
-		return fmt.Errorf("%s: %w", callOf(req), err)
+		return err
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func (c *Client) uploadOnce(ctx context.Context, u Upload, src *source, key stri
 		return stored, err
 	}
 	defer resp.Body.Close()
-	stored, err = c.readStored(req, resp, w)
+	stored, err = c.readStored(resp, w)
 	if err != nil {
 		return stored, err
 	}
@@ -110,7 +110,7 @@ func (c *Client) uploadOnce(ctx context.Context, u Upload, src *source, key stri
 	return stored, src.compare(&stored, resp.Header)
 }
 
-func (c *Client) readStored(req *http.Request, resp *http.Response, w *watch) (stored Stored, err error) {
+func (c *Client) readStored(resp *http.Response, w *watch) (stored Stored, err error) {
 	var answer struct {
 		ID       raid.FileID `json:"id"`
 		Degraded bool        `json:"degraded"`
@@ -118,13 +118,13 @@ func (c *Client) readStored(req *http.Request, resp *http.Response, w *watch) (s
 	}
 	text, err := io.ReadAll(io.LimitReader(w.reader(resp.Body), maxRefusal))
 	if err != nil {
-		return stored, c.explain(callOf(req), err, w)
+		return stored, c.explain(err, w)
 	}
 	if err := json.Unmarshal(text, &answer); err != nil {
-		return stored, fmt.Errorf("%s: %w", callOf(req), notOurs(err))
+		return stored, notOurs(err)
 	}
 	if resp.StatusCode != http.StatusCreated || answer.ID <= 0 {
-		return stored, fmt.Errorf("%s: status %d, id %d: %w", callOf(req), resp.StatusCode, answer.ID, errNotOurs)
+		return stored, errNotOurs
 	}
 	return Stored{ID: answer.ID, Degraded: answer.Degraded, Lab: answer.Lab}, nil
 }

@@ -112,6 +112,9 @@ func (l *locator) position(r unstable.Range) position {
 // syntaxProblem turns a decoder's error into ours.
 func syntaxProblem(path string, err error) Problem {
 	p := Problem{Origin: Origin{File: path}, Message: strings.TrimPrefix(err.Error(), "toml: ")}
+	if strings.Contains(p.Message, "U+") { // which character it is, the position says
+		p.Message = `this is not understood: a line is KEY = VALUE, texts stand in "quotes", and a section is [NAME]`
+	}
 	var de *toml.DecodeError
 	if errors.As(err, &de) {
 		p.Origin.Line, p.Origin.Column = de.Position()

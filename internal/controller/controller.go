@@ -159,7 +159,7 @@ func (c *Controller) listen(ctx context.Context) (err error) {
 		{&c.nodes[2], c.cfg.RequestListen, "[nodes] request_listen"},
 	} {
 		if *l.to, err = c.cfg.Listen(ctx, "tcp", l.address); err != nil {
-			return fmt.Errorf("listen on %s (%s): %w%s", l.address, l.what, err, listenAdvice(err, l.address))
+			return fmt.Errorf("listen on %s (%s): %w%s", l.address, l.what, bareListen(err), listenAdvice(err, l.address))
 		}
 	}
 	if c.cfg.HTTPSocket == "" {

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/reason"
 )
 
 // inWords adds to why the state directory can't be used what can be done; what is
@@ -37,6 +39,19 @@ func noRoom(dir string) bool {
 
 // minRoom is with how little free space SQLite may not get on, in bytes.
 const minRoom = 256 << 10
+
+// bareListen takes off what net says again: the address, and the system call.
+func bareListen(err error) error {
+	var sys *os.SyscallError
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &sys):
+		return sys.Err
+	case errors.As(err, &dns):
+		return reason.Worded("no machine of that name was found", err)
+	}
+	return err
+}
 
 // listenAdvice is what to do about an address that can't be had.
 func listenAdvice(err error, address string) string {

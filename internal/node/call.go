@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/raidpi/raidpi/internal/reason"
 )
 
 const (
@@ -82,7 +84,7 @@ func (c *call) do(ctx context.Context, dial dialFunc, answer any) error {
 		return refusal(addr, resp)
 	}
 	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
-		return brokeOff(addr, fmt.Errorf("read the answer: %w", err))
+		return brokeOff(addr, reason.Worded("its answer is not raid-controller's", err))
 	}
 	return nil
 }

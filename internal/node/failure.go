@@ -12,6 +12,7 @@ import (
 
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/mdns"
+	"github.com/raidpi/raidpi/internal/reason"
 )
 
 // Exit statuses of raid-node's commands, with numbers of sysexits(3).
@@ -87,7 +88,7 @@ func notConnected(host, addr, elsewhere string, err error) error {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return fail(ExitUnreachable, err, "%s does not answer. Is the controller on, and in this network?", at)
 	}
-	return fail(ExitUnreachable, err, "%s can't be reached: %v. Is the controller on, and in this network?", at, err)
+	return fail(ExitUnreachable, err, "%s can't be reached%s. Is the controller on, and in this network?", at, because(err))
 }
 
 // noHandshake says why what listens there is not our controller. Nothing was
@@ -110,7 +111,7 @@ func noHandshake(addr string, err error) error {
 	case errors.Is(err, identity.ErrStranger), errors.Is(err, identity.ErrRole):
 		return fail(ExitRefused, err, "What answers at %s is not this array's controller. Nothing was sent: %v", addr, err)
 	}
-	return fail(ExitUnreachable, err, "Port %s is open but does not speak TLS as raid-controller does: %s: %v", port, addr, err)
+	return fail(ExitUnreachable, err, "Port %s is open but does not speak TLS as raid-controller does: %s%s", port, addr, because(err))
 }
 
 // brokeOff says how a conversation ended too early.
@@ -121,8 +122,16 @@ func brokeOff(addr string, err error) error {
 		if _, port, _ := net.SplitHostPort(addr); errors.Is(op.Err, certificateRequired) {
 			return fail(ExitUnreachable, err, "Port %s is where nodes store chunks, not where they join. Leave the port away, or write the one of [http] listen (9000)", port)
 		}
-		return fail(ExitRefused, err, "The controller at %s does not accept this node's certificate (%v): it has another CA now. "+
-			"If it was set up anew, or has lost its CA, let this node join again: sudo raidctl token create there", addr, op.Err)
+		return fail(ExitRefused, err, "The controller at %s does not accept this node's certificate: it has another CA now. "+
+			"If it was set up anew, or has lost its CA, let this node join again: sudo raidctl token create there", addr)
 	}
-	return fail(ExitAgain, err, "The connection with the controller at %s broke off: %v. Try again", addr, err)
+	return fail(ExitAgain, err, "The connection with the controller at %s broke off%s. Try again", addr, because(err))
+}
+
+// because is what more can be said of a connection that failed.
+func because(err error) string {
+	if why := reason.Of(err); why != "" {
+		return ": " + why
+	}
+	return ""
 }

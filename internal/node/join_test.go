@@ -423,7 +423,7 @@ func TestOrderWithoutPortMeans9000(t *testing.T) {
 	}
 	n.start()
 	_, err := n.remote().Join(t.Context(), node.JoinOrder{Host: "::1", Token: o.token().String()})
-	wantFailure(t, err, node.ExitUnreachable, "away")
+	wantFailure(t, err, node.ExitUnreachable, "can't be reached")
 	if addr := <-asked; addr != "[::1]:"+strconv.Itoa(9000) {
 		t.Errorf("it called %s", addr)
 	}

@@ -82,6 +82,10 @@ func (a *app) root() *cobra.Command {
 		Version:       service.Version(a.version),
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args:          func(cmd *cobra.Command, args []string) error { return rootArgs(cmd, args) },
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		SuggestionsMinimumDistance: 2,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if needsNoArray(cmd) {
 				a.parsed = true
@@ -100,6 +104,7 @@ func (a *app) root() *cobra.Command {
 		a.statusCommand(), a.nodesCommand(), a.nodeCommand(), a.tokenCommand(), a.accessCommand(),
 		a.loginCommand(), a.logoutCommand(), a.fingerprintCommand(), a.caCommand(), a.versionCommand())
 	ownBashCompletion(root)
+	plainUsage(root)
 	return root
 }
 
@@ -107,7 +112,7 @@ func (a *app) root() *cobra.Command {
 // for it themselves.
 func needsNoArray(cmd *cobra.Command) bool {
 	switch cmd.Name() {
-	case "login", "logout", "version", "help", "bash", "zsh", "fish", "powershell", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
+	case "raidctl", "login", "logout", "version", "help", "bash", "zsh", "fish", "powershell", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
 		return true
 	}
 	return false

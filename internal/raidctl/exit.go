@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os/exec"
 	"strings"
 	"syscall"
 
@@ -120,7 +121,11 @@ func (a *app) explain(ctx context.Context, err error) string {
 	case errors.As(err, &usage):
 		return err.Error() + "; see " + usage.command + " --help"
 	case ctx.Err() != nil:
-		return strings.TrimSuffix("interrupted: "+err.Error(), ": "+context.Canceled.Error())
+		text := strings.TrimSuffix(err.Error(), ": "+errInterrupted.Error())
+		if text == errInterrupted.Error() {
+			return text
+		}
+		return "interrupted: " + text
 	case errors.As(err, &wrong):
 		return wrongController(wrong)
 	case errors.As(err, &ended):
@@ -129,6 +134,8 @@ func (a *app) explain(ctx context.Context, err error) string {
 		return tokenForOther(notFor)
 	case errors.As(err, &untrusted):
 		return err.Error() + ". If it is a raid-controller: raidctl login " + untrusted.URL
+	case errors.As(err, &unreachable) && a.target.guess:
+		return noController()
 	case errors.As(err, &unreachable):
 		return err.Error() + ". " + unreachableAdvice(unreachable)
 	case errors.As(err, &refused) && refused.Status == http.StatusServiceUnavailable && refused.RetryAfter > 0:
@@ -139,6 +146,15 @@ func (a *app) explain(ctx context.Context, err error) string {
 		return err.Error() + ". On the controller itself: sudo raidctl fingerprint; or log in: raidctl login " + a.loginURL()
 	}
 	return err.Error()
+}
+
+// noController is for who said of no controller, on a machine that has none.
+func noController() string {
+	const login = "To log in to one: raidctl login controller.local, or its address in the place of that name"
+	if _, err := exec.LookPath("raid-controller"); err == nil {
+		return "raid-controller does not run on this machine, and no other one is known here. To start it: sudo systemctl start raid-controller. " + login
+	}
+	return "no controller is known here yet. " + login
 }
 
 // unreachableAdvice says what to look at when there is no connection.

@@ -103,7 +103,7 @@ func TestLoginWithATokenThatIsRefusedStoresNothing(t *testing.T) {
 	raidctl(t, args...).want(t, exitFailed, "", "no terminal to ask for the token", "--token-file")
 	for text, says := range map[string]string{
 		"secret-thing": "it is no token: one begins with raidpi_", c.token[:30]: "not whole", c.joinToken: "for raid-node join",
-		c.joinToken[:70]: "for raid-node join", "": "EOF",
+		c.joinToken[:70]: "for raid-node join", "": "there is nothing to read",
 	} {
 		r := invocation{args: append(args, "--token-file", "-"), stdin: text}.run(t)
 		r.want(t, exitFailed, "", says)

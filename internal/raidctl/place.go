@@ -102,7 +102,7 @@ func openStream(ctx context.Context, path string) (*os.File, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, errInterrupted
 		case <-time.After(readerPause):
 		}
 	}

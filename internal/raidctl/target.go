@@ -13,6 +13,7 @@ import (
 	"github.com/raidpi/raidpi/internal/client"
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/reason"
 	"github.com/raidpi/raidpi/internal/service"
 )
 
@@ -34,6 +35,7 @@ type target struct {
 	pin    *identity.Pin
 	token  string
 	from   string // where the token is from, for people
+	guess  bool   // nobody said which controller
 }
 
 // connect makes the client; nothing goes over the network yet.
@@ -101,7 +103,7 @@ func (a *app) choose() (t target, err error) {
 	case known != nil:
 		t = known.target()
 	default:
-		t = target{url: defaultURL}
+		t = target{url: defaultURL, guess: true}
 	}
 	if text, from, err := a.givenToken(); err != nil {
 		return t, err
@@ -158,6 +160,9 @@ func firstLine(path string) (string, error) {
 	return readLine(f)
 }
 
+// errNothing: there was nothing to read. It is an io.EOF.
+var errNothing = reason.Worded("there is nothing to read", io.EOF)
+
 // maxLine is the longest line that is read, in bytes: a token has 89.
 const maxLine = 4 << 10
 
@@ -174,6 +179,8 @@ func readLine(r io.Reader) (string, error) {
 			line = append(line, b[0])
 		case errors.Is(err, io.EOF) && len(line) > 0:
 			return string(line), nil
+		case errors.Is(err, io.EOF):
+			return "", errNothing
 		}
 		if err != nil && n == 0 {
 			return "", err

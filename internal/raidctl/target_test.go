@@ -103,7 +103,7 @@ func TestWhichController(t *testing.T) {
 	}
 	env := []string{"RAID_CONTROLLER_URL=http://10.0.0.1:9000", "RAID_CONTROLLER_SOCKET=/env.sock"}
 	for _, login := range []bool{false, true} {
-		standard, local := target{url: defaultURL}, target{socket: socket}
+		standard, local := target{url: defaultURL, guess: true}, target{socket: socket}
 		if login {
 			c.login(t)
 			l, err := readLogin()
@@ -150,7 +150,7 @@ func TestRootOnTheControllerNeedsNoLogin(t *testing.T) {
 	if shown := c.secrets(); r.status != 0 || len(shown) > 0 {
 		t.Errorf("%+v; the token was shown to the socket: %q", r, shown)
 	}
-	raidctl(t, "status", "--socket", c.socket+"x").want(t, exitUnreachable, "", "connect to "+c.socket+"x: no such file", "systemctl status raid-controller")
+	raidctl(t, "status", "--socket", c.socket+"x").want(t, exitUnreachable, "", "connect to "+c.socket+"x: it is not there", "systemctl status raid-controller")
 }
 
 func TestMissingHomeIsNoLogin(t *testing.T) {
@@ -175,7 +175,7 @@ func TestPlainHTTPBehindHTTPSIsExplained(t *testing.T) {
 	c := newController(t)
 	address := strings.TrimPrefix(c.plain, "http://")
 	r := raidctl(t, "login", "https://"+address, "--fingerprint", c.ca.Pin().Fingerprint(), "--ca-only")
-	r.want(t, exitFailed, "", "it does not speak TLS", "is that its address?")
+	r.want(t, exitFailed, "", "does not speak TLS", "is that its address?")
 }
 
 func TestAddressesWithAZoneAreReached(t *testing.T) {

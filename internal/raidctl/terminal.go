@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/term"
+
+	"github.com/raidpi/raidpi/internal/reason"
 )
 
 // terminal is where a person sits, nil when nobody does.
@@ -40,6 +42,9 @@ func (a *app) askSecret(ctx context.Context, tty *os.File, question string) (str
 	return text, err
 }
 
+// errInterrupted ends what waited for a person.
+var errInterrupted = reason.Worded("interrupted", context.Canceled)
+
 // await waits for a read, or for the end of the context. Then the read goes on in
 // vain, until the process ends: nothing can call it off.
 func await(ctx context.Context, read func() (string, error)) (string, error) {
@@ -56,6 +61,6 @@ func await(ctx context.Context, read func() (string, error)) (string, error) {
 	case r := <-done:
 		return r.text, r.err
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return "", errInterrupted
 	}
 }

@@ -234,9 +234,9 @@ func (r *running[C]) serve(ctx context.Context, hangups <-chan os.Signal) int {
 
 func (d *Daemon[C]) parse(args []string) (o options, err error) {
 	fs := d.flags(&o)
-	err = fs.Parse(args)
-	if err == nil && fs.NArg() > 0 {
-		err = fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	rest, err := ParseFlags(fs, args)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("%.80q is not understood here", rest[0])
 	}
 	if _, wrong := parseLevel(o.logLevel); err == nil && wrong != nil {
 		err = fmt.Errorf("--log-level: %w", wrong)

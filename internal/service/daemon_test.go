@@ -73,7 +73,7 @@ func TestDaemonEndsWithTheStatusThatSystemdExpects(t *testing.T) {
 		{"unread configuration", t.Context(), nil, []string{"--config", "unread"}, ExitFailed, "raid-test: the configuration can't be read:\ninput/output error\n"},
 		{"refused by check", t.Context(), nil, []string{"--config=bad", "--check-config"}, ExitConfig, "bad:1:2: wrong"},
 		{"unknown flag", t.Context(), nil, []string{"--nope"}, ExitUsage, "-nope"},
-		{"argument", t.Context(), nil, []string{"nope"}, ExitUsage, `unexpected argument "nope"`},
+		{"argument", t.Context(), nil, []string{"nope"}, ExitUsage, `"nope" is not understood here`},
 		{"log level", t.Context(), nil, []string{"--log-level", "loud"}, ExitUsage, `"loud" is no log level`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

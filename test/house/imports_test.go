@@ -37,11 +37,13 @@ var order = []string{
 	"internal/config",
 	"internal/service/unit", // a daemon as systemd runs it, for tests
 	"internal/service",
-	"internal/peercred", // whose program is at the other end of a connection
-	"internal/mdns",     // names ending in .local
-	"internal/identity", // keys and certificates
-	"internal/address",  // where a controller is, as people write it
-	"internal/raid",     // the vocabulary
+	"internal/peercred",       // whose program is at the other end of a connection
+	"internal/mdns",           // names ending in .local
+	"internal/identity",       // keys and certificates
+	"internal/address",        // where a controller is, as people write it
+	"internal/reason/insider", // programmers' words, for tests
+	"internal/reason",         // why a connection failed, in a person's words
+	"internal/raid",           // the vocabulary
 }
 
 func TestImportsRunDownwards(t *testing.T) {
