@@ -22,6 +22,9 @@ type Files interface {
 	// Upload stores a file; see object.Store. A body whose digest or length is
 	// not what was announced is raid.ErrInvalid.
 	Upload(ctx context.Context, u object.Upload) (raid.File, error)
+	// CheckRoom is raid.ErrArrayFull when a file of a size can't have room, as far as
+	// that is known before any of it is read.
+	CheckRoom(size int64) error
 	// Open reads a file's verified bytes. The reader may also have
 	// WriteN(io.Writer, int64) (int64, error), which then serves whole files and
 	// ranges, or else WriteTo, which serves up to the end; without them bytes are

@@ -26,6 +26,7 @@ type store struct {
 
 	// How it misbehaves, set before use.
 	uploadErr error                                // instead of reading the body
+	room      int64                                // for files, 0: no end of it
 	readErr   error                                // of Read
 	readFrom  int64                                // from which offset on Read fails
 	wrap      func(*memReader) io.ReadSeekCloser   // what Open returns
@@ -47,6 +48,13 @@ type stored struct {
 }
 
 func newStore() *store { return &store{files: map[raid.FileID]stored{}, keys: map[string]stored{}} }
+
+func (s *store) CheckRoom(size int64) error {
+	if s.room > 0 && size > s.room {
+		return fmt.Errorf("%w: there is room for %d bytes", raid.ErrArrayFull, s.room)
+	}
+	return nil
+}
 
 func (s *store) Upload(ctx context.Context, u object.Upload) (raid.File, error) {
 	f, err := s.upload(ctx, u)

@@ -32,7 +32,7 @@ func (a *API) upload(x *exchange) error {
 	if err := x.body.checkLength(); err != nil {
 		return err
 	}
-	form, err := a.formOf(x)
+	form, most, err := a.formOf(x)
 	if err != nil {
 		return err
 	}
@@ -45,6 +45,9 @@ func (a *API) upload(x *exchange) error {
 	}
 	if key != nil {
 		defer a.keys.release(key.Key)
+	}
+	if err := a.cfg.Files.CheckRoom(most); err != nil {
+		return err
 	}
 	f, err := a.store(x, form, key)
 	if err != nil {
@@ -90,37 +93,39 @@ func (x *exchange) sendCreated(f raid.File) error {
 // form begins to read one of the ways in which a file is sent.
 type form func(*exchange) (object.Upload, error)
 
-// formOf finds out which way it is, from header and query alone.
-func (a *API) formOf(x *exchange) (form, error) {
+// formOf finds out which way it is, from header and query alone, and how many bytes
+// the file has at most, as far as the body's length says so, else -1.
+func (a *API) formOf(x *exchange) (f form, most int64, err error) {
 	if ce := x.r.Header.Get("Content-Encoding"); ce != "" && !strings.EqualFold(ce, "identity") {
-		return nil, fail(http.StatusUnsupportedMediaType, "files are stored as they are sent: leave Content-Encoding %q away", clip(ce))
+		return nil, 0, fail(http.StatusUnsupportedMediaType, "files are stored as they are sent: leave Content-Encoding %q away", clip(ce))
 	}
 	q, err := parseQuery(x.r)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	name, named, err := single(q, "filename")
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if named {
 		if err := checkFilename(name); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
 	sent := x.r.Header.Get("Content-Type")
 	media, params, err := mime.ParseMediaType(sent)
 	switch {
 	case media == "multipart/form-data" && err == nil && params["boundary"] != "":
-		return func(x *exchange) (object.Upload, error) { return sentAsForm(x, params["boundary"], name) }, nil
+		return func(x *exchange) (object.Upload, error) { return sentAsForm(x, params["boundary"], name) }, x.body.length, nil
 	case media == "multipart/form-data":
-		return nil, bad("Content-Type multipart/form-data has no usable boundary")
+		return nil, 0, bad("Content-Type multipart/form-data has no usable boundary")
 	case named:
-		return a.rawForm(x, name, sent)
+		f, err = a.rawForm(x, name, sent)
+		return f, x.body.length, err
 	case media == "application/json":
-		return sentAsJSON, nil
+		return sentAsJSON, decodedLength(x.body.length), nil
 	}
-	return nil, bad("send a file as JSON (Content-Type application/json, with filename, content_type and contents_b64), " +
+	return nil, 0, bad("send a file as JSON (Content-Type application/json, with filename, content_type and contents_b64), " +
 		"as multipart/form-data, or as it is with POST /files?filename=NAME")
 }
 
@@ -154,11 +159,16 @@ func sentAsJSON(x *exchange) (u object.Upload, err error) {
 	if err = j.start(); err != nil {
 		return u, err
 	}
-	u.Describe, u.Size, u.Bound = j.Describe, -1, -1
-	if x.body.length >= 0 {
-		u.Bound = x.body.length / 4 * 3
-	}
+	u.Describe, u.Size, u.Bound = j.Describe, -1, decodedLength(x.body.length)
 	return u, nil
+}
+
+// decodedLength is the most that base64 in a body of a length can become.
+func decodedLength(body int64) int64 {
+	if body < 0 {
+		return -1
+	}
+	return body / 4 * 3
 }
 
 // sentAsForm is a browser's upload, or curl -F's.

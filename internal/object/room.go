@@ -1,0 +1,28 @@
+package object
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/raidpi/raidpi/internal/placement"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// CheckRoom tells whether a file of a size could have room, before any of it is
+// read: raid.ErrArrayFull when the nodes that are up can't take it however it is
+// placed. While nodes may still come, are too few, or don't tell what they have, as
+// lab nodes don't, it lets Upload decide.
+func (s *Store) CheckRoom(size int64) error {
+	nodes := s.cfg.Nodes.Candidates()
+	if s.cfg.Nodes.Behind() != nil || s.cfg.Nodes.Gathering() > 0 || s.cfg.Nodes.Settling() > 0 ||
+		len(nodes) == 0 || len(nodes) < s.cfg.Copies && !s.cfg.DegradedWrites ||
+		slices.ContainsFunc(nodes, func(c placement.Candidate) bool { return c.Lab }) {
+		return nil
+	}
+	cost := placement.Cost{Copies: s.cfg.Copies, Chunk: 1, Degraded: s.cfg.DegradedWrites}
+	if room := cost.Most(nodes); size > room {
+		return fmt.Errorf("%w: the file has %d bytes, and the %d nodes that are up have room for %d; add nodes, or delete files",
+			raid.ErrArrayFull, size, len(nodes), room)
+	}
+	return nil
+}
