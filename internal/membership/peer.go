@@ -89,6 +89,15 @@ func (p *Peer) Session() raid.SessionID {
 	return p.session.ID()
 }
 
+// Done is closed when the session that the peer stands for has ended. It is nil for a
+// lab node.
+func (p *Peer) Done() <-chan struct{} {
+	if p.session == nil {
+		return nil
+	}
+	return p.session.Done()
+}
+
 // Store sends a chunk and waits until it is on the node's disk (native) or
 // acknowledged (lab). It returns only when payload is no longer referenced.
 func (p *Peer) Store(ctx context.Context, meta raid.ChunkMeta, payload []byte) error {

@@ -62,7 +62,7 @@ func (s *Store) fetch(ctx context.Context, f *raid.File, p *piece) error {
 		if err != nil && ft.rotten && context.Cause(ctx) == nil {
 			err = ft.salvage()
 		}
-		if err == nil || context.Cause(ctx) != nil || !ft.worthWaiting(err) || time.Now().After(deadline) {
+		if err == nil || context.Cause(ctx) != nil || !ft.worthWaiting(err) || p.noWait || time.Now().After(deadline) {
 			return err
 		}
 		if err := ft.waitForChange(); err != nil {

@@ -56,6 +56,7 @@ type piece struct {
 	buf    *budget.Buffer
 	done   chan struct{}
 	err    error
+	noWait bool // for nodes that are away: who reads has other things to do
 }
 
 // Open starts reading a file. Nothing is fetched before the first read.

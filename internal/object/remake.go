@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/raidpi/raidpi/internal/budget"
 	"github.com/raidpi/raidpi/internal/membership"
@@ -50,13 +51,46 @@ func (s *Store) Remake(ctx context.Context, f raid.File, part raid.Part, old rai
 			ID: f.ID, Filename: f.Filename, ContentType: f.ContentType, Created: f.Created, Size: f.Size, SHA256: f.SHA256, Stripes: f.Stripes,
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	if err := peer.Store(ctx, meta, payload); err != nil {
+	if err := s.storeAnew(ctx, peer, meta, payload, part); err != nil {
 		return fresh, fmt.Errorf("store a copy on node %s: %w", c.ID, err)
 	}
-	return fresh, s.readBack(ctx, peer, meta.Key.Name(), part)
+	return fresh, nil
 }
+
+// storeAnew stores a copy that takes the place of another, and reads it back. A node
+// that does not answer is given up: others may take the copy.
+func (s *Store) storeAnew(ctx context.Context, peer *membership.Peer, meta raid.ChunkMeta, payload []byte, part raid.Part) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	over := make(chan struct{})
+	defer close(over)
+	s.spawn(func() {
+		tick := time.NewTicker(stuckTicks)
+		defer tick.Stop()
+		for stuck := 0; stuck < 2; {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+			}
+			if stuck++; !peer.Suspect() {
+				stuck = 0
+			}
+		}
+		cancel()
+	})
+	err := peer.Store(ctx, meta, payload)
+	if err == nil {
+		err = s.readBack(ctx, peer, meta.Key.Name(), part)
+	}
+	if err != nil && ctx.Err() != nil { // said of this node, not of the one that the part was read from
+		return fmt.Errorf("%w: it does not answer", raid.ErrTooFewNodes)
+	}
+	return err
+}
+
+// stuckTicks, twice, is how long a node may be suspect until a copy goes to another one.
+const stuckTicks = 2 * time.Second
 
 // readBack reads a copy that a node has just acknowledged. What takes the place of
 // another one is seen with our own eyes first.
@@ -84,7 +118,7 @@ func (s *Store) readPart(ctx context.Context, f raid.File, part raid.Part) (*bud
 		step = part.Length
 	}
 	for at := int64(0); at < part.Length; at += step {
-		p := &piece{part: part, offset: at, length: min(step, part.Length-at)}
+		p := &piece{part: part, offset: at, length: min(step, part.Length-at), noWait: true}
 		p.buf = s.cfg.Pool.Get(int(p.length))
 		err := s.fetch(ctx, &f, p)
 		if err == nil {

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// cleanPass removes what is on record from the nodes that are there.
+// cleanPass has what is on record removed from the nodes that are there.
 func (r *Repairer) cleanPass(ctx context.Context) (left bool, err error) {
 	if r.cfg.Nodes.Behind() != nil {
 		return false, nil
@@ -26,19 +24,10 @@ func (r *Repairer) cleanPass(ctx context.Context) (left bool, err error) {
 	}
 	peers := r.cfg.Nodes.Natives()
 	r.endSearches(peers)
-	results := make([]bool, len(peers))
-	g, gctx := errgroup.WithContext(ctx)
-	for i, p := range peers {
-		g.Go(func() (err error) {
-			results[i], err = r.cleanNode(gctx, p)
-			return err
-		})
+	for _, p := range peers {
+		r.cleanSoon(ctx, p)
 	}
-	err = g.Wait()
-	for _, l := range results {
-		left = left || l
-	}
-	return left, err
+	return false, nil
 }
 
 // cleanNode brings one node up to date. Its own failures only postpone the work;

@@ -206,7 +206,7 @@ func TestASearchThatFailedGoesOnWhereItWas(t *testing.T) {
 	}
 	f = &losing{fails: raid.ErrCatalogBroken}
 	r.cfg.Losses = f
-	if err := r.loop(t.Context(), r.lose, r.losePass); !errors.Is(err, raid.ErrCatalogBroken) {
+	if err := r.loop(t.Context(), nil, r.lose, r.losePass); !errors.Is(err, raid.ErrCatalogBroken) {
 		t.Errorf("loop: %v", err)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"time"
 
 	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
@@ -13,62 +15,200 @@ import (
 // errLater says that a copy can't be mended now.
 var errLater = errors.New("not now")
 
-// mendPass goes through all copies that are bad or share a node.
-func (r *Repairer) mendPass(ctx context.Context) (left bool, err error) {
-	if r.cfg.Nodes.Behind() != nil {
-		return false, nil
+// mendLoop looks for parts to mend whenever it is woken or something happened to the
+// nodes, and when the clock makes a difference: a node was away for long enough. What
+// can't be mended waits for that, and is not tried all the time.
+func (r *Repairer) mendLoop(ctx context.Context) error {
+	pause := retryAfter
+	for ctx.Err() == nil {
+		changed := r.cfg.Nodes.Changed()
+		v := r.look()
+		p, err := r.mendPass(ctx, v)
+		if errors.Is(err, raid.ErrCatalogBroken) {
+			return err
+		}
+		if err == nil {
+			pause = retryAfter
+		} else if ctx.Err() == nil {
+			r.cfg.Log.Warn("repair pass failed; it is tried again", "error", err)
+			p.after(pause)
+			pause = min(2*pause, retryMax)
+		}
+		r.awaitEvent(ctx, v, changed, p)
 	}
-	if r.cfg.Nodes.Gathering() > 0 {
-		return true, nil
+	return nil
+}
+
+// awaitEvent returns when another pass can do more than the last one.
+func (r *Repairer) awaitEvent(ctx context.Context, v *view, changed <-chan struct{}, p pass) {
+	var clock, poll <-chan time.Time
+	if p.next > 0 {
+		clock = time.After(p.next)
 	}
-	var after catalog.RepairCursor
+	if p.waits { // a node that falls silent, or answers again, tells nobody
+		t := time.NewTicker(lookEvery)
+		defer t.Stop()
+		poll = t.C
+	}
 	for {
-		batch, err := r.cfg.Copies.Repairs(ctx, after, repairBatch)
-		if err != nil {
-			return true, fmt.Errorf("look for copies to repair: %w", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.mend:
+			return
+		case <-clock:
+			return
+		case <-changed:
+			changed = r.cfg.Nodes.Changed()
+		case <-poll:
 		}
-		for i := range batch {
-			ok, err := r.mendPart(ctx, batch[i])
-			if err != nil {
-				return true, err
-			}
-			left = left || !ok
+		if r.look().sign != v.sign {
+			return
 		}
-		if len(batch) < repairBatch {
-			return left, nil
-		}
-		after = catalog.Cursor(batch[len(batch)-1])
 	}
 }
 
-// mendPart mends one copy of a part; a part with several bad ones comes again in
-// the next pass.
-func (r *Repairer) mendPart(ctx context.Context, w raid.Repair) (ok bool, err error) {
+// pass is what came of a look for parts to mend.
+type pass struct {
+	waits bool          // some parts may wait for an event
+	next  time.Duration // for the clock; 0: it does not matter
+}
+
+// after has the next pass come no later than d from now.
+func (p *pass) after(d time.Duration) {
+	if d > 0 && (p.next == 0 || d < p.next) {
+		p.next = d
+	}
+}
+
+// mendPass has all parts mended that have a copy that is bad or shares a node with
+// another. It returns when those are that have a good copy, but for what slow nodes hold
+// up. The others follow in their lanes, and give way when there is something new.
+func (r *Repairer) mendPass(ctx context.Context, v *view) (p pass, err error) {
+	if r.cfg.Nodes.Behind() != nil {
+		return p, nil
+	}
+	if left := r.cfg.Nodes.Gathering(); left > 0 {
+		p.after(left)
+		return p, nil
+	}
+	left, err := r.mendThose(ctx, v, false, &p)
+	if err != nil {
+		return p, err
+	}
+	if !r.lanes.settle(ctx) {
+		p.after(retryAfter)
+	}
+	if left {
+		_, err = r.mendThose(ctx, v, true, &p)
+	}
+	return p, err
+}
+
+// mendThose has the parts mended that have a good copy, or those that have none. left
+// says that there are others.
+func (r *Repairer) mendThose(ctx context.Context, v *view, last bool, p *pass) (left bool, err error) {
+	var after catalog.RepairCursor
+	for ctx.Err() == nil && !(last && len(r.mend) > 0) {
+		batch, err := r.cfg.Copies.Repairs(ctx, after, repairBatch)
+		if err != nil {
+			return false, fmt.Errorf("look for copies to repair: %w", err)
+		}
+		for i := range batch {
+			p.waits = true
+			w := &batch[i]
+			switch do := r.plan(v, w, time.Now()); {
+			case do.done:
+			case do.waits:
+				p.after(do.after)
+			case do.last != last:
+				left = true
+			case !r.lanes.offer(ctx, r.group, do.node, task{*w, v.signOf(&w.Part), v.room}):
+				p.after(retryAfter) // its node is slow
+			}
+		}
+		if len(batch) < repairBatch {
+			break
+		}
+		after = catalog.Cursor(batch[len(batch)-1])
+	}
+	return left, nil
+}
+
+// mendTask mends a part in a node's lane, and notes what came of it.
+func (r *Repairer) mendTask(ctx context.Context, node raid.NodeID, t task) (silent bool, err error) {
+	var ok bool
+	var cause error
+	for range t.repair.Part.Copies { // several may be bad
+		ok, cause, err = r.mendPart(ctx, &t.repair)
+		if _, more := worst(t.repair.Part); !ok || err != nil || !more {
+			break
+		}
+	}
+	switch {
+	case errors.Is(err, raid.ErrCatalogBroken):
+		return false, err
+	case err != nil && r.vain.due():
+		r.cfg.Log.Warn("a part could not be repaired; it waits until something changes", "file", t.repair.File, "error", err)
+	case ok:
+		r.mended(&t.repair)
+		r.heard(node, true)
+		return false, nil
+	}
+	f := failure{sign: t.sign, room: t.room}
+	if errors.Is(cause, raid.ErrCorrupt) {
+		f.room = 0 // room elsewhere brings no byte back
+	}
+	if errors.Is(cause, raid.ErrExpired) && node != "" && ctx.Err() == nil {
+		r.heard(node, false) // it is the node's fault, and not the part's
+		wake(r.mend)         // its lane is given up
+		return true, nil
+	}
+	r.failedNow(&t.repair, f)
+	return false, nil
+}
+
+// mendPart mends one copy of a part, and puts it into w. cause says why it could not;
+// err is the catalog's.
+func (r *Repairer) mendPart(ctx context.Context, w *raid.Repair) (ok bool, cause, err error) {
 	c, found := worst(w.Part)
 	if !found {
-		return true, nil
+		return true, nil, nil
 	}
 	f, err := r.cfg.Copies.File(ctx, w.File)
 	if errors.Is(err, raid.ErrNotFound) {
-		return true, nil
+		return true, nil, nil
 	} else if err != nil {
-		return false, err
+		return false, nil, err
 	}
-	fresh, err := r.mendCopy(ctx, f, w.Part, c)
-	if err == nil {
-		return r.record(ctx, f, w.Part, c, fresh)
+	fresh, cause := r.mendCopy(ctx, f, w.Part, c)
+	if cause == nil {
+		if ok, err = r.record(ctx, f, w.Part, c, fresh); ok {
+			w.Part.Copies[slices.Index(w.Part.Copies, c)] = fresh
+		} else if err == nil {
+			wake(r.mend) // the row is another one now
+		}
+		return ok, nil, err
 	}
-	if errors.Is(err, raid.ErrCatalogBroken) {
-		return false, err
+	if errors.Is(cause, raid.ErrCatalogBroken) {
+		return false, nil, cause
 	}
-	level := slog.LevelWarn
-	for _, usual := range []error{errLater, raid.ErrTooFewNodes, raid.ErrArrayFull, raid.ErrPeerGone, context.Canceled} {
-		if errors.Is(err, usual) {
-			level = slog.LevelDebug
+	level := slog.LevelDebug
+	if !usual(cause) && r.vain.due() {
+		level = slog.LevelWarn
+	}
+	r.cfg.Log.Log(ctx, level, "a copy could not be repaired yet; it waits until something changes", "file", f.ID, "stripe", w.Part.Stripe, "part", w.Part.Number, "copy", c.Index, "cause", cause)
+	return false, cause, r.forget(ctx, f, w.Part, fresh)
+}
+
+// usual reports whether an error only says that something is not possible now.
+func usual(err error) bool {
+	for _, u := range []error{errLater, raid.ErrTooFewNodes, raid.ErrArrayFull, raid.ErrPeerGone, raid.ErrExpired, context.Canceled} {
+		if errors.Is(err, u) {
+			return true
 		}
 	}
-	r.cfg.Log.Log(ctx, level, "a copy could not be repaired yet; it is tried again", "file", f.ID, "stripe", w.Part.Stripe, "part", w.Part.Number, "copy", c.Index, "cause", err)
-	return false, r.forget(ctx, f, w.Part, fresh)
+	return false
 }
 
 // forget records a copy for removal that may lie on a node and is not wanted.
@@ -100,7 +240,7 @@ func (r *Repairer) record(ctx context.Context, f raid.File, p raid.Part, old, fr
 		return false, ignore(err, raid.ErrPrecondition)
 	}
 	r.cfg.Log.Info("copy repaired", "file", f.ID, "stripe", p.Stripe, "part", p.Number, "copy", old.Index, "from", old.Node, "to", fresh.Node, "moved", moved)
-	r.Wake() // the old chunk has to go, and the part may have another bad copy
+	wake(r.clean) // the old chunk has to go
 	return true, nil
 }
 
@@ -131,17 +271,18 @@ func worst(p raid.Part) (raid.Copy, bool) {
 }
 
 // mendCopy returns what the copy should be: itself without the flag when its bytes
-// are good after all, or a new one. A node that is away is given grace: after a
-// reboot its chunks are usually good. One that was removed is not asked.
+// are good after all, or a new one. A node that is away, or hangs, is given grace: after
+// a reboot its chunks are usually good. One that was removed is not asked.
 func (r *Repairer) mendCopy(ctx context.Context, f raid.File, p raid.Part, c raid.Copy) (raid.Copy, error) {
 	if !c.Bad || c.Node == "" || r.cfg.Losses.Gone(c.Node) {
 		return r.cfg.Maker.Remake(ctx, f, p, c)
 	}
 	peer, ok := r.cfg.Nodes.Peer(c.Node)
-	if !ok && r.cfg.Nodes.AwayFor(c.Node) < r.cfg.Grace || ok && peer.Suspect() {
+	out := r.isOut(c.Node, time.Now())
+	if !out && (!ok || peer.Suspect()) {
 		return raid.Copy{}, errLater
 	}
-	if ok {
+	if !out {
 		name := p.Key(f.Upload, c).Name()
 		if r.mayClear(peer, name) {
 			err := r.cfg.Maker.Check(ctx, f, p, c)

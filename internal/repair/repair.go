@@ -8,8 +8,16 @@
 // earlier runs that the catalog does not know. And nothing at all is removed
 // while a node is known that has seen a newer catalog.
 //
+// # Who waits for whom
+//
+// Each node is cleaned in a loop of its own, and each part to be mended waits in the
+// lane of one node, several lanes moving at once. So a node that hangs holds up its
+// own work alone. Parts with a good copy go first. A part that can't be mended waits,
+// in memory, until something happens to its nodes or to the room elsewhere; the catalog
+// is not written for it.
+//
 // An idle Repairer sleeps: it is woken by Wake and by nodes that come, and
-// looks again by itself only while work is left that failed.
+// looks again by itself only while work is left.
 package repair
 
 import (
@@ -83,6 +91,7 @@ const (
 	lostRows     = 5000
 	retryAfter   = 5 * time.Second
 	retryMax     = 5 * time.Minute
+	lookEvery    = 2 * time.Second // how often nodes are looked at while parts wait for them
 	callTimeout  = 30 * time.Second
 	listTimeout  = 5 * time.Minute // a node may have millions of names on an SD card
 )
@@ -96,9 +105,16 @@ type Repairer struct {
 	lost  catalog.LostCursor // of losePass
 	lies  pace               // of log lines about nodes that lie
 
-	mu       sync.Mutex
-	searches map[raid.NodeID]*search // of the nodes that are there
-	records  map[raid.NodeID]*record // of nodes whose copies were called bad
+	vain  pace // of those about parts that can't be mended
+	lanes *lanes
+	group *errgroup.Group // of all goroutines; Run sets it anew
+
+	mu        sync.Mutex
+	searches  map[raid.NodeID]*search          // of the nodes that are there
+	records   map[raid.NodeID]*record          // of nodes whose copies were called bad
+	cleanings map[raid.NodeID]*cleaning        // of the nodes that are there
+	troubles  map[raid.NodeID]*trouble         // of nodes that did not answer
+	failed    map[catalog.RepairCursor]failure // parts that were tried in vain
 }
 
 // pace limits log lines that others can cause.
@@ -126,10 +142,13 @@ func New(cfg Config) *Repairer {
 	if cfg.Vouched == nil {
 		cfg.Vouched = func() error { return nil }
 	}
-	return &Repairer{
-		cfg: cfg, clean: make(chan struct{}, 1), mend: make(chan struct{}, 1), lose: make(chan struct{}, 1),
-		searches: map[raid.NodeID]*search{}, records: map[raid.NodeID]*record{},
+	r := &Repairer{
+		cfg: cfg, clean: make(chan struct{}, 1), mend: make(chan struct{}, 1), lose: make(chan struct{}, 1), group: &errgroup.Group{},
+		searches: map[raid.NodeID]*search{}, records: map[raid.NodeID]*record{}, cleanings: map[raid.NodeID]*cleaning{},
+		troubles: map[raid.NodeID]*trouble{}, failed: map[catalog.RepairCursor]failure{},
 	}
+	r.lanes = newLanes(r.mendTask)
+	return r
 }
 
 // Wake says that something was recorded for removal or found bad, or a node was
@@ -151,9 +170,10 @@ func wake(c chan<- struct{}) {
 func (r *Repairer) Run(ctx context.Context) error {
 	r.Wake() // an earlier run may have left work
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return r.loop(ctx, r.clean, r.cleanPass) })
-	g.Go(func() error { return r.loop(ctx, r.mend, r.mendPass) })
-	g.Go(func() error { return r.loop(ctx, r.lose, r.losePass) })
+	r.group = g
+	g.Go(func() error { return r.loop(ctx, nil, r.clean, r.cleanPass) })
+	g.Go(func() error { return r.mendLoop(ctx) })
+	g.Go(func() error { return r.loop(ctx, nil, r.lose, r.losePass) })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return err
 	} else if errors.Is(err, raid.ErrCatalogBroken) {
@@ -163,8 +183,9 @@ func (r *Repairer) Run(ctx context.Context) error {
 }
 
 // loop runs pass whenever it is woken or nodes changed, and again after a while,
-// which doubles, as long as pass says that work is left.
-func (r *Repairer) loop(ctx context.Context, wake <-chan struct{}, pass func(context.Context) (left bool, err error)) error {
+// which doubles, as long as pass says that work is left. It ends with ctx, or when done
+// is closed.
+func (r *Repairer) loop(ctx context.Context, done, wake <-chan struct{}, pass func(context.Context) (left bool, err error)) error {
 	pause := retryAfter
 	for {
 		changed := r.cfg.Nodes.Changed()
@@ -181,6 +202,8 @@ func (r *Repairer) loop(ctx context.Context, wake <-chan struct{}, pass func(con
 		}
 		select {
 		case <-ctx.Done():
+			return nil
+		case <-done:
 			return nil
 		case <-wake:
 			pause = retryAfter

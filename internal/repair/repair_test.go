@@ -77,7 +77,7 @@ func TestACopyMadeInVainIsRecordedForRemoval(t *testing.T) {
 	} {
 		f := &failing{replaced: c.replaced}
 		r := mender(f, func() (raid.Copy, error) { return fresh, c.made })
-		if _, err := r.mendPass(t.Context()); err != nil {
+		if err := mendOnce(t, r); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if len(f.recorded) != 1 || f.recorded[0].Node != "n" || f.recorded[0].Key.Attempt != 9 {
@@ -86,20 +86,27 @@ func TestACopyMadeInVainIsRecordedForRemoval(t *testing.T) {
 	}
 }
 
+// mendOnce looks once for parts to mend, and waits until they are.
+func mendOnce(t *testing.T, r *Repairer) error {
+	t.Helper()
+	_, err := r.mendPass(t.Context(), r.look())
+	return errors.Join(err, r.group.Wait())
+}
+
 func TestWhatCanNotBeRepairedIsNotTriedAllTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &failing{}
-		r := mender(f, func() (raid.Copy, error) { return raid.Copy{}, raid.ErrTooFewNodes })
+		f, tried := &failing{}, 0
+		r := mender(f, func() (raid.Copy, error) { tried++; return raid.Copy{}, raid.ErrTooFewNodes })
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- r.loop(ctx, r.mend, r.mendPass) }()
+		go func() { done <- r.mendLoop(ctx) }()
 		time.Sleep(time.Hour)
 		cancel()
-		if err := <-done; err != nil {
+		if err := errors.Join(<-done, r.group.Wait()); err != nil {
 			t.Error(err)
 		}
-		if f.repairs < 5 || f.repairs > 30 {
-			t.Errorf("looked %d times in an hour", f.repairs)
+		if tried != 1 || f.repairs > 3 {
+			t.Errorf("tried %d times and looked %d times in an hour in which nothing happened", tried, f.repairs)
 		}
 	})
 }
@@ -110,13 +117,17 @@ func TestNothingIsDoneBeforeTheKnownNodesHaveReported(t *testing.T) {
 		f := &failing{}
 		r := mender(f, func() (raid.Copy, error) { return raid.Copy{}, raid.ErrTooFewNodes })
 		r.cfg.Nodes = membership.New(membership.Config{Known: []raid.NodeRecord{{ID: "n"}}, Settle: 10 * time.Second})
-		for _, pass := range []func(context.Context) (bool, error){r.mendPass, r.losePass, r.cleanPass} { // without a queue, cleaning would panic
+		mend := func(ctx context.Context) (bool, error) {
+			p, err := r.mendPass(ctx, r.look())
+			return p.next > 0, err
+		}
+		for _, pass := range []func(context.Context) (bool, error){mend, r.losePass, r.cleanPass} { // without a queue, cleaning would panic
 			if left, err := pass(t.Context()); !left || err != nil || f.repairs > 0 {
 				t.Errorf("left %v, %v, looked %d times", left, err, f.repairs)
 			}
 		}
 		time.Sleep(10 * time.Second)
-		if _, err := r.mendPass(t.Context()); err != nil || f.repairs == 0 {
+		if err := mendOnce(t, r); err != nil || f.repairs == 0 {
 			t.Errorf("after settle: %v, looked %d times", err, f.repairs)
 		}
 	})
@@ -125,8 +136,8 @@ func TestNothingIsDoneBeforeTheKnownNodesHaveReported(t *testing.T) {
 func TestABrokenCatalogEndsRepair(t *testing.T) {
 	f := &failing{replaced: raid.ErrCatalogBroken}
 	r := mender(f, func() (raid.Copy, error) { return raid.Copy{Index: 1, Attempt: 9, Node: "n"}, nil })
-	if err := r.loop(t.Context(), r.mend, r.mendPass); !errors.Is(err, raid.ErrCatalogBroken) {
-		t.Errorf("loop: %v", err)
+	if err := mendOnce(t, r); !errors.Is(err, raid.ErrCatalogBroken) {
+		t.Errorf("pass: %v", err)
 	}
 	if len(f.recorded) != 0 {
 		t.Errorf("recorded %v although the outcome is unknown", f.recorded)

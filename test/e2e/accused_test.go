@@ -31,6 +31,9 @@ func TestTheAccusedDoesNotAcquitItself(t *testing.T) {
 			held := func() []string { // of the file, by the catalog
 				info, err := a.API.Info(t.Context(), id)
 				a.must(err)
+				if info.Degraded {
+					return []string{"something unknown"} // copies that are called bad are not listed
+				}
 				return slices.DeleteFunc(l.Chunks(), func(n string) bool {
 					return !slices.Contains(info.Part1, n) && !slices.Contains(info.Part2, n)
 				})
@@ -48,13 +51,13 @@ func TestTheAccusedDoesNotAcquitItself(t *testing.T) {
 				if left := held(); len(left) > 0 {
 					return fmt.Errorf("the catalog counts on %v of the liar", left)
 				}
-				if info, err := a.API.Info(t.Context(), id); err != nil || info.Degraded {
-					return fmt.Errorf("degraded: %v, %v", info.Degraded, err)
-				}
 				return nil
 			})
 			for range 20 {
 				a.check(id, c)
+			}
+			if left := held(); len(left) > 0 {
+				t.Errorf("later the catalog counts on %v of the liar", left)
 			}
 		})
 	}
