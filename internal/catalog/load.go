@@ -82,7 +82,7 @@ func (c *Catalog) load(w *conn, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("read nodes: %w", err)
 	}
-	if c.state.spread, err = loadSpread(w); err != nil {
+	if err := c.loadSpread(w); err != nil {
 		return err
 	}
 	return c.loadTokens(w)

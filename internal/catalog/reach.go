@@ -181,9 +181,31 @@ func (t *tx) countSpread(files int64) error {
 	return nil
 }
 
-// loadSpread reads how files are spread. Rows without files go while none is needed
-// to tell which row a file is in.
-func loadSpread(w *conn) (map[string]spreadRow, error) {
+// loadSpread reads how files are spread. What does not add up to the number of files is
+// counted anew: whether a node may go is decided by it.
+func (c *Catalog) loadSpread(w *conn) error {
+	rows, err := readSpread(w)
+	if err != nil {
+		return err
+	}
+	m, sum, sound := &c.state.meta, int64(0), true
+	for _, r := range rows {
+		sum, sound = sum+r.files, sound && r.files >= 0
+	}
+	if m.spreadTo == allCounted && (!sound || sum != m.counts.Files) {
+		c.log.Warn("how files are spread over nodes does not add up, and is counted anew", "counted", sum, "files", m.counts.Files)
+		if err := w.script("DELETE FROM spread; DELETE FROM long_file; UPDATE meta SET spread_to = 0"); err != nil {
+			return fmt.Errorf("begin to count how files are spread: %w", err)
+		}
+		m.spreadTo, rows = 0, map[string]spreadRow{}
+	}
+	c.state.spread = rows
+	return nil
+}
+
+// readSpread reads the rows of spread. Those without files go while none is needed to
+// tell which row a file is in.
+func readSpread(w *conn) (map[string]spreadRow, error) {
 	_, err := w.exec("DELETE FROM spread WHERE files = 0 AND NOT EXISTS (SELECT 1 FROM spread WHERE files > 0 AND (places LIKE '~%' OR places LIKE '*%'))")
 	if err != nil {
 		return nil, fmt.Errorf("drop empty places: %w", err)
@@ -191,9 +213,11 @@ func loadSpread(w *conn) (map[string]spreadRow, error) {
 	rows := map[string]spreadRow{}
 	err = w.query(func(r []driver.Value) error {
 		row, err := parsePlaces(text(r[0]))
-		row.files = integer(r[1])
+		if row.files = integer(r[1]); err != nil {
+			row.files = -1 // it adds up to nothing
+		}
 		rows[text(r[0])] = row
-		return err
+		return nil
 	}, "SELECT places, files FROM spread")
 	if err != nil {
 		return nil, fmt.Errorf("read how files are spread: %w", err)

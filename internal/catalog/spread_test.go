@@ -225,6 +225,31 @@ func TestAnOlderCatalogIsCountedInSteps(t *testing.T) {
 	}
 }
 
+// What a removal is decided by is not believed when it does not add up.
+func TestSpreadThatDoesNotAddUpIsCountedAnew(t *testing.T) {
+	for _, harm := range []string{"UPDATE spread SET files = files + 1", "DELETE FROM spread", "UPDATE spread SET places = 'x' || places", "INSERT INTO spread VALUES ('7.8', 1), ('8.9', -1)"} {
+		path := filepath.Join(t.TempDir(), "catalog.db")
+		c := openTest(t, path)
+		rng := rand.New(rand.NewPCG(9, 9))
+		var files []raid.File
+		for range 40 {
+			changeRandomly(t, c, rng, &files)
+		}
+		sqlDo(t, c, harm)
+		must(t, c.Close())
+		c = openTest(t, path)
+		if !restsOn(t, c, "n1", spreadNodes...).Partial {
+			t.Errorf("after %s it is believed", harm)
+		}
+		for more := true; more; {
+			var err error
+			more, err = c.CountSpread(bg, 100)
+			must(t, err)
+		}
+		checkReach(t, c, rng)
+	}
+}
+
 func TestPlacesAreReadAsTheyAreWritten(t *testing.T) {
 	for _, c := range []struct{ places, coarse, coarsest string }{
 		{"1.2 3.4", "~2 1.2.3.4", "*2"}, {"-", "~0 -", "*0"}, {"0.0 1.2", "~2 0.1.2", "*2 0"}, {"1 1.2", "~1 1.2", "*1"},

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/raidpi/raidpi/internal/catalog"
@@ -36,7 +37,29 @@ func (c *Controller) findFiles(ctx context.Context) []raid.Finding {
 	if n, err := c.catalog.Counts(ctx); err == nil {
 		o.degraded = n.Degraded
 	}
+	if o.all.None > 0 {
+		o.lost = c.lostFiles(ctx)
+	}
 	return o.findings()
+}
+
+// lookForLost is among how many parts that wait for their repair those are looked for
+// that have no good copy any more.
+const lookForLost = 200
+
+// lostFiles are some files of which a part has no good copy on any node.
+func (c *Controller) lostFiles(ctx context.Context) (ids []raid.FileID) {
+	waiting, err := c.catalog.Repairs(ctx, catalog.RepairCursor{}, lookForLost)
+	if err != nil {
+		return nil // the sentence does without
+	}
+	for _, r := range waiting {
+		good := slices.ContainsFunc(r.Part.Copies, func(k raid.Copy) bool { return !k.Bad })
+		if n := len(ids); !good && (n == 0 || ids[n-1] != r.File) {
+			ids = append(ids, r.File)
+		}
+	}
+	return ids
 }
 
 // reach is what can be read when all nodes of the array are there, and what with those

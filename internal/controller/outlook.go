@@ -15,6 +15,7 @@ import (
 type outlook struct {
 	nodes          []raid.NodeInfo
 	all, now       catalog.Reach // with all nodes of the array there, and as it is
+	lost           []raid.FileID // some of those of which no node has all parts
 	degraded       int64         // files that the catalog calls so
 	grace          time.Duration // so long a node may be away and is expected back
 	copies         int
@@ -28,7 +29,7 @@ func (o outlook) findings() (found []raid.Finding) {
 	}
 	up, away := o.split()
 	if o.all.None > 0 {
-		add(raid.DataLost, true, "%s lost: no node of the array has a good copy of some part", files(o.all.None, o.all.AtMost))
+		add(raid.DataLost, true, "%s lost: no node of the array has a good copy of some part%s", files(o.all.None, o.all.AtMost), o.whichLost())
 	}
 	if n := o.now.None - o.all.None; n > 0 {
 		add(raid.AtRisk, true, "%s can't be read; %s", files(n, o.now.AtMost), whoIsAway(away))
@@ -54,6 +55,22 @@ func (o outlook) findings() (found []raid.Finding) {
 		add(raid.Degraded, false, "after an update it is still being counted where files are, so there may be more")
 	}
 	return found
+}
+
+// whichLost names some of the files that are lost.
+func (o outlook) whichLost() string {
+	if len(o.lost) == 0 {
+		return ""
+	}
+	var ids []string
+	for _, id := range o.lost[:min(len(o.lost), maxNamed)] {
+		ids = append(ids, strconv.FormatInt(int64(id), 10))
+	}
+	text := " (ids " + strings.Join(ids, ", ")
+	if o.all.None > int64(len(ids)) {
+		text += ", ..."
+	}
+	return text + ")"
 }
 
 // split tells how many nodes take chunks, and which native ones are not there.

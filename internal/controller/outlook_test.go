@@ -42,6 +42,8 @@ func TestHealthSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 				". 30 files have one copy; c away for 3 hours, d away for 1 min; start them, or take out what never comes back: " + remove},
 		"lost": {outlook{nodes: up("a", "b"), all: catalog.Reach{None: 3}, now: catalog.Reach{None: 3}, degraded: 3}, raid.DataLost, true,
 			"3 files lost: no node of the array has a good copy of some part. 3 files degraded, to be repaired"},
+		"lost, and which": {outlook{nodes: up("a", "b"), all: catalog.Reach{None: 6}, now: catalog.Reach{None: 6}, lost: []raid.FileID{7, 9, 12, 13, 15}}, raid.DataLost, true,
+			"6 files lost: no node of the array has a good copy of some part (ids 7, 9, 12, 13, ...)"},
 		"alone": {outlook{nodes: up("a"), all: catalog.Reach{OneCopy: 3}, now: catalog.Reach{OneCopy: 3}, degraded: 3}, raid.AtRisk, false,
 			"3 files degraded: a second copy needs a second node that is up; add one, or start it"},
 		"being repaired": {outlook{nodes: up("a", "b"), all: catalog.Reach{OneCopy: 1}, now: catalog.Reach{OneCopy: 1}, degraded: 1}, raid.Degraded, false,

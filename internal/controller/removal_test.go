@@ -163,3 +163,27 @@ func TestOfTwoNodesRemovedAtOnceOneStays(t *testing.T) {
 	}
 	a.mustEqual(id, b)
 }
+
+// A node that is away holds what may come back, until it is removed as well.
+func TestFilesAreLostWhenTheLastNodeThatHadThemIsRemoved(t *testing.T) {
+	a := newArray(t, 2, nil)
+	id := a.upload(randomBytes(3000)).ID
+	a.down(a.nodes[0], 1)
+	if status, text := a.root("DELETE", "/nodes/"+a.id(a.nodes[1])+"?force=1&lose=1", ""); status != http.StatusOK {
+		t.Fatalf("%d %s", status, text)
+	}
+	if s := a.shown(); s.Health != raid.AtRisk || s.FilesUnreadable != 1 {
+		t.Errorf("a copy is on the node that is away: %+v", s)
+	}
+	path := "/nodes/" + a.id(a.nodes[0])
+	if status, text := a.root("DELETE", path+"?force=1", ""); status != http.StatusConflict {
+		t.Errorf("without a number: %d %s", status, text)
+	}
+	if status, text := a.root("DELETE", path+"?force=1&lose=1", ""); status != http.StatusOK {
+		t.Fatalf("%d %s", status, text)
+	}
+	a.eventually("the file is called lost, by its id", func() bool {
+		s := a.shown()
+		return s.Health == raid.DataLost && s.FilesUnreadable == 1 && !s.Ready && strings.Contains(s.HealthText, fmt.Sprintf("1 file lost: no node of the array has a good copy of some part (ids %d)", id))
+	})
+}
