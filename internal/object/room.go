@@ -21,6 +21,9 @@ func (s *Store) CheckRoom(size int64) error {
 	}
 	cost := placement.Cost{Copies: s.cfg.Copies, Chunk: 1, Degraded: s.cfg.DegradedWrites}
 	if room := cost.Most(nodes); size > room {
+		if why := s.Full(); why != "" {
+			return fmt.Errorf("%w: %s", raid.ErrArrayFull, why)
+		}
 		return fmt.Errorf("%w: the file has %d bytes, and the %d nodes that are up have room for %d; add nodes, or delete files",
 			raid.ErrArrayFull, size, len(nodes), room)
 	}
