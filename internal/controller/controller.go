@@ -83,21 +83,22 @@ const window = 8 << 20
 
 // Controller is a running controller's parts.
 type Controller struct {
-	cfg     Config
-	pool    *budget.Pool
-	catalog *catalog.Catalog
-	ca      *identity.CA
-	leaf    *leaf
-	desk    *admission.Desk
-	members *membership.Members
-	hub     *wire.Hub
-	objects *object.Store
-	repair  *repair.Repairer
-	api     *httpapi.API
-	http    net.Listener // 9000
-	rest    *httpapi.Listener
-	local   net.Listener    // nil: none
-	nodes   [3]net.Listener // 5557, 5558, 5559
+	cfg       Config
+	pool      *budget.Pool
+	catalog   *catalog.Catalog
+	ca        *identity.CA
+	leaf      *leaf
+	desk      *admission.Desk
+	members   *membership.Members
+	strangers *strangers
+	hub       *wire.Hub
+	objects   *object.Store
+	repair    *repair.Repairer
+	api       *httpapi.API
+	http      net.Listener // 9000
+	rest      *httpapi.Listener
+	local     net.Listener    // nil: none
+	nodes     [3]net.Listener // 5557, 5558, 5559
 }
 
 // answerTime is how long REST may take for its first answer.
@@ -201,9 +202,11 @@ func (c *Controller) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.strangers = newStrangers(c.catalog.Array(), cfg.Log)
+	c.strangers.watch(member)
 	c.hub = wire.NewHub(wire.HubConfig{
 		Array: c.catalog.Array(), Store: c.nodes[0], Response: c.nodes[1], Request: c.nodes[2], Plaintext: cfg.Plaintext,
-		TLS: member, Identify: c.desk.Identify, MayBePlain: c.desk.MayBePlain, Renew: c.desk.RenewDue,
+		TLS: member, Identify: c.desk.Identify, MayBePlain: c.desk.MayBePlain, Stranger: c.strangers.knock, Renew: c.desk.RenewDue,
 		Commit: c.sentCommit, Prove: c.catalog.Prove, Observer: c.members, Window: window, Log: cfg.Log,
 	})
 	c.rest = httpapi.NewListener(c.http, httpapi.ListenerConfig{

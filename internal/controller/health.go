@@ -22,7 +22,7 @@ func (c *Controller) assess(ctx context.Context) raid.Assessment {
 	return raid.Assess(found)
 }
 
-// findCatalog tells of a catalog that can't be believed.
+// findCatalog tells of a catalog that can't be believed, or is not that of the nodes.
 func (c *Controller) findCatalog(context.Context) []raid.Finding {
 	if err := c.ready(); err != nil {
 		return []raid.Finding{{Health: raid.AtRisk, Text: err.Error(), Impairs: true}}
@@ -32,6 +32,9 @@ func (c *Controller) findCatalog(context.Context) []raid.Finding {
 
 // findFiles tells of nodes that are not there, and of files that this concerns.
 func (c *Controller) findFiles(ctx context.Context) []raid.Finding {
+	if c.forgotten() != nil {
+		return nil // findCatalog has said more
+	}
 	o := outlook{nodes: c.nodesByName(), grace: c.cfg.Grace, copies: c.cfg.Copies, degradedWrites: c.cfg.DegradedWrites}
 	o.all, o.now = c.reach(o.nodes)
 	if n, err := c.catalog.Counts(ctx); err == nil {

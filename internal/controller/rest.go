@@ -99,8 +99,11 @@ func (c *Controller) ready() error {
 	case <-c.catalog.Broken():
 		return raid.ErrCatalogBroken
 	default:
-		return c.members.Behind()
 	}
+	if err := c.members.Behind(); err != nil {
+		return err
+	}
+	return c.forgotten()
 }
 
 func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Status, error) {
@@ -127,6 +130,10 @@ func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Sta
 	}
 	nodes := c.nodesByName()
 	s.RoomBytes = c.room()
+	s.Strangers = c.strangers.there()
 	s.Warnings, s.Proposals = append(c.warnings(), nearlyFull(nodes)...), proposals(nodes)
+	if len(s.Strangers) > 0 && len(nodes) > 0 {
+		s.Warnings = append(s.Warnings, "not let in, since they belong elsewhere: "+strangersText(s.Strangers))
+	}
 	return s, nil
 }

@@ -29,14 +29,22 @@ type Status struct {
 	DegradedFiles int64        `json:"degraded_files"`
 	// Files of which some part has one good copy on a node that is there, and such with
 	// none. When thousands of ways are in use to spread files, they are upper bounds.
-	FilesAtRisk     int64    `json:"files_at_risk"`
-	FilesUnreadable int64    `json:"files_unreadable"`
-	RemovalsQueued  int64    `json:"removals_queued"` // chunks that still have to go from nodes
-	Commit          uint64   `json:"commit"`          // the catalog's last durable commit number
-	Transfers       int      `json:"transfers"`       // uploads and downloads under way
-	Clones          []Clone  `json:"clones"`          // machines that are refused for their node ids
-	Proposals       []string `json:"proposals"`       // of nodes, for people: what somebody may accept
-	Warnings        []string `json:"warnings"`        // of the configuration, for people: what it leaves open
+	FilesAtRisk     int64      `json:"files_at_risk"`
+	FilesUnreadable int64      `json:"files_unreadable"`
+	RemovalsQueued  int64      `json:"removals_queued"` // chunks that still have to go from nodes
+	Commit          uint64     `json:"commit"`          // the catalog's last durable commit number
+	Transfers       int        `json:"transfers"`       // uploads and downloads under way
+	Clones          []Clone    `json:"clones"`          // machines that are refused for their node ids
+	Strangers       []Stranger `json:"strangers"`       // nodes of other arrays that knock here; what they say is not proved
+	Proposals       []string   `json:"proposals"`       // of nodes, for people: what somebody may accept
+	Warnings        []string   `json:"warnings"`        // of the configuration, for people: what it leaves open
+}
+
+// Stranger are the nodes of another array that knock here, and are not let in.
+type Stranger struct {
+	Array     raid.ArrayID `json:"array"`
+	Nodes     int          `json:"nodes"`
+	Addresses []string     `json:"addresses"`
 }
 
 // Clone is a machine that is refused because another one with its node id is
@@ -104,6 +112,9 @@ func (a *API) status(x *exchange) error {
 	s.Version, s.Transfers, s.Nodes = a.cfg.Version, a.transfers.inUse(), countNodes(a.cfg.Nodes())
 	if s.Clones == nil {
 		s.Clones = []Clone{}
+	}
+	if s.Strangers == nil {
+		s.Strangers = []Stranger{}
 	}
 	if s.Proposals == nil {
 		s.Proposals = []string{}

@@ -79,6 +79,7 @@ func KeyOf(cs tls.ConnectionState) Pin {
 func (n *Node) ClientTLS() *tls.Config {
 	c := base()
 	c.Certificates = []tls.Certificate{n.certificate()}
+	c.ServerName = helloName(n.Array(), n.ID())
 	c.InsecureSkipVerify = true // host names say nothing here; VerifyConnection does it
 	c.VerifyConnection = func(cs tls.ConnectionState) error {
 		if _, err := verifyPeer(cs, n.ca(), asController); err != nil {

@@ -28,6 +28,7 @@ func (h *Hub) admit(peer zmtp.Peer) (zmtp.Properties, error) {
 		return nil, err
 	}
 	if err := checkArray(hi.array, h.cfg.Array); err != nil {
+		h.cfg.Stranger(hi.array, hi.node, peer.Addr)
 		return nil, err
 	}
 	h.mu.Lock()

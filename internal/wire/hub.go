@@ -34,6 +34,9 @@ type HubConfig struct {
 	Identify func(tls.ConnectionState) (raid.NodeID, error)
 	// MayBePlain fails for a native node that must come inside TLS; nil: none must.
 	MayBePlain func(raid.NodeID) error
+	// Stranger is told of native nodes that say that they belong to another array; nil:
+	// nobody is. It must not wait.
+	Stranger func(array raid.ArrayID, node raid.NodeID, from net.Addr)
 	// Renew reports whether a node should ask for a certificate for a new key; nil:
 	// none. It is asked with each heartbeat.
 	Renew func(raid.NodeID) bool
@@ -120,6 +123,9 @@ func NewHub(cfg HubConfig) *Hub {
 	}
 	if cfg.MayBePlain == nil {
 		cfg.MayBePlain = func(raid.NodeID) error { return nil }
+	}
+	if cfg.Stranger == nil {
+		cfg.Stranger = func(raid.ArrayID, raid.NodeID, net.Addr) {}
 	}
 	if cfg.Renew == nil {
 		cfg.Renew = func(raid.NodeID) bool { return false }

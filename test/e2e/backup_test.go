@@ -151,3 +151,35 @@ func TestTheBackupOfTheDocumentBringsEverythingBack(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A lost state directory makes a new array, to which the nodes are strangers.
+func TestAControllerThatLostItsStateSaysWhoseNodesKnock(t *testing.T) {
+	a := start(t, cluster.Config{Nodes: 3, Joined: true})
+	data := content(100_000)
+	id := a.upload(data).ID
+	array := regexp.MustCompile(`array=(\w+)`).FindStringSubmatch(a.Controller.LogText())
+	a.must(a.Controller.Terminate(settled))
+	state := filepath.Join(a.Dir(), "controller")
+	a.must(os.Rename(state, state+".lost"))
+	a.must(a.Controller.Start())
+	s := newShell(a)
+	a.eventually("it says whose nodes knock", time.Minute, func() error {
+		cmd := exec.CommandContext(t.Context(), filepath.Join(s.tools, "raidctl"), "status")
+		out, _ := cmd.CombinedOutput() // its status is for what is not well
+		if !strings.Contains(string(out), "3 nodes of array "+array[1]) || !strings.Contains(string(out), "backup") {
+			return fmt.Errorf("raidctl status says: %s", out)
+		}
+		return nil
+	})
+	if !strings.Contains(a.Controller.LogText(), "a node of another array knocks") {
+		t.Error("the log does not say so")
+	}
+	a.must(a.Controller.Terminate(settled))
+	a.must(os.RemoveAll(state))
+	a.must(os.Rename(state+".lost", state))
+	a.must(a.Controller.Start())
+	a.must(a.WaitReady(t.Context(), 3))
+	a.check(id, data)
+	more := content(1000)
+	a.check(a.upload(more).ID, more)
+}
