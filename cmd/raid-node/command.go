@@ -241,8 +241,11 @@ func showStatus(ctx context.Context, c *command, args []string) error {
 		return err
 	}
 	joined, array := "no", string(s.Array)
-	if s.Joined {
+	switch {
+	case s.Joined:
 		joined = "yes"
+	case s.Removed:
+		joined = "no, it was removed"
 	}
 	if array == "" {
 		array = "none"

@@ -168,6 +168,7 @@ func TestRotationAndRemovalDisturbNobodyElse(t *testing.T) {
 		t.Fatalf("%d %s", status, text)
 	}
 	a.eventually("it is not listed any more", func() bool { return len(a.ids()) == 3 })
+	a.saysThatItWasRemoved(victim)
 	a.awaitUp(3)
 	close(stop)
 	wg.Wait()
@@ -283,4 +284,23 @@ func nodeIDOf(t *testing.T, n *testNode) raid.NodeID {
 		t.Fatal(err)
 	}
 	return m.Node
+}
+
+// saysThatItWasRemoved looks at the status of a node, which has to tell its owner.
+func (a *array) saysThatItWasRemoved(id string) {
+	a.t.Helper()
+	for _, n := range a.nodes {
+		if string(nodeIDOf(a.t.(*testing.T), n)) != id {
+			continue
+		}
+		var s *node.Status
+		a.eventually("the node knows that it was removed", func() (gone bool) {
+			var err error
+			s, err = node.Remote{Socket: n.socket}.Status(a.t.Context())
+			return err == nil && s.Removed
+		})
+		if s.Joined || !strings.Contains(s.Status, "was removed from array") || !strings.Contains(s.Status, "sudo raid-node reset-identity") {
+			a.t.Errorf("%+v", s)
+		}
+	}
 }

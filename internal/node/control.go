@@ -24,6 +24,7 @@ type Status struct {
 	Node    raid.NodeID  `json:"node"`
 	Array   raid.ArrayID `json:"array"` // of the disk; empty: none
 	Joined  bool         `json:"joined"`
+	Removed bool         `json:"removed"` // from the array that it had joined, whose controller says so
 	Version string       `json:"version"`
 	Place                // where the controller is looked for
 }
@@ -113,8 +114,9 @@ func reply(w http.ResponseWriter, status int, body any) {
 
 func (d *daemon) status() Status {
 	l := d.current.Load()
+	removed := l.removed.Load()
 	return Status{
-		Status: l.line(), Node: d.disk.Node(), Array: d.disk.Array(), Joined: l.who.Load() != nil,
+		Status: l.line(), Node: d.disk.Node(), Array: d.disk.Array(), Joined: l.who.Load() != nil && !removed, Removed: removed,
 		Version: d.cfg.Version, Place: d.place(),
 	}
 }

@@ -55,6 +55,9 @@ type life struct {
 	once   sync.Once
 	heard  chan struct{} // closed when the controller's first heartbeat is here
 	renewC chan struct{} // the controller asks for a new key
+
+	unwelcome chan struct{} // the controller does not let the node in
+	removed   atomic.Bool   // it says that it removed the node
 }
 
 // change is what is done between two lives, when nothing is connected and no
@@ -109,6 +112,7 @@ func (d *daemon) lead(ctx context.Context, before *change) (next *change, err er
 	}
 	if l.who.Load() != nil {
 		g.Go(func() error { return d.renewKeys(gctx, l) })
+		g.Go(func() error { return d.watchStanding(gctx, l) })
 	}
 	select {
 	case next = <-d.changes:
@@ -126,7 +130,7 @@ func (d *daemon) begin() (*life, error) {
 	}
 	l := &life{
 		standing: stand, log: d.cfg.Log.With("node", d.disk.Node()),
-		heard: make(chan struct{}), renewC: make(chan struct{}, 1),
+		heard: make(chan struct{}), renewC: make(chan struct{}, 1), unwelcome: make(chan struct{}, 1),
 	}
 	l.store, err = chunkstore.Open(chunkstore.Config{
 		FS: d.disk.FS, Reserve: d.cfg.Reserve, Array: d.disk.Array, Pool: d.pool, Log: l.log,
@@ -181,6 +185,9 @@ func (d *daemon) between(ctx context.Context, do func() error) (*life, error) {
 // sawCommit tells the store, and whoever waits for the controller's first word.
 func (l *life) sawCommit(n raid.Commit) {
 	l.store.SawCommit(n)
+	if l.removed.Load() {
+		l.removed.Store(false)
+	}
 	l.once.Do(func() { close(l.heard) })
 }
 
@@ -196,6 +203,9 @@ func (l *life) askRenewal() {
 func (l *life) line() string {
 	if l.link == nil {
 		return status(l.store.Stats(), l.problem)
+	}
+	if l.removed.Load() {
+		return status(l.store.Stats(), removedText(l.who.Load()))
 	}
 	line := status(l.store.Stats(), l.link.Status())
 	if l.open {

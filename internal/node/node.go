@@ -92,7 +92,7 @@ func (d *daemon) newLink(l *life) *wire.Link {
 		Dial: cfg.Dial, StoreAddr: port(place.StorePort), ResponseAddr: port(place.ResponsePort), RequestAddr: port(place.RequestPort),
 		Plaintext: cfg.Plaintext, Node: d.disk.Node(), Array: d.disk.Array(),
 		Adopt: d.disk.Adopt, Handler: &handler{l.store, d.pool}, Lab: labHandler{l.store}, Pool: d.pool, SawCommit: l.sawCommit,
-		Beat: func() wire.Beat { return beat(l.store, cfg) }, RenewKey: l.askRenewal, Log: l.log, Random: cfg.Random,
+		Beat: func() wire.Beat { return beat(l.store, cfg) }, RenewKey: l.askRenewal, Unwelcome: l.askStanding, Log: l.log, Random: cfg.Random,
 	}
 	if l.who.Load() != nil {
 		link.Plaintext, link.Lab = wire.PlaintextOff, nil

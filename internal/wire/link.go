@@ -46,6 +46,9 @@ type LinkConfig struct {
 	// RenewKey is called when a heartbeat asks for a new key, with each that does.
 	// It must not wait.
 	RenewKey func()
+	// Unwelcome is called each time that the controller's TLS does not let the node in,
+	// as when it was removed. It must not wait.
+	Unwelcome func()
 
 	Concurrency int   // Stores handled at once, and as many other requests beside them (16)
 	MaxFrame    int64 // largest payload, bytes (64 MiB)
@@ -147,6 +150,9 @@ func NewLink(cfg LinkConfig) *Link {
 	}
 	if cfg.RenewKey == nil {
 		cfg.RenewKey = func() {}
+	}
+	if cfg.Unwelcome == nil {
+		cfg.Unwelcome = func() {}
 	}
 	if cfg.SawCommit == nil {
 		cfg.SawCommit = func(raid.Commit) {}
@@ -286,6 +292,7 @@ func (l *Link) report(attempt int, err error) {
 	case errors.Is(err, zmtp.ErrUnwelcome):
 		l.setStatus("%s does not let this node in: it was removed, has another key there, or the array has another CA now. "+
 			"There: sudo raidctl node ls, and the log of raid-controller says which (attempt %d: %v)", to, attempt+1, err)
+		l.cfg.Unwelcome()
 	default:
 		l.setStatus("Reconnecting to %s, attempt %d: %v", to, attempt+1, err)
 	}
