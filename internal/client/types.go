@@ -33,7 +33,8 @@ type Node struct {
 	Version    string         `json:"version"`
 	ReadOnly   bool           `json:"read_only"`
 	Problem    string         `json:"problem"`   // what it does that no sound node does; empty: nothing
-	LastSeen   *string        `json:"last_seen"` // UTC; nil when this run of the controller never saw it
+	LastSeen   *string        `json:"last_seen"` // UTC; nil when it was never seen
+	Recalled   bool           `json:"recalled"`  // an earlier run of the controller saw it so
 }
 
 // Status is how the array is.

@@ -116,3 +116,55 @@ func (s *slowBody) Read(p []byte) (int, error) {
 	s.at += n
 	return n, nil
 }
+
+// listedNode is a row of /nodes.
+type listedNode struct {
+	ID, State, Version, Address string
+	TotalBytes                  int64  `json:"total_bytes"`
+	FreeBytes                   int64  `json:"free_bytes"`
+	Chunks                      int64  `json:"chunks"`
+	LastSeen                    string `json:"last_seen"`
+	Recalled                    bool   `json:"recalled"`
+}
+
+func (a *array) listed() map[string]listedNode {
+	a.t.Helper()
+	var got struct{ Nodes []listedNode }
+	a.getJSON("/nodes", &got)
+	all := map[string]listedNode{}
+	for _, n := range got.Nodes {
+		all[n.ID] = n
+	}
+	return all
+}
+
+func TestNodesThatAreAwayAreShownAsTheyWereAfterARestart(t *testing.T) {
+	a := joined(t, 2, closed)
+	a.upload(randomBytes(100_000))
+	for range 2 {
+		ids := []string{string(nodeIDOf(t, a.nodes[0])), string(nodeIDOf(t, a.nodes[1]))}
+		a.eventually("heartbeats tell of the chunks", func() bool { return a.listed()[ids[0]].Chunks > 0 && a.listed()[ids[1]].Chunks > 0 })
+		before := a.listed()
+		a.stopController()
+		for _, n := range a.nodes {
+			n.stop()
+		}
+		a.startController()
+		for _, id := range ids {
+			was, is := before[id], a.listed()[id]
+			if is.State != "down" || !is.Recalled || is.LastSeen < was.LastSeen || is.TotalBytes != was.TotalBytes || is.FreeBytes <= 0 || is.Chunks != was.Chunks || is.Version != "test" || is.Address == "" {
+				t.Errorf("%s: was %+v, is shown as %+v", id, was, is)
+			}
+		}
+		for _, n := range a.nodes {
+			a.startNode(n, "")
+		}
+		a.awaitUp(2)
+		for _, n := range a.listed() {
+			if n.Recalled {
+				t.Errorf("up, and shown as it was: %+v", n)
+			}
+		}
+		a.upload(randomBytes(100_000))
+	}
+}

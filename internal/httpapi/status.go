@@ -81,7 +81,8 @@ type node struct {
 	Version    string         `json:"version"`
 	ReadOnly   bool           `json:"read_only"`
 	Problem    string         `json:"problem"`   // what it does that no sound node does, for people
-	LastSeen   *string        `json:"last_seen"` // UTC; null when this run of the controller never saw it
+	LastSeen   *string        `json:"last_seen"` // UTC; null when it was never seen
+	Recalled   bool           `json:"recalled"`  // an earlier run of the controller saw it so
 }
 
 func (a *API) nodes(x *exchange) error {
@@ -93,7 +94,7 @@ func (a *API) nodes(x *exchange) error {
 			FreeBytes: n.FreeBytes, Chunks: n.Chunks, Version: n.Version, ReadOnly: n.ReadOnly, Problem: n.Problem,
 			Proposed: n.ProposedZone, Claimed: n.ClaimedBytes,
 		}
-		if n.Seen {
+		if row.Recalled = n.Recalled; n.Seen || n.Recalled {
 			seen := n.LastSeen.UTC().Format(time.DateTime)
 			row.LastSeen = &seen
 		}

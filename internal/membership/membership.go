@@ -96,6 +96,7 @@ type member struct {
 	downSince time.Time
 	leftAt    time.Time // when it first said that it takes nothing new, while it has not taken that back
 	stalledAt time.Time // when a read was last given up
+	notedAt   time.Time // when record.Last was last to be saved
 	latency   latency   // of reads
 	stores    latency
 	problem   string // see Peer.Accuse
@@ -125,7 +126,7 @@ func (m *Members) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return m.saveSights(context.WithoutCancel(ctx))
 		case <-m.saves:
 		case <-again:
 		}

@@ -23,10 +23,10 @@ func (m *Members) NodeUp(s *wire.Session) {
 	m.decided(n)
 	m.apply(n, s.Beat())
 	n.seen = true
-	if host, _, err := net.SplitHostPort(s.Addr()); err == nil && n.record.Address != host {
+	if host, _, err := net.SplitHostPort(s.Addr()); err == nil {
 		n.record.Address = host
-		m.markDirty(n)
 	}
+	m.note(n)
 	if n.proposed() != "" || n.claimed() > 0 {
 		m.cfg.Log.Info("a node proposes what nobody has accepted yet; see raidctl status", "node", n.id, "zone", n.proposed(), "bytes", n.claimed())
 	}
@@ -77,6 +77,7 @@ func (m *Members) NodeDown(s *wire.Session, err error) {
 	if n == nil || n.session != s {
 		return
 	}
+	m.note(n)
 	n.session, n.downSince = nil, time.Now()
 	if !m.remembers(n) && !n.given {
 		delete(m.native, n.id)

@@ -2,6 +2,8 @@ package membership
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
@@ -93,5 +95,42 @@ func TestANodesOwnZoneProposesAndNoMore(t *testing.T) {
 	case <-changed:
 	default:
 		t.Error("nobody who waits is woken")
+	}
+}
+
+func TestANodeThatComesAndGoesIsWrittenDownOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := New(config())
+		n := m.native["known"]
+		m.apply(n, wire.Beat{TotalBytes: 64e9, FreeBytes: 60e9, Chunks: 7, Version: "0.7"})
+		m.takeDirty()
+		saved := 0
+		for range 600 { // five minutes
+			n.beat.Chunks++
+			m.note(n)
+			saved += len(m.takeDirty())
+			time.Sleep(500 * time.Millisecond)
+		}
+		if saved != 5 {
+			t.Errorf("it is written %d times in five minutes", saved)
+		}
+		want := raid.NodeSight{At: "2000-01-01 00:04:59", TotalBytes: 64e9, FreeBytes: 60e9, Chunks: 607, Version: "0.7"}
+		if n.record.Last != want {
+			t.Errorf("noted: %+v", n.record.Last)
+		}
+	})
+}
+
+func TestWhatAnEarlierRunSawOfANodeIsShownAsThat(t *testing.T) {
+	cfg := config()
+	cfg.Known[0].Last = raid.NodeSight{At: "2026-01-02 03:04:05", TotalBytes: 64e9, FreeBytes: 60e9, Chunks: 7, Version: "0.7"}
+	m := New(cfg)
+	i := m.Nodes()[0]
+	if i.Seen || !i.Recalled || i.LastSeen.Format(time.DateTime) != "2026-01-02 03:04:05" || i.TotalBytes != 64e9 || i.FreeBytes != 60e9 || i.Chunks != 7 || i.Version != "0.7" {
+		t.Errorf("%+v", i)
+	}
+	m.native["known"].seen = true
+	if i := m.Nodes()[0]; i.Recalled || i.Chunks != 0 {
+		t.Errorf("seen by this run: %+v", i)
 	}
 }

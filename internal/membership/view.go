@@ -144,6 +144,9 @@ func (m *Members) info(n *member) raid.NodeInfo {
 		Problem: n.problem,
 	}
 	i.TotalBytes, i.FreeBytes = n.room()
+	if !n.seen {
+		n.recall(&i)
+	}
 	if c, stands := m.claims[n.id]; stands && i.Problem == "" {
 		i.Problem = c.String()
 	}

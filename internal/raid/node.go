@@ -54,5 +54,7 @@ type NodeInfo struct {
 	Problem      string        // what it does that no sound node does, for people; empty: nothing
 	Silent       time.Duration // since the last sign of life; meaningless when never seen
 	Seen         bool          // has been seen by this run of the controller
-	LastSeen     time.Time     // by the controller's clock; for people, never for decisions
+	// Recalled: an earlier run has noted LastSeen, the sizes, Chunks and Version.
+	Recalled bool
+	LastSeen time.Time // by the controller's clock; for people, never for decisions
 }
