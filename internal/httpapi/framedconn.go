@@ -72,7 +72,7 @@ func newFramedConn(nc net.Conn, stall time.Duration) *framedConn {
 type badFraming struct{ what string }
 
 func (b badFraming) Error() string {
-	return "the request can't be told from what follows it: it has " + b.what
+	return "programs differ in where this request ends, so it is refused: it has " + b.what
 }
 
 // Read implements net.Conn.

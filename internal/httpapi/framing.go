@@ -196,11 +196,14 @@ func (f *framing) beginMessage() {
 // endMessage ends a request; what follows is the next one.
 func (f *framing) endMessage() {
 	empty := 0
-	if f.method.n >= 4 && string(f.method.b[:4]) == "post" {
+	if f.isPost() {
 		empty = 2
 	}
 	*f = framing{state: beforeRequest, asked: f.asked, emptyAllowed: empty}
 }
+
+// isPost tells the method by its beginning.
+func (f *framing) isPost() bool { return f.method.n >= 4 && string(f.method.b[:4]) == "post" }
 
 // fields takes a byte of a header's fields, or of those behind the last chunk.
 func (f *framing) fields(c byte) (fault string) {
@@ -263,6 +266,8 @@ func (f *framing) fieldValue(c byte) (fault string) {
 func (f *framing) endField() (fault string) {
 	isLength, isCoding := f.name.is("content-length"), f.name.is("transfer-encoding")
 	switch {
+	case f.name.is("content_length") || f.name.is("transfer_encoding"):
+		return "a field that some programs take for Content-Length or Transfer-Encoding"
 	case !isLength && !isCoding:
 	case f.trailer:
 		return "Content-Length or Transfer-Encoding behind the body"
@@ -293,7 +298,9 @@ func (f *framing) endFields() (fault string) {
 	case f.hasCoding && f.hasLength:
 		return "Transfer-Encoding and Content-Length in one request"
 	case f.hasCoding && !f.proto.is(" http/1.1"):
-		return "Transfer-Encoding in a request that is not of HTTP/1.1, and so has none"
+		return "Transfer-Encoding, and is not of HTTP/1.1"
+	case f.proto.is(" http/1.0") && f.isPost() && !f.hasLength: // RFC 1945 section 8.3
+		return "no Content-Length, without which HTTP/1.0 does not say how long a body is"
 	case f.hasCoding && !f.endsInChunked():
 		return "a Transfer-Encoding that does not end with chunked, once"
 	}
