@@ -64,7 +64,7 @@ func (c *Client) newTransport(cfg Config) *http.Transport {
 		TLSHandshakeTimeout:   dialTimeout,
 		ExpectContinueTimeout: continueTimeout,
 		DisableCompression:    true, // a file's bytes are what is hashed and counted
-		MaxIdleConnsPerHost:   16,
+		MaxIdleConnsPerHost:   64,
 		IdleConnTimeout:       30 * time.Second,
 		ReadBufferSize:        64 << 10,
 		WriteBufferSize:       64 << 10,

@@ -35,6 +35,7 @@ type app struct {
 	built          time.Time        // before which this machine's clock can't be right
 	clock          func() time.Time // of this machine
 	defaultSocket  string           // of the controller on this machine
+	defaultURL     string           // the same one's, for everybody there
 
 	flags  flags
 	json   bool
@@ -47,7 +48,7 @@ type app struct {
 func Run(ctx context.Context, p Process) int {
 	a := &app{
 		stdin: p.Stdin, stdout: p.Stdout, stderr: p.Stderr, watched: service.IsTerminal(p.Stderr), getenv: service.Getenv(p.Env),
-		version: p.Version, built: service.Built(p.Built), clock: time.Now, defaultSocket: controlSocket,
+		version: p.Version, built: service.Built(p.Built), clock: time.Now, defaultSocket: controlSocket, defaultURL: defaultURL,
 	}
 	return a.run(ctx, p.Args)
 }

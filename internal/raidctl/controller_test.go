@@ -195,7 +195,7 @@ func (i invocation) run(t *testing.T) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	a := &app{stdin: strings.NewReader(i.stdin), stdout: &stdout, stderr: &stderr, watched: i.watched,
-		getenv: service.Getenv(i.env), defaultSocket: i.socket, built: i.built}
+		getenv: service.Getenv(i.env), defaultSocket: i.socket, defaultURL: "http://127.0.0.1:1", built: i.built}
 	if !i.clock.IsZero() {
 		a.clock = func() time.Time { return i.clock }
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -23,39 +22,26 @@ func (a *app) nodeCommand() *cobra.Command {
 func (a *app) nodesCommand() *cobra.Command { return a.nodeLsCommand("nodes") }
 
 func (a *app) nodeLsCommand(name string) *cobra.Command {
-	return &cobra.Command{
+	wide := false
+	cmd := &cobra.Command{
 		Use:   name,
 		Short: "List the nodes",
-		Args:  cobra.NoArgs,
+		Long: "List the nodes. Other commands take a node by its name, or by its id or the beginning of it.\n" +
+			"--wide shows whole ids, addresses and versions too.",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			nodes, err := a.client.Nodes(cmd.Context())
 			if err != nil {
 				return err
 			}
-			return a.nodes(nodes)
+			if a.json {
+				return jsonLines(a.stdout, nodes)
+			}
+			return nodeTable(a.stdout, nodes, wide)
 		},
 	}
-}
-
-func (a *app) nodes(nodes []client.Node) error {
-	if a.json {
-		return jsonLines(a.stdout, nodes)
-	}
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tNAME\tKIND\tSTATE\tADDRESS\tZONE\tFREE\tTOTAL\tCHUNKS\tVERSION\tLAST SEEN (UTC)")
-	for _, n := range nodes {
-		state := printable(string(n.State))
-		if n.ReadOnly {
-			state += ",read-only"
-		}
-		seen, free, total, chunks := "-", "-", "-", "-" // not known of a node that was not there yet
-		if n.LastSeen != nil {
-			seen, free, total, chunks = printable(*n.LastSeen), humanSize(n.FreeBytes), humanSize(n.TotalBytes), strconv.FormatInt(n.Chunks, 10)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(string(n.ID)), orDash(n.Name), printable(string(n.Kind)), state,
-			orDash(n.Address), orDash(n.Zone), free, total, chunks, orDash(n.Version), seen)
-	}
-	return w.Flush()
+	cmd.Flags().BoolVarP(&wide, "wide", "w", false, "all that is known, in more than 80 columns")
+	return cmd
 }
 
 func (a *app) nodeRemoveCommand() *cobra.Command {

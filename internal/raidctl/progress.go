@@ -45,6 +45,7 @@ func (m *meter) newBar(size int64) *progressbar.ProgressBar {
 		progressbar.OptionSetWriter(m.app.stderr),
 		progressbar.OptionSetDescription(string(name)),
 		progressbar.OptionShowBytes(true),
+		progressbar.OptionShowCount(),
 		progressbar.OptionShowTotalBytes(true),
 		progressbar.OptionUseIECUnits(true),
 		progressbar.OptionSetPredictTime(true),
@@ -53,6 +54,21 @@ func (m *meter) newBar(size int64) *progressbar.ProgressBar {
 		progressbar.OptionSetSpinnerChangeInterval(0), // else it starts a goroutine that nothing ends
 		progressbar.OptionClearOnFinish(),
 	)
+}
+
+// rename says what is under way now.
+func (m *meter) rename(name string) {
+	m.name = name
+	if m.bar != nil {
+		m.bar.Describe(name)
+	}
+}
+
+// clear takes the bar off the screen until it moves again, for a line of output.
+func (m *meter) clear() {
+	if m.bar != nil {
+		_ = m.bar.Clear()
+	}
 }
 
 // done takes the bar off the screen.

@@ -15,7 +15,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
+	"github.com/raidpi/raidpi/internal/client"
+	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/service"
 )
 
@@ -114,12 +117,41 @@ transfers  0 transfers under way
 
 func TestNodesAreListed(t *testing.T) {
 	f := newFake(t)
-	f.raidctl(t, "nodes").want(t, 0, `ID                      NAME  KIND    STATE           ADDRESS             ZONE   FREE      TOTAL     CHUNKS  VERSION  LAST SEEN (UTC)
-AbCdEfGhIjKlMnOpQrStUv  pi-2  native  up              192.168.1.11:40000  attic  11.8 MiB  29.8 GiB  42      0.1.0    2026-01-02 03:04:05
-lab-127.0.0.1:5000      -     lab     down,read-only  127.0.0.1:5000      -      -         -         -       -        -
+	f.raidctl(t, "nodes").want(t, 0, `NAME              STATE  FREE      TOTAL     CHUNKS  ZONE   ID
+pi-2              up     11.8 MiB  29.8 GiB  42      attic  AbCdEf
+lab-127.0.0.1:5…  down   -         -         -       -      lab-12
+`)
+	f.raidctl(t, "nodes", "--wide").want(t, 0, `NAME                STATE  FREE      TOTAL     CHUNKS  ZONE   ID                      KIND    ADDRESS             VERSION  LAST SEEN (UTC)
+pi-2                up     11.8 MiB  29.8 GiB  42      attic  AbCdEfGhIjKlMnOpQrStUv  native  192.168.1.11:40000  0.1.0    2026-01-02 03:04:05
+lab-127.0.0.1:5000  down   -         -         -       -      lab-127.0.0.1:5000      lab     127.0.0.1:5000      -        -
 `)
 	if r := f.raidctl(t, "nodes", "--json"); strings.Count(r.stdout, "\n") != 2 || !strings.Contains(r.stdout, `"last_seen":null`) {
 		t.Errorf("in JSON: %q", r.stdout)
+	}
+}
+
+func TestNodesFitEightyColumnsWithTheNameFirst(t *testing.T) {
+	seen := "2026-01-02 03:04:05"
+	worst := client.Node{ID: "AbCdEfGhIjKlMnOpQrStUv", Name: strings.Repeat("ä", 63), Kind: raid.Native, State: raid.Draining, Address: "[fd00::1]:50000",
+		Zone: strings.Repeat("attic", 12), TotalBytes: 1<<50 - 1, FreeBytes: 1<<50 - 1, Chunks: 999_999_999, Version: "1.2.3", ReadOnly: true, LastSeen: &seen}
+	second := worst
+	second.State, second.Name = raid.Up, "pi"
+	var out bytes.Buffer
+	if err := nodeTable(&out, []client.Node{worst, second}, false); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out.String()) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	if lines := strings.Split(out.String(), "\n"); !strings.HasPrefix(lines[0], "NAME ") || !strings.HasPrefix(lines[2], "pi ") || !strings.Contains(lines[2], "read-only") {
+		t.Errorf("%s", out.String())
+	}
+	second.Problem = "it lists\x1b chunks that it can't have"
+	out.Reset()
+	if err := nodeTable(&out, []client.Node{second}, false); err != nil || !strings.HasSuffix(out.String(), "\npi: it lists\\x1b chunks that it can't have\n") {
+		t.Errorf("%q, %v", out.String(), err)
 	}
 }
 

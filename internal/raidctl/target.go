@@ -103,7 +103,7 @@ func (a *app) choose() (t target, err error) {
 	case known != nil:
 		t = known.target()
 	default:
-		t = target{url: defaultURL, guess: true}
+		t = target{url: a.defaultURL, guess: true}
 	}
 	if text, from, err := a.givenToken(); err != nil {
 		return t, err

@@ -78,7 +78,7 @@ func TestWhichController(t *testing.T) {
 	socket := second.socket
 	get := func(i invocation) target {
 		t.Helper()
-		a := &app{stdin: strings.NewReader(""), defaultSocket: i.socket, flags: flags{url: "", socket: ""},
+		a := &app{stdin: strings.NewReader(""), defaultSocket: i.socket, defaultURL: defaultURL, flags: flags{url: "", socket: ""},
 			getenv: func(name string) string {
 				for _, e := range i.env {
 					if v, ok := strings.CutPrefix(e, name+"="); ok {

@@ -374,7 +374,7 @@ func (s *scene) noNodeFrom(stranger *hosts.Host) error {
 		out, _, _ := s.try(stranger, "raid-node status")
 		return strings.Contains(out, "Refused by controller.local")
 	})
-	if out := s.paste(s.controller, "sudo raidctl node ls"); strings.Contains(out, stranger.Addr) {
+	if out := s.paste(s.controller, "sudo raidctl node ls --wide"); strings.Contains(out, stranger.Addr) {
 		return fmt.Errorf("the stranger is listed:\n%s", out)
 	}
 	return nil

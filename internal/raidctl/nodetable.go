@@ -1,0 +1,91 @@
+package raidctl
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"unicode/utf8"
+
+	"github.com/raidpi/raidpi/internal/client"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// shortID is how much of an id the narrow table shows; commands take the beginning of
+// one.
+const shortID = 6
+
+// widths of the narrow table's columns. With the spaces between them they are a
+// terminal's 80; numbers need no more.
+const (
+	nameWidth  = 16
+	stateWidth = 9
+	zoneWidth  = 8
+)
+
+// nodeTable lists nodes in 80 columns, or with all that is known of them.
+func nodeTable(out io.Writer, nodes []client.Node, wide bool) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	header := "NAME\tSTATE\tFREE\tTOTAL\tCHUNKS\tZONE\tID"
+	if wide {
+		header = "NAME\tSTATE\tFREE\tTOTAL\tCHUNKS\tZONE\tID\tKIND\tADDRESS\tVERSION\tLAST SEEN (UTC)"
+	}
+	fmt.Fprintln(w, header)
+	for _, n := range nodes {
+		cells := nodeCells(n)
+		if !wide {
+			cells = narrow(cells)
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if n.Problem != "" {
+			if _, err := fmt.Fprintf(out, "%s: %s\n", nodeName(n), printable(n.Problem)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// nodeName is what people call a node.
+func nodeName(n client.Node) string {
+	if n.Name == "" {
+		return printable(string(n.ID)) // a lab peer's is its address
+	}
+	return printable(n.Name)
+}
+
+// nodeCells is all that is known of a node, in the order of the wide table.
+func nodeCells(n client.Node) []string {
+	state := printable(string(n.State))
+	if n.ReadOnly && n.State == raid.Up {
+		state = "read-only"
+	}
+	seen, free, total, chunks := "-", "-", "-", "-" // not known of a node that was not there yet
+	if n.LastSeen != nil {
+		seen, free, total, chunks = printable(*n.LastSeen), humanSize(n.FreeBytes), humanSize(n.TotalBytes), strconv.FormatInt(n.Chunks, 10)
+	}
+	return []string{nodeName(n), state, free, total, chunks, orDash(n.Zone), printable(string(n.ID)), printable(string(n.Kind)), orDash(n.Address), orDash(n.Version), seen}
+}
+
+// narrow cuts what is too wide for 80 columns.
+func narrow(cells []string) []string {
+	name, id := cells[0], cells[6]
+	if utf8.RuneCountInString(id) > shortID {
+		id = string([]rune(id)[:shortID])
+	}
+	return []string{cut(name, nameWidth), cut(cells[1], stateWidth), cells[2], cells[3], cells[4], cut(cells[5], zoneWidth), id}
+}
+
+// cut shortens a text to so many characters.
+func cut(s string, most int) string {
+	if utf8.RuneCountInString(s) <= most {
+		return s
+	}
+	return string([]rune(s)[:most-1]) + "…"
+}
