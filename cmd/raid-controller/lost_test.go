@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -68,7 +69,7 @@ func TestControllerWhoseCatalogIsGoneMakesNoNewArray(t *testing.T) {
 				}
 			}
 			// The version is at an offset of SQLite's header: 60, big-endian.
-			version := filepath.Join(dir, "catalog.db.v"+string(rune('0'+kept[63])))
+			version := filepath.Join(dir, "catalog.db.v"+strconv.Itoa(int(kept[63])))
 			if err := os.WriteFile(version, kept, 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -135,7 +135,7 @@ func TestControllerRefusesWhatItCannotRun(t *testing.T) {
 		{nil, []string{"RAID_CONTROLLER_STATE_DIR=" + noCatalog}, 78, "It was left as it is, and so were the chunks on the nodes"},
 		{[]string{"--what"}, nil, 2, "--help"},
 		{[]string{"--give-up-commit", "-1"}, nil, 2, "--help"},
-		{[]string{"--give-up-commit", "5"}, nil, 1, "stop the node that reports it"},
+		{[]string{"--give-up-commit", "5"}, nil, 1, "stop that node"},
 	} {
 		cmd := exec.CommandContext(t.Context(), binary, c.args...)
 		cmd.Env = append(append(os.Environ(), settings(t)...), c.env...)

@@ -14,6 +14,9 @@ import (
 // warnings are what the configuration leaves open, for the log, /status and the
 // status line. What listens on loopback alone is open to nobody else.
 func (c *Controller) warnings() (all []string) {
+	if c.volatile != "" {
+		all = append(all, c.volatile)
+	}
 	if now := time.Now(); now.Before(c.cfg.Built) {
 		all = append(all, fmt.Sprintf("this machine's clock says %s, before this program was built: files get wrong dates, and browsers may refuse the certificate. Fix: timedatectl", now.Format(time.DateOnly)))
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/raidpi/raidpi/internal/object"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/repair"
+	"github.com/raidpi/raidpi/internal/service"
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
@@ -91,6 +92,7 @@ type Controller struct {
 	desk      *admission.Desk
 	members   *membership.Members
 	strangers *strangers
+	volatile  string // what is to be said of StateDir's disk; empty: nothing
 	hub       *wire.Hub
 	objects   *object.Store
 	repair    *repair.Repairer
@@ -114,7 +116,7 @@ const spareFile = "spare-room"
 // raid.ErrCatalogBroken when the catalog's last write has an unknown outcome;
 // the next start will believe what it reads.
 func Run(ctx context.Context, cfg Config) (err error) {
-	c := &Controller{cfg: cfg}
+	c := &Controller{cfg: cfg, volatile: service.Volatile("state_dir", cfg.StateDir)}
 	// Ports first: a second controller must fail before it touches the catalog.
 	if err := c.listen(ctx); err != nil {
 		c.closeListeners()

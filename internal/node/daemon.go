@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/raidpi/raidpi/internal/chunkstore"
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/service"
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
@@ -26,6 +28,8 @@ type daemon struct {
 	machine identity.Machine
 	control net.Listener // nil: none
 
+	volatile []string // what is to be said of the disks
+
 	// busy is held while a command or a renewal is at work on the identity. It is
 	// only ever tried: who waited for it could wait for himself.
 	busy    sync.Mutex
@@ -36,8 +40,14 @@ type daemon struct {
 }
 
 func newDaemon(cfg *Config, disk *chunkstore.Disk) *daemon {
+	var volatile []string
+	for _, dir := range [][2]string{{"chunk_dir", cfg.ChunkDir}, {"state_dir", cfg.StateDir}} {
+		if said := service.Volatile(dir[0], dir[1]); said != "" {
+			volatile = append(volatile, said)
+		}
+	}
 	return &daemon{
-		cfg: cfg, disk: disk, pool: budget.New(bufferBudget), machine: identity.MachineOf(cfg.MachineID),
+		volatile: volatile, cfg: cfg, disk: disk, pool: budget.New(bufferBudget), machine: identity.MachineOf(cfg.MachineID),
 		changes: make(chan *change), begun: make(chan struct{}), over: make(chan struct{}),
 	}
 }
@@ -46,11 +56,12 @@ func newDaemon(cfg *Config, disk *chunkstore.Disk) *daemon {
 // controller that knows it under one id.
 type life struct {
 	standing
-	log   *slog.Logger
-	store *chunkstore.Store
-	link  *wire.Link // nil: standing says why
-	open  bool       // what goes over the link can be read by others in the network
-	who   atomic.Pointer[identity.Node]
+	log      *slog.Logger
+	store    *chunkstore.Store
+	link     *wire.Link // nil: standing says why
+	volatile string     // what is to be said of the disks
+	open     bool       // what goes over the link can be read by others in the network
+	who      atomic.Pointer[identity.Node]
 
 	once   sync.Once
 	heard  chan struct{} // closed when the controller's first heartbeat is here
@@ -129,7 +140,7 @@ func (d *daemon) begin() (*life, error) {
 		return nil, err
 	}
 	l := &life{
-		standing: stand, log: d.cfg.Log.With("node", d.disk.Node()),
+		standing: stand, volatile: strings.Join(d.volatile, ". "), log: d.cfg.Log.With("node", d.disk.Node()),
 		heard: make(chan struct{}), renewC: make(chan struct{}, 1), unwelcome: make(chan struct{}, 1),
 	}
 	l.store, err = chunkstore.Open(chunkstore.Config{
@@ -201,6 +212,15 @@ func (l *life) askRenewal() {
 
 // line is the status for a person.
 func (l *life) line() string {
+	line := l.connection()
+	if l.volatile != "" {
+		line += " (" + l.volatile + ")"
+	}
+	return line
+}
+
+// connection says how the disk is, and whether the controller is there.
+func (l *life) connection() string {
 	if l.link == nil {
 		return status(l.store.Stats(), l.problem)
 	}

@@ -76,6 +76,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if now, wrong := d.wrongClock(); wrong {
 		cfg.Log.Warn("This Pi's clock says " + now + ", which is before this program was built. The node works all the same; only the times in its log are wrong. Fix: timedatectl")
 	}
+	for _, said := range d.volatile {
+		cfg.Log.Warn(said)
+	}
 	d.listenControl()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.live(gctx) })
