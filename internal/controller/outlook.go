@@ -31,13 +31,16 @@ func (o outlook) findings() (found []raid.Finding) {
 	if o.all.None > 0 {
 		add(raid.DataLost, true, "%s lost: no node of the array has a good copy of some part%s", files(o.all.None, o.all.AtMost), o.whichLost())
 	}
-	if n := o.now.None - o.all.None; n > 0 {
-		add(raid.AtRisk, true, "%s can't be read; %s", files(n, o.now.AtMost), whoIsAway(away))
-	}
-	switch n := o.now.OneCopy - o.all.OneCopy; {
-	case n > 0 && len(away) > 0:
-		add(o.patience(away), false, "%s %s one copy; %s", files(n, o.now.AtMost), have(n), whoIsAway(away))
-	case len(away) > 0 && o.now.None == o.all.None: // else it is said already
+	none, one := o.now.None-o.all.None, o.now.OneCopy-o.all.OneCopy // for want of nodes
+	oneCopy := fmt.Sprintf("%s %s one copy", files(one, o.now.AtMost), have(one))
+	switch unread := files(none, o.now.AtMost) + " can't be read"; {
+	case none > 0 && one > 0:
+		add(raid.AtRisk, true, "%s and %s; %s", unread, oneCopy, whoIsAway(away))
+	case none > 0:
+		add(raid.AtRisk, true, "%s; %s", unread, whoIsAway(away))
+	case one > 0 && len(away) > 0:
+		add(o.patience(away), false, "%s; %s", oneCopy, whoIsAway(away))
+	case len(away) > 0:
 		add(raid.Degraded, false, "%s", whoIsAway(away))
 	}
 	if o.degraded > 0 {

@@ -38,8 +38,7 @@ func TestHealthSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 			"1 file has one copy; pi-3 does not answer; start it, or: " + remove + " pi-3"},
 		"two are away": {outlook{nodes: append(up("a", "b"), node("c", raid.Down, 3*time.Hour), node("d", raid.Down, time.Minute)),
 			now: catalog.Reach{OneCopy: 30, None: 20}}, raid.AtRisk, true,
-			"20 files can't be read; c away for 3 hours, d away for 1 min; start them, or take out what never comes back: " + remove +
-				". 30 files have one copy; c away for 3 hours, d away for 1 min; start them, or take out what never comes back: " + remove},
+			"20 files can't be read and 30 files have one copy; c away for 3 hours, d away for 1 min; start them, or take out what never comes back: " + remove},
 		"lost": {outlook{nodes: up("a", "b"), all: catalog.Reach{None: 3}, now: catalog.Reach{None: 3}, degraded: 3}, raid.DataLost, true,
 			"3 files lost: no node of the array has a good copy of some part. 3 files degraded, to be repaired"},
 		"lost, and which": {outlook{nodes: up("a", "b"), all: catalog.Reach{None: 6}, now: catalog.Reach{None: 6}, lost: []raid.FileID{7, 9, 12, 13, 15}}, raid.DataLost, true,
