@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
@@ -26,7 +27,8 @@ func (d *Desk) Leave(ctx context.Context, cs tls.ConnectionState, order raid.Rem
 // with raid.ErrPrecondition when the node has copies of files, unless forced; and with
 // a raid.LossError when other files would be lost than the order allows.
 //
-// Only copies on nodes that are there at this moment are counted on. What rests on the
+// Only copies on nodes that are there at this moment are counted on: each must be heard
+// of after the call began, which takes some seconds at most. What rests on the
 // node is looked up in the transaction that removes it, so that of two nodes which hold
 // the copies of a file, one alone goes without a word.
 func (d *Desk) Remove(ctx context.Context, id raid.NodeID, order raid.RemoveOrder) error {
@@ -35,8 +37,12 @@ func (d *Desk) Remove(ctx context.Context, id raid.NodeID, order raid.RemoveOrde
 	}
 	m, _ := d.member(id)
 	m.ID = id
+	begun, err := d.hear(ctx)
+	if err != nil {
+		return err
+	}
 	// Who hangs up now does not stop it half way.
-	err := d.change(ctx, func() error { return d.remove(context.WithoutCancel(ctx), m, order) })
+	err = d.change(ctx, func() error { return d.remove(context.WithoutCancel(ctx), m, order, begun) })
 	if gone, _ := d.member(id); gone.Removed {
 		// Also when it failed after that was written.
 		d.cfg.Cut(id, fmt.Errorf("%w: %s", identity.ErrRemoved, id))
@@ -55,12 +61,46 @@ func (d *Desk) Remove(ctx context.Context, id raid.NodeID, order raid.RemoveOrde
 	return nil
 }
 
-// remove writes it down. The caller holds change.
-func (d *Desk) remove(ctx context.Context, m raid.Member, order raid.RemoveOrder) error {
-	nodes := d.cfg.Nodes()
+// hearWithin is how long a node may take to give a sign of life: longer than the
+// distance of heartbeats, and than one that hangs passes for being up. hearEvery is how
+// often it is looked for one.
+const (
+	hearWithin = 5 * time.Second
+	hearEvery  = 20 * time.Millisecond
+)
+
+// hear waits until all nodes that seem to be up have given a sign of life, or for
+// hearWithin, and returns since when one is to be later.
+func (d *Desk) hear(ctx context.Context) (begun time.Time, err error) {
+	begun = time.Now()
+	tick := time.NewTicker(hearEvery)
+	defer tick.Stop()
+	for d.mute(begun) && time.Since(begun) < hearWithin {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return begun, fmt.Errorf("wait for a sign of life of the other nodes: %w", ctx.Err())
+		}
+	}
+	return begun, nil
+}
+
+// mute reports whether some node that seems to be up has not been heard of since.
+func (d *Desk) mute(since time.Time) bool {
+	long := time.Since(since)
+	return slices.ContainsFunc(d.cfg.Nodes(), func(n raid.NodeInfo) bool { return n.IsCountedOn() && n.Silent >= long })
+}
+
+// remove writes it down. The caller holds change. Nodes count that were heard of since
+// begun.
+func (d *Desk) remove(ctx context.Context, m raid.Member, order raid.RemoveOrder, begun time.Time) error {
+	long, nodes := time.Since(begun), d.cfg.Nodes()
 	there := map[raid.NodeID]bool{}
-	for _, n := range nodes {
-		there[n.ID] = n.IsCountedOn()
+	for i := range nodes {
+		if n := &nodes[i]; n.IsCountedOn() && n.Silent >= long {
+			n.State = raid.Suspect
+		}
+		there[nodes[i].ID] = nodes[i].IsCountedOn()
 	}
 	err := d.cfg.Book.RemoveNode(ctx, m.ID, func(id raid.NodeID) bool { return there[id] }, func(l raid.Leaving) error {
 		return mayLeave(m, l, order, nodes)

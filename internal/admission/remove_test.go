@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
@@ -123,6 +124,38 @@ func TestForceLosesOnlyAsManyFilesAsWereNamed(t *testing.T) {
 	}
 	if err := p.Remove(t.Context(), n.id, raid.RemoveOrder{Force: true, Lose: 20}); err != nil || p.IsMember(n.id) {
 		t.Errorf("with the right number: %v", err)
+	}
+}
+
+// A node that hangs passes for being up for a moment. It is not counted on before it
+// has been heard of again.
+func TestARemovalWaitsForASignOfLifeOfTheOthers(t *testing.T) {
+	for _, answers := range []bool{false, true} {
+		var p *place
+		var n, other *pi
+		hung := time.Now()
+		p = newPlace(t, func(c *Config) {
+			c.Nodes = func() []raid.NodeInfo {
+				if n == nil {
+					return nil
+				}
+				silent := time.Since(hung)
+				if answers && silent > time.Second {
+					silent = time.Millisecond
+				}
+				return []raid.NodeInfo{{ID: n.id, Kind: raid.Native, State: raid.Down}, {ID: other.id, Name: "pi-3", Kind: raid.Native, State: raid.Up, Silent: silent}}
+			}
+		})
+		n, other = p.joined(t, "pi-2"), p.joined(t, "pi-3")
+		p.book.rests[n.id], p.book.other[n.id] = raid.Leaving{Files: 120, Lost: 20}, other.id
+		hung = time.Now()
+		err := p.Remove(t.Context(), n.id, raid.RemoveOrder{Force: true})
+		if answers && err != nil {
+			t.Errorf("it answers: %v", err)
+		}
+		if !answers {
+			wants(t, "it does not answer", err, raid.ErrPrecondition, "20 files would be LOST", "Not up now: pi-3")
+		}
 	}
 }
 
