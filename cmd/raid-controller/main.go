@@ -101,7 +101,7 @@ func compose(cfg *config.Controller, log *slog.Logger, notify *service.Notifier)
 		Settle: time.Duration(cfg.Nodes.Settle),
 		Level:  string(cfg.RAID.Level), Copies: cfg.RAID.Copies, StripeSize: stripe,
 		MaxWholeFile: int64(cfg.RAID.MaxWholeFile), DegradedWrites: cfg.RAID.DegradedWrites,
-		Grace:   time.Duration(cfg.Repair.Grace),
+		Grace: time.Duration(cfg.Repair.Grace), TrashKeep: time.Duration(cfg.Trash.Keep),
 		Version: service.Version(version), Log: log, Random: rand.Reader,
 		Listen: new(net.ListenConfig).Listen, ListenLocal: service.ListenLocal, Built: service.Built(built),
 		Ready: notify.Ready, Status: notify.Status, Progress: notify.Progress, Watch: notify.Watch,

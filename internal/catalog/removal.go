@@ -94,7 +94,8 @@ func (c *Catalog) inBatches(ctx context.Context, name string, all []raid.Removal
 }
 
 // Removals returns up to limit chunks that wait to be removed from a node: none
-// from one that was removed.
+// from one that was removed, and none that a file rests on, as never happens unless a
+// row is rotten.
 func (c *Catalog) Removals(ctx context.Context, node raid.NodeID, limit int) (out []raid.Removal, err error) {
 	c.mu.RLock()
 	key := c.state.byID[node]
@@ -103,7 +104,7 @@ func (c *Catalog) Removals(ctx context.Context, node raid.NodeID, limit int) (ou
 		return nil, c.writer.check()
 	}
 	err = c.read(ctx, "look up removals of node "+string(node), func(r *conn) error {
-		return r.query(func(row []driver.Value) error {
+		err := r.query(func(row []driver.Value) error {
 			u, err := raid.ParseUploadID(text(row[0]))
 			if err != nil {
 				return fmt.Errorf("%w: a removal has upload id %q", raid.ErrCorrupt, text(row[0]))
@@ -112,8 +113,30 @@ func (c *Catalog) Removals(ctx context.Context, node raid.NodeID, limit int) (ou
 			out = append(out, raid.Removal{Node: node, Key: k})
 			return nil
 		}, "SELECT upload_id, stripe, part, attempt FROM removal WHERE node = ? ORDER BY upload_id, stripe, part, attempt LIMIT +?", key, int64(limit))
+		if err != nil {
+			return err
+		}
+		return notInUse(r, key, out)
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// notInUse fails if a file rests on a chunk that is to be removed.
+func notInUse(r *conn, node int64, removals []raid.Removal) error {
+	for _, x := range removals {
+		k := x.Key
+		_, live, err := r.queryInt(inUse, k.Upload.String(), k.Stripe, int64(k.Part), int64(k.Attempt), node)
+		if err != nil {
+			return err
+		}
+		if live {
+			return fmt.Errorf("%w: chunk %s is to be removed from node %s, and a file rests on it", raid.ErrCorrupt, k.Name(), x.Node)
+		}
+	}
+	return nil
 }
 
 // UnknownUploads returns those of uploads that no row has, of any state. Uploads

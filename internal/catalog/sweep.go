@@ -3,6 +3,9 @@ package catalog
 import (
 	"context"
 	"database/sql/driver"
+	"fmt"
+
+	"github.com/raidpi/raidpi/internal/raid"
 )
 
 // Sweep turns up to limit chunks of deleted and abandoned uploads into removals
@@ -17,6 +20,7 @@ func (c *Catalog) Sweep(ctx context.Context, limit int) (more bool, err error) {
 			more, err = t.sweep(rows)
 			return err
 		}})
+		c.health.notice("sweep deleted files", err)
 		left -= rows
 	}
 	return more, err
@@ -45,6 +49,9 @@ func (t *tx) sweep(limit int64) (more bool, err error) {
 		if err != nil || id == 0 {
 			return false, err
 		}
+		if err := t.isUnsettled(id, state); err != nil {
+			return false, err
+		}
 		n, err := t.sweepChunks(id, upload, limit)
 		if err != nil {
 			return false, err
@@ -68,6 +75,16 @@ func (t *tx) sweep(limit int64) (more bool, err error) {
 		t.log.Debug("file swept", "file", id, "abandoned", state == abandoned)
 	}
 	return true, nil
+}
+
+// isUnsettled asks the table what the index of unsettled uploads says. What it gives up
+// is gone, and one rotten byte in the index would do.
+func (t *tx) isUnsettled(id, state int64) error {
+	now, _, err := t.conn.queryInt("SELECT +state FROM upload NOT INDEXED WHERE id = ?", id)
+	if err == nil && (now != state || now == complete) {
+		err = fmt.Errorf("%w: the index of deleted files has file %d in state %d, the table in %d", raid.ErrCorrupt, id, state, now)
+	}
+	return err
 }
 
 // sweepChunks queues the removal of the first limit chunks of an upload, drops

@@ -259,7 +259,9 @@ func (c *Catalog) AbandonUnfinished(ctx context.Context) (int, error) {
 	}
 	var n int64
 	err = c.write(ctx, &op{name: "abandon unfinished uploads", rows: int(min(found, maxGroupRows)), frees: true, files: true, run: func(t *tx) (err error) {
-		n, err = t.exec("UPDATE upload SET state = 3 WHERE state = 0 AND state <> 1 AND id < ?", c.firstID)
+		// The state is asked of the table too: the index alone could be rotten.
+		n, err = t.exec(`UPDATE upload NOT INDEXED SET state = 3 WHERE +state = 0
+			AND id IN (SELECT id FROM upload WHERE state = 0 AND state <> 1 AND id < ?)`, c.firstID)
 		return err
 	}})
 	return int(n), err

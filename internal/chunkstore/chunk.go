@@ -48,10 +48,52 @@ func (s *Store) open(name raid.ChunkName) (*chunk, error) {
 	if err != nil {
 		return nil, err
 	}
+	c, err := s.chunkOf(f, name)
+	if err != nil {
+		return nil, s.found(name, err)
+	}
+	return c, nil
+}
+
+// openAt opens a chunk that lies somewhere else, and reports nothing.
+func (s *Store) openAt(path string, name raid.ChunkName) (*chunk, error) {
+	f, err := s.fs.OpenFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return s.chunkOf(f, name)
+}
+
+// chunkOf reads the trailer of an open file, which it closes if that is corrupt.
+func (s *Store) chunkOf(f File, name raid.ChunkName) (*chunk, error) {
 	c := &chunk{f: f, buf: s.tails.Get().(*[tailLen]byte), store: s}
 	if err := c.readTrailer(name); err != nil {
 		c.close()
-		return nil, s.found(name, err)
+		return nil, err
+	}
+	return c, nil
+}
+
+// openWanted opens a chunk that the catalog asks for, and brings it back if it is in
+// the trash. It fails like open, and with raid.ErrCorrupt when the chunk is another
+// than the catalog expects.
+func (s *Store) openWanted(name raid.ChunkName, length int64, crc uint32) (*chunk, error) {
+	c, err := s.open(name)
+	if errors.Is(err, raid.ErrNotFound) && !s.trash.isEmpty() {
+		back, failed := s.restore(name, length, crc)
+		switch {
+		case failed != nil:
+			return nil, failed
+		case back:
+			c, err = s.open(name)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := c.expect(length, crc); err != nil {
+		c.close()
+		return nil, err
 	}
 	return c, nil
 }

@@ -43,6 +43,11 @@ func (s *Store) Delete(ctx context.Context, names []raid.ChunkName) []error {
 	byDir := map[*dir][]removal{}
 	for i, name := range names {
 		change, err := s.unlink(name)
+		if errors.Is(err, raid.ErrNotFound) && !s.trash.isEmpty() {
+			if there, failed := s.deleteTrash(name); there || failed != nil {
+				err = failed
+			}
+		}
 		if errs[i] = err; err == nil || errors.Is(err, raid.ErrNotFound) {
 			d := s.dirs.of(name)
 			byDir[d] = append(byDir[d], removal{i, change})

@@ -16,8 +16,10 @@
 //	kept-<array>-<node>/
 //	                   chunks of an array that the disk is no part of any more, or of
 //	                   a node that it is no more (see Reassign, NewNode)
+//	trash/<seconds>/   chunks that wait to be unlinked (see trash.go)
 //	tmp/               files that are being written; emptied by Open
 //	raid-node.json     the marker
+//	raid-node.trash    how long the store was open, while there is trash
 //	raid-node.commit   the highest commit number seen (see checkpoint.go)
 //
 // Fan-out directories have two characters, so nothing else can clash with them.
@@ -40,7 +42,10 @@
 //     full is no such failure, unless fsync was who said so.
 //   - A chunk name is used once. A name that was deleted is refused, so that a
 //     Store that arrives after the Delete that gave it up leaves nothing behind.
-//   - Nothing is written unless chunks are, or a commit number is higher than all before.
+//   - A chunk that Trash has moved is neither listed nor counted, and Read and Verify
+//     bring it back, as long as it is there: until its time is over, or room is needed.
+//   - Nothing is written unless chunks are, or a commit number is higher than all before;
+//     but for the time of the trash, now and then while there is any.
 //
 // # Sharing fsyncs
 //
@@ -50,7 +55,7 @@
 //
 // # Lock order
 //
-// Store.names.mu and Store.dirs.mu are leaves. dir.mu of a fan-out directory may
+// Store.trash.mu comes first, and is held while chunks move. Store.names.mu and Store.dirs.mu are leaves. dir.mu of a fan-out directory may
 // be held while renaming, unlinking or counting in it, and nothing else is
 // locked under it.
 package chunkstore

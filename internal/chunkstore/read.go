@@ -54,14 +54,11 @@ func (s *Store) read(r ReadRequest) (res ReadResult, err error) {
 	if r.Unchecked {
 		return ReadResult{Length: r.ExpectLength}, s.readUnchecked(r)
 	}
-	c, err := s.open(r.Name)
+	c, err := s.openWanted(r.Name, r.ExpectLength, r.ExpectCRC)
 	if err != nil {
 		return res, err
 	}
 	defer c.close()
-	if err := c.expect(r.ExpectLength, r.ExpectCRC); err != nil {
-		return res, err
-	}
 	if err := c.read(r.Dst, r.Offset); err != nil {
 		return res, s.found(r.Name, err)
 	}
@@ -101,14 +98,11 @@ func (s *Store) Verify(ctx context.Context, name raid.ChunkName, length int64, c
 const verifyLen = 4 * raid.BlockSize
 
 func (s *Store) verify(ctx context.Context, name raid.ChunkName, length int64, crc uint32) error {
-	c, err := s.open(name)
+	c, err := s.openWanted(name, length, crc)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	if err := c.expect(length, crc); err != nil {
-		return err
-	}
 	buf := s.verifyBuffers.Get().(*[verifyLen]byte)
 	defer s.verifyBuffers.Put(buf)
 	for at := int64(0); at < length; at += verifyLen {

@@ -74,6 +74,13 @@ func (n *names) delete(name raid.ChunkName) (ok bool) {
 	return true
 }
 
+// restore lets a deleted name be used again, which is back from the trash.
+func (n *names) restore(name raid.ChunkName) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.gone, name)
+}
+
 func (n *names) isVoid(name raid.ChunkName) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -140,7 +147,8 @@ const (
 	usageAgeFull = 20 * time.Millisecond
 )
 
-// take reserves n bytes for a write. room is what there was.
+// take reserves n bytes for a write. room is what there was, negative when less than
+// the reserve is free.
 func (s *space) take(n int64) (room int64, ok bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,7 +161,7 @@ func (s *space) take(n int64) (room int64, ok bool, err error) {
 		}
 	}
 	if room = s.room(); room < n {
-		return max(0, room), false, nil
+		return room, false, nil
 	}
 	s.flight += n
 	return room, true, nil
@@ -167,6 +175,13 @@ func (s *space) give(n int64, written bool) {
 	if written {
 		s.since += n
 	}
+}
+
+// freed notes that bytes were unlinked.
+func (s *space) freed(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.since -= n
 }
 
 // free is the room beyond the reserve, in bytes, never negative.

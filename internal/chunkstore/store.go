@@ -45,6 +45,7 @@ type Store struct {
 	space   space
 	corrupt corrupt
 	commit  commits
+	trash   trash
 	slots   chan struct{} // one for each write under way
 	tmp     atomic.Int64  // numbers temporary files
 
@@ -66,16 +67,18 @@ type Store struct {
 // Stats is how the store is.
 type Stats struct {
 	TotalBytes    int64  // of the file system
-	FreeBytes     int64  // beyond the reserve and what is being written; never negative
+	FreeBytes     int64  // beyond the reserve and what is being written; never negative. The trash makes room, and counts
 	Chunks        int64  // native chunks; rises while they are counted after the start
 	HighestCommit uint64 // the highest catalog commit number seen
 	FoundCommit   uint64 // the highest that lay on the disk at Open, as far as it was read
 	// Proven and FoundProven are the same of those numbers alone that came with a MAC.
 	Proven, FoundProven raid.Commit
 
-	Scanned  bool  // FoundCommit covers every trailer on the disk
-	ReadOnly bool  // after a failed write or fsync
-	Corrupt  int64 // chunks that were found corrupt and are still there
+	Scanned     bool  // FoundCommit covers every trailer on the disk
+	ReadOnly    bool  // after a failed write or fsync
+	Corrupt     int64 // chunks that were found corrupt and are still there
+	TrashChunks int64 // chunks in the trash
+	TrashBytes  int64 // what they take; part of FreeBytes
 }
 
 // Open opens the store in cfg.FS. It removes what an earlier life was writing
@@ -106,6 +109,9 @@ func Open(cfg Config) (*Store, error) {
 	if err := s.dirs.load(); err != nil {
 		return nil, fmt.Errorf("open chunk store: %w", err)
 	}
+	if err := s.loadTrash(); err != nil {
+		return nil, fmt.Errorf("open chunk store: %w", err)
+	}
 	if _, err := s.space.free(); err != nil {
 		return nil, fmt.Errorf("open chunk store: %w", err)
 	}
@@ -117,6 +123,7 @@ func Open(cfg Config) (*Store, error) {
 	s.background.Go(func() { s.scan(ctx) })
 	s.background.Go(func() { s.keepCheckpoint(ctx) })
 	s.background.Go(func() { s.prepare(ctx) })
+	s.background.Go(func() { s.keepTrash(ctx) })
 	return s, nil
 }
 
@@ -172,7 +179,7 @@ func (s *Store) Close() error {
 	if s.readOnly() != nil {
 		return nil
 	}
-	if err := s.saveCheckpoint(); err != nil && !errors.Is(err, raid.ErrNoSpace) {
+	if err := errors.Join(s.saveCheckpoint(), s.saveTrashTime()); err != nil && !errors.Is(err, raid.ErrNoSpace) {
 		return fmt.Errorf("close chunk store: %w", err)
 	}
 	return nil
@@ -204,8 +211,9 @@ func (s *Store) Stats() Stats {
 		s.log.Debug("Free space unknown", "reason", err)
 	}
 	seen, found := s.commit.get()
+	trash := s.trash.bytes.Load()
 	return Stats{
-		TotalBytes: s.space.totalBytes(), FreeBytes: free,
+		TotalBytes: s.space.totalBytes(), FreeBytes: free + trash, TrashChunks: s.trash.chunks.Load(), TrashBytes: trash,
 		Chunks: s.dirs.chunks.Load(), HighestCommit: seen.highest, FoundCommit: found.highest, Proven: seen.proven, FoundProven: found.proven,
 		Scanned: s.scanned.Load(), ReadOnly: s.readOnly() != nil, Corrupt: s.corrupt.count(),
 	}

@@ -113,8 +113,14 @@ func (s *Store) durably(d *dir, path string, n int64, pieces ...[]byte) (void bo
 	if err != nil {
 		return false, err
 	}
+	if !ok && s.makeRoom(size-room) {
+		room, ok, err = s.space.take(size)
+	}
+	if err != nil {
+		return false, err
+	}
 	if !ok {
-		return false, s.noSpace(fmt.Errorf("%d bytes are free beyond the reserve", room))
+		return false, s.noSpace(fmt.Errorf("%d bytes are free beyond the reserve", max(0, room)))
 	}
 	defer func() { s.space.give(size, err == nil) }()
 	if void, err = s.put(d, path, n, pieces...); err == nil && s.space.turn(false) {

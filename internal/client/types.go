@@ -19,22 +19,24 @@ type File struct {
 
 // Node is one node of the array.
 type Node struct {
-	ID         raid.NodeID    `json:"id"`
-	Name       string         `json:"name"` // host name, of one that has joined
-	Kind       raid.NodeKind  `json:"kind"`
-	State      raid.NodeState `json:"state"`
-	Address    string         `json:"address"`
-	Zone       string         `json:"zone"`
-	Proposed   string         `json:"proposed_zone"` // by the node itself; empty: nothing else
-	TotalBytes int64          `json:"total_bytes"`
-	FreeBytes  int64          `json:"free_bytes"`    // beyond the node's reserve
-	Claimed    int64          `json:"claimed_bytes"` // of a larger disk that nobody has accepted; 0: none
-	Chunks     int64          `json:"chunks"`
-	Version    string         `json:"version"`
-	ReadOnly   bool           `json:"read_only"`
-	Problem    string         `json:"problem"`   // what it does that no sound node does; empty: nothing
-	LastSeen   *string        `json:"last_seen"` // UTC; nil when it was never seen
-	Recalled   bool           `json:"recalled"`  // an earlier run of the controller saw it so
+	ID          raid.NodeID    `json:"id"`
+	Name        string         `json:"name"` // host name, of one that has joined
+	Kind        raid.NodeKind  `json:"kind"`
+	State       raid.NodeState `json:"state"`
+	Address     string         `json:"address"`
+	Zone        string         `json:"zone"`
+	Proposed    string         `json:"proposed_zone"` // by the node itself; empty: nothing else
+	TotalBytes  int64          `json:"total_bytes"`
+	FreeBytes   int64          `json:"free_bytes"`    // beyond the node's reserve
+	Claimed     int64          `json:"claimed_bytes"` // of a larger disk that nobody has accepted; 0: none
+	Chunks      int64          `json:"chunks"`
+	Version     string         `json:"version"`
+	ReadOnly    bool           `json:"read_only"`
+	TrashChunks int64          `json:"trash_chunks"`
+	TrashBytes  int64          `json:"trash_bytes"` // part of FreeBytes
+	Problem     string         `json:"problem"`     // what it does that no sound node does; empty: nothing
+	LastSeen    *string        `json:"last_seen"`   // UTC; nil when it was never seen
+	Recalled    bool           `json:"recalled"`    // an earlier run of the controller saw it so
 }
 
 // Status is how the array is.

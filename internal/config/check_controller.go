@@ -25,6 +25,7 @@ func (c *Controller) check(r *report) {
 	c.RAID.check(r)
 	r.within("repair.grace", c.Repair.Grace, 0, MaxDuration)
 	r.within("repair.scrub_every", c.Repair.ScrubEvery, MinScrubEvery, MaxDuration)
+	r.within("trash.keep", c.Trash.Keep, 0, MaxDuration)
 	r.distinctListeners(
 		listener{"http.listen", c.HTTP.Listen},
 		listener{"nodes.store_listen", c.Nodes.StoreListen},

@@ -23,6 +23,7 @@ type Controller struct {
 	Nodes  Nodes  `toml:"nodes"`
 	RAID   RAID   `toml:"raid"`
 	Repair Repair `toml:"repair"`
+	Trash  Trash  `toml:"trash"`
 }
 
 // HTTP is how the REST interface is served.
@@ -60,6 +61,11 @@ type Repair struct {
 	ScrubEvery Duration `toml:"scrub_every"`
 }
 
+// Trash is how long nodes keep what they may have to give back.
+type Trash struct {
+	Keep Duration `toml:"keep"`
+}
+
 // DefaultController holds until a file or the environment says otherwise.
 func DefaultController() *Controller {
 	return &Controller{
@@ -91,6 +97,7 @@ func DefaultController() *Controller {
 			Grace:      Duration(15 * time.Minute),
 			ScrubEvery: 30 * Day,
 		},
+		Trash: Trash{Keep: Day},
 	}
 }
 

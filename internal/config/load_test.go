@@ -46,6 +46,8 @@ degraded_writes = false
 [repair]
 grace = "2d"
 scrub_every = "0d12h"
+[trash]
+keep = "3d"
 `
 
 func TestEveryKeyOfTheControllerIsRead(t *testing.T) {
@@ -60,6 +62,7 @@ func TestEveryKeyOfTheControllerIsRead(t *testing.T) {
 			Duration(90 * time.Second)},
 		RAID:   RAID{RAID1, 3, WholeFile, 100 * MiB, false},
 		Repair: Repair{2 * Day, Duration(12 * time.Hour)},
+		Trash:  Trash{3 * Day},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

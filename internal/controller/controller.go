@@ -55,6 +55,7 @@ type Config struct {
 	MaxWholeFile   int64 // bytes
 	DegradedWrites bool
 	Grace          time.Duration
+	TrashKeep      time.Duration // how long nodes keep what they may have to give back; 0: not at all
 
 	Version     string
 	Log         *slog.Logger
@@ -223,7 +224,7 @@ func (c *Controller) build(ctx context.Context) error {
 	})
 	c.repair = repair.New(repair.Config{
 		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Maker: c.objects, Nodes: c.members, Vouched: c.catalog.Vouched,
-		Run: c.catalog.Run(), Grace: cfg.Grace, Log: cfg.Log,
+		Array: c.catalog.Array(), Run: c.catalog.Run(), Keep: cfg.TrashKeep, Grace: cfg.Grace, Log: cfg.Log,
 	})
 	c.api = c.newAPI()
 	return nil

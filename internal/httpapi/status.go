@@ -67,22 +67,24 @@ type NodeCounts struct {
 
 // node is a raid.NodeInfo in /nodes.
 type node struct {
-	ID         raid.NodeID    `json:"id"`
-	Name       string         `json:"name"` // the machine's, empty: not known
-	Kind       raid.NodeKind  `json:"kind"`
-	State      raid.NodeState `json:"state"`
-	Address    string         `json:"address"`
-	Zone       string         `json:"zone"`
-	Proposed   string         `json:"proposed_zone"` // by the node itself; empty: nothing else
-	TotalBytes int64          `json:"total_bytes"`
-	FreeBytes  int64          `json:"free_bytes"`
-	Claimed    int64          `json:"claimed_bytes"` // of a larger disk that nobody has accepted; 0: none
-	Chunks     int64          `json:"chunks"`
-	Version    string         `json:"version"`
-	ReadOnly   bool           `json:"read_only"`
-	Problem    string         `json:"problem"`   // what it does that no sound node does, for people
-	LastSeen   *string        `json:"last_seen"` // UTC; null when it was never seen
-	Recalled   bool           `json:"recalled"`  // an earlier run of the controller saw it so
+	ID          raid.NodeID    `json:"id"`
+	Name        string         `json:"name"` // the machine's, empty: not known
+	Kind        raid.NodeKind  `json:"kind"`
+	State       raid.NodeState `json:"state"`
+	Address     string         `json:"address"`
+	Zone        string         `json:"zone"`
+	Proposed    string         `json:"proposed_zone"` // by the node itself; empty: nothing else
+	TotalBytes  int64          `json:"total_bytes"`
+	FreeBytes   int64          `json:"free_bytes"`
+	Claimed     int64          `json:"claimed_bytes"` // of a larger disk that nobody has accepted; 0: none
+	Chunks      int64          `json:"chunks"`
+	Version     string         `json:"version"`
+	ReadOnly    bool           `json:"read_only"`
+	TrashChunks int64          `json:"trash_chunks"` // that wait to be unlinked
+	TrashBytes  int64          `json:"trash_bytes"`  // part of free_bytes
+	Problem     string         `json:"problem"`      // what it does that no sound node does, for people
+	LastSeen    *string        `json:"last_seen"`    // UTC; null when it was never seen
+	Recalled    bool           `json:"recalled"`     // an earlier run of the controller saw it so
 }
 
 func (a *API) nodes(x *exchange) error {
@@ -91,7 +93,8 @@ func (a *API) nodes(x *exchange) error {
 	for _, n := range infos {
 		row := node{
 			ID: n.ID, Name: n.Name, Kind: n.Kind, State: n.State, Address: n.Address, Zone: n.Zone, TotalBytes: n.TotalBytes,
-			FreeBytes: n.FreeBytes, Chunks: n.Chunks, Version: n.Version, ReadOnly: n.ReadOnly, Problem: n.Problem,
+			FreeBytes: n.FreeBytes, Chunks: n.Chunks, Version: n.Version, ReadOnly: n.ReadOnly,
+			TrashChunks: n.TrashChunks, TrashBytes: n.TrashBytes, Problem: n.Problem,
 			Proposed: n.ProposedZone, Claimed: n.ClaimedBytes,
 		}
 		if row.Recalled = n.Recalled; n.Seen || n.Recalled {

@@ -233,6 +233,18 @@ func (p *Peer) List(ctx context.Context, req wire.ListRequest) ([]raid.ChunkName
 	return p.session.List(ctx, req)
 }
 
+// Inspect asks what trailers say; see wire.Session.Inspect.
+func (p *Peer) Inspect(ctx context.Context, names []raid.ChunkName) ([]wire.Inspected, error) {
+	return p.session.Inspect(ctx, names)
+}
+
+// Trash moves chunks to the node's trash; see wire.Session.Trash.
+func (p *Peer) Trash(ctx context.Context, names []raid.ChunkName, keep time.Duration) ([]error, error) {
+	results, err := p.session.Trash(ctx, names, keep)
+	p.drops(results)
+	return results, err
+}
+
 // Bounds of the delay before another copy is asked: below the first, hedging
 // would follow mere jitter; above the second, a person notices.
 const (

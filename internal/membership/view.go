@@ -141,7 +141,7 @@ func (m *Members) info(n *member) raid.NodeInfo {
 		ID: n.id, Kind: raid.Native, State: m.state(n), Address: n.record.Address, Zone: n.record.Zone,
 		ProposedZone: n.proposed(), ClaimedBytes: n.claimed(), Chunks: n.beat.Chunks,
 		Version: n.beat.Version, ReadOnly: n.beat.ReadOnly, Seen: n.seen,
-		Problem: n.problem,
+		TrashChunks: n.beat.TrashChunks, TrashBytes: n.beat.TrashBytes, Problem: n.problem,
 	}
 	i.TotalBytes, i.FreeBytes = n.room()
 	if !n.seen {

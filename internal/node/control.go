@@ -26,7 +26,10 @@ type Status struct {
 	Joined  bool         `json:"joined"`
 	Removed bool         `json:"removed"` // from the array that it had joined, whose controller says so
 	Version string       `json:"version"`
-	Place                // where the controller is looked for
+	// The trash holds chunks that are unlinked later, or when room is needed.
+	TrashChunks int64 `json:"trash_chunks"`
+	TrashBytes  int64 `json:"trash_bytes"`
+	Place             // where the controller is looked for
 }
 
 // listenControl opens the control socket; who comes early waits. A node without one
@@ -114,9 +117,10 @@ func reply(w http.ResponseWriter, status int, body any) {
 
 func (d *daemon) status() Status {
 	l := d.current.Load()
+	store := l.store.Stats()
 	removed := l.removed.Load()
 	return Status{
 		Status: l.line(), Node: d.disk.Node(), Array: d.disk.Array(), Joined: l.who.Load() != nil && !removed, Removed: removed,
-		Version: d.cfg.Version, Place: d.place(),
+		Version: d.cfg.Version, TrashChunks: store.TrashChunks, TrashBytes: store.TrashBytes, Place: d.place(),
 	}
 }

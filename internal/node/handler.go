@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/raidpi/raidpi/internal/budget"
 	"github.com/raidpi/raidpi/internal/chunkstore"
@@ -47,9 +48,13 @@ func (h *handler) Delete(ctx context.Context, names []raid.ChunkName) []error {
 	if h.store.Stats().Scanned {
 		return h.store.Delete(ctx, names)
 	}
+	return stillReading("delete chunk %s", names)
+}
+
+func stillReading(doing string, names []raid.ChunkName) []error {
 	errs := make([]error, len(names))
 	for i, name := range names {
-		errs[i] = fmt.Errorf("delete chunk %s: the node still reads its chunks' trailers after its start: %w", name, raid.ErrBusy)
+		errs[i] = fmt.Errorf(doing+": the node still reads its chunks' trailers after its start: %w", name, raid.ErrBusy)
 	}
 	return errs
 }
@@ -62,6 +67,22 @@ func (h *handler) List(ctx context.Context, req wire.ListRequest) ([]raid.ChunkN
 // Verify implements wire.Handler.
 func (h *handler) Verify(ctx context.Context, name raid.ChunkName, length int64, crc uint32) error {
 	return h.store.Verify(ctx, name, length, crc)
+}
+
+// trashHandler answers a native controller that gives up chunks which it does not know.
+type trashHandler struct{ store *chunkstore.Store }
+
+// Inspect implements wire.TrashHandler.
+func (h trashHandler) Inspect(ctx context.Context, name raid.ChunkName) (raid.ChunkMeta, error) {
+	return h.store.Meta(ctx, name)
+}
+
+// Trash implements wire.TrashHandler. It asks for patience as Delete does.
+func (h trashHandler) Trash(ctx context.Context, names []raid.ChunkName, keep time.Duration) []error {
+	if !h.store.Stats().Scanned {
+		return stillReading("move chunk %s to the trash", names)
+	}
+	return h.store.Trash(ctx, names, keep)
 }
 
 // labHandler answers a lab controller; what that stores lies apart from our own

@@ -51,6 +51,8 @@ type NodeInfo struct {
 	Chunks       int64
 	Version      string
 	ReadOnly     bool
+	TrashChunks  int64
+	TrashBytes   int64         // part of FreeBytes
 	Problem      string        // what it does that no sound node does, for people; empty: nothing
 	Silent       time.Duration // since the last sign of life; meaningless when never seen
 	Seen         bool          // has been seen by this run of the controller

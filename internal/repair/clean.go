@@ -86,10 +86,7 @@ func (r *Repairer) delete(ctx context.Context, p *membership.Peer, keys []raid.C
 	if r.cfg.Nodes.Behind() != nil || r.cfg.Vouched() != nil {
 		return nil
 	}
-	names := make([]raid.ChunkName, len(keys))
-	for i, k := range keys {
-		names[i] = k.Name()
-	}
+	names := namesOf(keys)
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	errs, err := p.Delete(call, names)

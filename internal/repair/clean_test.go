@@ -31,6 +31,8 @@ type queue struct {
 	mu       sync.Mutex
 	removals []raid.Removal
 	known    map[raid.UploadID]bool
+	traced   map[raid.UploadID]string // what else than the index knows
+	claims   map[raid.UploadID][]raid.FileID
 	swept    int
 	recorded int // by Record
 
@@ -80,6 +82,19 @@ func (q *queue) UnknownUploads(_ context.Context, ids []raid.UploadID) ([]raid.U
 	return slices.DeleteFunc(slices.Clone(ids), func(u raid.UploadID) bool { return q.known[u] }), nil
 }
 
+func (q *queue) Traces(_ context.Context, claims map[raid.UploadID][]raid.FileID) (map[raid.UploadID]string, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	found := map[raid.UploadID]string{}
+	for u, files := range claims {
+		q.claims[u] = files
+		if trace := q.traced[u]; trace != "" {
+			found[u] = trace
+		}
+	}
+	return found, nil
+}
+
 // waiting is how many removals are on record.
 func (q *queue) waiting() int {
 	q.mu.Lock()
@@ -92,6 +107,9 @@ type disk struct {
 	mu     sync.Mutex
 	beat   wire.Beat
 	chunks map[raid.ChunkName]bool
+	trash  map[raid.ChunkName]time.Duration // kept for so long
+	file   map[raid.ChunkName]raid.FileID   // as the trailer says
+	array  raid.ArrayID
 	listed int // how often
 
 	onDelete func()
@@ -149,6 +167,36 @@ func (d *disk) List(_ context.Context, req wire.ListRequest) (names []raid.Chunk
 	return names, false, nil
 }
 
+// trash is the disk's.
+type trash struct{ *disk }
+
+func (d trash) Inspect(_ context.Context, name raid.ChunkName) (m raid.ChunkMeta, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch id := d.file[name]; {
+	case !d.chunks[name]:
+		return m, raid.ErrNotFound
+	case id < 0:
+		return m, raid.ErrCorrupt
+	case id > 0:
+		m.File = &raid.FileMeta{ID: id}
+	}
+	m.Array = d.array
+	return m, nil
+}
+
+func (d trash) Trash(_ context.Context, names []raid.ChunkName, keep time.Duration) []error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, n := range names {
+		if d.chunks[n] {
+			delete(d.chunks, n)
+			d.trash[n] = keep
+		}
+	}
+	return make([]error, len(names))
+}
+
 func (d *disk) pages() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -189,22 +237,23 @@ type cleaner struct {
 }
 
 // newCleaner must be called in a bubble, and stop at its end.
-func newCleaner(t *testing.T, says wire.Beat) *cleaner {
+func newCleaner(t *testing.T, says wire.Beat, amend ...func(*wire.LinkConfig)) *cleaner {
 	t.Helper()
 	c := &cleaner{t: t, node: raid.NodeID(newID(t)), started: make(chan struct{})}
 	c.onRecord, c.leftover = newKey(t), newKey(t)
 	c.queue = &queue{
+		traced: map[raid.UploadID]string{}, claims: map[raid.UploadID][]raid.FileID{},
 		known:    map[raid.UploadID]bool{c.onRecord.Upload: true},
 		removals: []raid.Removal{{Node: c.node, Key: c.onRecord}},
 	}
-	c.disk = &disk{beat: says, chunks: map[raid.ChunkName]bool{c.onRecord.Name(): true, c.leftover.Name(): true}}
+	c.disk = &disk{beat: says, array: raid.ArrayID(newID(t)), trash: map[raid.ChunkName]time.Duration{}, file: map[raid.ChunkName]raid.FileID{}, chunks: map[raid.ChunkName]bool{c.onRecord.Name(): true, c.leftover.Name(): true}}
 	log := slog.New(slog.DiscardHandler)
 	c.members = membership.New(membership.Config{
 		Known: []raid.NodeRecord{{ID: c.node}}, Save: func(context.Context, raid.NodeRecord) error { return nil },
 		Knows: func(n uint64) bool { return n <= lastKnown }, Settle: time.Second, Window: 8 << 20, Log: log,
 	})
-	c.repair = New(Config{Queue: c.queue, Copies: &whole{}, Losses: none{}, Nodes: c.members, Run: thisRun, Log: log})
-	c.connect(log)
+	c.repair = New(Config{Queue: c.queue, Copies: &whole{}, Losses: none{}, Nodes: c.members, Array: c.disk.array, Run: thisRun, Keep: 24 * time.Hour, Log: log})
+	c.connect(log, amend)
 	return c
 }
 
@@ -243,7 +292,7 @@ func newKey(t *testing.T) raid.ChunkKey {
 }
 
 // connect runs the node, the hub and, once started is closed, the Repairer.
-func (c *cleaner) connect(log *slog.Logger) {
+func (c *cleaner) connect(log *slog.Logger, amend []func(*wire.LinkConfig)) {
 	c.t.Helper()
 	network := &memnet.Network{}
 	listen := func(addr string) net.Listener {
@@ -257,14 +306,18 @@ func (c *cleaner) connect(log *slog.Logger) {
 		Array: raid.ArrayID(newID(c.t)), Store: listen("c:5557"), Response: listen("c:5558"), Request: listen("c:5559"),
 		Plaintext: wire.PlaintextAny, Commit: func() uint64 { return lastKnown }, Observer: c.members, Log: log,
 	})
-	link := wire.NewLink(wire.LinkConfig{
+	cfg := wire.LinkConfig{
 		Dial: func(ctx context.Context, _, addr string) (net.Conn, error) {
 			return network.DialFrom(ctx, "pi", addr)
 		},
 		StoreAddr: "c:5557", ResponseAddr: "c:5558", RequestAddr: "c:5559", Plaintext: wire.PlaintextAny,
-		Node: c.node, Adopt: func(raid.ArrayID) error { return nil }, Handler: c.disk, Pool: budget.New(1 << 20),
+		Node: c.node, Adopt: func(raid.ArrayID) error { return nil }, Handler: c.disk, Trash: trash{c.disk}, Pool: budget.New(1 << 20),
 		Beat: c.disk.said, Random: rand.Reader,
-	})
+	}
+	for _, do := range amend {
+		do(&cfg)
+	}
+	link := wire.NewLink(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = hub.Run(ctx) })
@@ -293,6 +346,9 @@ func TestWhatIsOnRecordAndWhatIsLeftOverIsRemoved(t *testing.T) {
 		if c.disk.has(c.onRecord) || c.disk.has(c.leftover) || c.queue.waiting() != 0 {
 			t.Errorf("the chunk on record is there: %v, the leftover: %v; %d removals wait",
 				c.disk.has(c.onRecord), c.disk.has(c.leftover), c.queue.waiting())
+		}
+		if keep := c.disk.trash[c.leftover.Name()]; len(c.disk.trash) != 1 || keep != 24*time.Hour {
+			t.Errorf("in the trash are %v", c.disk.trash)
 		}
 	})
 }

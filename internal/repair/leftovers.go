@@ -20,7 +20,7 @@ const leftoversAtOnce = 4000
 type search struct {
 	session raid.SessionID
 	list    listing
-	found   int       // leftovers removed
+	kept    int       // chunks that the catalog does not know and that stay all the same
 	refused bool      // the node is not asked again before its next session
 	rests   time.Time // no page is asked for before
 }
@@ -52,67 +52,66 @@ func (r *Repairer) endSearches(there []*membership.Peer) {
 	}
 }
 
-// findLeftovers removes what uploads of earlier runs left on a node and the catalog
-// does not know. It waits until the node has read all its trailers, since only then
-// it is sure that the catalog is not the older one. Each page is worked off before
-// the next one is asked for, and nothing of it is written to the catalog.
+// findLeftovers gives up what uploads of earlier runs left on a node, and no upload of
+// which the catalog knows anything. It waits until the node has read all its trailers,
+// since only then it is sure that the catalog is not the older one. Nothing of it is
+// written to the catalog: what is not done is found again by the next listing.
 func (r *Repairer) findLeftovers(ctx context.Context, p *membership.Peer) (done bool, err error) {
 	if !p.Scanned() {
 		return false, nil
 	}
 	s := r.searchOf(p)
+	if s.refused {
+		return true, nil
+	}
 	if time.Now().Before(s.rests) {
 		return false, nil
 	}
-	for left := leftoversAtOnce; left > 0; {
-		if s.refused {
-			return true, nil
-		}
-		if s.list.over {
-			r.endSearch(p, s)
-			return true, nil
-		}
-		before := s.list
-		n, err := r.removePage(ctx, p, s)
-		if err != nil {
-			s.list = before
-			return false, err
-		}
-		left -= n
+	before := *s
+	unknown, err := r.listUnknown(ctx, p, s)
+	if err == nil && len(unknown) > 0 {
+		err = r.giveUp(ctx, p, s, unknown)
+	}
+	if err != nil {
+		*s = before
+		return false, err
+	}
+	if s.list.over && !s.refused {
+		r.endSearch(p, s)
 	}
 	s.rests = time.Now().Add(retryAfter)
-	return false, nil
+	return s.refused, nil
 }
 
+// endSearch notes that all was looked at. What was kept, since something contradicts
+// the catalog, is looked at again by the next run.
 func (r *Repairer) endSearch(p *membership.Peer, s *search) {
-	if s.found > 0 {
-		r.cfg.Log.Info("chunks of unfinished uploads of earlier runs removed", "node", p.ID(), "chunks", s.found)
-	}
 	s.refused = true
-	r.cfg.Nodes.SetCleanedRun(p.ID(), r.cfg.Run)
+	if s.kept == 0 {
+		r.cfg.Nodes.SetCleanedRun(p.ID(), r.cfg.Run)
+	}
 }
 
-// removePage works off one page and returns how many of its chunks the catalog did
-// not know.
-func (r *Repairer) removePage(ctx context.Context, p *membership.Peer, s *search) (n int, err error) {
-	page, err := s.list.next(ctx)
-	switch {
-	case errors.Is(err, errLies):
-		r.refuse(p, s, err)
-		return 0, nil
-	case err != nil:
-		r.cfg.Log.Debug("listing postponed", "node", p.ID(), "cause", err)
-		return 0, errLater
+// listUnknown goes on with a node's listing until it has enough chunks whose upload the
+// catalog does not know, or is over.
+func (r *Repairer) listUnknown(ctx context.Context, p *membership.Peer, s *search) (found []raid.ChunkKey, err error) {
+	for len(found) < leftoversAtOnce && !s.list.over {
+		page, err := s.list.next(ctx)
+		switch {
+		case errors.Is(err, errLies):
+			r.refuse(p, s, err)
+			return nil, nil
+		case err != nil:
+			r.cfg.Log.Debug("listing postponed", "node", p.ID(), "cause", err)
+			return nil, errLater
+		}
+		unknown, err := r.unknown(ctx, page)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, unknown...)
 	}
-	unknown, err := r.unknown(ctx, page)
-	if err != nil || len(unknown) == 0 {
-		return 0, err
-	}
-	gone := r.delete(ctx, p, unknown)
-	if s.found += len(gone); len(gone) < len(unknown) {
-		return 0, errLater
-	}
-	return len(unknown), nil
+	return found, nil
 }
 
 // refuse gives up a node's listing until its next session.

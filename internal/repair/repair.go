@@ -3,9 +3,9 @@
 // makes bad, missing and degraded copies again, and those on nodes that were
 // removed from the array.
 //
-// Nothing is removed but what is on record (the chunks of a deleted file, of an
-// abandoned upload, of a copy that was placed again), and chunks of uploads of
-// earlier runs that the catalog does not know. And nothing at all is removed
+// Nothing is removed but what is on record: the chunks of a deleted file, of an
+// abandoned upload, of a copy that was placed again. Chunks of uploads of earlier runs
+// that the catalog has no trace of go to their nodes' trash. And nothing at all is removed
 // while a node is known that has seen a newer catalog.
 //
 // # Who waits for whom
@@ -40,6 +40,8 @@ type Queue interface {
 	Removals(ctx context.Context, node raid.NodeID, limit int) ([]raid.Removal, error)
 	Removed(ctx context.Context, done []raid.Removal) error
 	UnknownUploads(ctx context.Context, ids []raid.UploadID) ([]raid.UploadID, error)
+	// Traces looks for uploads everywhere but in the index that UnknownUploads asks.
+	Traces(ctx context.Context, claims map[raid.UploadID][]raid.FileID) (map[raid.UploadID]string, error)
 }
 
 // Copies is the record of which copies are bad.
@@ -75,7 +77,9 @@ type Config struct {
 	// good. Until then nothing is removed on the catalog's word. It does no I/O. nil:
 	// it always is.
 	Vouched func() error
+	Array   raid.ArrayID
 	Run     uint32        // the controller's run number
+	Keep    time.Duration // how long nodes keep leftovers in their trash; 0: not at all
 	Grace   time.Duration // how long a bad copy waits for its node that is away before it is made anew
 	Log     *slog.Logger
 }
@@ -87,6 +91,7 @@ const (
 	sweepBatch   = 1000
 	removalBatch = 500
 	listBatch    = 1000
+	inspectBatch = 64
 	repairBatch  = 200
 	lostRows     = 5000
 	retryAfter   = 5 * time.Second
@@ -105,9 +110,10 @@ type Repairer struct {
 	lost  catalog.LostCursor // of losePass
 	lies  pace               // of log lines about nodes that lie
 
-	vain  pace // of those about parts that can't be mended
-	lanes *lanes
-	group *errgroup.Group // of all goroutines; Run sets it anew
+	reading sync.Mutex // the catalog's tables are read through
+	vain    pace       // of those about parts that can't be mended
+	lanes   *lanes
+	group   *errgroup.Group // of all goroutines; Run sets it anew
 
 	mu        sync.Mutex
 	searches  map[raid.NodeID]*search          // of the nodes that are there

@@ -77,6 +77,7 @@ func encodeBeat(b Beat) *wirepb.Heartbeat {
 		HighestCommit: b.HighestCommit, FoundCommit: b.FoundCommit, Scanned: b.Scanned, ReadOnly: b.ReadOnly, Draining: b.Draining,
 		Zone: b.Zone, Version: b.Version,
 		ProvenCommit: b.Proven.Number, ProvenMac: b.Proven.MAC.Bytes(), FoundProvenCommit: b.FoundProven.Number, FoundProvenMac: b.FoundProven.MAC.Bytes(),
+		TrashChunks: uint64(max(b.TrashChunks, 0)), TrashBytes: uint64(max(b.TrashBytes, 0)),
 	}
 }
 
@@ -94,5 +95,6 @@ func decodeBeat(pb *wirepb.Heartbeat) Beat {
 		Zone: text(pb.GetZone()), Version: text(pb.GetVersion()),
 		Proven:      raid.Commit{Number: pb.GetProvenCommit(), MAC: raid.CommitMACOf(pb.GetProvenMac())},
 		FoundProven: raid.Commit{Number: pb.GetFoundProvenCommit(), MAC: raid.CommitMACOf(pb.GetFoundProvenMac())},
+		TrashChunks: cut(pb.GetTrashChunks()), TrashBytes: cut(pb.GetTrashBytes()),
 	}
 }

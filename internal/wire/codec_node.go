@@ -32,6 +32,9 @@ type nodeRequest struct {
 	delete    []raid.ChunkName
 	list      *ListRequest
 	verify    *wirepb.VerifyOp
+	inspect   []raid.ChunkName
+	trash     []raid.ChunkName
+	keep      time.Duration // of trash
 }
 
 // heartbeat reports whether the request is a controller's heartbeat.
@@ -62,6 +65,11 @@ func decodeRequest(frame []byte, maxFrame int64) (r nodeRequest, invalid, err er
 		if !raid.ValidName(pb.Filename) || op.Verify.GetExpectedLength() > math.MaxInt64 {
 			invalid = fmt.Errorf("read verify request: %w: %d bytes of %q", raid.ErrInvalid, op.Verify.GetExpectedLength(), clip(pb.Filename, 64))
 		}
+	case *wirepb.GetdataRequest_Inspect:
+		r.inspect, invalid = decodeInspect(op.Inspect.GetNames())
+	case *wirepb.GetdataRequest_Trash:
+		r.keep = time.Duration(min(op.Trash.GetKeepSeconds(), maxKeepSeconds)) * time.Second
+		r.trash, invalid = decodeNames(op.Trash.GetNames())
 	default:
 		invalid = fmt.Errorf("read request: %w: this node does not know what it asks for; upgrade raid-node", raid.ErrUnsupported)
 	}
@@ -85,12 +93,12 @@ func decodeGet(name raid.ChunkName, op *wirepb.GetOp, maxFrame int64) (*NodeGet,
 
 func decodeNames(in []string) ([]raid.ChunkName, error) {
 	if len(in) > maxNames {
-		return nil, fmt.Errorf("read delete request: %w: %d names, at most %d fit", raid.ErrInvalid, len(in), maxNames)
+		return nil, fmt.Errorf("read request: %w: %d names, at most %d fit", raid.ErrInvalid, len(in), maxNames)
 	}
 	names := make([]raid.ChunkName, len(in))
 	for i, n := range in {
 		if !raid.ValidName(n) {
-			return nil, fmt.Errorf("read delete request: %w: %q is not a chunk name", raid.ErrInvalid, clip(n, 64))
+			return nil, fmt.Errorf("read request: %w: %q is not a chunk name", raid.ErrInvalid, clip(n, 64))
 		}
 		names[i] = raid.ChunkName(n)
 	}

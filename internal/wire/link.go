@@ -37,7 +37,8 @@ type LinkConfig struct {
 	Adopt func(raid.ArrayID) error
 
 	Handler Handler
-	Lab     LabHandler // nil: a lab controller is refused
+	Trash   TrashHandler // nil: there is no trash, and leftovers stay
+	Lab     LabHandler   // nil: a lab controller is refused
 	Pool    *budget.Pool
 	// Beat describes the node for a heartbeat. It must not block.
 	Beat func() Beat

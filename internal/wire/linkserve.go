@@ -128,13 +128,12 @@ func (s *linkSession) doRequest(j job) {
 		resp.Result = &wirepb.Response_List{List: &list}
 	case r.verify != nil:
 		err = h.Verify(ctx, r.name, int64(r.verify.ExpectedLength), r.verify.ExpectedCrc32C)
+	case r.inspect != nil:
+		resp.Result, err = s.inspect(ctx, r.inspect)
+	case r.trash != nil:
+		resp.Result, err = s.trash(ctx, r.trash, r.keep)
 	default:
-		result := &wirepb.DeleteResult{}
-		for _, err := range h.Delete(ctx, r.delete) {
-			code, _ := encodeError(err)
-			result.Errors = append(result.Errors, code)
-		}
-		resp.Result = &wirepb.Response_Delete{Delete: result}
+		resp.Result = errorsOf(h.Delete(ctx, r.delete))
 	}
 	s.answer(resp, err)
 }

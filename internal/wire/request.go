@@ -5,11 +5,13 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// maxNames is how many names one delete request carries, and maxListed how many
-// a list answer does, which must stay below maxResponse.
+// maxNames is how many names one delete or trash request carries, maxListed how many
+// a list answer does, and maxInspected how many trailers one answer has: both must stay
+// below maxResponse.
 const (
-	maxNames  = 1000
-	maxListed = 400
+	maxNames     = 1000
+	maxListed    = 400
+	maxInspected = 64
 )
 
 // StoreRequest asks a node to keep a chunk. Its name is Meta.Key's.
@@ -61,6 +63,8 @@ type Beat struct {
 	Draining            bool
 	Zone                string
 	Version             string
+	TrashChunks         int64
+	TrashBytes          int64 // part of FreeBytes
 }
 
 // NodeGet is a Get as the node's handler sees it. Offset and Length lie within

@@ -30,6 +30,8 @@ func (c *Cluster) Chunks(i int) (map[string]string, error) {
 			return nil
 		case err != nil:
 			return err
+		case e.IsDir() && e.Name() == "trash": // what is there is no chunk any more
+			return fs.SkipDir
 		case e.Type().IsRegular() && IsChunkName(e.Name()):
 			chunks[e.Name()] = path
 		}

@@ -4,12 +4,10 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/test/cluster"
 	"github.com/raidpi/raidpi/test/liar"
 )
@@ -23,15 +21,13 @@ func TestAMemberThatMakesUpChunksWithoutEndFillsNoCatalog(t *testing.T) {
 	a.must(a.Controller.Terminate(settled)) // names of its first run are leftovers from now on
 	a.must(a.Controller.Start())
 	a.must(a.WaitUp(t.Context(), 2))
-	upload, err := raid.NewUploadID(1, strings.NewReader("twelve bytes"))
-	a.must(err)
 	var pages atomic.Int64
 	l.Beat(func(b *liar.Heartbeat) { b.Chunks, b.TotalBytes, b.Scanned = 1<<60, 1<<60, true })
 	l.Answer(func(_ context.Context, req *liar.Asked, honest *liar.Answer) *liar.Answer {
 		switch req.Op {
 		case liar.List:
 			pages.Add(1)
-			honest.SetNames(madeUp(upload, req.Request.GetList().GetAfter()), true)
+			honest.SetNames(liar.MadeUp(1, req.Request.GetList().GetAfter(), 400), true)
 		case liar.Delete: // whatever it is told to delete, it lists more
 		}
 		return honest
@@ -57,17 +53,4 @@ func TestAMemberThatMakesUpChunksWithoutEndFillsNoCatalog(t *testing.T) {
 	f := a.upload(c)
 	a.check(f.ID, c)
 	a.must(a.API.Delete(t.Context(), f.ID))
-}
-
-// madeUp is a page of names after the given one.
-func madeUp(upload raid.UploadID, after string) (names []string) {
-	k := raid.ChunkKey{Upload: upload, Part: 1, Attempt: 1}
-	if last, err := raid.ParseChunkName(raid.ChunkName(after)); err == nil {
-		k.Stripe = last.Stripe + 1
-	}
-	for range 400 {
-		names = append(names, string(k.Name()))
-		k.Stripe++
-	}
-	return names
 }

@@ -183,8 +183,9 @@ func (f *FS) Rename(from, to string) error {
 		return err
 	}
 	ino := f.root.find(from)
-	f.root.find(path.Dir(from)).put(path.Base(from), nil)
-	f.root.find(path.Dir(to)).put(path.Base(to), ino)
+	m := &move{}
+	f.root.find(path.Dir(from)).putMoved(path.Base(from), nil, m)
+	f.root.find(path.Dir(to)).putMoved(path.Base(to), ino, m)
 	return nil
 }
 

@@ -24,13 +24,24 @@ type inode struct {
 type change struct {
 	name string
 	ino  *inode // nil: removed
+	move *move  // that it is one half of, or nil
 }
+
+// move is a rename. A journal keeps it as a whole or not at all, as long as neither
+// directory was fsynced since.
+type move struct{ decided, kept bool }
 
 func newDir() *inode { return &inode{entries: map[string]*inode{}} }
 
 func (i *inode) isDir() bool { return i.entries != nil }
 
-func (i *inode) put(name string, ino *inode) { i.pending = append(i.pending, change{name, ino}) }
+func (i *inode) put(name string, ino *inode) {
+	i.pending = append(i.pending, change{name: name, ino: ino})
+}
+
+func (i *inode) putMoved(name string, ino *inode, m *move) {
+	i.pending = append(i.pending, change{name, ino, m})
+}
 
 // now is what a directory holds.
 func (i *inode) now() map[string]*inode { return apply(i.entries, i.pending) }
@@ -120,11 +131,22 @@ func Some(seed uint64) Loss { return Loss{rand.New(rand.NewPCG(seed, 0))} }
 func (l Loss) entries(d *inode) map[string]*inode {
 	var kept []change
 	for _, c := range d.pending {
-		if l.Random != nil && l.Random.IntN(2) == 0 {
+		if l.Random != nil && l.keeps(c) {
 			kept = append(kept, c)
 		}
 	}
 	return apply(d.entries, kept)
+}
+
+func (l Loss) keeps(c change) bool {
+	kept := l.Random.IntN(2) == 0
+	if c.move == nil {
+		return kept
+	}
+	if !c.move.decided {
+		c.move.decided, c.move.kept = true, kept
+	}
+	return c.move.kept
 }
 
 // bytes are those that a file is found with.

@@ -375,6 +375,8 @@ type GetdataRequest struct {
 	//	*GetdataRequest_Delete
 	//	*GetdataRequest_List
 	//	*GetdataRequest_Verify
+	//	*GetdataRequest_Inspect
+	//	*GetdataRequest_Trash
 	Op            isGetdataRequest_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -495,6 +497,24 @@ func (x *GetdataRequest) GetVerify() *VerifyOp {
 	return nil
 }
 
+func (x *GetdataRequest) GetInspect() *InspectOp {
+	if x != nil {
+		if x, ok := x.Op.(*GetdataRequest_Inspect); ok {
+			return x.Inspect
+		}
+	}
+	return nil
+}
+
+func (x *GetdataRequest) GetTrash() *TrashOp {
+	if x != nil {
+		if x, ok := x.Op.(*GetdataRequest_Trash); ok {
+			return x.Trash
+		}
+	}
+	return nil
+}
+
 type isGetdataRequest_Op interface {
 	isGetdataRequest_Op()
 }
@@ -515,6 +535,14 @@ type GetdataRequest_Verify struct {
 	Verify *VerifyOp `protobuf:"bytes,23,opt,name=verify,proto3,oneof"`
 }
 
+type GetdataRequest_Inspect struct {
+	Inspect *InspectOp `protobuf:"bytes,40,opt,name=inspect,proto3,oneof"`
+}
+
+type GetdataRequest_Trash struct {
+	Trash *TrashOp `protobuf:"bytes,41,opt,name=trash,proto3,oneof"`
+}
+
 func (*GetdataRequest_Get) isGetdataRequest_Op() {}
 
 func (*GetdataRequest_Delete) isGetdataRequest_Op() {}
@@ -522,6 +550,10 @@ func (*GetdataRequest_Delete) isGetdataRequest_Op() {}
 func (*GetdataRequest_List) isGetdataRequest_Op() {}
 
 func (*GetdataRequest_Verify) isGetdataRequest_Op() {}
+
+func (*GetdataRequest_Inspect) isGetdataRequest_Op() {}
+
+func (*GetdataRequest_Trash) isGetdataRequest_Op() {}
 
 // Whole blocks of one chunk: offset and length are multiples of 64 KiB, but
 // that the last block may be short. The node refuses a chunk whose length
@@ -772,6 +804,104 @@ func (x *VerifyOp) GetExpectedCrc32C() uint32 {
 	return 0
 }
 
+// What do the trailers of these chunks say? At most 64.
+type InspectOp struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Names         []string               `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InspectOp) Reset() {
+	*x = InspectOp{}
+	mi := &file_messages_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InspectOp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InspectOp) ProtoMessage() {}
+
+func (x *InspectOp) ProtoReflect() protoreflect.Message {
+	mi := &file_messages_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InspectOp.ProtoReflect.Descriptor instead.
+func (*InspectOp) Descriptor() ([]byte, []int) {
+	return file_messages_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *InspectOp) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+// Moves chunks to the node's trash. Get and verify bring them back.
+type TrashOp struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Names         []string               `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`                                 // at most 1000
+	KeepSeconds   uint64                 `protobuf:"varint,2,opt,name=keep_seconds,json=keepSeconds,proto3" json:"keep_seconds,omitempty"` // of the node's own time, unless room is needed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrashOp) Reset() {
+	*x = TrashOp{}
+	mi := &file_messages_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrashOp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrashOp) ProtoMessage() {}
+
+func (x *TrashOp) ProtoReflect() protoreflect.Message {
+	mi := &file_messages_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrashOp.ProtoReflect.Descriptor instead.
+func (*TrashOp) Descriptor() ([]byte, []int) {
+	return file_messages_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *TrashOp) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *TrashOp) GetKeepSeconds() uint64 {
+	if x != nil {
+		return x.KeepSeconds
+	}
+	return 0
+}
+
 // Node to controller, port 5558. Answers to get travel on the payload
 // connection as [response][payload]; everything else, errors too, on the
 // control connection as [response]. request_id 0 is a heartbeat.
@@ -787,6 +917,7 @@ type Response struct {
 	//	*Response_Delete
 	//	*Response_List
 	//	*Response_Heartbeat
+	//	*Response_Inspect
 	Result        isResponse_Result `protobuf_oneof:"result"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -794,7 +925,7 @@ type Response struct {
 
 func (x *Response) Reset() {
 	*x = Response{}
-	mi := &file_messages_proto_msgTypes[8]
+	mi := &file_messages_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +937,7 @@ func (x *Response) String() string {
 func (*Response) ProtoMessage() {}
 
 func (x *Response) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_proto_msgTypes[8]
+	mi := &file_messages_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +950,7 @@ func (x *Response) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Response.ProtoReflect.Descriptor instead.
 func (*Response) Descriptor() ([]byte, []int) {
-	return file_messages_proto_rawDescGZIP(), []int{8}
+	return file_messages_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Response) GetRequestId() uint64 {
@@ -893,6 +1024,15 @@ func (x *Response) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *Response) GetInspect() *InspectResult {
+	if x != nil {
+		if x, ok := x.Result.(*Response_Inspect); ok {
+			return x.Inspect
+		}
+	}
+	return nil
+}
+
 type isResponse_Result interface {
 	isResponse_Result()
 }
@@ -913,6 +1053,10 @@ type Response_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,13,opt,name=heartbeat,proto3,oneof"`
 }
 
+type Response_Inspect struct {
+	Inspect *InspectResult `protobuf:"bytes,40,opt,name=inspect,proto3,oneof"`
+}
+
 func (*Response_Get) isResponse_Result() {}
 
 func (*Response_Delete) isResponse_Result() {}
@@ -920,6 +1064,8 @@ func (*Response_Delete) isResponse_Result() {}
 func (*Response_List) isResponse_Result() {}
 
 func (*Response_Heartbeat) isResponse_Result() {}
+
+func (*Response_Inspect) isResponse_Result() {}
 
 type GetResult struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -931,7 +1077,7 @@ type GetResult struct {
 
 func (x *GetResult) Reset() {
 	*x = GetResult{}
-	mi := &file_messages_proto_msgTypes[9]
+	mi := &file_messages_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1089,7 @@ func (x *GetResult) String() string {
 func (*GetResult) ProtoMessage() {}
 
 func (x *GetResult) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_proto_msgTypes[9]
+	mi := &file_messages_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,7 +1102,7 @@ func (x *GetResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResult.ProtoReflect.Descriptor instead.
 func (*GetResult) Descriptor() ([]byte, []int) {
-	return file_messages_proto_rawDescGZIP(), []int{9}
+	return file_messages_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetResult) GetLength() uint64 {
@@ -982,7 +1128,7 @@ type DeleteResult struct {
 
 func (x *DeleteResult) Reset() {
 	*x = DeleteResult{}
-	mi := &file_messages_proto_msgTypes[10]
+	mi := &file_messages_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1140,7 @@ func (x *DeleteResult) String() string {
 func (*DeleteResult) ProtoMessage() {}
 
 func (x *DeleteResult) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_proto_msgTypes[10]
+	mi := &file_messages_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,12 +1153,134 @@ func (x *DeleteResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResult.ProtoReflect.Descriptor instead.
 func (*DeleteResult) Descriptor() ([]byte, []int) {
-	return file_messages_proto_rawDescGZIP(), []int{10}
+	return file_messages_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteResult) GetErrors() []Error {
 	if x != nil {
 		return x.Errors
+	}
+	return nil
+}
+
+// One for each name, in order.
+type InspectResult struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Chunks        []*Trailer             `protobuf:"bytes,1,rep,name=chunks,proto3" json:"chunks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InspectResult) Reset() {
+	*x = InspectResult{}
+	mi := &file_messages_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InspectResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InspectResult) ProtoMessage() {}
+
+func (x *InspectResult) ProtoReflect() protoreflect.Message {
+	mi := &file_messages_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InspectResult.ProtoReflect.Descriptor instead.
+func (*InspectResult) Descriptor() ([]byte, []int) {
+	return file_messages_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *InspectResult) GetChunks() []*Trailer {
+	if x != nil {
+		return x.Chunks
+	}
+	return nil
+}
+
+// A chunk's trailer, as far as it says whose the chunk is.
+type Trailer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Error         Error                  `protobuf:"varint,1,opt,name=error,proto3,enum=raidpi.Error" json:"error,omitempty"` // and nothing else, when it could not be read
+	ArrayId       string                 `protobuf:"bytes,2,opt,name=array_id,json=arrayId,proto3" json:"array_id,omitempty"`
+	Length        uint64                 `protobuf:"varint,3,opt,name=length,proto3" json:"length,omitempty"` // bytes of payload
+	CatalogCommit uint64                 `protobuf:"varint,4,opt,name=catalog_commit,json=catalogCommit,proto3" json:"catalog_commit,omitempty"`
+	File          *FileMeta              `protobuf:"bytes,5,opt,name=file,proto3" json:"file,omitempty"` // on the last stripe only; without the texts
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Trailer) Reset() {
+	*x = Trailer{}
+	mi := &file_messages_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Trailer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Trailer) ProtoMessage() {}
+
+func (x *Trailer) ProtoReflect() protoreflect.Message {
+	mi := &file_messages_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
+func (*Trailer) Descriptor() ([]byte, []int) {
+	return file_messages_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Trailer) GetError() Error {
+	if x != nil {
+		return x.Error
+	}
+	return Error_OK
+}
+
+func (x *Trailer) GetArrayId() string {
+	if x != nil {
+		return x.ArrayId
+	}
+	return ""
+}
+
+func (x *Trailer) GetLength() uint64 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
+func (x *Trailer) GetCatalogCommit() uint64 {
+	if x != nil {
+		return x.CatalogCommit
+	}
+	return 0
+}
+
+func (x *Trailer) GetFile() *FileMeta {
+	if x != nil {
+		return x.File
 	}
 	return nil
 }
@@ -1027,7 +1295,7 @@ type ListResult struct {
 
 func (x *ListResult) Reset() {
 	*x = ListResult{}
-	mi := &file_messages_proto_msgTypes[11]
+	mi := &file_messages_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1307,7 @@ func (x *ListResult) String() string {
 func (*ListResult) ProtoMessage() {}
 
 func (x *ListResult) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_proto_msgTypes[11]
+	mi := &file_messages_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1320,7 @@ func (x *ListResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResult.ProtoReflect.Descriptor instead.
 func (*ListResult) Descriptor() ([]byte, []int) {
-	return file_messages_proto_rawDescGZIP(), []int{11}
+	return file_messages_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListResult) GetNames() []string {
@@ -1086,13 +1354,15 @@ type Heartbeat struct {
 	ProvenMac         []byte `protobuf:"bytes,31,opt,name=proven_mac,json=provenMac,proto3" json:"proven_mac,omitempty"`
 	FoundProvenCommit uint64 `protobuf:"varint,32,opt,name=found_proven_commit,json=foundProvenCommit,proto3" json:"found_proven_commit,omitempty"`
 	FoundProvenMac    []byte `protobuf:"bytes,33,opt,name=found_proven_mac,json=foundProvenMac,proto3" json:"found_proven_mac,omitempty"`
+	TrashChunks       uint64 `protobuf:"varint,40,opt,name=trash_chunks,json=trashChunks,proto3" json:"trash_chunks,omitempty"`
+	TrashBytes        uint64 `protobuf:"varint,41,opt,name=trash_bytes,json=trashBytes,proto3" json:"trash_bytes,omitempty"` // part of free_bytes
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_messages_proto_msgTypes[12]
+	mi := &file_messages_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1374,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_proto_msgTypes[12]
+	mi := &file_messages_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1387,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_messages_proto_rawDescGZIP(), []int{12}
+	return file_messages_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Heartbeat) GetTotalBytes() uint64 {
@@ -1218,6 +1488,20 @@ func (x *Heartbeat) GetFoundProvenMac() []byte {
 	return nil
 }
 
+func (x *Heartbeat) GetTrashChunks() uint64 {
+	if x != nil {
+		return x.TrashChunks
+	}
+	return 0
+}
+
+func (x *Heartbeat) GetTrashBytes() uint64 {
+	if x != nil {
+		return x.TrashBytes
+	}
+	return 0
+}
+
 var File_messages_proto protoreflect.FileDescriptor
 
 const file_messages_proto_rawDesc = "" +
@@ -1247,7 +1531,7 @@ const file_messages_proto_rawDesc = "" +
 	"\acreated\x18\x04 \x01(\tR\acreated\x12\x12\n" +
 	"\x04size\x18\x05 \x01(\x04R\x04size\x12\x16\n" +
 	"\x06sha256\x18\x06 \x01(\fR\x06sha256\x12\x18\n" +
-	"\astripes\x18\a \x01(\x04R\astripes\"\xf9\x02\n" +
+	"\astripes\x18\a \x01(\x04R\astripes\"\xd1\x03\n" +
 	"\x0fgetdata_request\x12\x1a\n" +
 	"\bfilename\x18\x01 \x01(\tR\bfilename\x12\x1d\n" +
 	"\n" +
@@ -1260,7 +1544,9 @@ const file_messages_proto_rawDesc = "" +
 	"\x03get\x18\x14 \x01(\v2\r.raidpi.GetOpH\x00R\x03get\x12*\n" +
 	"\x06delete\x18\x15 \x01(\v2\x10.raidpi.DeleteOpH\x00R\x06delete\x12$\n" +
 	"\x04list\x18\x16 \x01(\v2\x0e.raidpi.ListOpH\x00R\x04list\x12*\n" +
-	"\x06verify\x18\x17 \x01(\v2\x10.raidpi.VerifyOpH\x00R\x06verifyB\x04\n" +
+	"\x06verify\x18\x17 \x01(\v2\x10.raidpi.VerifyOpH\x00R\x06verify\x12-\n" +
+	"\ainspect\x18( \x01(\v2\x11.raidpi.InspectOpH\x00R\ainspect\x12'\n" +
+	"\x05trash\x18) \x01(\v2\x0f.raidpi.TrashOpH\x00R\x05trashB\x04\n" +
 	"\x02op\"\xa7\x01\n" +
 	"\x05GetOp\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x16\n" +
@@ -1277,7 +1563,12 @@ const file_messages_proto_rawDesc = "" +
 	"\amax_run\x18\x04 \x01(\rR\x06maxRun\"\\\n" +
 	"\bVerifyOp\x12'\n" +
 	"\x0fexpected_length\x18\x01 \x01(\x04R\x0eexpectedLength\x12'\n" +
-	"\x0fexpected_crc32c\x18\x02 \x01(\aR\x0eexpectedCrc32c\"\xc7\x02\n" +
+	"\x0fexpected_crc32c\x18\x02 \x01(\aR\x0eexpectedCrc32c\"!\n" +
+	"\tInspectOp\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\"B\n" +
+	"\aTrashOp\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\x12!\n" +
+	"\fkeep_seconds\x18\x02 \x01(\x04R\vkeepSeconds\"\xfa\x02\n" +
 	"\bresponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\x04R\trequestId\x12\x1a\n" +
@@ -1289,17 +1580,26 @@ const file_messages_proto_rawDesc = "" +
 	" \x01(\v2\x11.raidpi.GetResultH\x00R\x03get\x12.\n" +
 	"\x06delete\x18\v \x01(\v2\x14.raidpi.DeleteResultH\x00R\x06delete\x12(\n" +
 	"\x04list\x18\f \x01(\v2\x12.raidpi.ListResultH\x00R\x04list\x121\n" +
-	"\theartbeat\x18\r \x01(\v2\x11.raidpi.HeartbeatH\x00R\theartbeatB\b\n" +
+	"\theartbeat\x18\r \x01(\v2\x11.raidpi.HeartbeatH\x00R\theartbeat\x121\n" +
+	"\ainspect\x18( \x01(\v2\x15.raidpi.InspectResultH\x00R\ainspectB\b\n" +
 	"\x06result\"F\n" +
 	"\tGetResult\x12\x16\n" +
 	"\x06length\x18\x01 \x01(\x04R\x06length\x12!\n" +
 	"\fblock_crc32c\x18\x02 \x03(\aR\vblockCrc32c\"5\n" +
 	"\fDeleteResult\x12%\n" +
-	"\x06errors\x18\x01 \x03(\x0e2\r.raidpi.ErrorR\x06errors\"6\n" +
+	"\x06errors\x18\x01 \x03(\x0e2\r.raidpi.ErrorR\x06errors\"8\n" +
+	"\rInspectResult\x12'\n" +
+	"\x06chunks\x18\x01 \x03(\v2\x0f.raidpi.TrailerR\x06chunks\"\xae\x01\n" +
+	"\aTrailer\x12#\n" +
+	"\x05error\x18\x01 \x01(\x0e2\r.raidpi.ErrorR\x05error\x12\x19\n" +
+	"\barray_id\x18\x02 \x01(\tR\aarrayId\x12\x16\n" +
+	"\x06length\x18\x03 \x01(\x04R\x06length\x12%\n" +
+	"\x0ecatalog_commit\x18\x04 \x01(\x04R\rcatalogCommit\x12$\n" +
+	"\x04file\x18\x05 \x01(\v2\x10.raidpi.FileMetaR\x04file\"6\n" +
 	"\n" +
 	"ListResult\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"\xcc\x03\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\x90\x04\n" +
 	"\tHeartbeat\x12\x1f\n" +
 	"\vtotal_bytes\x18\x01 \x01(\x04R\n" +
 	"totalBytes\x12\x1d\n" +
@@ -1318,7 +1618,10 @@ const file_messages_proto_rawDesc = "" +
 	"\n" +
 	"proven_mac\x18\x1f \x01(\fR\tprovenMac\x12.\n" +
 	"\x13found_proven_commit\x18  \x01(\x04R\x11foundProvenCommit\x12(\n" +
-	"\x10found_proven_mac\x18! \x01(\fR\x0efoundProvenMac*\x8b\x01\n" +
+	"\x10found_proven_mac\x18! \x01(\fR\x0efoundProvenMac\x12!\n" +
+	"\ftrash_chunks\x18( \x01(\x04R\vtrashChunks\x12\x1f\n" +
+	"\vtrash_bytes\x18) \x01(\x04R\n" +
+	"trashBytes*\x8b\x01\n" +
 	"\x05Error\x12\x06\n" +
 	"\x02OK\x10\x00\x12\r\n" +
 	"\tNOT_FOUND\x10\x01\x12\v\n" +
@@ -1344,7 +1647,7 @@ func file_messages_proto_rawDescGZIP() []byte {
 }
 
 var file_messages_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_messages_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_messages_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_messages_proto_goTypes = []any{
 	(Error)(0),               // 0: raidpi.Error
 	(*StoredataRequest)(nil), // 1: raidpi.storedata_request
@@ -1355,11 +1658,15 @@ var file_messages_proto_goTypes = []any{
 	(*DeleteOp)(nil),         // 6: raidpi.DeleteOp
 	(*ListOp)(nil),           // 7: raidpi.ListOp
 	(*VerifyOp)(nil),         // 8: raidpi.VerifyOp
-	(*Response)(nil),         // 9: raidpi.response
-	(*GetResult)(nil),        // 10: raidpi.GetResult
-	(*DeleteResult)(nil),     // 11: raidpi.DeleteResult
-	(*ListResult)(nil),       // 12: raidpi.ListResult
-	(*Heartbeat)(nil),        // 13: raidpi.Heartbeat
+	(*InspectOp)(nil),        // 9: raidpi.InspectOp
+	(*TrashOp)(nil),          // 10: raidpi.TrashOp
+	(*Response)(nil),         // 11: raidpi.response
+	(*GetResult)(nil),        // 12: raidpi.GetResult
+	(*DeleteResult)(nil),     // 13: raidpi.DeleteResult
+	(*InspectResult)(nil),    // 14: raidpi.InspectResult
+	(*Trailer)(nil),          // 15: raidpi.Trailer
+	(*ListResult)(nil),       // 16: raidpi.ListResult
+	(*Heartbeat)(nil),        // 17: raidpi.Heartbeat
 }
 var file_messages_proto_depIdxs = []int32{
 	2,  // 0: raidpi.storedata_request.meta:type_name -> raidpi.ChunkMeta
@@ -1368,17 +1675,23 @@ var file_messages_proto_depIdxs = []int32{
 	6,  // 3: raidpi.getdata_request.delete:type_name -> raidpi.DeleteOp
 	7,  // 4: raidpi.getdata_request.list:type_name -> raidpi.ListOp
 	8,  // 5: raidpi.getdata_request.verify:type_name -> raidpi.VerifyOp
-	0,  // 6: raidpi.response.error:type_name -> raidpi.Error
-	10, // 7: raidpi.response.get:type_name -> raidpi.GetResult
-	11, // 8: raidpi.response.delete:type_name -> raidpi.DeleteResult
-	12, // 9: raidpi.response.list:type_name -> raidpi.ListResult
-	13, // 10: raidpi.response.heartbeat:type_name -> raidpi.Heartbeat
-	0,  // 11: raidpi.DeleteResult.errors:type_name -> raidpi.Error
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	9,  // 6: raidpi.getdata_request.inspect:type_name -> raidpi.InspectOp
+	10, // 7: raidpi.getdata_request.trash:type_name -> raidpi.TrashOp
+	0,  // 8: raidpi.response.error:type_name -> raidpi.Error
+	12, // 9: raidpi.response.get:type_name -> raidpi.GetResult
+	13, // 10: raidpi.response.delete:type_name -> raidpi.DeleteResult
+	16, // 11: raidpi.response.list:type_name -> raidpi.ListResult
+	17, // 12: raidpi.response.heartbeat:type_name -> raidpi.Heartbeat
+	14, // 13: raidpi.response.inspect:type_name -> raidpi.InspectResult
+	0,  // 14: raidpi.DeleteResult.errors:type_name -> raidpi.Error
+	15, // 15: raidpi.InspectResult.chunks:type_name -> raidpi.Trailer
+	0,  // 16: raidpi.Trailer.error:type_name -> raidpi.Error
+	3,  // 17: raidpi.Trailer.file:type_name -> raidpi.FileMeta
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_messages_proto_init() }
@@ -1391,12 +1704,15 @@ func file_messages_proto_init() {
 		(*GetdataRequest_Delete)(nil),
 		(*GetdataRequest_List)(nil),
 		(*GetdataRequest_Verify)(nil),
+		(*GetdataRequest_Inspect)(nil),
+		(*GetdataRequest_Trash)(nil),
 	}
-	file_messages_proto_msgTypes[8].OneofWrappers = []any{
+	file_messages_proto_msgTypes[10].OneofWrappers = []any{
 		(*Response_Get)(nil),
 		(*Response_Delete)(nil),
 		(*Response_List)(nil),
 		(*Response_Heartbeat)(nil),
+		(*Response_Inspect)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1404,7 +1720,7 @@ func file_messages_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_messages_proto_rawDesc), len(file_messages_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
