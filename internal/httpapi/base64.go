@@ -20,7 +20,12 @@ type decoder struct {
 	out   [3]byte // decoded bytes that found no room
 	left  int     // of out, at its end
 	ended bool    // by padding
+	lines bool    // there was a line break: more will follow
 }
+
+// lineLength is how much is looked at together where there are line breaks, in bytes:
+// some more than the 76 of a line.
+const lineLength = 128
 
 // decode fills p from the string that s is in, as far as one look into the
 // window goes. ended tells that the closing quote was taken; then n is 0.
@@ -40,23 +45,47 @@ func (d *decoder) decode(s *scanner, p []byte) (n int, ended bool, err error) {
 	case c == '\\':
 		return d.escaped(s, p)
 	case c == '\n' || c == '\r':
+		d.lines = true
 		s.r++
 		return 0, false, nil
 	}
-	// No more of the window than p takes, or a small p would scan all of it each time.
-	run := s.buf[s.r:min(s.w, s.r+len(p)/3*4+4)]
-	for _, end := range [...]byte{'"', '\\', '\n', '\r'} {
+	// No more of the window than p takes, or a small p would scan all of it each time;
+	// and no more than a line, or so would each of them.
+	most := len(p)/3*4 + 4
+	if d.lines {
+		most = min(most, lineLength)
+	}
+	run := s.buf[s.r:min(s.w, s.r+most)]
+	for _, end := range [...]byte{'"', '\\'} {
 		if i := bytes.IndexByte(run, end); i >= 0 {
 			run = run[:i]
 		}
 	}
 	if d.n == 0 && len(p) >= 3 && len(run) >= 4 {
-		return d.groups(s, p, run[:min(len(run)/4, len(p)/3)*4])
+		whole := run[:min(len(run)/4, len(p)/3)*4]
+		if d.lines { // else groups notices the first one
+			whole = unbroken(whole)
+			whole = whole[:len(whole)/4*4]
+		}
+		if len(whole) > 0 {
+			return d.groups(s, p, whole)
+		}
 	}
-	k := copy(d.quad[d.n:], run)
+	k := copy(d.quad[d.n:], unbroken(run[:min(len(run), 4)]))
 	d.n += k
 	s.r += k
 	return d.group(s, p)
+}
+
+// unbroken is what comes before a line break.
+func unbroken(run []byte) []byte {
+	if i := bytes.IndexByte(run, '\n'); i >= 0 {
+		run = run[:i]
+	}
+	if i := bytes.IndexByte(run, '\r'); i >= 0 {
+		run = run[:i]
+	}
+	return run
 }
 
 // escaped takes one character that was written as an escape, such as \/.
@@ -67,6 +96,7 @@ func (d *decoder) escaped(s *scanner, p []byte) (int, bool, error) {
 		return 0, false, err
 	}
 	if r == '\n' || r == '\r' {
+		d.lines = true
 		return 0, false, nil
 	}
 	if r > '~' {
@@ -96,6 +126,10 @@ func (d *decoder) group(s *scanner, p []byte) (int, bool, error) {
 // groups decodes whole groups from the window into p.
 func (d *decoder) groups(s *scanner, p, run []byte) (int, bool, error) {
 	n, err := d.bytes(p, run, s.off+int64(s.r))
+	if err != nil && !d.lines && len(unbroken(run)) < len(run) {
+		d.lines = true
+		return 0, false, nil // and once more
+	}
 	s.r += len(run)
 	return n, false, err
 }
@@ -110,14 +144,11 @@ func (d *decoder) bytes(dst, src []byte, at int64) (int, error) {
 	if at2, ok := err.(base64.CorruptInputError); ok { //nolint:errorlint // Decode returns it bare
 		return 0, d.wrong(at + int64(at2))
 	}
-	want := len(src) / 4 * 3
-	for i := len(src) - 1; src[i] == '='; i-- {
-		d.ended = true
-		want--
-	}
-	if n != want { // as it can't be
+	padding := len(src) - len(bytes.TrimRight(src, "="))
+	if n != len(src)/4*3-padding { // a line break was read over
 		return 0, d.wrong(at)
 	}
+	d.ended = padding > 0
 	return n, nil
 }
 

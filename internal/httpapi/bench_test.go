@@ -98,9 +98,19 @@ func BenchmarkDownload4KiB(b *testing.B)     { benchDownload(b, 4<<10, false) }
 func BenchmarkDownload64MiBTLS(b *testing.B) { benchDownload(b, 64<<20, true) }
 func BenchmarkDownload4KiBTLS(b *testing.B)  { benchDownload(b, 4<<10, true) }
 
-func BenchmarkJSONScan(b *testing.B) {
+func BenchmarkJSONScan(b *testing.B)      { benchJSON(b, "") }
+func BenchmarkJSONScanLines(b *testing.B) { benchJSON(b, `\r\n`) } // as Java writes them
+
+func benchJSON(b *testing.B, lineBreak string) {
 	data := testData(3 << 20)
-	body := []byte(`{"filename":"a","content_type":"b","contents_b64":"` + base64.StdEncoding.EncodeToString(data) + `"}`)
+	text := base64.StdEncoding.EncodeToString(data)
+	for i := 76; lineBreak != "" && i < len(text); i += 76 + len(lineBreak) {
+		text = text[:i] + lineBreak + text[i:]
+		if i > 100_000 { // the rest as it is
+			break
+		}
+	}
+	body := []byte(`{"filename":"a","content_type":"b","contents_b64":"` + text + `"}`)
 	buf := make([]byte, 256<<10)
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
