@@ -20,7 +20,7 @@ func pair(t *testing.T) (controller, pi *host, s *setUp) {
 	pi.paste("node")
 	pi.must(strings.Replace(controller.paste("invite"), "controller.local", controllerAddr, 1))
 	controller.must("head -c 300000 /dev/urandom >stored")
-	controller.until("the node is up", func() bool { return strings.Contains(controller.must("raidctl status"), "1 up") })
+	controller.until("the node is up", controller.oneIsUp)
 	controller.must("raidctl upload stored")
 	return controller, pi, s
 }

@@ -68,6 +68,13 @@ func (h *host) try(lines string) (string, error) {
 	return r.Out, err
 }
 
+// oneIsUp reports whether the array of this host's controller has a node. Before that
+// raidctl's exit status says that nothing can be stored.
+func (h *host) oneIsUp() bool {
+	out, _ := h.all("raidctl status")
+	return strings.Contains(out, "1 up")
+}
+
 // all is everything that lines print, and their exit status.
 func (h *host) all(lines string) (string, int) {
 	h.t.Helper()

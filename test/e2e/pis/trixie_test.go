@@ -42,7 +42,7 @@ func TestTrixie(t *testing.T) {
 	}
 	h.must(strings.Replace(h.paste("invite"), "controller.local", controllerAddr, 1))
 	h.must("head -c 300000 /dev/urandom >stored")
-	h.until("the node is up", func() bool { return strings.Contains(h.must("raidctl status"), "1 up") })
+	h.until("the node is up", h.oneIsUp)
 	h.must("raidctl upload stored")
 	h.still()
 }
