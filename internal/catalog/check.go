@@ -31,6 +31,7 @@ type checker struct {
 	file   *os.File      // the database, as it is on the disk
 	step   time.Duration // slowEvery
 	rest   time.Duration // checkRest
+	slice  []byte        // of pages
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -129,7 +130,10 @@ func (k *checker) pass(ctx context.Context, pace func(context.Context, time.Dura
 // once more when it is not.
 func (k *checker) pages(from int64) (more bool, err error) {
 	_ = unix.Fadvise(int(k.file.Fd()), from*pageSize, slicePages*pageSize, unix.FADV_DONTNEED)
-	b := make([]byte, slicePages*pageSize)
+	if k.slice == nil {
+		k.slice = make([]byte, slicePages*pageSize)
+	}
+	b := k.slice
 	n, err := k.file.ReadAt(b, from*pageSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, fmt.Errorf("read the catalog from page %d: %w", from+1, err)

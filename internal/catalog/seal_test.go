@@ -359,6 +359,44 @@ func TestACatalogOfAnEarlierVersionGetsSeals(t *testing.T) {
 	must(t, openTest(t, path).Close())
 }
 
+// A power cut at any moment leaves the old catalog or the new one in its place.
+func TestGettingSealsSurvivesKills(t *testing.T) {
+	made, f := unsealed(t)
+	old, err := os.ReadFile(made)
+	must(t, err)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "catalog.db")
+	ends := map[bool]int{}
+	for round := range 25 {
+		must(t, os.RemoveAll(dir))
+		must(t, os.Mkdir(dir, 0o700))
+		must(t, os.WriteFile(path, old, 0o600))
+		cmd, lines := spawn(t, "migrate", path)
+		time.Sleep(time.Duration(5+3*round) * time.Millisecond)
+		_ = cmd.Process.Kill() // it may have ended
+		for range lines {
+		}
+		b, err := os.ReadFile(path)
+		must(t, err)
+		ends[isSealed(b)]++
+		c := openWith(t, config(path), options{migrations: slowVersion()})
+		got, err := c.File(bg, f.ID)
+		must(t, err)
+		if got.Upload != f.Upload {
+			t.Error("it is another file")
+		}
+		must(t, awaitVouched(t, c))
+		must(t, c.Close())
+		checkSeals(t, path)
+		left, err := filepath.Glob(path + "*.part")
+		must(t, err)
+		if len(left) > 0 {
+			t.Errorf("left: %v", left)
+		}
+	}
+	t.Logf("killed before the new one was in its place %d times, after %d", ends[false], ends[true])
+}
+
 // It must not be sealed as it is.
 func TestADamagedCatalogOfAnEarlierVersionIsRefused(t *testing.T) {
 	path, _ := unsealed(t)

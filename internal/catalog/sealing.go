@@ -236,6 +236,7 @@ func (s *sealer) swap(copied string) error {
 	if err := os.Rename(link, copied); err != nil {
 		return err
 	}
+	_ = os.Remove(link) // it stays when the copy was made before, and the power went
 	if err := syncFolder(dir); err != nil {
 		return err
 	}
