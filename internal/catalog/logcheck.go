@@ -28,29 +28,37 @@ type logReader struct {
 // logDamage tells what is wrong with the log of the database at path, for a person; ""
 // is nothing that a power cut may not have done.
 func logDamage(path string) (what string, err error) {
-	f, err := os.Open(path + "-wal")
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
+	l, end, err := openLog(path)
+	if err != nil || l == nil {
 		return "", err
 	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	l := logReader{file: f, frames: (st.Size() - logHeader) / frameSize}
-	if st.Size() < logHeader+frameSize {
-		return "", nil
-	}
-	if _, err := f.ReadAt(l.header[:], 0); err != nil {
-		return "", fmt.Errorf("read the catalog's log: %w", err)
-	}
+	defer end()
 	if !l.headerGood() {
 		return l.withoutHeader(path)
 	}
 	return l.behindBad()
+}
+
+// openLog opens the log of the database at path; nil, when there is none that has a frame.
+func openLog(path string) (l *logReader, end func(), err error) {
+	f, err := os.Open(path + "-wal")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := f.Stat()
+	if err != nil || st.Size() < logHeader+frameSize {
+		_ = f.Close()
+		return nil, nil, err
+	}
+	l = &logReader{file: f, frames: (st.Size() - logHeader) / frameSize}
+	if _, err := f.ReadAt(l.header[:], 0); err != nil {
+		_ = f.Close()
+		return nil, nil, fmt.Errorf("read the catalog's log: %w", err)
+	}
+	return l, func() { _ = f.Close() }, nil
 }
 
 // headerGood tells whether SQLite takes the log for one.

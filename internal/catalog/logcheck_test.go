@@ -232,14 +232,14 @@ func TestATornHeaderOfALogThatWasMovedIsNoDamage(t *testing.T) {
 func TestWhatKilledProcessesLeaveIsNeverTakenForDamage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "catalog.db")
 	files := map[raid.FileID]raid.File{}
-	for range 6 {
+	for _, most := range []int{5, 30, 700, 60, 900, 800} { // the log is moved after some 400
 		cmd, lines := spawn(t, "upload", path)
 		n := 0
 		for line := range lines {
 			if strings.HasPrefix(line, "error") {
 				t.Fatal(line)
 			}
-			if n++; n > 30 {
+			if n++; n > most {
 				break
 			}
 		}
@@ -287,4 +287,55 @@ func TestAPageOfTheLogIsCheckedWhenItIsRead(t *testing.T) {
 		_, _ = c.Parts(bg, f.ID, 0, 1)
 	}
 	wants(t, c.Damaged(), raid.ErrCatalogDamaged)
+}
+
+// Who puts a database back and leaves the log of the one before beside it would get what
+// is neither of them.
+func TestTheLogOfAnotherCatalogIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	c := openTest(t, path)
+	storeMany(t, c, 20)
+	must(t, c.Close())
+	backup, err := os.ReadFile(path)
+	must(t, err)
+	for range 2 { // later starts
+		c = openTest(t, path)
+		storeMany(t, c, 20)
+		must(t, c.Close())
+	}
+	c = openTest(t, path)
+	store(t, c, 1)
+	log, err := os.ReadFile(path + "-wal") // of a killed process
+	must(t, err)
+	now, err := os.ReadFile(path)
+	must(t, err)
+	must(t, c.Close())
+	other := newCut(t)
+
+	for name, k := range map[string]struct {
+		db, log []byte
+		fits    bool
+	}{
+		"its own":          {now, log, true},
+		"a later one":      {backup, log, false},
+		"another array's":  {now, other.log, false},
+		"an earlier one's": {backup, nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "catalog.db")
+			must(t, os.WriteFile(path, k.db, 0o600))
+			must(t, os.WriteFile(path+"-wal", k.log, 0o600))
+			if k.fits {
+				must(t, awaitVouched(t, openTest(t, path)))
+				return
+			}
+			said := refused(t, path, raid.ErrInvalid, "belongs to another catalog")
+			if !strings.Contains(said, "sudo mv "+path+"-wal "+path+"-wal.aside") {
+				t.Errorf("what to do is missing: %s", said)
+			}
+			untouched(t, path, map[string][]byte{path: k.db, path + "-wal": k.log})
+			must(t, os.Rename(path+"-wal", path+"-wal.aside"))
+			must(t, awaitVouched(t, openTest(t, path)))
+		})
+	}
 }

@@ -61,6 +61,9 @@ func (p past) write(lock *os.File) error {
 // frame without a word. A log that is damaged is kept beside the catalog, and what the
 // catalog lacks because of that is noted, before anything is changed.
 func (c *Catalog) checkLog(query url.Values) error {
+	if err := c.checkLogFits(query); err != nil {
+		return err
+	}
 	what, err := logDamage(c.path)
 	if err != nil || what == "" {
 		return err
