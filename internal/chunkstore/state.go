@@ -137,6 +137,7 @@ type space struct {
 	last    Usage
 	since   int64 // bytes written since asked
 	flight  int64 // bytes being written
+	asking  bool  // somebody renews it
 	wasFull bool
 }
 
@@ -192,10 +193,28 @@ func (s *space) free() (int64, error) {
 	return max(0, s.room()), err
 }
 
-func (s *space) totalBytes() int64 {
+// known is what is known of the room without asking the file system; stale says that
+// it is time to.
+func (s *space) known() (total, free int64, stale bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.last.Total
+	return s.last.Total, max(0, s.room()), time.Since(s.asked) >= usageAge
+}
+
+// ask reports whether the caller is to renew what is known: nobody else does.
+func (s *space) ask() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.asking
+	s.asking = true
+	return !was
+}
+
+func (s *space) renew() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer func() { s.asking = false }()
+	return s.refresh(usageAge)
 }
 
 // turn records whether the disk is full, and returns whether that is news.
@@ -209,14 +228,20 @@ func (s *space) turn(full bool) bool {
 
 func (s *space) room() int64 { return s.last.Free - s.reserve - s.since - s.flight }
 
+// refresh asks the file system, unless what is known is young enough. Callers hold mu,
+// which is free while the file system is asked.
 func (s *space) refresh(age time.Duration) error {
 	if !s.asked.IsZero() && time.Since(s.asked) < age {
 		return nil
 	}
+	before := s.since
+	s.mu.Unlock()
 	u, err := s.usage()
+	s.mu.Lock()
 	if err != nil {
 		return err
 	}
-	s.last, s.asked, s.since = u, time.Now(), 0
+	s.last, s.asked = u, time.Now()
+	s.since = max(0, s.since-before) // what was written meanwhile may be counted twice
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/raidpi/raidpi/internal/budget"
 	"github.com/raidpi/raidpi/internal/raid"
@@ -37,6 +38,7 @@ const (
 // Store keeps chunks. It is safe for concurrent use.
 type Store struct {
 	fs      FS
+	calls   *calls // of fs
 	log     *slog.Logger
 	array   func() raid.ArrayID
 	pool    *budget.Pool
@@ -79,15 +81,19 @@ type Stats struct {
 	Corrupt     int64 // chunks that were found corrupt and are still there
 	TrashChunks int64 // chunks in the trash
 	TrashBytes  int64 // what they take; part of FreeBytes
+	// Stalled is for how long the disk has not answered a call, if that is too long.
+	Stalled time.Duration
 }
 
 // Open opens the store in cfg.FS. It removes what an earlier life was writing
 // and starts to count the chunks and to read their trailers.
 func Open(cfg Config) (*Store, error) {
+	calls := newCalls()
+	watched := &watchedFS{cfg.FS, calls}
 	s := &Store{
-		fs: cfg.FS, log: cfg.Log, array: cfg.Array, pool: cfg.Pool, dirs: newDirs(cfg.FS),
+		fs: watched, calls: calls, log: cfg.Log, array: cfg.Array, pool: cfg.Pool, dirs: newDirs(watched),
 		names: newNames(), corrupt: corrupt{names: map[raid.ChunkName]struct{}{}},
-		space: space{usage: cfg.FS.Usage, reserve: cfg.Reserve},
+		space: space{usage: watched.Usage, reserve: cfg.Reserve},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -124,6 +130,9 @@ func Open(cfg Config) (*Store, error) {
 	s.background.Go(func() { s.keepCheckpoint(ctx) })
 	s.background.Go(func() { s.prepare(ctx) })
 	s.background.Go(func() { s.keepTrash(ctx) })
+	if t, ok := cfg.FS.(toucher); ok {
+		s.background.Go(func() { s.watch(ctx, t) })
+	}
 	return s, nil
 }
 
@@ -206,17 +215,34 @@ func (s *Store) leave() {
 
 // Stats tells how the store is. It does no I/O that can block.
 func (s *Store) Stats() Stats {
-	free, err := s.space.free()
-	if err != nil {
-		s.log.Debug("Free space unknown", "reason", err)
+	total, free, stale := s.space.known()
+	if stale {
+		s.askSpace()
 	}
 	seen, found := s.commit.get()
 	trash := s.trash.bytes.Load()
 	return Stats{
-		TotalBytes: s.space.totalBytes(), FreeBytes: free + trash, TrashChunks: s.trash.chunks.Load(), TrashBytes: trash,
+		TotalBytes: total, FreeBytes: free + trash, TrashChunks: s.trash.chunks.Load(), TrashBytes: trash, Stalled: s.calls.stalled(),
 		Chunks: s.dirs.chunks.Load(), HighestCommit: seen.highest, FoundCommit: found.highest, Proven: seen.proven, FoundProven: found.proven,
 		Scanned: s.scanned.Load(), ReadOnly: s.readOnly() != nil, Corrupt: s.corrupt.count(),
 	}
+}
+
+// askSpace has the file system asked for its free space. Nobody waits for the answer:
+// a disk that hangs must not hang who asks how it is.
+func (s *Store) askSpace() {
+	if !s.mu.TryRLock() {
+		return // it is being closed
+	}
+	defer s.mu.RUnlock()
+	if s.isClosed || !s.space.ask() {
+		return
+	}
+	s.background.Go(func() {
+		if err := s.space.renew(); err != nil {
+			s.log.Debug("Free space unknown", "reason", err)
+		}
+	})
 }
 
 // readOnly is nil while the store takes writes, else the reason why it doesn't.

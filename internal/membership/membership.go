@@ -100,6 +100,8 @@ type member struct {
 	latency   latency   // of reads
 	stores    latency
 	problem   string // see Peer.Accuse
+	// stallLogged is when the log was last told of its disk.
+	stallLogged time.Time
 }
 
 // New makes the set of nodes; Run must be called for records to be saved.

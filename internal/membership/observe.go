@@ -53,6 +53,21 @@ func (m *Members) NodeBeat(s *wire.Session, b wire.Beat) {
 	if before.ReadOnly != b.ReadOnly || before.Draining != b.Draining || before.Scanned != b.Scanned || (before.FreeBytes <= 0) != (b.FreeBytes <= 0) {
 		m.notify()
 	}
+	if before.DiskStall > 0 != (b.DiskStall > 0) {
+		m.diskTurned(n, b.DiskStall)
+	}
+}
+
+// stallLogEvery bounds how often the log says of one node that its disk hangs.
+const stallLogEvery = time.Minute
+
+// diskTurned takes note of a disk that hangs, or answers again. Callers hold mu.
+func (m *Members) diskTurned(n *member, stall time.Duration) {
+	if time.Since(n.stallLogged) >= stallLogEvery {
+		n.stallLogged = time.Now()
+		m.cfg.Log.Warn("node's disk hangs, or answers again: while it hangs the node gets nothing new", "node", n.id, "hangs_for", stall)
+	}
+	m.notify()
 }
 
 // apply takes over a heartbeat. Callers hold mu.

@@ -55,7 +55,7 @@ func (p *Peer) Suspect() bool {
 	if p.lab != nil {
 		return !p.lab.Healthy()
 	}
-	return over(p.session.Done()) || p.session.Unanswered() > suspectAfter || p.session.StuckFor() > stuckAfter
+	return over(p.session.Done()) || p.session.Unanswered() > suspectAfter || p.session.StuckFor() > stuckAfter || p.session.Beat().DiskStall > 0
 }
 
 // Scanned reports whether the node has read all its trailers, so that the

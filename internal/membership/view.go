@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +15,7 @@ func (m *Members) state(n *member) raid.NodeState {
 	switch {
 	case n.session == nil || over(n.session.Done()):
 		return raid.Down
-	case n.session.Unanswered() > suspectAfter || n.session.StuckFor() > stuckAfter:
+	case n.session.Unanswered() > suspectAfter || n.session.StuckFor() > stuckAfter || n.beat.DiskStall > 0:
 		return raid.Suspect
 	case n.record.Draining || n.beat.Draining:
 		return raid.Draining
@@ -82,7 +83,7 @@ func (m *Members) away(n *member) (away time.Duration, expected bool) {
 			away = time.Since(n.downSince)
 		}
 	case raid.Suspect:
-		away = max(n.session.SilentFor(), n.session.StuckFor())
+		away = max(n.session.SilentFor(), n.session.StuckFor(), n.beat.DiskStall)
 	case raid.Draining: // its process ends, most often to be started again
 		if !n.known && !n.given {
 			return 0, false // it is forgotten when it goes
@@ -142,6 +143,10 @@ func (m *Members) info(n *member) raid.NodeInfo {
 		ProposedZone: n.proposed(), ClaimedBytes: n.claimed(), Chunks: n.beat.Chunks,
 		Version: n.beat.Version, ReadOnly: n.beat.ReadOnly, Seen: n.seen,
 		TrashChunks: n.beat.TrashChunks, TrashBytes: n.beat.TrashBytes, Problem: n.problem,
+	}
+	if n.session != nil && n.beat.DiskStall > 0 && i.Problem == "" {
+		i.Problem = fmt.Sprintf("its disk has not answered for %v: it gets nothing new, and reads ask other nodes first. Check the disk's cable and power there (journalctl -k)",
+			n.beat.DiskStall.Round(time.Second))
 	}
 	i.TotalBytes, i.FreeBytes = n.room()
 	if !n.seen {

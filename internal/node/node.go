@@ -104,8 +104,8 @@ func (d *daemon) newLink(l *life) *wire.Link {
 	return wire.NewLink(link)
 }
 
-// beat describes the node for a heartbeat. It does no I/O but the store's cached
-// look at its file system.
+// beat describes the node for a heartbeat. It does no I/O: also a node whose disk hangs
+// says so.
 func beat(store *chunkstore.Store, cfg *Config) wire.Beat {
 	s := store.Stats()
 	return wire.Beat{
@@ -113,6 +113,7 @@ func beat(store *chunkstore.Store, cfg *Config) wire.Beat {
 		Proven: s.Proven, FoundProven: s.FoundProven,
 		Scanned: s.Scanned, ReadOnly: s.ReadOnly, Zone: cfg.Zone, Version: cfg.Version,
 		TrashChunks: s.TrashChunks, TrashBytes: s.TrashBytes,
+		DiskStall: s.Stalled,
 	}
 }
 
@@ -145,6 +146,8 @@ func (d *daemon) report(ctx context.Context, l *life) error {
 // status is one line for a person: what needs one first.
 func status(s chunkstore.Stats, link string) string {
 	switch {
+	case s.Stalled > 0:
+		return fmt.Sprintf("Disk has not answered for %v: check its cable and power (journalctl -k). %s", s.Stalled.Round(time.Second), link)
 	case s.ReadOnly:
 		return "Disk is read only after a failed write: its chunks can be read. Check it (journalctl -k, fsck), then: sudo systemctl restart raid-node. " + link
 	case s.FreeBytes == 0:

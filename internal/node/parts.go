@@ -29,10 +29,9 @@ func (d *daemon) watch(ctx context.Context) error {
 // parts are what of a node has to move, and how each is asked. None waits for the
 // controller.
 //
-// The disk is not tried. An idle node must not write; a read is answered from memory
-// and proves nothing; an SD card may keep an fsync for half a minute; and a disk that
-// hangs for good is not healed by another process, which could not even end this one.
-// The controller sees it by what is not acknowledged, and stops sending within 2 s.
+// The disk is not among them: an SD card may keep an fsync for half a minute, and a disk
+// that hangs for good is not healed by another process, which could not even end this
+// one. The node says in its heartbeats that it hangs, and the controller stops sending.
 func (d *daemon) parts() map[string]func(context.Context) error {
 	parts := map[string]func(context.Context) error{
 		"the chunk store": func(context.Context) error {

@@ -119,7 +119,7 @@ func (b *bubble) addNode(i int) *memNode {
 		StoreAddr: "c:5557", ResponseAddr: "c:5558", RequestAddr: "c:5559", Plaintext: wire.PlaintextAny,
 		Node: raid.NodeID(id), Adopt: func(raid.ArrayID) error { return nil }, Handler: n, Pool: n.pool,
 		Beat: func() wire.Beat {
-			return wire.Beat{TotalBytes: 1 << 40, FreeBytes: 1 << 40, Scanned: true, Draining: n.drains.Load()}
+			return wire.Beat{TotalBytes: 1 << 40, FreeBytes: 1 << 40, Scanned: true, Draining: n.drains.Load(), DiskStall: time.Duration(n.stall.Load())}
 		}, Random: rand.Reader,
 	}
 	n.start = func() {
@@ -142,6 +142,7 @@ type memNode struct {
 	slow              time.Duration // how long a Store takes
 	forget            atomic.Bool   // the next Store is never answered
 	drains            atomic.Bool   // it says so, and goes on
+	stall             atomic.Int64  // it says that its disk hangs for so long
 	rate              int64         // bytes a second that its network takes; 0: any
 	cable             chan struct{} // of 1: a Mutex would stop the bubble's clock
 	gets              int

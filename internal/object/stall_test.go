@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -337,6 +338,47 @@ func TestBodiesOfAnotherLengthThanAnnouncedStoreNothing(t *testing.T) {
 		}
 		if n, err := b.cat.Counts(b.ctx); err != nil || n.Files != 0 {
 			t.Errorf("%d files, %v", n.Files, err)
+		}
+	})
+}
+
+// A node that says of its own disk that it hangs is asked last and given nothing.
+func TestANodeWhoseDiskHangsIsPassedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, 3)
+		defer b.close()
+		body := content(2 * bubbleStripe)
+		f, err := b.put(body, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := b.nodes[0]
+		n.stall.Store(int64(7 * time.Second))
+		n.hangDisk()
+		time.Sleep(5 * time.Second) // for a heartbeat
+		had := len(n.chunks)
+		began := time.Now()
+		for range 20 {
+			if got, err := b.get(f); err != nil || !bytes.Equal(got, body) {
+				t.Fatalf("read: %v", err)
+			}
+		}
+		if _, err := b.put(body, nil); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 100*time.Millisecond || len(n.chunks) != had {
+			t.Errorf("it took %v, and the node got %d chunks", took, len(n.chunks)-had)
+		}
+		info := b.store.cfg.Nodes.Nodes()
+		i := slices.IndexFunc(info, func(i raid.NodeInfo) bool { return i.State == raid.Suspect })
+		if i < 0 || !strings.Contains(info[i].Problem, "7s") {
+			t.Errorf("nobody is told: %+v", info)
+		}
+		n.stall.Store(0)
+		n.thaw()
+		time.Sleep(5 * time.Second)
+		if len(b.store.cfg.Nodes.Candidates()) != 3 {
+			t.Error("it answers again, and gets nothing")
 		}
 	})
 }

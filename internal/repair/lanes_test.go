@@ -149,6 +149,7 @@ type hands struct {
 	hangs  map[raid.NodeID]bool // whose copies can't be read to an end
 	rotten map[raid.NodeID]bool // whose copies are
 	full   bool                 // no node has room
+	inVain int                  // so many copies are not kept by who takes them
 	tries  map[raid.NodeID]int  // checks by node
 	remade int
 	atOnce int
@@ -194,6 +195,9 @@ func (h *hands) Remake(_ context.Context, _ raid.File, p raid.Part, old raid.Cop
 	switch good := slices.ContainsFunc(p.Copies, func(c raid.Copy) bool { return !c.Bad || !h.rotten[c.Node] }); {
 	case h.full:
 		return raid.Copy{}, raid.ErrArrayFull
+	case h.inVain > 0:
+		h.inVain--
+		return raid.Copy{Index: old.Index, Attempt: 400 + h.inVain, Node: "faithless"}, raid.ErrTooFewNodes
 	case !good:
 		return raid.Copy{}, raid.ErrCorrupt
 	}
@@ -262,6 +266,22 @@ func TestWhatHangsForLongerThanGraceIsNotWaitedFor(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		if r.waiting() != 0 {
 			t.Errorf("%d wait after", r.waiting())
+		}
+	})
+}
+
+// A node that takes a copy and has it not is no reason to wait: another one may do.
+func TestACopyThatANodeDidNotKeepIsMadeElsewhereAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, h := &rows{}, newHands()
+		c := newCrowd(t, 2, r, h)
+		defer c.stop()
+		h.set(func() { h.inVain = anew })
+		r.add(20, c.nodes[0], c.nodes[1], true)
+		c.repair.Wake()
+		time.Sleep(10 * time.Second)
+		if r.waiting() != 0 {
+			t.Errorf("%d wait", r.waiting())
 		}
 	})
 }

@@ -135,13 +135,23 @@ func (r *Repairer) mendThose(ctx context.Context, v *view, last bool, p *pass) (
 	return left, nil
 }
 
+// anew is how often a copy is made anew when the nodes fail that are to take it: another
+// one may do better.
+const anew = 3
+
+// outcome is what came of mending one copy.
+type outcome struct {
+	ok     bool
+	placed bool  // a node was given a new copy, in vain
+	cause  error // why it is not ok; nil: the row is another one now
+}
+
 // mendTask mends a part in a node's lane, and notes what came of it.
 func (r *Repairer) mendTask(ctx context.Context, node raid.NodeID, t task) (silent bool, err error) {
-	var ok bool
-	var cause error
-	for range t.repair.Part.Copies { // several may be bad
-		ok, cause, err = r.mendPart(ctx, &t.repair)
-		if _, more := worst(t.repair.Part); !ok || err != nil || !more {
+	var o outcome
+	for left := anew + len(t.repair.Part.Copies); left > 0; left-- { // several may be bad
+		o, err = r.mendPart(ctx, &t.repair)
+		if _, more := worst(t.repair.Part); err != nil || !more || !o.ok && !o.placed {
 			break
 		}
 	}
@@ -150,16 +160,16 @@ func (r *Repairer) mendTask(ctx context.Context, node raid.NodeID, t task) (sile
 		return false, err
 	case err != nil && r.vain.due():
 		r.cfg.Log.Warn("a part could not be repaired; it waits until something changes", "file", t.repair.File, "error", err)
-	case ok:
+	case o.ok:
 		r.mended(&t.repair)
 		r.heard(node, true)
 		return false, nil
 	}
 	f := failure{sign: t.sign, room: t.room}
-	if errors.Is(cause, raid.ErrCorrupt) {
+	if errors.Is(o.cause, raid.ErrCorrupt) && !o.placed {
 		f.room = 0 // room elsewhere brings no byte back
 	}
-	if errors.Is(cause, raid.ErrExpired) && node != "" && ctx.Err() == nil {
+	if errors.Is(o.cause, raid.ErrExpired) && node != "" && ctx.Err() == nil {
 		r.heard(node, false) // it is the node's fault, and not the part's
 		wake(r.mend)         // its lane is given up
 		return true, nil
@@ -168,37 +178,36 @@ func (r *Repairer) mendTask(ctx context.Context, node raid.NodeID, t task) (sile
 	return false, nil
 }
 
-// mendPart mends one copy of a part, and puts it into w. cause says why it could not;
-// err is the catalog's.
-func (r *Repairer) mendPart(ctx context.Context, w *raid.Repair) (ok bool, cause, err error) {
+// mendPart mends one copy of a part, and puts it into w. The error is the catalog's.
+func (r *Repairer) mendPart(ctx context.Context, w *raid.Repair) (o outcome, err error) {
 	c, found := worst(w.Part)
 	if !found {
-		return true, nil, nil
+		return outcome{ok: true}, nil
 	}
 	f, err := r.cfg.Copies.File(ctx, w.File)
 	if errors.Is(err, raid.ErrNotFound) {
-		return true, nil, nil
+		return outcome{ok: true}, nil
 	} else if err != nil {
-		return false, nil, err
+		return o, err
 	}
 	fresh, cause := r.mendCopy(ctx, f, w.Part, c)
 	if cause == nil {
-		if ok, err = r.record(ctx, f, w.Part, c, fresh); ok {
+		if o.ok, err = r.record(ctx, f, w.Part, c, fresh); o.ok {
 			w.Part.Copies[slices.Index(w.Part.Copies, c)] = fresh
 		} else if err == nil {
 			wake(r.mend) // the row is another one now
 		}
-		return ok, nil, err
+		return o, err
 	}
 	if errors.Is(cause, raid.ErrCatalogBroken) {
-		return false, nil, cause
+		return o, cause
 	}
 	level := slog.LevelDebug
 	if !usual(cause) && r.vain.due() {
 		level = slog.LevelWarn
 	}
 	r.cfg.Log.Log(ctx, level, "a copy could not be repaired yet; it waits until something changes", "file", f.ID, "stripe", w.Part.Stripe, "part", w.Part.Number, "copy", c.Index, "cause", cause)
-	return false, cause, r.forget(ctx, f, w.Part, fresh)
+	return outcome{placed: fresh.Node != "", cause: cause}, r.forget(ctx, f, w.Part, fresh)
 }
 
 // usual reports whether an error only says that something is not possible now.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire/wirepb"
@@ -78,6 +79,7 @@ func encodeBeat(b Beat) *wirepb.Heartbeat {
 		Zone: b.Zone, Version: b.Version,
 		ProvenCommit: b.Proven.Number, ProvenMac: b.Proven.MAC.Bytes(), FoundProvenCommit: b.FoundProven.Number, FoundProvenMac: b.FoundProven.MAC.Bytes(),
 		TrashChunks: uint64(max(b.TrashChunks, 0)), TrashBytes: uint64(max(b.TrashBytes, 0)),
+		DiskStallMs: uint32(min((b.DiskStall+time.Millisecond-1)/time.Millisecond, math.MaxUint32)),
 	}
 }
 
@@ -96,5 +98,6 @@ func decodeBeat(pb *wirepb.Heartbeat) Beat {
 		Proven:      raid.Commit{Number: pb.GetProvenCommit(), MAC: raid.CommitMACOf(pb.GetProvenMac())},
 		FoundProven: raid.Commit{Number: pb.GetFoundProvenCommit(), MAC: raid.CommitMACOf(pb.GetFoundProvenMac())},
 		TrashChunks: cut(pb.GetTrashChunks()), TrashBytes: cut(pb.GetTrashBytes()),
+		DiskStall: time.Duration(pb.GetDiskStallMs()) * time.Millisecond,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strings"
 	"testing"
@@ -75,6 +76,17 @@ func TestEveryErrorCodeHasItsSentinel(t *testing.T) {
 	}
 	if _, text := encodeError(errors.New(strings.Repeat("ä", 2000) + "\xff")); len(text) > maxErrorText || !utf8.ValidString(text) {
 		t.Errorf("a text of %d bytes goes on the wire", len(text))
+	}
+}
+
+// A stall of less than a millisecond is one, and a node of another version has none.
+func TestAHeartbeatTellsWhetherTheDiskAnswers(t *testing.T) {
+	for said, want := range map[time.Duration]time.Duration{
+		0: 0, time.Microsecond: time.Millisecond, 7 * time.Second: 7 * time.Second, 1 << 62: math.MaxUint32 * time.Millisecond,
+	} {
+		if got := decodeBeat(encodeBeat(Beat{DiskStall: said})).DiskStall; got != want {
+			t.Errorf("%v is heard as %v", said, got)
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"time"
+
 	"github.com/raidpi/raidpi/internal/budget"
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -65,6 +67,8 @@ type Beat struct {
 	Version             string
 	TrashChunks         int64
 	TrashBytes          int64 // part of FreeBytes
+	// DiskStall is for how long the node's disk has not answered; 0 while it does.
+	DiskStall time.Duration
 }
 
 // NodeGet is a Get as the node's handler sees it. Offset and Length lie within

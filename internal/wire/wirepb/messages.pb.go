@@ -1355,7 +1355,8 @@ type Heartbeat struct {
 	FoundProvenCommit uint64 `protobuf:"varint,32,opt,name=found_proven_commit,json=foundProvenCommit,proto3" json:"found_proven_commit,omitempty"`
 	FoundProvenMac    []byte `protobuf:"bytes,33,opt,name=found_proven_mac,json=foundProvenMac,proto3" json:"found_proven_mac,omitempty"`
 	TrashChunks       uint64 `protobuf:"varint,40,opt,name=trash_chunks,json=trashChunks,proto3" json:"trash_chunks,omitempty"`
-	TrashBytes        uint64 `protobuf:"varint,41,opt,name=trash_bytes,json=trashBytes,proto3" json:"trash_bytes,omitempty"` // part of free_bytes
+	TrashBytes        uint64 `protobuf:"varint,41,opt,name=trash_bytes,json=trashBytes,proto3" json:"trash_bytes,omitempty"`      // part of free_bytes
+	DiskStallMs       uint32 `protobuf:"varint,50,opt,name=disk_stall_ms,json=diskStallMs,proto3" json:"disk_stall_ms,omitempty"` // the disk has not answered a call for so long; 0: it answers
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1502,6 +1503,13 @@ func (x *Heartbeat) GetTrashBytes() uint64 {
 	return 0
 }
 
+func (x *Heartbeat) GetDiskStallMs() uint32 {
+	if x != nil {
+		return x.DiskStallMs
+	}
+	return 0
+}
+
 var File_messages_proto protoreflect.FileDescriptor
 
 const file_messages_proto_rawDesc = "" +
@@ -1599,7 +1607,7 @@ const file_messages_proto_rawDesc = "" +
 	"\n" +
 	"ListResult\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"\x90\x04\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\xb4\x04\n" +
 	"\tHeartbeat\x12\x1f\n" +
 	"\vtotal_bytes\x18\x01 \x01(\x04R\n" +
 	"totalBytes\x12\x1d\n" +
@@ -1621,7 +1629,8 @@ const file_messages_proto_rawDesc = "" +
 	"\x10found_proven_mac\x18! \x01(\fR\x0efoundProvenMac\x12!\n" +
 	"\ftrash_chunks\x18( \x01(\x04R\vtrashChunks\x12\x1f\n" +
 	"\vtrash_bytes\x18) \x01(\x04R\n" +
-	"trashBytes*\x8b\x01\n" +
+	"trashBytes\x12\"\n" +
+	"\rdisk_stall_ms\x182 \x01(\rR\vdiskStallMs*\x8b\x01\n" +
 	"\x05Error\x12\x06\n" +
 	"\x02OK\x10\x00\x12\r\n" +
 	"\tNOT_FOUND\x10\x01\x12\v\n" +
