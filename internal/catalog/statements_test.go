@@ -51,6 +51,8 @@ func useEverything(t *testing.T, c *Catalog) {
 	must(t, err)
 	_, err = c.UnknownUploads(bg, []raid.UploadID{old})
 	must(t, err)
+	_, err = c.Unexplained(bg, "n1", []raid.ChunkKey{{Upload: old}})
+	must(t, err)
 	_, err = c.Traces(bg, map[raid.UploadID][]raid.FileID{old: {1, f.ID, 1 << 40}})
 	must(t, err)
 	must(t, c.SaveNode(bg, raid.NodeRecord{ID: "n1", Address: "10.0.0.1"}))

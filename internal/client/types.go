@@ -58,6 +58,7 @@ type Status struct {
 	// Files with one good copy of some part on nodes that are there, and with none.
 	FilesAtRisk     int64    `json:"files_at_risk"`
 	FilesUnreadable int64    `json:"files_unreadable"`
+	Unexplained     *int64   `json:"unexplained_chunks"` // on nodes, which nothing explains; nil: not known yet
 	RemovalsQueued  int64    `json:"removals_queued"`
 	Commit          uint64   `json:"commit"`
 	Transfers       int      `json:"transfers"`

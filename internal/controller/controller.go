@@ -223,7 +223,7 @@ func (c *Controller) build(ctx context.Context) error {
 		Commit: c.catalog.Commit, Random: cfg.Random, Draw: rand.Int64N, Wake: func() { c.repair.Wake() }, Log: cfg.Log,
 	})
 	c.repair = repair.New(repair.Config{
-		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Maker: c.objects, Nodes: c.members, Vouched: c.catalog.Vouched,
+		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Maker: c.objects, Record: c.catalog, Nodes: c.members, Vouched: c.catalog.Vouched,
 		Array: c.catalog.Array(), Run: c.catalog.Run(), Keep: cfg.TrashKeep, Grace: cfg.Grace, Log: cfg.Log,
 	})
 	c.api = c.newAPI()

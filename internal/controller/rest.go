@@ -130,6 +130,9 @@ func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Sta
 	}
 	nodes := c.nodesByName()
 	s.RoomBytes = c.room()
+	if chunks, known := c.repair.Unexplained(); known {
+		s.Unexplained = &chunks
+	}
 	s.Strangers = c.strangers.there()
 	s.Warnings, s.Proposals = append(c.warnings(), nearlyFull(nodes)...), proposals(nodes)
 	if len(s.Strangers) > 0 && len(nodes) > 0 {

@@ -31,13 +31,14 @@ type Status struct {
 	// none. When thousands of ways are in use to spread files, they are upper bounds.
 	FilesAtRisk     int64      `json:"files_at_risk"`
 	FilesUnreadable int64      `json:"files_unreadable"`
-	RemovalsQueued  int64      `json:"removals_queued"` // chunks that still have to go from nodes
-	Commit          uint64     `json:"commit"`          // the catalog's last durable commit number
-	Transfers       int        `json:"transfers"`       // uploads and downloads under way
-	Clones          []Clone    `json:"clones"`          // machines that are refused for their node ids
-	Strangers       []Stranger `json:"strangers"`       // nodes of other arrays that knock here; what they say is not proved
-	Proposals       []string   `json:"proposals"`       // of nodes, for people: what somebody may accept
-	Warnings        []string   `json:"warnings"`        // of the configuration, for people: what it leaves open
+	RemovalsQueued  int64      `json:"removals_queued"`    // chunks that still have to go from nodes
+	Unexplained     *int64     `json:"unexplained_chunks"` // on nodes that are there; nil while they are not compared yet
+	Commit          uint64     `json:"commit"`             // the catalog's last durable commit number
+	Transfers       int        `json:"transfers"`          // uploads and downloads under way
+	Clones          []Clone    `json:"clones"`             // machines that are refused for their node ids
+	Strangers       []Stranger `json:"strangers"`          // nodes of other arrays that knock here; what they say is not proved
+	Proposals       []string   `json:"proposals"`          // of nodes, for people: what somebody may accept
+	Warnings        []string   `json:"warnings"`           // of the configuration, for people: what it leaves open
 }
 
 // Stranger are the nodes of another array that knock here, and are not let in.

@@ -71,8 +71,9 @@ type Store struct {
 	cancel context.CancelCauseFunc
 	ctx    context.Context // ends when Close begins
 
-	mu     sync.Mutex
-	closed bool
+	mu       sync.Mutex
+	closed   bool
+	underWay map[raid.UploadID]bool // from the first chunk until the rows or removals are durable
 	// background counts what spawn started: goroutines that may outlive a request
 	// for a moment, such as chunk sends to nodes that hang, reads that lost, and
 	// the recording of what an upload left behind.
@@ -102,7 +103,7 @@ type Stats struct {
 // New makes a Store.
 func New(cfg Config) *Store {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	return &Store{cfg: cfg, ctx: ctx, cancel: cancel}
+	return &Store{cfg: cfg, ctx: ctx, cancel: cancel, underWay: map[raid.UploadID]bool{}}
 }
 
 // Close ends what is still under way with raid.ErrShutdown and waits for it.
@@ -113,6 +114,24 @@ func (s *Store) Close() {
 	s.closed = true
 	s.mu.Unlock()
 	s.background.Wait()
+}
+
+// UnderWay reports whether chunks of an upload may be on nodes that the catalog does
+// not know yet.
+func (s *Store) UnderWay(upload raid.UploadID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.underWay[upload]
+}
+
+func (s *Store) setUnderWay(upload raid.UploadID, on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if on {
+		s.underWay[upload] = true
+	} else {
+		delete(s.underWay, upload)
+	}
 }
 
 // spawn runs f in a goroutine that Close waits for, or returns false when Close

@@ -78,12 +78,15 @@ func (s *Store) upload(ctx context.Context, u Upload) (raid.File, error) {
 	defer up.cancel(nil)
 	stop := context.AfterFunc(s.ctx, func() { up.cancel(context.Cause(s.ctx)) })
 	defer stop()
+	s.setUnderWay(up.file.Upload, true)
 	f, err := up.run()
 	if err != nil {
 		up.cancel(err)
 		up.abandon(err)
+		return f, err
 	}
-	return f, err
+	s.setUnderWay(up.file.Upload, false)
+	return f, nil
 }
 
 // begin draws the upload's identity.
@@ -420,6 +423,7 @@ func (up *upload) giveBack(r []raid.Removal) {
 // The client has its answer by then.
 func (up *upload) abandon(cause error) {
 	up.s.spawn(func() { // when the daemon ends instead, the next start cleans up
+		defer up.s.setUnderWay(up.file.Upload, false)
 		up.sends.Wait()
 		removals := up.takeRemovals()
 		for _, j := range up.jobs {

@@ -52,6 +52,8 @@ func (a *array) start() {
 	})
 }
 
+func (a *array) UnderWay(raid.UploadID) bool { return false }
+
 func (a *array) Remake(ctx context.Context, f raid.File, p raid.Part, old raid.Copy) (raid.Copy, error) {
 	a.mu.Lock()
 	a.made++

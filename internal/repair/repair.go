@@ -64,6 +64,8 @@ type Losses interface {
 type Maker interface {
 	Check(ctx context.Context, f raid.File, part raid.Part, c raid.Copy) error
 	Remake(ctx context.Context, f raid.File, part raid.Part, old raid.Copy) (raid.Copy, error)
+	// UnderWay reports whether chunks of an upload may be stored that no row has yet.
+	UnderWay(upload raid.UploadID) bool
 }
 
 // Config is what a Repairer is made of.
@@ -72,6 +74,7 @@ type Config struct {
 	Copies Copies
 	Losses Losses
 	Maker  Maker
+	Record Record // nil: chunks are not compared with it
 	Nodes  *membership.Members
 	// Vouched is nil once the catalog's bytes were checked since the start, and found
 	// good. Until then nothing is removed on the catalog's word. It does no I/O. nil:
@@ -112,12 +115,14 @@ type Repairer struct {
 
 	reading sync.Mutex // the catalog's tables are read through
 	vain    pace       // of those about parts that can't be mended
+	strays  pace       // of those about chunks that nothing explains
 	lanes   *lanes
 	group   *errgroup.Group // of all goroutines; Run sets it anew
 
 	mu        sync.Mutex
 	searches  map[raid.NodeID]*search          // of the nodes that are there
 	records   map[raid.NodeID]*record          // of nodes whose copies were called bad
+	counts    map[raid.NodeID]count            // of the nodes that are there
 	cleanings map[raid.NodeID]*cleaning        // of the nodes that are there
 	troubles  map[raid.NodeID]*trouble         // of nodes that did not answer
 	failed    map[catalog.RepairCursor]failure // parts that were tried in vain
@@ -151,7 +156,7 @@ func New(cfg Config) *Repairer {
 	r := &Repairer{
 		cfg: cfg, clean: make(chan struct{}, 1), mend: make(chan struct{}, 1), lose: make(chan struct{}, 1), group: &errgroup.Group{},
 		searches: map[raid.NodeID]*search{}, records: map[raid.NodeID]*record{}, cleanings: map[raid.NodeID]*cleaning{},
-		troubles: map[raid.NodeID]*trouble{}, failed: map[catalog.RepairCursor]failure{},
+		counts: map[raid.NodeID]count{}, troubles: map[raid.NodeID]*trouble{}, failed: map[catalog.RepairCursor]failure{},
 	}
 	r.lanes = newLanes(r.mendTask)
 	return r
@@ -180,6 +185,7 @@ func (r *Repairer) Run(ctx context.Context) error {
 	g.Go(func() error { return r.loop(ctx, nil, r.clean, r.cleanPass) })
 	g.Go(func() error { return r.mendLoop(ctx) })
 	g.Go(func() error { return r.loop(ctx, nil, r.lose, r.losePass) })
+	g.Go(func() error { return r.countLoop(ctx) })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return err
 	} else if errors.Is(err, raid.ErrCatalogBroken) {

@@ -233,6 +233,16 @@ func (a *API) Nodes(ctx context.Context) ([]Node, error) {
 	return answer.Nodes, err
 }
 
+// Unexplained is how many chunks on nodes nothing explains, by GET /status; nil: it is
+// not known yet.
+func (a *API) Unexplained(ctx context.Context) (*int64, error) {
+	var answer struct {
+		Unexplained *int64 `json:"unexplained_chunks"`
+	}
+	err := a.call(ctx, http.MethodGet, "/status", http.StatusOK, &answer)
+	return answer.Unexplained, err
+}
+
 // Ready is GET /readyz.
 func (a *API) Ready(ctx context.Context) error {
 	return a.call(ctx, http.MethodGet, "/readyz", http.StatusOK, nil)

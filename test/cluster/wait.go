@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -43,6 +44,33 @@ func (c *Cluster) UpNodes(ctx context.Context) (int, error) {
 		}
 	}
 	return up, err
+}
+
+// AllExplained restarts the controller, which then compares what lies on the nodes that
+// are up with its catalog, and fails unless a row explains each chunk.
+func (c *Cluster) AllExplained(ctx context.Context) error {
+	up, err := c.UpNodes(ctx)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(c.Controller.Terminate(c.timeout), c.Controller.Start()); err != nil {
+		return err
+	}
+	if err := c.WaitUp(ctx, up); err != nil {
+		return err
+	}
+	var last *int64
+	err = c.Wait(ctx, "all chunks to be explained", func(ctx context.Context) bool {
+		last, err = c.API.Unexplained(ctx)
+		return err == nil && last != nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case *last != 0:
+		return fmt.Errorf("%d chunks on the nodes belong to nothing that the catalog knows", *last)
+	}
+	return nil
 }
 
 // WaitUp waits until exactly so many nodes are up.

@@ -98,6 +98,7 @@ func killInTheMiddle(t *testing.T, victims func(*array) []*cluster.Daemon) {
 	t.Logf("%d uploads got their 201, %d were sent", len(l.answered), len(l.begun))
 	l.audit(a, uploaders*rounds)
 	a.becomesWhole()
+	a.must(a.AllExplained(t.Context()))
 }
 
 func TestEvery201SurvivesControllerKilled(t *testing.T) {

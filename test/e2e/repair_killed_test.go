@@ -42,6 +42,7 @@ func TestAControllerKilledInRepairLeavesNoCopyBehind(t *testing.T) {
 		t.Fatalf("killed %d times: too little was tested", kills)
 	}
 	a.becomesWhole()
+	a.must(a.AllExplained(t.Context()))
 	for id, c := range stored {
 		a.check(id, c)
 	}

@@ -43,6 +43,7 @@ func TestNodeRestartsAndSyncs(t *testing.T) {
 	a.must(away.Start())
 	a.must(a.WaitReady(t.Context(), 4))
 	a.becomesWhole()
+	a.must(a.AllExplained(t.Context()))
 	for id, c := range kept {
 		a.check(id, c)
 	}
