@@ -72,7 +72,7 @@ type state struct {
 	byID  map[raid.NodeID]int64
 	ends  map[epoch]uint64 // the last commit number of each earlier epoch
 
-	spread map[string]spreadRow // by places
+	spread spreadTable
 
 	tokens map[string]raid.AccessToken // by id; changed by what a transaction does after its commit
 }

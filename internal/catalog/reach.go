@@ -30,15 +30,19 @@ func (c *Catalog) Reach(there func(raid.NodeID) bool, lab bool) Reach {
 		v.away = v.away || !v.there[i+1] && n.removed != left
 	}
 	out := Reach{Partial: c.state.meta.spreadTo != allCounted}
-	for _, r := range c.state.spread {
-		copies, sure := r.within(v)
-		switch {
-		case copies == 0:
-			out.None += r.files
-		case copies == 1:
-			out.OneCopy += r.files
+	for places, files := range c.state.spread.files {
+		if files == 0 {
+			continue
 		}
-		out.AtMost = out.AtMost || !sure && r.files > 0
+		r, _ := parsePlaces(places) // this program wrote it, or has read it at its start
+		copies, sure := r.within(v)
+		switch copies {
+		case 0:
+			out.None += files
+		case 1:
+			out.OneCopy += files
+		}
+		out.AtMost = out.AtMost || !sure
 	}
 	return out
 }
@@ -56,12 +60,12 @@ func (v view) has(key int64) bool { return key < int64(len(v.there)) && v.there[
 func (r spreadRow) within(v view) (copies int, sure bool) {
 	gone := 0
 	switch r.kind {
-	case anyMark[0]:
+	case anyRow:
 		if r.least == 0 || !v.away && (len(r.sets) == 0 || v.has(0)) {
 			return r.least, true
 		}
 		return 0, false
-	case coarseMark[0]:
+	case coarseRow:
 		for _, k := range r.sets[0] {
 			if !v.has(k) && k == 0 {
 				gone++ // a part may have several copies on lab nodes
@@ -113,9 +117,9 @@ func (t *tx) leaving(node int64, there func(raid.NodeID) bool) (out raid.Leaving
 // has no copy within reach then.
 func (r spreadRow) without(node int64, v view) (holds, lost, sure bool) {
 	switch r.kind {
-	case anyMark[0]:
+	case anyRow:
 		return true, v.away || r.least < 2 || len(r.sets) > 0, false
-	case coarseMark[0]:
+	case coarseRow:
 		if !slices.Contains(r.sets[0], node) {
 			return false, false, true
 		}
@@ -189,15 +193,16 @@ func (c *Catalog) loadSpread(w *conn) error {
 		return err
 	}
 	m, sum, sound := &c.state.meta, int64(0), true
-	for _, r := range rows {
-		sum, sound = sum+r.files, sound && r.files >= 0
+	for places, n := range rows.files {
+		_, err := parsePlaces(places)
+		sum, sound = sum+n, sound && n >= 0 && err == nil
 	}
 	if m.spreadTo == allCounted && (!sound || sum != m.counts.Files) {
 		c.log.Warn("how files are spread over nodes does not add up, and is counted anew", "counted", sum, "files", m.counts.Files)
 		if err := w.script("DELETE FROM spread; DELETE FROM long_file; UPDATE meta SET spread_to = 0"); err != nil {
 			return fmt.Errorf("begin to count how files are spread: %w", err)
 		}
-		m.spreadTo, rows = 0, map[string]spreadRow{}
+		m.spreadTo, rows = 0, spreadTable{files: map[string]int64{}}
 	}
 	c.state.spread = rows
 	return nil
@@ -205,22 +210,20 @@ func (c *Catalog) loadSpread(w *conn) error {
 
 // readSpread reads the rows of spread. Those without files go while none is needed to
 // tell which row a file is in.
-func readSpread(w *conn) (map[string]spreadRow, error) {
-	_, err := w.exec("DELETE FROM spread WHERE files = 0 AND NOT EXISTS (SELECT 1 FROM spread WHERE files > 0 AND (places LIKE '~%' OR places LIKE '*%'))")
+func readSpread(w *conn) (rows spreadTable, err error) {
+	_, err = w.exec("DELETE FROM spread WHERE files = 0 AND NOT EXISTS (SELECT 1 FROM spread WHERE files > 0 AND (places LIKE '~%' OR places LIKE '*%'))")
 	if err != nil {
-		return nil, fmt.Errorf("drop empty places: %w", err)
+		return rows, fmt.Errorf("drop empty places: %w", err)
 	}
-	rows := map[string]spreadRow{}
+	rows.files = map[string]int64{}
 	err = w.query(func(r []driver.Value) error {
-		row, err := parsePlaces(text(r[0]))
-		if row.files = integer(r[1]); err != nil {
-			row.files = -1 // it adds up to nothing
-		}
-		rows[text(r[0])] = row
+		places := text(r[0])
+		rows.files[places] = integer(r[1])
+		rows.kinds[kindOf(places)]++
 		return nil
 	}, "SELECT places, files FROM spread")
 	if err != nil {
-		return nil, fmt.Errorf("read how files are spread: %w", err)
+		return rows, fmt.Errorf("read how files are spread: %w", err)
 	}
 	return rows, nil
 }

@@ -35,7 +35,7 @@ const (
 )
 
 // maxPlaces is how many rows there are of each kind; a variable for tests.
-var maxPlaces = 4096
+var maxPlaces = 32768
 
 // longFile is the number of stripes above which a file has a row in long_file; a
 // variable for tests.
@@ -44,12 +44,46 @@ var longFile int64 = 64
 // allCounted is meta.spreadTo when every file is in spread.
 const allCounted = math.MaxInt64
 
-// spreadRow is a row of spread in memory.
+// spreadTable is spread in memory.
+type spreadTable struct {
+	files map[string]int64 // by places
+	kinds [kinds]int       // rows of each kind
+}
+
+// add counts n more files in a row.
+func (s *spreadTable) add(row string, n int64) {
+	if _, there := s.files[row]; !there {
+		if n == 0 {
+			return
+		}
+		s.kinds[kindOf(row)]++
+	}
+	s.files[row] += n
+}
+
+// The kinds of rows.
+const (
+	exactRow  = iota // the file's places
+	coarseRow        // all its nodes
+	anyRow           // nothing but the number of copies
+	kinds
+)
+
+func kindOf(row string) int {
+	switch row[:min(1, len(row))] {
+	case coarseMark:
+		return coarseRow
+	case anyMark:
+		return anyRow
+	}
+	return exactRow
+}
+
+// spreadRow is what the text of a row says.
 type spreadRow struct {
 	sets  [][]int64 // of a coarse row: one, of all nodes; of the coarsest: none, or one of lab nodes
 	least int       // good copies that every part has
-	files int64
-	kind  byte // of the text's first character: coarseMark, anyMark, or 0
+	kind  int
 }
 
 // parsePlaces reads the text of a row of spread.
@@ -58,8 +92,7 @@ func parsePlaces(places string) (r spreadRow, err error) {
 	if len(words) == 0 {
 		return r, fmt.Errorf("%w: places %q", raid.ErrCorrupt, places)
 	}
-	if mark := words[0][:1]; mark == coarseMark || mark == anyMark {
-		r.kind = mark[0]
+	if r.kind = kindOf(words[0]); r.kind != exactRow {
 		if r.least, err = strconv.Atoi(words[0][1:]); err != nil {
 			return r, fmt.Errorf("%w: places %q", raid.ErrCorrupt, places)
 		}
@@ -70,7 +103,7 @@ func parsePlaces(places string) (r spreadRow, err error) {
 		if err != nil {
 			return r, fmt.Errorf("%w: places %q", raid.ErrCorrupt, places)
 		}
-		if r.kind == 0 && (len(r.sets) == 0 || len(keys) < r.least) {
+		if r.kind == exactRow && (len(r.sets) == 0 || len(keys) < r.least) {
 			r.least = len(keys)
 		}
 		r.sets = append(r.sets, keys)
@@ -136,9 +169,8 @@ func coarsest(places string) string {
 
 // spreadOf are the rows of spread as a transaction sees them.
 type spreadOf struct {
-	base  map[string]spreadRow
+	base  spreadTable
 	added map[string]int64
-	kinds map[byte]int // rows of each kind, counted when it is asked for
 }
 
 // move counts n more files of these places, in the row that there is for them.
@@ -149,33 +181,17 @@ func (s *spreadOf) move(places string, n int64) {
 			row = coarsest(places)
 		}
 	}
-	if !s.has(row) && s.kinds != nil {
-		s.kinds[kindOf(row)]++
+	if !s.has(row) {
+		s.base.kinds[kindOf(row)]++ // of this copy
 	}
 	s.added[row] += n
 }
 
 // fits reports whether a row is there, or may begin.
-func (s *spreadOf) fits(row string) bool {
-	if s.has(row) {
-		return true
-	}
-	if s.kinds == nil {
-		s.kinds = map[byte]int{}
-		for r := range s.base {
-			s.kinds[kindOf(r)]++
-		}
-		for r := range s.added {
-			if _, there := s.base[r]; !there {
-				s.kinds[kindOf(r)]++
-			}
-		}
-	}
-	return s.kinds[kindOf(row)] < maxPlaces
-}
+func (s *spreadOf) fits(row string) bool { return s.has(row) || s.base.kinds[kindOf(row)] < maxPlaces }
 
 func (s *spreadOf) has(row string) bool {
-	_, base := s.base[row]
+	_, base := s.base.files[row]
 	_, added := s.added[row]
 	return base || added
 }
@@ -183,24 +199,17 @@ func (s *spreadOf) has(row string) bool {
 // all yields the places of each row and how many files are in it.
 func (s *spreadOf) all() iter.Seq2[string, int64] {
 	return func(yield func(string, int64) bool) {
-		for places, r := range s.base {
-			if !yield(places, r.files+s.added[places]) {
+		for places, n := range s.base.files {
+			if !yield(places, n+s.added[places]) {
 				return
 			}
 		}
 		for places, n := range s.added {
-			if _, there := s.base[places]; !there && !yield(places, n) {
+			if _, there := s.base.files[places]; !there && !yield(places, n) {
 				return
 			}
 		}
 	}
-}
-
-func kindOf(row string) byte {
-	if row[0] == coarseMark[0] || row[0] == anyMark[0] {
-		return row[0]
-	}
-	return 0
 }
 
 // moved is a file whose places a transaction may have changed.

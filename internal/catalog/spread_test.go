@@ -258,7 +258,7 @@ func TestPlacesAreReadAsTheyAreWritten(t *testing.T) {
 			t.Errorf("%q: %q, %q", c.places, got, coarsest(c.places))
 		}
 		r, err := parsePlaces(c.coarse)
-		if err != nil || r.kind != '~' || len(r.sets) != 1 {
+		if err != nil || r.kind != coarseRow || len(r.sets) != 1 {
 			t.Errorf("%q: %+v, %v", c.coarse, r, err)
 		}
 	}

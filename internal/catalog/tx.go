@@ -156,12 +156,6 @@ func (s *state) apply(t *tx) {
 		s.nodes[d.node-1].removals += d.n
 	}
 	for places, n := range t.spread {
-		row, known := s.spread[places]
-		if !known && n != 0 {
-			row, _ = parsePlaces(places) // this program wrote it
-		}
-		if row.files += n; known || n != 0 {
-			s.spread[places] = row
-		}
+		s.spread.add(places, n)
 	}
 }

@@ -98,6 +98,7 @@ type Controller struct {
 	objects   *object.Store
 	repair    *repair.Repairer
 	api       *httpapi.API
+	reached   reached
 	http      net.Listener // 9000
 	rest      *httpapi.Listener
 	local     net.Listener    // nil: none

@@ -3,7 +3,9 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/raidpi/raidpi/internal/catalog"
@@ -70,12 +72,30 @@ func (c *Controller) lostFiles(ctx context.Context) (ids []raid.FileID) {
 // is.
 func (c *Controller) reach(nodes []raid.NodeInfo) (all, now catalog.Reach) {
 	there, lab := map[raid.NodeID]bool{}, false
+	key := fmt.Sprint(c.catalog.Commit())
 	for _, n := range nodes {
-		there[n.ID] = n.IsThere()
+		if there[n.ID] = n.IsThere(); n.IsThere() {
+			key += " " + string(n.ID)
+		}
 		lab = lab || n.Kind == raid.Lab && n.IsThere()
 	}
-	all = c.catalog.Reach(func(raid.NodeID) bool { return true }, true)
-	return all, c.catalog.Reach(func(id raid.NodeID) bool { return there[id] }, lab)
+	r := &c.reached
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.key != key {
+		r.all = c.catalog.Reach(func(raid.NodeID) bool { return true }, true)
+		r.now = c.catalog.Reach(func(id raid.NodeID) bool { return there[id] }, lab)
+		r.key = key
+	}
+	return r.all, r.now
+}
+
+// reached is what was found last, which holds until a write or a node that comes or
+// goes: an idle array is looked at every few seconds.
+type reached struct {
+	mu       sync.Mutex
+	key      string // the commit, and the nodes that are there
+	all, now catalog.Reach
 }
 
 // spreadStep is how many files of an older catalog are counted in one transaction,
