@@ -37,11 +37,24 @@ func (a *app) nodeLsCommand(name string) *cobra.Command {
 			if a.json {
 				return jsonLines(a.stdout, nodes)
 			}
-			return nodeTable(a.stdout, nodes, wide)
+			err = nodeTable(a.stdout, nodes, wide)
+			if err == nil && a.watched {
+				a.hintFull(nodes)
+			}
+			return err
 		},
 	}
 	cmd.Flags().BoolVarP(&wide, "wide", "w", false, "all that is known, in more than 80 columns")
 	return cmd
+}
+
+// hintFull tells which nodes are nearly full.
+func (a *app) hintFull(nodes []client.Node) {
+	for _, n := range nodes {
+		if n.State != raid.Down && raid.NearlyFull(n.FreeBytes, n.TotalBytes) {
+			fmt.Fprintf(a.stderr, "%s is nearly full: add a node soon, or delete files\n", nodeName(n))
+		}
+	}
 }
 
 func (a *app) nodeRemoveCommand() *cobra.Command {

@@ -125,6 +125,10 @@ lab-127.0.0.1:5…  down   -         -         -       -      lab-12
 pi-2                up     11.8 MiB  29.8 GiB  42      attic  AbCdEfGhIjKlMnOpQrStUv  native  192.168.1.11:40000  0.1.0    2026-01-02 03:04:05
 lab-127.0.0.1:5000  down   -         -         -       -      lab-127.0.0.1:5000      lab     127.0.0.1:5000      -        -
 `)
+	r := invocation{args: []string{"nodes", "--controller", f.URL}, watched: true}.run(t)
+	if r.status != 0 || r.stderr != "pi-2 is nearly full: add a node soon, or delete files\n" {
+		t.Errorf("at a terminal: %+v", r)
+	}
 	if r := f.raidctl(t, "nodes", "--json"); strings.Count(r.stdout, "\n") != 2 || !strings.Contains(r.stdout, `"last_seen":null`) {
 		t.Errorf("in JSON: %q", r.stdout)
 	}
