@@ -250,8 +250,12 @@ func showStatus(ctx context.Context, c *command, args []string) error {
 	if array == "" {
 		array = "none"
 	}
+	node := string(s.Node)
+	if s.Name != "" {
+		node += ", called " + s.Name
+	}
 	fmt.Fprintf(c.stdout, "Status      %s\nNode        %s\nArray       %s\nJoined      %s\nController  %s, ports %d (HTTP), %d, %d, %d\nVersion     %s\n",
-		s.Status, s.Node, array, joined, s.Host, s.HTTPPort, s.StorePort, s.ResponsePort, s.RequestPort, s.Version)
+		s.Status, node, array, joined, s.Host, s.HTTPPort, s.StorePort, s.ResponsePort, s.RequestPort, s.Version)
 	if s.TrashChunks > 0 {
 		fmt.Fprintf(c.stdout, "Trash       %d chunks, %d bytes: they go when their time is over or their room is needed\n", s.TrashChunks, s.TrashBytes)
 	}

@@ -108,9 +108,19 @@ func compose(cfg *config.Node, origins config.Origins, newDisk bool, log *slog.L
 	return node.Config{
 		StateDir: cfg.StateDir, ChunkDir: cfg.ChunkDir, Reserve: int64(cfg.Reserve), Zone: cfg.Zone, NewDisk: newDisk,
 		Controller: written(fallback, origins), Fallback: fallback, Plaintext: wire.Plaintext(c.Plaintext),
-		ControlSocket: cfg.ControlSocket, Name: name, MachineID: string(machine), Now: time.Now, Built: service.Built(built),
+		ControlSocket: cfg.ControlSocket, Name: name, HostName: hostName(name), MachineID: string(machine), Now: time.Now, Built: service.Built(built),
 		Version: service.Version(version), Log: log, Random: rand.Reader, Dial: dialer.DialContext,
 		Ready: notify.Ready, Status: notify.Status, Watch: notify.Watch,
+	}
+}
+
+// hostName is the machine's name as it is now: the kernel tells it.
+func hostName(first string) func() string {
+	return func() string {
+		if now, err := os.Hostname(); err == nil {
+			return now
+		}
+		return first
 	}
 }
 

@@ -279,6 +279,7 @@ func TestEveryKeyReachesTheNode(t *testing.T) {
 	}
 	c.Log, c.Random, c.Dial, c.Ready, c.Status, c.Now, c.Built = nil, nil, nil, nil, nil, nil, time.Time{}
 	c.Version, c.Name, c.MachineID, c.Watch = "", "", "", nil
+	c.HostName = nil
 	place := node.Place{Host: "h", HTTPPort: 9, StorePort: 2, ResponsePort: 3, RequestPort: 4}
 	want := node.Config{
 		StateDir: "/s", ChunkDir: "/c", Reserve: 1, Zone: "z", NewDisk: true, ControlSocket: "/k",

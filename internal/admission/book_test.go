@@ -162,6 +162,9 @@ func (b *memBook) ChangeNode(ctx context.Context, id raid.NodeID, to raid.NodeCh
 			m.Name = *to.Name
 		}
 	}
+	if to.HostName != nil && !m.Named {
+		m.Name = *to.HostName
+	}
 	if to.Zone != nil {
 		b.zones[id] = *to.Zone
 	}

@@ -41,6 +41,21 @@ func (d *Desk) Change(ctx context.Context, id raid.NodeID, to raid.NodeChange) e
 	return nil
 }
 
+// Follow takes over the name that a node's machine has now, durably, and reports
+// whether that changed something. A name that a person has given stays, and what
+// can't be a name is passed over.
+func (d *Desk) Follow(ctx context.Context, id raid.NodeID, name string) (changed bool, err error) {
+	m, _ := d.member(id)
+	if !joined(m) || m.Named || m.Name == name || name == "" || !validName(name) {
+		return false, nil
+	}
+	if err := d.Change(ctx, id, raid.NodeChange{HostName: &name}); err != nil {
+		return false, err
+	}
+	d.cfg.Log.Info("a node's machine has got another name", "node", id, "was", m.Name, "name", name)
+	return true, nil
+}
+
 // validName accepts what can be shown as the name of a machine, and no name at all.
 func validName(s string) bool {
 	return len(s) <= maxName && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) })

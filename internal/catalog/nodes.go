@@ -100,20 +100,23 @@ func (c *Catalog) ChangeNode(ctx context.Context, id raid.NodeID, to raid.NodeCh
 				return err
 			}
 		}
-		return t.rename(key, who, to.Name, &m)
+		return t.rename(key, who, to, &m)
 	}})
 	return m, err
 }
 
 // rename gives a node another name, where one is given. m becomes the member as it
 // is then.
-func (t *tx) rename(key int64, who identity, name *string, m *raid.Member) error {
+func (t *tx) rename(key int64, who identity, to raid.NodeChange, m *raid.Member) error {
 	before := who
-	if name != nil {
-		who.named = *name != ""
+	if to.Name != nil {
+		who.named = *to.Name != ""
 		if who.named {
-			who.name = *name
+			who.name = *to.Name
 		}
+	}
+	if to.HostName != nil && !who.named {
+		who.name = *to.HostName
 	}
 	*m = who.member(t.nodeID(key))
 	if who == before {

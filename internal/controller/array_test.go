@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,6 +50,7 @@ type testNode struct {
 	socket  string
 	reserve int64 // of its disk
 	stop    func()
+	host    atomic.Pointer[string] // what its machine is called; nil: as its folder
 }
 
 // newArray starts a controller and n nodes and waits until all are up.
@@ -183,6 +185,13 @@ func (a *array) addNode(zone string) *testNode {
 	return n
 }
 
+func (n *testNode) hostName() string {
+	if h := n.host.Load(); h != nil {
+		return *h
+	}
+	return filepath.Base(n.dir)
+}
+
 func (a *array) startNode(n *testNode, zone string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -193,7 +202,7 @@ func (a *array) startNode(n *testNode, zone string) {
 			Controller: node.Place{
 				Host: "127.0.0.1", HTTPPort: a.httpPort(), StorePort: a.ports[0], ResponsePort: a.ports[1], RequestPort: a.ports[2],
 			},
-			ControlSocket: n.socket, Name: filepath.Base(n.dir), Plaintext: wire.PlaintextLoopback, Version: "test", Log: a.log.With("daemon", filepath.Base(n.dir)), Random: rand.Reader,
+			ControlSocket: n.socket, Name: filepath.Base(n.dir), HostName: n.hostName, Plaintext: wire.PlaintextLoopback, Version: "test", Log: a.log.With("daemon", filepath.Base(n.dir)), Random: rand.Reader,
 			Dial: (&net.Dialer{}).DialContext, Ready: func() {},
 		})
 		if err != nil && !errors.Is(err, context.Canceled) {

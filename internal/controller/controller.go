@@ -210,7 +210,7 @@ func (c *Controller) build(ctx context.Context) error {
 	c.strangers.watch(member)
 	c.hub = wire.NewHub(wire.HubConfig{
 		Array: c.catalog.Array(), Store: c.nodes[0], Response: c.nodes[1], Request: c.nodes[2], Plaintext: cfg.Plaintext,
-		TLS: member, Identify: c.desk.Identify, MayBePlain: c.desk.MayBePlain, Stranger: c.strangers.knock, Renew: c.desk.RenewDue,
+		TLS: member, Identify: c.desk.Identify, MayBePlain: c.desk.MayBePlain, Stranger: c.strangers.knock, Renew: c.desk.RenewDue, Tell: c.tell,
 		Commit: c.sentCommit, Prove: c.catalog.Prove, Observer: c.members, Window: window, Log: cfg.Log,
 	})
 	c.rest = httpapi.NewListener(c.http, httpapi.ListenerConfig{
@@ -290,6 +290,7 @@ func (c *Controller) serve(ctx context.Context) error {
 	midGroup.Go(func() error { return c.noteExpired(midCtx) })
 	midGroup.Go(func() error { return c.desk.Run(midCtx) })
 	midGroup.Go(func() error { return c.leaf.run(midCtx) })
+	midGroup.Go(func() error { return c.followNames(midCtx) })
 
 	top, stopTop := context.WithCancel(ctx)
 	defer stopTop()

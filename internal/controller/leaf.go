@@ -91,16 +91,20 @@ func (l *leaf) look() machine {
 	return m
 }
 
-// run looks again until ctx ends.
+// run looks again until ctx ends, and soon where the machine has got another name.
 func (l *leaf) run(ctx context.Context) error {
-	tick := time.NewTicker(leafRound)
+	tick := time.NewTicker(nameRound)
 	defer tick.Stop()
-	for {
+	for last := time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
+		if hostname, _ := l.machine(); hostname == l.last.hostname && time.Since(last) < leafRound {
+			continue
+		}
+		last = time.Now()
 		if err := l.renew(time.Now()); err != nil {
 			l.log.Warn("the certificate for HTTPS could not be made anew; the old one stays in use", "error", err)
 		}

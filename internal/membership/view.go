@@ -166,3 +166,16 @@ func (m *Members) info(n *member) raid.NodeInfo {
 	}
 	return i
 }
+
+// HostNames are the names that the machines of connected native nodes have given.
+func (m *Members) HostNames() map[raid.NodeID]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make(map[raid.NodeID]string, len(m.native))
+	for _, n := range m.native {
+		if n.session != nil && n.beat.Name != "" {
+			all[n.id] = n.beat.Name
+		}
+	}
+	return all
+}

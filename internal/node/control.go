@@ -25,6 +25,7 @@ type Status struct {
 	Array   raid.ArrayID `json:"array"` // of the disk; empty: none
 	Joined  bool         `json:"joined"`
 	Removed bool         `json:"removed"` // from the array that it had joined, whose controller says so
+	Name    string       `json:"name"`    // that the array calls it by; empty: not known yet
 	Version string       `json:"version"`
 	// The trash holds chunks that are unlinked later, or when room is needed.
 	TrashChunks int64 `json:"trash_chunks"`
@@ -119,7 +120,13 @@ func (d *daemon) status() Status {
 	l := d.current.Load()
 	store := l.store.Stats()
 	removed := l.removed.Load()
+	name := ""
+	if told := l.name.Load(); told != nil {
+		name = *told
+	}
 	return Status{
+		Name: name,
+
 		Status: l.line(), Node: d.disk.Node(), Array: d.disk.Array(), Joined: l.who.Load() != nil && !removed, Removed: removed,
 		Version: d.cfg.Version, TrashChunks: store.TrashChunks, TrashBytes: store.TrashBytes, Place: d.place(),
 	}

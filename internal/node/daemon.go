@@ -34,6 +34,7 @@ type daemon struct {
 	// only ever tried: who waited for it could wait for himself.
 	busy    sync.Mutex
 	changes chan *change
+	others  atomic.Pointer[string] // names of the controller that it has told; nil: those of placeFile
 	current atomic.Pointer[life]
 	begun   chan struct{} // closed when the first life is there
 	over    chan struct{} // closed when the last one is over
@@ -69,6 +70,8 @@ type life struct {
 
 	unwelcome chan struct{} // the controller does not let the node in
 	removed   atomic.Bool   // it says that it removed the node
+
+	name atomic.Pointer[string] // that the array calls the node by; nil: not told
 }
 
 // change is what is done between two lives, when nothing is connected and no

@@ -176,7 +176,7 @@ func (j *joining) ask(ctx context.Context, cs tls.ConnectionState) (any, error) 
 	}
 	return raid.JoinRequest{
 		Protocol: wire.ProtocolVersion, Version: j.cfg.Version, Token: j.token.ID(), CSR: j.request.CSR(), Proof: proof,
-		Node: j.disk.Node(), Name: j.cfg.Name,
+		Node: j.disk.Node(), Name: j.cfg.hostName(),
 	}, nil
 }
 
@@ -223,7 +223,7 @@ func (j *joining) complete(a *raid.Certificate) error {
 // await waits until the controller has spoken to its new node.
 func (j *joining) await(ctx context.Context, l *life, a *raid.Certificate) (*Done, error) {
 	done := &Done{
-		Message:  fmt.Sprintf("Joined as %s (%d/%d nodes)", j.cfg.Name, a.Up+1, a.Known+1),
+		Message:  fmt.Sprintf("Joined as %s (%d/%d nodes)", j.cfg.hostName(), a.Up+1, a.Known+1),
 		Warnings: j.warnings(),
 	}
 	timer := time.NewTimer(heartbeatWait)
@@ -236,7 +236,7 @@ func (j *joining) await(ctx context.Context, l *life, a *raid.Certificate) (*Don
 	case <-j.over:
 	}
 	return nil, fail(ExitAgain, nil, "%s has joined array %s, and has no connection with its controller yet. It goes on trying; look with raid-node status. Now: %s",
-		j.cfg.Name, j.array, l.line())
+		j.cfg.hostName(), j.array, l.line())
 }
 
 // warnings is what did not keep the node from joining.

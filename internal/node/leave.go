@@ -63,7 +63,7 @@ func (d *daemon) leave(ctx context.Context, order LeaveOrder) (*Done, error) {
 func (d *daemon) sayGoodbye(ctx context.Context, who *identity.Node, order LeaveOrder) error {
 	place := d.place()
 	err := (&call{host: place.Host, port: place.HTTPPort, tls: who.PortTLS(), path: "/v1/nodes/leave",
-		body: func(tls.ConnectionState) (any, error) { return order, nil }}).do(ctx, d.cfg.Dial, &struct{}{})
+		body: func(tls.ConnectionState) (any, error) { return order, nil }}).do(ctx, d.dial, &struct{}{})
 	var no *answerError
 	if errors.As(err, &no) && no.status == http.StatusGone {
 		return nil

@@ -33,6 +33,7 @@ type Config struct {
 
 	ControlSocket string           // path; empty: none
 	Name          string           // of the machine, for people
+	HostName      func() string    // the same, as it is now; nil: Name. It must not wait
 	MachineID     string           // content of /etc/machine-id; empty: not known
 	Now           func() time.Time // the time of day, which is only ever warned about; nil: not looked at
 	Built         time.Time        // before this no clock is right
@@ -98,7 +99,8 @@ func (d *daemon) newLink(l *life) *wire.Link {
 		Beat: func() wire.Beat { return beat(l.store, cfg) }, RenewKey: l.askRenewal, Unwelcome: l.askStanding, Log: l.log, Random: cfg.Random,
 	}
 	if l.who.Load() != nil {
-		link.Plaintext, link.Lab = wire.PlaintextOff, nil
+		link.Plaintext, link.Lab, link.Dial = wire.PlaintextOff, nil, d.dial
+		link.Told = func(t wire.Told) { d.told(l, t) }
 		link.TLS = func() *tls.Config { return l.who.Load().ClientTLS() }
 	}
 	return wire.NewLink(link)
@@ -111,7 +113,7 @@ func beat(store *chunkstore.Store, cfg *Config) wire.Beat {
 	return wire.Beat{
 		TotalBytes: s.TotalBytes, FreeBytes: s.FreeBytes, Chunks: s.Chunks, HighestCommit: s.HighestCommit, FoundCommit: s.FoundCommit,
 		Proven: s.Proven, FoundProven: s.FoundProven,
-		Scanned: s.Scanned, ReadOnly: s.ReadOnly, Zone: cfg.Zone, Version: cfg.Version,
+		Scanned: s.Scanned, ReadOnly: s.ReadOnly, Zone: cfg.Zone, Version: cfg.Version, Name: cfg.hostName(),
 		TrashChunks: s.TrashChunks, TrashBytes: s.TrashBytes,
 		DiskStall: s.Stalled,
 	}

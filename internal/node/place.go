@@ -19,6 +19,9 @@ type Place struct {
 	StorePort    int    `json:"store_port"`
 	ResponsePort int    `json:"response_port"`
 	RequestPort  int    `json:"request_port"`
+	// Others are further names and addresses of the controller, the best first and with
+	// spaces between, as it has told them since.
+	Others string `json:"others,omitempty"`
 }
 
 // or is the place with what is not known taken from another.
@@ -26,6 +29,7 @@ func (p Place) or(q Place) Place {
 	return Place{
 		Host: cmp.Or(p.Host, q.Host), HTTPPort: cmp.Or(p.HTTPPort, q.HTTPPort), StorePort: cmp.Or(p.StorePort, q.StorePort),
 		ResponsePort: cmp.Or(p.ResponsePort, q.ResponsePort), RequestPort: cmp.Or(p.RequestPort, q.RequestPort),
+		Others: cmp.Or(p.Others, q.Others),
 	}
 }
 

@@ -61,7 +61,7 @@ func (d *daemon) watchStanding(ctx context.Context, l *life) error {
 func (d *daemon) wasRemoved(ctx context.Context, who *identity.Node) (bool, error) {
 	place := d.place()
 	err := (&call{host: place.Host, port: place.HTTPPort, tls: who.PortTLS(), path: "/v1/nodes/renew",
-		body: func(tls.ConnectionState) (any, error) { return renewBody{CSR: []byte{}}, nil }}).do(ctx, d.cfg.Dial, &raid.Certificate{})
+		body: func(tls.ConnectionState) (any, error) { return renewBody{CSR: []byte{}}, nil }}).do(ctx, d.dial, &raid.Certificate{})
 	var no *answerError
 	if errors.As(err, &no) && no.status < http.StatusInternalServerError && no.status != http.StatusTooManyRequests {
 		return no.status == http.StatusGone, nil

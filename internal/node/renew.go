@@ -64,7 +64,7 @@ func (d *daemon) renew(ctx context.Context, l *life) error {
 	var answer raid.Certificate
 	place := d.place()
 	err = (&call{host: place.Host, port: place.HTTPPort, tls: old.PortTLS(), path: "/v1/nodes/renew",
-		body: func(tls.ConnectionState) (any, error) { return renewBody{request.CSR()}, nil }}).do(ctx, d.cfg.Dial, &answer)
+		body: func(tls.ConnectionState) (any, error) { return renewBody{request.CSR()}, nil }}).do(ctx, d.dial, &answer)
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,10 @@ type NodeSight struct {
 type NodeChange struct {
 	Zone *string
 	Name *string // for people; empty: the machine's own host name again
-	Disk *int64  // bytes that it may use, see NodeRecord
+	// HostName is what the machine calls itself, which is no person's decision: it does
+	// not replace a Name.
+	HostName *string
+	Disk     *int64 // bytes that it may use, see NodeRecord
 }
 
 // MaxZone is the longest name of a zone, in bytes.

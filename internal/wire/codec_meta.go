@@ -76,7 +76,7 @@ func encodeBeat(b Beat) *wirepb.Heartbeat {
 	return &wirepb.Heartbeat{
 		TotalBytes: uint64(max(b.TotalBytes, 0)), FreeBytes: uint64(max(b.FreeBytes, 0)), Chunks: uint64(max(b.Chunks, 0)),
 		HighestCommit: b.HighestCommit, FoundCommit: b.FoundCommit, Scanned: b.Scanned, ReadOnly: b.ReadOnly, Draining: b.Draining,
-		Zone: b.Zone, Version: b.Version,
+		Zone: b.Zone, Version: b.Version, Name: b.Name,
 		ProvenCommit: b.Proven.Number, ProvenMac: b.Proven.MAC.Bytes(), FoundProvenCommit: b.FoundProven.Number, FoundProvenMac: b.FoundProven.MAC.Bytes(),
 		TrashChunks: uint64(max(b.TrashChunks, 0)), TrashBytes: uint64(max(b.TrashBytes, 0)),
 		DiskStallMs: uint32(min((b.DiskStall+time.Millisecond-1)/time.Millisecond, math.MaxUint32)),
@@ -94,7 +94,7 @@ func decodeBeat(pb *wirepb.Heartbeat) Beat {
 	return Beat{
 		TotalBytes: cut(pb.GetTotalBytes()), FreeBytes: cut(pb.GetFreeBytes()), Chunks: cut(pb.GetChunks()),
 		HighestCommit: pb.GetHighestCommit(), FoundCommit: pb.GetFoundCommit(), Scanned: pb.GetScanned(), ReadOnly: pb.GetReadOnly(), Draining: pb.GetDraining(),
-		Zone: text(pb.GetZone()), Version: text(pb.GetVersion()),
+		Zone: text(pb.GetZone()), Version: text(pb.GetVersion()), Name: text(pb.GetName()),
 		Proven:      raid.Commit{Number: pb.GetProvenCommit(), MAC: raid.CommitMACOf(pb.GetProvenMac())},
 		FoundProven: raid.Commit{Number: pb.GetFoundProvenCommit(), MAC: raid.CommitMACOf(pb.GetFoundProvenMac())},
 		TrashChunks: cut(pb.GetTrashChunks()), TrashBytes: cut(pb.GetTrashBytes()),

@@ -28,6 +28,7 @@ type nodeRequest struct {
 	remaining uint32
 	commit    raid.Commit
 	renewKey  bool
+	told      Told
 	get       *NodeGet
 	delete    []raid.ChunkName
 	list      *ListRequest
@@ -50,7 +51,7 @@ func decodeRequest(frame []byte, maxFrame int64) (r nodeRequest, invalid, err er
 	}
 	r = nodeRequest{id: pb.RequestId, name: raid.ChunkName(pb.Filename), remaining: pb.RemainingMs, commit: commitOf(pb.CatalogCommit, pb.CommitMac)}
 	if r.heartbeat() {
-		r.renewKey = pb.RenewKey
+		r.renewKey, r.told = pb.RenewKey, toldBy(&pb)
 		return r, nil, nil
 	}
 	switch op := pb.Op.(type) {

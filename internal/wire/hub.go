@@ -40,6 +40,9 @@ type HubConfig struct {
 	// Renew reports whether a node should ask for a certificate for a new key; nil:
 	// none. It is asked with each heartbeat.
 	Renew func(raid.NodeID) bool
+	// Tell is what a node is told of names, when its session begins and when they
+	// change; nil: nothing. It must not wait.
+	Tell func(raid.NodeID) Told
 	// Pool is not drawn upon: nothing comes in here for which no request waits.
 	Pool *budget.Pool
 	// Commit is the number that nodes are told, 0: none. Prove is the proof that goes with
@@ -126,6 +129,9 @@ func NewHub(cfg HubConfig) *Hub {
 	}
 	if cfg.Stranger == nil {
 		cfg.Stranger = func(raid.ArrayID, raid.NodeID, net.Addr) {}
+	}
+	if cfg.Tell == nil {
+		cfg.Tell = func(raid.NodeID) Told { return Told{} }
 	}
 	if cfg.Renew == nil {
 		cfg.Renew = func(raid.NodeID) bool { return false }

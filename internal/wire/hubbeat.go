@@ -122,12 +122,16 @@ func (s *Session) sendBeats(ctx context.Context) {
 	conn := s.conns[roleRequest]
 	s.mu.Unlock()
 	var frame []byte
+	var told Told
 	for {
 		s.expect()
 		now := s.hub.proved(s.hub.cfg.Commit())
-		frame, _ = proto.MarshalOptions{}.MarshalAppend(frame[:0], &wirepb.GetdataRequest{
-			CatalogCommit: now.Number, CommitMac: now.MAC.Bytes(), RenewKey: s.hub.cfg.Renew(s.node),
-		})
+		beat := &wirepb.GetdataRequest{CatalogCommit: now.Number, CommitMac: now.MAC.Bytes(), RenewKey: s.hub.cfg.Renew(s.node)}
+		if tell := s.hub.cfg.Tell(s.node); !tell.same(told) {
+			told = tell
+			beat.ControllerHosts, beat.NodeName = told.Hosts, told.Name
+		}
+		frame, _ = proto.MarshalOptions{}.MarshalAppend(frame[:0], beat)
 		if err := conn.Send(ctx, frame); err != nil {
 			s.End(fmt.Errorf("send heartbeat: %w", err))
 			return

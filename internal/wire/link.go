@@ -47,6 +47,8 @@ type LinkConfig struct {
 	// RenewKey is called when a heartbeat asks for a new key, with each that does.
 	// It must not wait.
 	RenewKey func()
+	// Told is called when a heartbeat tells names. It must not wait.
+	Told func(Told)
 	// Unwelcome is called each time that the controller's TLS does not let the node in,
 	// as when it was removed. It must not wait.
 	Unwelcome func()
@@ -151,6 +153,9 @@ func NewLink(cfg LinkConfig) *Link {
 	}
 	if cfg.RenewKey == nil {
 		cfg.RenewKey = func() {}
+	}
+	if cfg.Told == nil {
+		cfg.Told = func(Told) {}
 	}
 	if cfg.Unwelcome == nil {
 		cfg.Unwelcome = func() {}

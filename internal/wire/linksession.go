@@ -157,6 +157,9 @@ func (s *linkSession) readRequests() error {
 			if r.renewKey {
 				s.link.cfg.RenewKey()
 			}
+			if r.told.Name != "" || len(r.told.Hosts) > 0 {
+				s.link.cfg.Told(r.told)
+			}
 			if err := s.answerBeat(); err != nil {
 				return err
 			}

@@ -69,6 +69,7 @@ type Beat struct {
 	TrashBytes          int64 // part of FreeBytes
 	// DiskStall is for how long the node's disk has not answered; 0 while it does.
 	DiskStall time.Duration
+	Name      string // the machine's host name
 }
 
 // NodeGet is a Get as the node's handler sees it. Offset and Length lie within

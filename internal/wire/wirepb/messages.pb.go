@@ -369,6 +369,10 @@ type GetdataRequest struct {
 	CatalogCommit uint64                 `protobuf:"varint,18,opt,name=catalog_commit,json=catalogCommit,proto3" json:"catalog_commit,omitempty"`
 	RenewKey      bool                   `protobuf:"varint,19,opt,name=renew_key,json=renewKey,proto3" json:"renew_key,omitempty"`   // in heartbeats: the node should ask for a certificate for a new key
 	CommitMac     []byte                 `protobuf:"bytes,30,opt,name=commit_mac,json=commitMac,proto3" json:"commit_mac,omitempty"` // of catalog_commit, as in storedata_request
+	// In a session's first heartbeat, and when they change: names and addresses of the
+	// controller's machine, the best first, and what the array calls the node.
+	ControllerHosts []string `protobuf:"bytes,60,rep,name=controller_hosts,json=controllerHosts,proto3" json:"controller_hosts,omitempty"`
+	NodeName        string   `protobuf:"bytes,61,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
 	// Types that are valid to be assigned to Op:
 	//
 	//	*GetdataRequest_Get
@@ -452,6 +456,20 @@ func (x *GetdataRequest) GetCommitMac() []byte {
 		return x.CommitMac
 	}
 	return nil
+}
+
+func (x *GetdataRequest) GetControllerHosts() []string {
+	if x != nil {
+		return x.ControllerHosts
+	}
+	return nil
+}
+
+func (x *GetdataRequest) GetNodeName() string {
+	if x != nil {
+		return x.NodeName
+	}
+	return ""
 }
 
 func (x *GetdataRequest) GetOp() isGetdataRequest_Op {
@@ -1357,6 +1375,7 @@ type Heartbeat struct {
 	TrashChunks       uint64 `protobuf:"varint,40,opt,name=trash_chunks,json=trashChunks,proto3" json:"trash_chunks,omitempty"`
 	TrashBytes        uint64 `protobuf:"varint,41,opt,name=trash_bytes,json=trashBytes,proto3" json:"trash_bytes,omitempty"`      // part of free_bytes
 	DiskStallMs       uint32 `protobuf:"varint,50,opt,name=disk_stall_ms,json=diskStallMs,proto3" json:"disk_stall_ms,omitempty"` // the disk has not answered a call for so long; 0: it answers
+	Name              string `protobuf:"bytes,60,opt,name=name,proto3" json:"name,omitempty"`                                     // the machine's host name
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1510,6 +1529,13 @@ func (x *Heartbeat) GetDiskStallMs() uint32 {
 	return 0
 }
 
+func (x *Heartbeat) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 var File_messages_proto protoreflect.FileDescriptor
 
 const file_messages_proto_rawDesc = "" +
@@ -1539,7 +1565,7 @@ const file_messages_proto_rawDesc = "" +
 	"\acreated\x18\x04 \x01(\tR\acreated\x12\x12\n" +
 	"\x04size\x18\x05 \x01(\x04R\x04size\x12\x16\n" +
 	"\x06sha256\x18\x06 \x01(\fR\x06sha256\x12\x18\n" +
-	"\astripes\x18\a \x01(\x04R\astripes\"\xd1\x03\n" +
+	"\astripes\x18\a \x01(\x04R\astripes\"\x99\x04\n" +
 	"\x0fgetdata_request\x12\x1a\n" +
 	"\bfilename\x18\x01 \x01(\tR\bfilename\x12\x1d\n" +
 	"\n" +
@@ -1548,7 +1574,9 @@ const file_messages_proto_rawDesc = "" +
 	"\x0ecatalog_commit\x18\x12 \x01(\x04R\rcatalogCommit\x12\x1b\n" +
 	"\trenew_key\x18\x13 \x01(\bR\brenewKey\x12\x1d\n" +
 	"\n" +
-	"commit_mac\x18\x1e \x01(\fR\tcommitMac\x12!\n" +
+	"commit_mac\x18\x1e \x01(\fR\tcommitMac\x12)\n" +
+	"\x10controller_hosts\x18< \x03(\tR\x0fcontrollerHosts\x12\x1b\n" +
+	"\tnode_name\x18= \x01(\tR\bnodeName\x12!\n" +
 	"\x03get\x18\x14 \x01(\v2\r.raidpi.GetOpH\x00R\x03get\x12*\n" +
 	"\x06delete\x18\x15 \x01(\v2\x10.raidpi.DeleteOpH\x00R\x06delete\x12$\n" +
 	"\x04list\x18\x16 \x01(\v2\x0e.raidpi.ListOpH\x00R\x04list\x12*\n" +
@@ -1607,7 +1635,7 @@ const file_messages_proto_rawDesc = "" +
 	"\n" +
 	"ListResult\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"\xb4\x04\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\xc8\x04\n" +
 	"\tHeartbeat\x12\x1f\n" +
 	"\vtotal_bytes\x18\x01 \x01(\x04R\n" +
 	"totalBytes\x12\x1d\n" +
@@ -1630,7 +1658,8 @@ const file_messages_proto_rawDesc = "" +
 	"\ftrash_chunks\x18( \x01(\x04R\vtrashChunks\x12\x1f\n" +
 	"\vtrash_bytes\x18) \x01(\x04R\n" +
 	"trashBytes\x12\"\n" +
-	"\rdisk_stall_ms\x182 \x01(\rR\vdiskStallMs*\x8b\x01\n" +
+	"\rdisk_stall_ms\x182 \x01(\rR\vdiskStallMs\x12\x12\n" +
+	"\x04name\x18< \x01(\tR\x04name*\x8b\x01\n" +
 	"\x05Error\x12\x06\n" +
 	"\x02OK\x10\x00\x12\r\n" +
 	"\tNOT_FOUND\x10\x01\x12\v\n" +
