@@ -26,9 +26,7 @@ var walks = []walk{
 	{"the index of upload ids against the uploads", `SELECT i.upload_id,
 		EXISTS (SELECT 1 FROM upload u NOT INDEXED WHERE u.id = i.id AND u.upload_id = +i.upload_id)
 		FROM upload i INDEXED BY sqlite_autoindex_upload_1 WHERE i.upload_id > ? ORDER BY i.upload_id LIMIT +?`, []any{""}},
-	{"the index of unsettled uploads against the uploads", `SELECT i.state, i.id,
-		EXISTS (SELECT 1 FROM upload u NOT INDEXED WHERE u.id = i.id AND u.state = +i.state)
-		FROM upload i INDEXED BY upload_unsettled WHERE i.state <> 1 AND (i.state, i.id) > (?, ?) ORDER BY i.state, i.id LIMIT +?`, []any{int64(-1), int64(0)}},
+	unsettledIn("0"), unsettledIn("2"), unsettledIn("3"),
 	{"the parts", `SELECT p.file, p.stripe, p.part, 1 FROM part p WHERE (p.file, p.stripe, p.part) > (?, ?, ?) ORDER BY p.file, p.stripe, p.part LIMIT +?`,
 		[]any{int64(-1 << 63), int64(0), int64(0)}},
 	{"the chunks against the indexes of those that are flawed and those on lab nodes", `SELECT c.file, c.stripe, c.part, c.copy,
@@ -40,9 +38,21 @@ var walks = []walk{
 		EXISTS (SELECT 1 FROM chunk c NOT INDEXED WHERE c.file = i.file AND c.stripe = i.stripe AND c.part = i.part AND c.copy = i.copy AND +c.flaw > 0)
 		FROM chunk i INDEXED BY chunk_flawed WHERE i.flaw > 0 AND (i.file, i.stripe, i.part, i.copy) > (?, ?, ?, ?) ORDER BY i.file, i.stripe, i.part, i.copy LIMIT +?`,
 		[]any{int64(-1 << 63), int64(0), int64(0), int64(0)}},
+	{"the index of chunks on lab nodes against the chunks", `SELECT i.file, i.stripe, i.part, i.copy,
+		EXISTS (SELECT 1 FROM chunk c NOT INDEXED WHERE c.file = i.file AND c.stripe = i.stripe AND c.part = i.part AND c.copy = i.copy AND +c.node IS NULL)
+		FROM chunk i INDEXED BY chunk_on_lab WHERE i.node IS NULL AND (i.file, i.stripe, i.part, i.copy) > (?, ?, ?, ?) ORDER BY i.file, i.stripe, i.part, i.copy LIMIT +?`,
+		[]any{int64(-1 << 63), int64(0), int64(0), int64(0)}},
 	{"the chunks that wait for their removal", `SELECT r.node, r.upload_id, r.stripe, r.part, r.attempt, 1
 		FROM removal r WHERE (r.node, r.upload_id, r.stripe, r.part, r.attempt) > (?, ?, ?, ?, ?) ORDER BY r.node, r.upload_id, r.stripe, r.part, r.attempt LIMIT +?`,
 		[]any{int64(-1 << 63), "", int64(0), int64(0), int64(0)}},
+}
+
+// unsettledIn goes through the uploads of a state in their index: SQLite would not find
+// its way back into one of several states.
+func unsettledIn(state string) walk {
+	return walk{"the index of unsettled uploads against the uploads", `SELECT i.id,
+		EXISTS (SELECT 1 FROM upload u NOT INDEXED WHERE u.id = i.id AND u.state = ` + state + `)
+		FROM upload i INDEXED BY upload_unsettled WHERE i.state <> 1 AND i.state = ` + state + ` AND i.id > ? ORDER BY i.id LIMIT +?`, []any{int64(-1 << 63)}}
 }
 
 // rows looks at some rows after a key, and returns the last one's, nil at the end.

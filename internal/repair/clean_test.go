@@ -391,6 +391,32 @@ func TestNothingIsRemovedWhileTheCatalogMayBeOlder(t *testing.T) {
 	}
 }
 
+// Until all of the catalog was read since the start, what it says is no evidence.
+func TestNothingIsRemovedBeforeTheCatalogWasChecked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCleaner(t, wire.Beat{Scanned: true, HighestCommit: lastKnown})
+		defer c.stop()
+		var checked atomic.Bool
+		c.repair.cfg.Vouched = func() error {
+			if !checked.Load() {
+				return raid.ErrBusy
+			}
+			return nil
+		}
+		close(c.started)
+		time.Sleep(10 * time.Minute)
+		if !c.disk.has(c.onRecord) || !c.disk.has(c.leftover) || c.queue.waiting() != 1 {
+			t.Errorf("the chunk on record is there: %v, the leftover: %v; %d removals wait",
+				c.disk.has(c.onRecord), c.disk.has(c.leftover), c.queue.waiting())
+		}
+		checked.Store(true)
+		time.Sleep(10 * time.Minute)
+		if c.disk.has(c.onRecord) || c.disk.has(c.leftover) {
+			t.Error("nothing is removed when the catalog was checked")
+		}
+	})
+}
+
 // A node says only when it has read its disk that it has seen a newer catalog.
 // Until then, what the catalog does not know may be part of a file.
 func TestLeftoversWaitUntilTheNodeHasReadItsDisk(t *testing.T) {
