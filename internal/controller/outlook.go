@@ -133,7 +133,10 @@ func whoIsAway(away []raid.NodeInfo) string {
 
 // awayText says of a node that is not there for how long that is so.
 func awayText(n raid.NodeInfo) string {
-	if n.State == raid.Suspect {
+	switch {
+	case n.State == raid.Suspect && n.Problem != "":
+		return calledNode(n) + ": " + n.Problem
+	case n.State == raid.Suspect:
 		return calledNode(n) + " does not answer"
 	}
 	if n.Silent < time.Minute {

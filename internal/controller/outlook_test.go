@@ -36,6 +36,8 @@ func TestHealthSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 			"pi-3 away for 17 min; start it, or: " + remove + " pi-3"},
 		"it hangs": {outlook{nodes: append(up("a", "b"), node("pi-3", raid.Suspect, 0)), now: catalog.Reach{OneCopy: 1}}, raid.Degraded, false,
 			"1 file has one copy; pi-3 does not answer; start it, or: " + remove + " pi-3"},
+		"its disk hangs": {outlook{nodes: append(up("a", "b"), raid.NodeInfo{Name: "pi-3", Kind: raid.Native, State: raid.Suspect, Problem: "its disk hangs"})}, raid.Degraded, false,
+			"pi-3: its disk hangs; start it, or: " + remove + " pi-3"},
 		"two are away": {outlook{nodes: append(up("a", "b"), node("c", raid.Down, 3*time.Hour), node("d", raid.Down, time.Minute)),
 			now: catalog.Reach{OneCopy: 30, None: 20}}, raid.AtRisk, true,
 			"20 files can't be read and 30 files have one copy; c away for 3 hours, d away for 1 min; start them, or take out what never comes back: " + remove},
