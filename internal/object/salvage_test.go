@@ -135,6 +135,42 @@ func TestEachBlockIsReadFromWhicheverCopyHasIt(t *testing.T) {
 	}
 }
 
+// A part of several pieces is put together piece by piece, also when its checksums have
+// to be found out first.
+func TestALargePartIsReadFromWhicheverCopyHasEachBlock(t *testing.T) {
+	for name, ways := range map[string][2]rot{
+		"blocks far apart":          {flipped(3, 20, 39), flipped(0, 19, 40)},
+		"cut in the second piece":   {cutTo(21*block + 9), flipped(2, 20)},
+		"both trailers, and blocks": {both(torn, flipped(18)), both(torn, flipped(5, 39))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBubble(t, 2)
+				defer b.close()
+				b.store.cfg.StripeSize = 2 * (40*block + 100) // parts of 41 blocks, the last short
+				body := content(int(b.store.cfg.StripeSize))
+				f, err := b.put(body, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, n := range b.nodes {
+					n.strict(false)
+				}
+				b.spoil(f, ways[0], ways[1])
+				if got, err := b.get(f); err != nil || !bytes.Equal(got, body) {
+					t.Fatalf("read: %v, equal: %v", err, bytes.Equal(got, body))
+				}
+				for _, from := range []int64{39*block + 1, 40 * block, 60 * block} {
+					if got, err := b.getRange(f, from, 10); err != nil || !bytes.Equal(got, body[from:from+10]) {
+						t.Errorf("read from %d: %v", from, err)
+					}
+				}
+				b.remakes(f)
+			})
+		})
+	}
+}
+
 // remakes has the first copy of each part made anew, and reads it.
 func (b *bubble) remakes(f raid.File) {
 	b.t.Helper()
