@@ -131,14 +131,16 @@ func (d *Dir) Usage() (Usage, error) {
 
 // Touch reads a block of the marker from the disk itself, not from the kernel's memory.
 func (d *Dir) Touch() error {
-	f, err := d.root.OpenFile(markerFile, os.O_RDONLY, 0)
+	f, err := d.OpenFile(markerFile, os.O_RDONLY, 0) // which leaves the access time alone
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	// What the kernel remembers of it is clean: nothing is written for this.
-	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
-		return fmt.Errorf("read %s from the disk: %w", markerFile, err)
+	if osFile, ok := f.(*os.File); ok {
+		if err := unix.Fadvise(int(osFile.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
+			return fmt.Errorf("read %s from the disk: %w", markerFile, err)
+		}
 	}
 	if _, err := f.ReadAt(make([]byte, 1), 0); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read %s from the disk: %w", markerFile, err)

@@ -3,8 +3,10 @@ package chunkstore_test
 import (
 	"crypto/rand"
 	"errors"
+	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,7 +115,23 @@ func TestTouchReadsTheMarkerAndWritesNothing(t *testing.T) {
 	if !ok {
 		t.Fatal("a real disk can't be tried")
 	}
+	marker := filepath.Join(dir, "chunks", "raid-node.json")
+	accessed := func() (at syscall.Timespec) {
+		var st syscall.Stat_t
+		if err := syscall.Stat(marker, &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Atim
+	}
+	// One of some days ago would be renewed, and so written, also with relatime.
+	if err := os.Chtimes(marker, time.Now().Add(-72*time.Hour), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	before := accessed()
 	if err := touch.Touch(); err != nil {
 		t.Error(err)
+	}
+	if after := accessed(); after != before {
+		t.Errorf("the marker's access time was %v and is %v", before, after)
 	}
 }
