@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/raidpi/raidpi/internal/catalog"
@@ -46,8 +47,9 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 				"make a new certificate authority if it is lost: every node has to join again then, and keeps its id and its chunks")
 			fs.BoolVar(&rebuild, "rebuild-catalog", false,
 				"write a damaged catalog anew from its tables, if nothing is lost by that. Then end. See /usr/share/doc/raid-controller/catalog.md (A damaged catalog)")
-			fs.Uint64Var(&giveUp, "give-up-commit", 0,
-				"take this catalog for the newest although nodes have seen commit `NUMBER` of another: what was stored there alone is lost. Then end. See /usr/share/doc/raid-controller/catalog.md")
+			fs.Func("give-up-commit",
+				"take this catalog for the newest although nodes have seen commit `NUMBER` of another: what was stored there alone is lost. Then end. See /usr/share/doc/raid-controller/catalog.md",
+				func(text string) (err error) { giveUp, err = commitNumber(text); return err })
 		},
 		Load: load, Level: func(s loaded) string { return string(s.LogLevel) }, Unread: func(err error) bool { return errors.Is(err, config.ErrUnread) },
 		Serve: func(ctx context.Context, s loaded, log *slog.Logger, notify *service.Notifier) error {
@@ -64,6 +66,15 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 		Refused: refused,
 	}
 	return d.Run(ctx, args, env, stdout, stderr)
+}
+
+// commitNumber reads the number of a commit, which is never 0.
+func commitNumber(text string) (uint64, error) {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || n == 0 {
+		return 0, errors.New("that is no commit number. Give the one that raid-controller's log names, or raidctl status: only digits, such as 68736253953")
+	}
+	return n, nil
 }
 
 // loaded is the configuration, and where each value comes from.

@@ -134,8 +134,16 @@ func TestControllerRefusesWhatItCannotRun(t *testing.T) {
 		{nil, []string{"RAID_CONTROLLER_STATE_DIR=" + damaged}, 78, "ca.pem"},
 		{nil, []string{"RAID_CONTROLLER_STATE_DIR=" + noCatalog}, 78, "It was left as it is, and so were the chunks on the nodes"},
 		{[]string{"--what"}, nil, 2, "--help"},
-		{[]string{"--give-up-commit", "-1"}, nil, 2, "--help"},
-		{[]string{"--give-up-commit", "5"}, nil, 1, "stop that node"},
+		{[]string{"--give-up-commit", "0"}, nil, 2, "no commit number"},
+		{[]string{"--give-up-commit=0"}, nil, 2, "no commit number"},
+		{[]string{"--give-up-commit", ""}, nil, 2, "no commit number"},
+		{[]string{"--give-up-commit", "-1"}, nil, 2, "no commit number"},
+		{[]string{"--give-up-commit", "0x10"}, nil, 2, "no commit number"},
+		{[]string{"--give-up-commit", "12 34"}, nil, 2, "no commit number"},
+		{[]string{"--give-up-commit", "18446744073709551616"}, nil, 2, "no commit number"},
+		{[]string{"--give-up-commit", "18446744073709551615"}, nil, 1, "stop the node that reports it"},
+		{[]string{"--give-up-commit", "9000000000000000000"}, nil, 1, "stop the node that reports it"},
+		{[]string{"--give-up-commit", "5"}, nil, 1, "stop the node that reports it"},
 	} {
 		cmd := exec.CommandContext(t.Context(), binary, c.args...)
 		cmd.Env = append(append(os.Environ(), settings(t)...), c.env...)

@@ -30,7 +30,7 @@ func (c *Catalog) GiveUp(ctx context.Context, commit uint64) error {
 		return fmt.Errorf("%s: %w: this catalog has it; nothing is changed", name, raid.ErrInvalid)
 	}
 	if !c.Possible(commit) {
-		return fmt.Errorf("%s: %w: no controller of this array made that number; nothing is changed. If a node reports it, stop that node", name, raid.ErrInvalid)
+		return fmt.Errorf("%s: %w: no controller of this array made that number, so nothing is changed; stop the node that reports it", name, raid.ErrInvalid)
 	}
 	run := commit >> (countBits + tagBits)
 	return c.write(ctx, &op{name: name, rows: 1, run: func(t *tx) error {
