@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/allowance"
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -76,6 +77,8 @@ type Desk struct {
 	busy chan struct{} // holds the one who changes the book
 	wake chan struct{} // tells Run that something waits
 
+	renewals *allowance.Limiter
+
 	mu      sync.Mutex
 	members map[raid.NodeID]raid.Member
 	asked   map[raid.NodeID]bool        // are to get a new key, whatever the age of theirs
@@ -102,7 +105,7 @@ func New(cfg Config) *Desk {
 		cfg.Counts = func(raid.NodeID) (int, int) { return 0, 0 }
 	}
 	return &Desk{
-		cfg: cfg, busy: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		cfg: cfg, busy: make(chan struct{}, 1), wake: make(chan struct{}, 1), renewals: allowance.NewLimiter(renewRate),
 		members: make(map[raid.NodeID]raid.Member), asked: make(map[raid.NodeID]bool), lost: make(map[raid.NodeID]bool),
 		seen: make(map[raid.NodeID]raid.KeyPin), tokens: make(map[string]*token),
 	}

@@ -331,3 +331,34 @@ func TestCheckKeyKnowsKeysFromOthers(t *testing.T) {
 	}
 	wants(t, "member", p.MayBePlain(id), raid.ErrForbidden, "inside TLS")
 }
+
+// Each new key costs the catalog two writes: a node that draws one after the other gets a
+// few, and is told to wait. Another one's are its own, and asking again with the same key
+// is free.
+func TestANodeThatDrawsKeysAllTheTimeGetsAFew(t *testing.T) {
+	p := newPlace(t)
+	p.run(t)
+	bad, good := p.joined(t, "pi-2"), p.joined(t, "pi-3")
+	got := 0
+	var last *identity.Request
+	for range 40 {
+		r := newPi(t, "").prepare(t)
+		_, err := p.Renew(t.Context(), p.dialPort(t, bad.identity(t)), r.CSR())
+		switch {
+		case err == nil:
+			got, last = got+1, r
+		case !errors.Is(err, raid.ErrBusy):
+			t.Fatal(err)
+		}
+	}
+	if got != renewRate.Burst {
+		t.Errorf("%d of 40 new keys were certified, want %d", got, renewRate.Burst)
+	}
+	if _, err := p.Renew(t.Context(), p.dialPort(t, bad.identity(t)), last.CSR()); err != nil {
+		t.Errorf("the key that it got, again: %v", err)
+	}
+	if _, err := p.connect(t, bad.identity(t).ClientTLS()); err != nil {
+		t.Errorf("its present key: %v", err)
+	}
+	p.renewed(t, good)
+}

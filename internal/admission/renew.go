@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/allowance"
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -50,6 +51,10 @@ func (d *Desk) whoever(cs tls.ConnectionState) (raid.NodeID, error) {
 	return id, nil
 }
 
+// renewRate is how often a node may draw a new key, of which each costs the catalog two
+// writes. A sound node does every few months; asking again with the same key is free.
+var renewRate = allowance.Rate{Burst: 5, Every: 10 * time.Minute}
+
 // renew certifies a next key. The caller holds change.
 func (d *Desk) renew(ctx context.Context, id raid.NodeID, has identity.Pin, next raid.KeyPin) error {
 	// The book must have the present key as its key, or it would forget it now.
@@ -60,7 +65,12 @@ func (d *Desk) renew(ctx context.Context, id raid.NodeID, has identity.Pin, next
 	if err != nil || next == before.Key || next == before.Next {
 		return err
 	}
-	m, err := d.cfg.Book.Certify(ctx, id, next)
+	var m raid.Member
+	if _, ok := d.renewals.Take(string(id)); !ok {
+		err = fmt.Errorf("%w: it got %d new keys in short time, and gets the next after some minutes", raid.ErrBusy, renewRate.Burst)
+	} else {
+		m, err = d.cfg.Book.Certify(ctx, id, next)
+	}
 	if err != nil {
 		d.mu.Lock()
 		defer d.mu.Unlock()

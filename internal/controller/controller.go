@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/raidpi/raidpi/internal/admission"
+	"github.com/raidpi/raidpi/internal/allowance"
 	"github.com/raidpi/raidpi/internal/budget"
 	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/httpapi"
@@ -118,6 +119,7 @@ const spareFile = "spare-room"
 // raid.ErrCatalogBroken when the catalog's last write has an unknown outcome;
 // the next start will believe what it reads.
 func Run(ctx context.Context, cfg Config) (err error) {
+	cfg.Log = slog.New(allowance.NewLogs(cfg.Log.Handler())) // no peer fills it
 	c := &Controller{cfg: cfg, volatile: service.Volatile("state_dir", cfg.StateDir)}
 	// Ports first: a second controller must fail before it touches the catalog.
 	if err := c.listen(ctx); err != nil {
@@ -362,6 +364,9 @@ func (c *Controller) watchCatalog(ctx context.Context) error {
 // goes: files become whole and a clock is set without any. It needs no disk.
 const reportEvery = 5 * time.Second
 
+// reportPause lies between two looks that nodes bring about.
+const reportPause = 100 * time.Millisecond
+
 // report keeps the status line true.
 func (c *Controller) report(ctx context.Context) error {
 	tick := time.NewTicker(reportEvery)
@@ -377,6 +382,10 @@ func (c *Controller) report(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
+			select { // a node that changes all the time costs no more than this
+			case <-ctx.Done():
+			case <-time.After(reportPause):
+			}
 		case <-tick.C:
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/allowance"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
 )
@@ -87,6 +88,7 @@ type member struct {
 	id        raid.NodeID
 	record    raid.NodeRecord
 	dirty     bool // record must be saved
+	saves     allowance.Bucket
 	known     bool // the catalog remembers it
 	given     bool // a chunk was sent to it, which the catalog may be told of yet
 	session   *wire.Session
@@ -118,6 +120,10 @@ func New(cfg Config) *Members {
 	return m
 }
 
+// saveRate is how often a node's record is saved. What changes more often is saved later,
+// as it is then: what a node says of itself must not wear the controller's card.
+var saveRate = allowance.Rate{Burst: 4, Every: 30 * time.Second}
+
 // saveAgain is how soon a record that could not be saved is tried again.
 const saveAgain = 10 * time.Second
 
@@ -133,7 +139,11 @@ func (m *Members) Run(ctx context.Context) error {
 		case <-again:
 		}
 		again = nil
-		for _, r := range m.takeDirty() {
+		dirty, later := m.takeDirty()
+		if later > 0 {
+			again = time.After(later)
+		}
+		for _, r := range dirty {
 			err := m.cfg.Save(ctx, r)
 			switch {
 			case errors.Is(err, raid.ErrCatalogBroken):
@@ -141,7 +151,7 @@ func (m *Members) Run(ctx context.Context) error {
 			case err != nil && ctx.Err() == nil:
 				m.cfg.Log.Warn("a node's record could not be saved; it is tried again", "node", r.ID, "error", err)
 				m.setDirty(r.ID)
-				again = time.After(saveAgain)
+				again = time.After(max(later, saveAgain))
 			}
 		}
 	}
@@ -155,7 +165,27 @@ func (m *Members) setDirty(id raid.NodeID) {
 	}
 }
 
-func (m *Members) takeDirty() (out []raid.NodeRecord) {
+// takeDirty are the records to save now; later is when there may be more, 0: none waits.
+func (m *Members) takeDirty() (out []raid.NodeRecord, later time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	for _, n := range m.native {
+		if !n.dirty || !m.remembers(n) {
+			continue
+		}
+		if n.saves.Take(saveRate, now) {
+			n.dirty = false
+			out = append(out, n.record)
+		} else if wait := n.saves.Wait(saveRate, now); later == 0 || wait < later {
+			later = wait
+		}
+	}
+	return out, later
+}
+
+// takeLast are all records that are not saved, at the end.
+func (m *Members) takeLast() (out []raid.NodeRecord) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, n := range m.native {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -184,4 +185,49 @@ func TestTheHedgeDelayFollowsRecentReads(t *testing.T) {
 	if l.p95 != time.Millisecond {
 		t.Errorf("p95 remembers %v", l.p95)
 	}
+}
+
+// A node that says something else all the time costs the catalog a few commits a minute;
+// its last word is saved in the end, and nobody else waits for it.
+func TestANodeThatFlapsCostsAFewCommitsAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := config()
+		cfg.Known = []raid.NodeRecord{{ID: "flaps"}, {ID: "sound"}}
+		var mu sync.Mutex
+		saves, last := map[raid.NodeID]int{}, map[raid.NodeID]uint32{}
+		cfg.Save = func(_ context.Context, r raid.NodeRecord) error {
+			mu.Lock()
+			defer mu.Unlock()
+			saves[r.ID]++
+			last[r.ID] = r.CleanedRun
+			return nil
+		}
+		m := New(cfg)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.Run(ctx) }()
+		for i := range uint32(6000) { // a minute
+			m.SetCleanedRun("flaps", i+1)
+			time.Sleep(10 * time.Millisecond)
+		}
+		m.SetCleanedRun("sound", 9)
+		synctest.Wait()
+		mu.Lock()
+		if saves["flaps"] > saveRate.Burst+2 || saves["flaps"] == 0 || last["sound"] != 9 {
+			t.Errorf("saved within a minute: %v, last %v", saves, last)
+		}
+		mu.Unlock()
+		time.Sleep(time.Minute)
+		mu.Lock()
+		if last["flaps"] != 6000 {
+			t.Errorf("the last word is not saved: %v", last)
+		}
+		before := saves["flaps"]
+		mu.Unlock()
+		time.Sleep(time.Hour)
+		cancel()
+		if err := <-done; err != nil || saves["flaps"] != before {
+			t.Errorf("%v; %d saves later", err, saves["flaps"]-before)
+		}
+	})
 }

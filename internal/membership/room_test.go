@@ -43,14 +43,14 @@ func TestTheFirstSightOfADiskIsKept(t *testing.T) {
 	m := New(config())
 	n := m.native["known"]
 	m.apply(n, wire.Beat{TotalBytes: 64e9})
-	if saved := m.takeDirty(); len(saved) != 1 || saved[0].Disk != 64e9 {
+	if saved, _ := m.takeDirty(); len(saved) != 1 || saved[0].Disk != 64e9 {
 		t.Errorf("saved: %+v", saved)
 	}
 	for range 100 {
 		m.apply(n, wire.Beat{TotalBytes: 1e18, FreeBytes: 1e18, Zone: "x"})
 		m.apply(n, wire.Beat{TotalBytes: 1e9, FreeBytes: 1e9, Zone: "y"})
 	}
-	if saved := m.takeDirty(); len(saved) != 0 {
+	if saved, _ := m.takeDirty(); len(saved) != 0 {
 		t.Errorf("what a node says is written: %+v", saved)
 	}
 }
@@ -108,7 +108,8 @@ func TestANodeThatComesAndGoesIsWrittenDownOnceAMinute(t *testing.T) {
 		for range 600 { // five minutes
 			n.beat.Chunks++
 			m.note(n)
-			saved += len(m.takeDirty())
+			dirty, _ := m.takeDirty()
+			saved += len(dirty)
 			time.Sleep(500 * time.Millisecond)
 		}
 		if saved != 5 {

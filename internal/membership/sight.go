@@ -61,7 +61,7 @@ func (m *Members) saveSights(ctx context.Context) error {
 		}
 	}
 	m.mu.Unlock()
-	for _, r := range m.takeDirty() {
+	for _, r := range m.takeLast() {
 		err := m.cfg.Save(ctx, r)
 		if errors.Is(err, raid.ErrCatalogBroken) {
 			return fmt.Errorf("remember node %s: %w", r.ID, err)

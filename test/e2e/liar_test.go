@@ -118,3 +118,52 @@ func (a *array) shownWithClaim(id string) error {
 	}
 	return fmt.Errorf("nodes: %+v; status: %q", nodes.Nodes, status.HealthText)
 }
+
+// What one member does all the time costs the controller a few commits and a few lines of
+// its log a minute, and its last word is the one that counts.
+func TestAMemberThatFloodsWearsNoCardAndFillsNoLog(t *testing.T) {
+	t.Parallel()
+	a := start(t, cluster.Config{Nodes: 2, Joined: true})
+	l := a.liar()
+	a.must(l.Connect(t.Context()))
+	a.must(a.WaitUp(t.Context(), 3))
+	a.upload(content(200_000))
+	before, lines := a.commit(), strings.Count(a.Controller.LogText(), "\n")
+	var count atomic.Uint64
+	l.Beat(func(b *liar.Heartbeat) {
+		flips := count.Add(1)
+		b.Zone, b.Version = fmt.Sprint("zone-", flips%7), fmt.Sprint("v", flips)
+		b.ReadOnly, b.Draining, b.HighestCommit = flips%2 == 0, flips%3 == 0, impossible+flips
+	})
+	for range 300 {
+		a.must(l.SendBeat(t.Context()))
+	}
+	l.Beat(nil)
+	again := func() {
+		a.eventually("it connects again", settled, func() error { return l.Connect(t.Context()) })
+	}
+	for range 40 {
+		again()
+	}
+	renewed := 0
+	for range 40 {
+		if l.RenewKey(t.Context()) == nil {
+			renewed++
+		}
+		again() // so that the new key is seen
+	}
+	if renewed == 0 || renewed > 10 {
+		t.Errorf("%d of 40 new keys were certified, want a few", renewed)
+	}
+	a.must(a.WaitUp(t.Context(), 3))
+	commits, logged := a.commit()-before, strings.Count(a.Controller.LogText(), "\n")-lines
+	t.Logf("%d commits, %d lines, %d keys", commits, logged, renewed)
+	if commits > 25 {
+		t.Errorf("%d commits", commits)
+	}
+	if logged > 250 {
+		t.Errorf("%d lines in the log", logged)
+	}
+	c := content(200_000)
+	a.check(a.upload(c).ID, c)
+}

@@ -112,10 +112,10 @@ func (r *rolledBack) isOld(name string) bool {
 }
 
 // commit is the catalog's last commit number.
-func (r *rolledBack) commit() uint64 {
-	r.t.Helper()
+func (a *array) commit() uint64 {
+	a.t.Helper()
 	var status struct{ Commit uint64 }
-	r.must(r.Root(r.t.Context(), http.MethodGet, "/status", "", &status))
+	a.must(a.Root(a.t.Context(), http.MethodGet, "/status", "", &status))
 	return status.Commit
 }
 

@@ -91,8 +91,10 @@ func (l *Liar) Beat(change func(*Heartbeat)) {
 }
 
 // Connect makes a session and its first heartbeat, and serves it until Close or until
-// the controller ends it. A liar has one session at a time.
+// the controller ends it. A liar has one session at a time: the one before is closed, and
+// for some milliseconds the controller may refuse the next one, as a clone's.
 func (l *Liar) Connect(ctx context.Context) error {
+	l.Close()
 	id, err := raid.NewID(rand.Reader)
 	if err != nil {
 		return err
@@ -110,12 +112,8 @@ func (l *Liar) Connect(ctx context.Context) error {
 		return err
 	}
 	l.mu.Lock()
-	before := l.session
 	l.session = s
 	l.mu.Unlock()
-	if before != nil {
-		before.close()
-	}
 	if err := l.SendBeat(ctx); err != nil {
 		return err
 	}

@@ -1,0 +1,10 @@
+// Package allowance bounds what one peer can make a daemon do that costs more than the
+// peer: writes to a card, lines in a log.
+//
+//   - [Bucket] is an allowance that fills up with time.
+//   - [Limiter] is one for each peer, and one that all those share for whom there is no
+//     room.
+//   - [Logs] is a slog.Handler that keeps peers from filling the log.
+//
+// Time is monotonic.
+package allowance
