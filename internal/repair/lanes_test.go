@@ -34,6 +34,9 @@ type crowd struct {
 	stop    func()
 }
 
+// crowdGrace is how long its nodes may be away or hang.
+const crowdGrace = 20 * time.Minute
+
 // newCrowd makes n nodes. begin starts the Repairer; stop must be called at the end.
 func newCrowd(t *testing.T, n int, copies Copies, m Maker) *crowd {
 	t.Helper()
@@ -78,7 +81,7 @@ func newCrowd(t *testing.T, n int, copies Copies, m Maker) *crowd {
 		c.nodes, c.disks, c.up, c.down = append(c.nodes, id), append(c.disks, d), append(c.up, start), append(c.down, nil)
 		start()
 	}
-	c.repair = New(Config{Queue: c.queue, Copies: copies, Losses: none{}, Maker: m, Nodes: c.members, Run: thisRun, Grace: time.Hour, Log: log})
+	c.repair = New(Config{Queue: c.queue, Copies: copies, Losses: none{}, Maker: m, Nodes: c.members, Run: thisRun, Grace: crowdGrace, Log: log})
 	c.stop = func() { cancel(); wg.Wait() }
 	for len(c.members.Natives()) < n {
 		time.Sleep(100 * time.Millisecond)
@@ -207,7 +210,7 @@ func (h *hands) Remake(_ context.Context, _ raid.File, p raid.Part, old raid.Cop
 	return raid.Copy{Index: old.Index, Attempt: 500 + h.remade, Node: raid.NodeID(fmt.Sprint("new", h.remade))}, nil
 }
 
-// Ten thousand parts are rotten in both copies, or wait for a node that hangs. What
+// Many parts are rotten in both copies, or wait for a node that hangs. What
 // comes after them in the catalog is mended at once.
 func TestWhatCanBeMendedGoesFirstAndWhatCanNotWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -216,37 +219,37 @@ func TestWhatCanBeMendedGoesFirstAndWhatCanNotWaits(t *testing.T) {
 		defer c.stop()
 		a, b, slow, d := c.nodes[0], c.nodes[1], c.nodes[2], c.nodes[3]
 		h.set(func() { h.hangs[slow] = true; h.rotten[a], h.rotten[b] = true, true })
-		r.add(2000, a, b, false)
-		r.add(2000, slow, d, true)
+		r.add(400, a, b, false)
+		r.add(400, slow, d, true)
 		r.add(100, d, "away", true)
 		r.add(100, b, d, true)
 		began := time.Now()
 		c.repair.Wake()
-		for r.waiting() > 4100 && time.Since(began) < time.Hour {
+		for r.waiting() > 900 && time.Since(began) < time.Hour {
 			time.Sleep(100 * time.Millisecond)
 		}
 		if took := time.Since(began); took > 20*time.Second {
 			t.Errorf("what could be mended took %v", took)
 		}
-		time.Sleep(10 * time.Minute) // the rest is tried once, and then rests
+		time.Sleep(3 * time.Minute) // the rest is tried once, and then rests
 		h.mu.Lock()
 		tried, onSlow, onA := h.remade, h.tries[slow], h.tries[a]
 		h.mu.Unlock()
-		if onA > 2000 || onSlow > 20 || tried < 100 {
+		if onA > 400 || onSlow > 10 || tried < 100 {
 			t.Errorf("checked %d on a rotten node and %d on one that hangs, %d made anew", onA, onSlow, tried)
 		}
 		if h.most > atOnce {
 			t.Errorf("%d were under way at the same time", h.most)
 		}
-		time.Sleep(30 * time.Minute)
+		time.Sleep(6 * time.Minute)
 		h.mu.Lock()
-		if h.tries[a] != onA || h.tries[slow] > onSlow+10 {
-			t.Errorf("in half an hour without an event %d and %d more", h.tries[a]-onA, h.tries[slow]-onSlow)
+		if h.tries[a] != onA || h.tries[slow] > onSlow+3 {
+			t.Errorf("in six minutes without an event %d and %d more", h.tries[a]-onA, h.tries[slow]-onSlow)
 		}
 		h.hangs[slow] = false
 		h.mu.Unlock()
-		time.Sleep(10 * time.Minute)
-		if n := r.waiting(); n > 2100 {
+		time.Sleep(6 * time.Minute)
+		if n := r.waiting(); n > 500 {
 			t.Errorf("%d wait after the node answers again", n)
 		}
 	})
@@ -261,7 +264,7 @@ func TestWhatHangsForLongerThanGraceIsNotWaitedFor(t *testing.T) {
 		h.set(func() { h.hangs[c.nodes[0]] = true })
 		r.add(200, c.nodes[0], c.nodes[1], true)
 		c.repair.Wake()
-		time.Sleep(59 * time.Minute)
+		time.Sleep(crowdGrace - time.Minute)
 		if r.waiting() != 200 {
 			t.Errorf("%d wait before", r.waiting())
 		}
@@ -301,9 +304,9 @@ func TestWhatWaitsIsMendedWhenSomethingHappens(t *testing.T) {
 		h.set(func() { h.full = true })
 		r.add(50, c.nodes[0], c.nodes[1], true)
 		c.repair.Wake()
-		time.Sleep(time.Hour)
+		time.Sleep(3 * time.Minute)
 		h.set(func() { h.full = false })
-		time.Sleep(time.Hour)
+		time.Sleep(7 * time.Minute)
 		if r.waiting() != 50 || h.tries[c.nodes[0]] > 51 {
 			t.Errorf("%d wait for room, tried %d times", r.waiting(), h.tries[c.nodes[0]])
 		}
@@ -338,7 +341,7 @@ func TestGraceEndsByTheClock(t *testing.T) {
 		time.Sleep(time.Minute)
 		r.add(1, c.nodes[0], c.nodes[1], true)
 		c.repair.Wake()
-		time.Sleep(58 * time.Minute)
+		time.Sleep(crowdGrace - 2*time.Minute)
 		if r.waiting() != 1 {
 			t.Error("it was made anew before")
 		}
