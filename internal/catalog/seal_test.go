@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
 
 	"github.com/raidpi/raidpi/internal/raid"
@@ -358,6 +359,19 @@ func TestACatalogOfAnEarlierVersionGetsSeals(t *testing.T) {
 		t.Error("what it was is not beside it")
 	}
 	must(t, openTest(t, path).Close())
+}
+
+func TestACatalogGetsSealsWhereThereAreNoHardLinks(t *testing.T) {
+	path, f := unsealed(t)
+	hardLink = func(string, string) error { return unix.EPERM }
+	defer func() { hardLink = os.Link }()
+	c := openTest(t, path)
+	_, err := c.File(bg, f.ID)
+	must(t, err)
+	must(t, awaitVouched(t, c))
+	if !exists(fmt.Sprintf("%s.v%d", path, sealVersion-1)) {
+		t.Error("what it was is not beside it")
+	}
 }
 
 // A power cut at any moment leaves the old catalog or the new one in its place.

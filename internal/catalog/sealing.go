@@ -222,18 +222,23 @@ func (s *sealer) copyAll(ctx context.Context) (err error) {
 	return nil
 }
 
+// hardLink is os.Link but for tests: some file systems have none.
+var hardLink = os.Link
+
 // swap puts the new database into the place of the old one, which becomes a copy of
 // that name. Whenever the power goes, one of them is in its place.
 func (s *sealer) swap(copied string) error {
 	if log, err := os.Stat(s.path + "-wal"); err == nil && log.Size() > 0 {
 		return fmt.Errorf("%w: another program has the catalog open; end it", raid.ErrBusy)
 	}
-	link := copied + ".part"
-	if err := os.Link(s.path, link); err != nil {
+	link, dir := copied+".part", filepath.Dir(s.path)
+	from := link
+	if err := hardLink(s.path, link); errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTSUP) {
+		from = s.path // for a moment there is none in its place; the start after a power cut says what to do
+	} else if err != nil {
 		return err
 	}
-	dir := filepath.Dir(s.path)
-	if err := os.Rename(link, copied); err != nil {
+	if err := os.Rename(from, copied); err != nil {
 		return err
 	}
 	_ = os.Remove(link) // it stays when the copy was made before, and the power went
