@@ -246,3 +246,19 @@ func TestEachLineOfTheCommitFileStandsForItself(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatAMoveToTheTrashToldIsDurableWithIt(t *testing.T) {
+	dir := t.TempDir()
+	c := newChunk(t, 100, 1)
+	withStore(t, dir, func(s *chunkstore.Store) {
+		write(t, s, c)
+		s.SawCommit(proven(200))
+		if err := s.Trash(t.Context(), []raid.ChunkName{c.name()}, time.Hour)[0]; err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(filepath.Join(dir, "raid-node.commit"))
+		if err != nil || !strings.HasPrefix(string(text), "200 ") {
+			t.Errorf("the file says %q: %v", text, err)
+		}
+	})
+}

@@ -32,7 +32,10 @@ func (s *Store) Trash(ctx context.Context, names []raid.ChunkName, keep time.Dur
 		defer leave()
 		s.trash.mu.Lock()
 		defer s.trash.mu.Unlock()
-		err = s.trashAll(names, keep, errs)
+		// What is moved may be gone one day, and the number is to be there then.
+		if err = s.saveCheckpoint(); err == nil || errors.Is(err, raid.ErrNoSpace) {
+			err = s.trashAll(names, keep, errs)
+		}
 	}
 	for i := range errs {
 		errs[i] = cmp.Or(errs[i], err)
