@@ -60,6 +60,9 @@ func (c *connections) state(conn net.Conn, s http.ConnState) {
 			c.evict()
 		}
 	case http.StateIdle:
+		if framed, ok := conn.(*framedConn); ok {
+			framed.finished.Add(1)
+		}
 		if g := c.open[conn]; g != nil && !g.evicted && !g.own {
 			c.spare.remove(g)
 			c.spare.add(g)

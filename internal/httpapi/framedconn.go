@@ -48,6 +48,7 @@ type framedConn struct {
 	fault    atomic.Pointer[string]
 	rest     []byte       // of spoiled, not read yet
 	answered atomic.Int64 // requests whose handler has returned
+	finished atomic.Int64 // requests whose answer was sent whole, and whose connection stays
 	written  atomic.Int64 // bytes
 
 	mu       sync.Mutex
@@ -193,9 +194,11 @@ func (c *framedConn) CloseWrite() error {
 // errorHeaders are in each answer that net/http gives by itself, and in none of ours.
 const errorHeaders = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
 
-// Write implements net.Conn. net/http writes an error of its own at once.
+// Write implements net.Conn. net/http writes an error of its own at once, when the
+// answers to all requests before were sent: what it writes earlier may be a file that
+// looks like one.
 func (c *framedConn) Write(p []byte) (int, error) {
-	if fault := c.fault.Load(); fault != nil && bytes.HasPrefix(p, []byte("HTTP/1.1 4")) && bytes.Contains(p, []byte(errorHeaders)) {
+	if fault := c.fault.Load(); fault != nil && c.finished.Load() == c.framing.asked && bytes.HasPrefix(p, []byte("HTTP/1.1 4")) && bytes.Contains(p, []byte(errorHeaders)) {
 		_, err := c.Conn.Write(badRequest(badFraming{*fault}.Error() + "; nothing was done"))
 		return len(p), err
 	}

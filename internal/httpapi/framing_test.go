@@ -155,6 +155,35 @@ func checkRefused(t *testing.T, name string, in *bufio.Reader) {
 	}
 }
 
+// A file may look like an error of net/http's, and is sent as it is whatever follows
+// the request for it.
+func TestFileThatLooksLikeAnErrorIsNotReplaced(t *testing.T) {
+	st := newStore()
+	st.wrap = readers["WriteN"]
+	s := serve(t, st)
+	text := "HTTP/1.1 400 Bad Request" + errorHeaders + "400 Bad Request"
+	for _, size := range []int{len(text), 4 * writePiece} {
+		data := []byte(strings.Repeat(text+strings.Repeat("x", 1<<10-len(text)), size>>10+1)[:size])
+		id := s.put("f", data)
+		c := s.dial()
+		in := bufio.NewReader(c)
+		for range 3 {
+			io.WriteString(c, "GET /files/"+id+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		}
+		io.WriteString(c, ambiguous["obs-fold"])
+		for range 3 {
+			r, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err := io.ReadAll(r.Body); err != nil || !bytes.Equal(body, data) {
+				t.Errorf("%d of %d bytes, %v", len(body), size, err)
+			}
+		}
+		checkRefused(t, "behind the file", in)
+	}
+}
+
 // Each byte alone, as the slowest network brings it.
 func TestAmbiguousFramingIsFoundByteByByte(t *testing.T) {
 	for name, request := range ambiguous {
