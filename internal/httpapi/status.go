@@ -98,7 +98,10 @@ func (a *API) nodes(x *exchange) error {
 			TrashChunks: n.TrashChunks, TrashBytes: n.TrashBytes, Problem: n.Problem,
 			Proposed: n.ProposedZone, Claimed: n.ClaimedBytes,
 		}
-		if row.Recalled = n.Recalled; n.Seen || n.Recalled {
+		if n.Recalled != "" {
+			row.Recalled, row.LastSeen = true, &n.Recalled
+		}
+		if n.Seen {
 			seen := n.LastSeen.UTC().Format(time.DateTime)
 			row.LastSeen = &seen
 		}

@@ -127,11 +127,11 @@ func TestWhatAnEarlierRunSawOfANodeIsShownAsThat(t *testing.T) {
 	cfg.Known[0].Last = raid.NodeSight{At: "2026-01-02 03:04:05", TotalBytes: 64e9, FreeBytes: 60e9, Chunks: 7, Version: "0.7"}
 	m := New(cfg)
 	i := m.Nodes()[0]
-	if i.Seen || !i.Recalled || i.LastSeen.Format(time.DateTime) != "2026-01-02 03:04:05" || i.TotalBytes != 64e9 || i.FreeBytes != 60e9 || i.Chunks != 7 || i.Version != "0.7" {
+	if i.Seen || i.Recalled != "2026-01-02 03:04:05" || i.TotalBytes != 64e9 || i.FreeBytes != 60e9 || i.Chunks != 7 || i.Version != "0.7" {
 		t.Errorf("%+v", i)
 	}
 	m.native["known"].seen = true
-	if i := m.Nodes()[0]; i.Recalled || i.Chunks != 0 {
+	if i := m.Nodes()[0]; i.Recalled != "" || i.Chunks != 0 {
 		t.Errorf("seen by this run: %+v", i)
 	}
 }

@@ -40,11 +40,7 @@ func (m *Members) note(n *member) {
 // recall shows a node as it was seen last, by an earlier run. Callers hold mu.
 func (n *member) recall(i *raid.NodeInfo) {
 	last := n.record.Last
-	at, err := time.Parse(time.DateTime, last.At)
-	if err != nil {
-		return
-	}
-	i.Recalled, i.LastSeen = true, at
+	i.Recalled = last.At
 	i.TotalBytes, i.FreeBytes, i.Chunks, i.Version = last.TotalBytes, last.FreeBytes, last.Chunks, last.Version
 }
 

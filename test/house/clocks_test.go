@@ -38,6 +38,7 @@ var dayAllowed = map[string]struct {
 	"internal/catalog/upload.go":       {[]string{"UTC"}, "created, of a file without one, for people"},
 	"internal/object/upload.go":        {[]string{"UTC"}, "created, for people"},
 	"internal/controller/rest.go":      {[]string{"UTC"}, "when a clone was last refused, for people"},
+	"internal/membership/sight.go":     {[]string{"UTC"}, "when a node was last seen, for people, of whom some look after a restart"},
 	"internal/httpapi/status.go":       {[]string{"UTC"}, "when a node was last seen, for people"},
 	"internal/httpapi/lastmodified.go": {[]string{"time.Parse", "http.ParseTime"}, "Last-Modified and its conditions, for caches: under its id a file never changes"},
 	"internal/service/built.go":        {[]string{"time.Parse"}, "the day of the build, which shows that a clock is wrong"},
