@@ -40,6 +40,9 @@ func (m *Members) note(n *member) {
 // recall shows a node as it was seen last, by an earlier run. Callers hold mu.
 func (n *member) recall(i *raid.NodeInfo) {
 	last := n.record.Last
+	if last.At == "" {
+		return
+	}
 	i.Recalled = last.At
 	i.TotalBytes, i.FreeBytes, i.Chunks, i.Version = last.TotalBytes, last.FreeBytes, last.Chunks, last.Version
 }
