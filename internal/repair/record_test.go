@@ -18,7 +18,7 @@ type reader struct {
 }
 
 func (r *reader) Check(context.Context, raid.File, raid.Part, raid.Copy) error { return r.found }
-func (r *reader) UnderWay(raid.UploadID) bool { return false }
+func (r *reader) UnderWay(raid.UploadID) bool                                  { return false }
 
 func (r *reader) Remake(_ context.Context, _ raid.File, _ raid.Part, old raid.Copy) (raid.Copy, error) {
 	r.remade = append(r.remade, old)

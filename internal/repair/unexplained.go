@@ -31,7 +31,7 @@ const (
 	// suspectsAtMost bounds the chunks that are looked at a second time, and
 	// strayedAtMost what is counted: a node may make up names without end.
 	suspectsAtMost = 1000
-	strayedAtMost  = 100_000
+	strayedAtMost  = 20_000
 )
 
 // count is how many chunks of a node nothing explains.

@@ -85,7 +85,7 @@ func TestAnEndlessListingIsNotCountedWithoutEnd(t *testing.T) {
 		c.members.SetCleanedRun(c.node, thisRun)
 		close(c.started)
 		time.Sleep(12 * time.Hour)
-		if n := c.disk.pages(); n == 0 || n > 300 {
+		if n := c.disk.pages(); n == 0 || n > 60 {
 			t.Errorf("%d pages were asked for", n)
 		}
 		if n, known := c.repair.Unexplained(); n < strayedAtMost || !known {
