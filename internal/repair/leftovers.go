@@ -23,6 +23,7 @@ type search struct {
 	kept    int       // chunks that the catalog does not know and that stay all the same
 	refused bool      // the node is not asked again before its next session
 	rests   time.Time // no page is asked for before
+	ended   bool      // refused, for others; Repairer.mu guards it
 }
 
 // searchOf returns the search of the peer's session, which it may begin.
@@ -73,6 +74,8 @@ func (r *Repairer) findLeftovers(ctx context.Context, p *membership.Peer) (done 
 		err = r.giveUp(ctx, p, s, unknown)
 	}
 	if err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		*s = before
 		return false, err
 	}
@@ -80,6 +83,9 @@ func (r *Repairer) findLeftovers(ctx context.Context, p *membership.Peer) (done 
 		r.endSearch(p, s)
 	}
 	s.rests = time.Now().Add(retryAfter)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.ended = s.refused
 	return s.refused, nil
 }
 

@@ -123,7 +123,7 @@ func (r *Repairer) cleaned(p *membership.Peer) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.searches[p.ID()]
-	return r.cfg.Nodes.CleanedRun(p.ID()) >= r.cfg.Run || s != nil && s.session == p.Session() && s.refused
+	return r.cfg.Nodes.CleanedRun(p.ID()) >= r.cfg.Run || s != nil && s.session == p.Session() && s.ended
 }
 
 func (r *Repairer) forgetCounts(there []*membership.Peer) {
