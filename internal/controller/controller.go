@@ -212,7 +212,7 @@ func (c *Controller) build(ctx context.Context) error {
 	c.strangers.watch(member)
 	c.hub = wire.NewHub(wire.HubConfig{
 		Array: c.catalog.Array(), Store: c.nodes[0], Response: c.nodes[1], Request: c.nodes[2], Plaintext: cfg.Plaintext,
-		TLS: member, Identify: c.desk.Identify, MayBePlain: c.desk.MayBePlain, Stranger: c.strangers.knock, Renew: c.desk.RenewDue, Tell: c.tell,
+		TLS: member, Identify: c.desk.Identify, MayBePlain: c.desk.MayBePlain, Stranger: c.strangers.greeted, Renew: c.desk.RenewDue, Tell: c.tell,
 		Commit: c.sentCommit, Prove: c.catalog.Prove, Observer: c.members, Window: window, Log: cfg.Log,
 	})
 	c.rest = httpapi.NewListener(c.http, httpapi.ListenerConfig{

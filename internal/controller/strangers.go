@@ -38,7 +38,7 @@ type strangers struct {
 
 type stranger struct {
 	array raid.ArrayID
-	node  raid.NodeID
+	mark  string // of the node, see identity.Mark
 }
 
 type knock struct {
@@ -51,7 +51,7 @@ func newStrangers(own raid.ArrayID, log *slog.Logger) *strangers {
 }
 
 // knock takes note of a node that says that it belongs to an array.
-func (s *strangers) knock(array raid.ArrayID, node raid.NodeID, from net.Addr) {
+func (s *strangers) knock(array raid.ArrayID, mark string, from net.Addr) {
 	if array == "" || array == s.own {
 		return
 	}
@@ -62,15 +62,20 @@ func (s *strangers) knock(array raid.ArrayID, node raid.NodeID, from net.Addr) {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	who := stranger{array, node}
+	who := stranger{array, mark}
 	if _, known := s.seen[who]; !known && len(s.seen) >= maxStrangers {
 		s.forgetOne()
 	}
 	s.seen[who] = knock{host, now}
 	if s.logged.IsZero() || now.Sub(s.logged) >= strangerLogEach {
 		s.logged = now
-		s.log.Warn("a node of another array knocks; it is not let in, and keeps what it has", "array", array, "node", node, "address", host, "own_array", s.own)
+		s.log.Warn("a node of another array knocks; it is not let in, and keeps what it has", "array", array, "address", host, "own_array", s.own)
 	}
+}
+
+// greeted takes note of a node that has said its id in plaintext.
+func (s *strangers) greeted(array raid.ArrayID, node raid.NodeID, from net.Addr) {
+	s.knock(array, identity.Mark(array, node), from)
 }
 
 // forgetOne makes room. Callers hold mu.
@@ -83,8 +88,8 @@ func (s *strangers) forgetOne() {
 // message, and end the connection when they see our certificate.
 func (s *strangers) watch(c *tls.Config) {
 	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if array, node, ok := identity.ParseHello(hello.ServerName); ok {
-			s.knock(array, node, hello.Conn.RemoteAddr())
+		if array, mark, ok := identity.ParseHello(hello.ServerName); ok {
+			s.knock(array, mark, hello.Conn.RemoteAddr())
 		}
 		return nil, nil
 	}
