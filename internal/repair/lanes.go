@@ -23,11 +23,7 @@ const (
 )
 
 // task is one part that is to be mended.
-type task struct {
-	repair raid.Repair
-	// What it depends on, as it was when it was planned: see view.
-	sign, room uint64
-}
+type task struct{ repair raid.Repair }
 
 // lanes mend parts: one after the other of those that wait for the same node, and those
 // of several nodes at once. So a node that hangs holds up nobody's parts but its own.

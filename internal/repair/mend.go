@@ -23,6 +23,9 @@ func (r *Repairer) mendLoop(ctx context.Context) error {
 	for ctx.Err() == nil {
 		changed := r.cfg.Nodes.Changed()
 		v := r.look()
+		r.mu.Lock()
+		r.again = time.Time{}
+		r.mu.Unlock()
 		p, err := r.mendPass(ctx, v)
 		if errors.Is(err, raid.ErrCatalogBroken) {
 			return err
@@ -62,7 +65,7 @@ func (r *Repairer) awaitEvent(ctx context.Context, v *view, changed <-chan struc
 			changed = r.cfg.Nodes.Changed()
 		case <-poll:
 		}
-		if r.look().sign != v.sign {
+		if r.look().sign != v.sign || r.isAgain() {
 			return
 		}
 	}
@@ -123,7 +126,7 @@ func (r *Repairer) mendThose(ctx context.Context, v *view, last bool, p *pass) (
 				p.after(do.after)
 			case do.last != last:
 				left = true
-			case !r.lanes.offer(ctx, r.group, do.node, task{*w, v.signOf(&w.Part), v.room}):
+			case !r.lanes.offer(ctx, r.group, do.node, task{*w}):
 				p.after(retryAfter) // its node is slow
 			}
 		}
@@ -148,6 +151,8 @@ type outcome struct {
 
 // mendTask mends a part in a node's lane, and notes what came of it.
 func (r *Repairer) mendTask(ctx context.Context, node raid.NodeID, t task) (silent bool, err error) {
+	v := r.look() // now: much may have happened to the nodes since it was planned
+	f := failure{sign: v.signOf(&t.repair.Part), room: v.room}
 	var o outcome
 	for left := anew + len(t.repair.Part.Copies); left > 0; left-- { // several may be bad
 		o, err = r.mendPart(ctx, &t.repair)
@@ -165,7 +170,6 @@ func (r *Repairer) mendTask(ctx context.Context, node raid.NodeID, t task) (sile
 		r.heard(node, true)
 		return false, nil
 	}
-	f := failure{sign: t.sign, room: t.room}
 	if errors.Is(o.cause, raid.ErrCorrupt) && !o.placed {
 		f.room = 0 // room elsewhere brings no byte back
 	}
@@ -174,8 +178,19 @@ func (r *Repairer) mendTask(ctx context.Context, node raid.NodeID, t task) (sile
 		wake(r.mend)         // its lane is given up
 		return true, nil
 	}
-	r.failedNow(&t.repair, f)
+	r.failedNow(&t.repair, f, err != nil || eventless(o.cause))
+	if r.look().sign != v.sign {
+		wake(r.mend) // it failed while that happened, which is no event for who looks later
+	}
 	return false, nil
+}
+
+// eventless reports whether what an error tells of ends without any event of a node.
+func eventless(err error) bool {
+	if err == nil || errors.Is(err, raid.ErrBusy) {
+		return err != nil
+	}
+	return !usual(err) && !errors.Is(err, raid.ErrCorrupt) && !errors.Is(err, raid.ErrNotFound)
 }
 
 // mendPart mends one copy of a part, and puts it into w. The error is the catalog's.

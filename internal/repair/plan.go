@@ -19,6 +19,10 @@ const (
 	// maxFailed bounds the parts that are remembered as tried in vain, for some 8 MiB.
 	// When there are more, all are tried once again.
 	maxFailed = 100_000
+	// tryAgain is when a part is tried again that failed for a reason that ends without
+	// an event of a node, and tryAgainMost what that grows to.
+	tryAgain     = time.Minute
+	tryAgainMost = 30 * time.Minute
 	// roomCounts is the free space, in MiB, above which a node's is no news.
 	roomCounts = 64
 )
@@ -49,7 +53,8 @@ func (r *Repairer) look() *view {
 	var room []string
 	for _, c := range r.cfg.Nodes.Candidates() {
 		if !c.Lab {
-			room = append(room, string(c.ID)+" "+strconv.FormatInt(min(c.Free>>20, roomCounts), 10))
+			session := string(v.nodes[c.ID].session)
+			room = append(room, string(c.ID)+" "+session+" "+strconv.FormatInt(min(c.Free>>20, roomCounts), 10))
 		}
 	}
 	v.room = sum(room)
@@ -95,8 +100,8 @@ func (r *Repairer) plan(v *view, w *raid.Repair, now time.Time) plan {
 	if !found {
 		return plan{done: true}
 	}
-	if r.failedBefore(v, w) {
-		return plan{waits: true}
+	if failed, rest := r.failedBefore(v, w, now); failed {
+		return plan{waits: true, after: rest}
 	}
 	p := r.source(v, &w.Part, now)
 	if !c.Bad || c.Node == "" || r.cfg.Losses.Gone(c.Node) {
@@ -141,26 +146,54 @@ func (r *Repairer) source(v *view, part *raid.Part, now time.Time) (p plan) {
 
 // failure is what a part depended on when it was tried in vain.
 type failure struct {
-	sign uint64
-	room uint64 // 0: it does not depend on room elsewhere
+	sign  uint64
+	room  uint64        // 0: it does not depend on room elsewhere
+	pause time.Duration // 0: it waits for an event; else no longer than that
+	until time.Time     // the end of pause
 }
 
-func (r *Repairer) failedBefore(v *view, w *raid.Repair) bool {
+// failedBefore reports whether a part need not be tried, as it was in vain and nothing
+// has happened since; rest is how long the clock says so, 0: for ever.
+func (r *Repairer) failedBefore(v *view, w *raid.Repair, now time.Time) (failed bool, rest time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f, ok := r.failed[catalog.Cursor(*w)]
-	return ok && f.sign == v.signOf(&w.Part) && (f.room == 0 || f.room == v.room)
+	if !ok || f.sign != v.signOf(&w.Part) || f.room != 0 && f.room != v.room {
+		return false, 0
+	}
+	if f.pause == 0 {
+		return true, 0
+	}
+	rest = f.until.Sub(now)
+	return rest > 0, max(rest, 0)
 }
 
-// failedNow notes that a part was tried in vain.
-func (r *Repairer) failedNow(w *raid.Repair, f failure) {
+// failedNow notes that a part was tried in vain. Where no event of a node will tell that
+// another try is worth it, as the catalog or a node was too busy, or the catalog's disk
+// full, the clock does: each time after twice as long.
+func (r *Repairer) failedNow(w *raid.Repair, f failure, clock bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	key := catalog.Cursor(*w)
+	if clock {
+		f.pause = min(cmp.Or(2*r.failed[key].pause, tryAgain), tryAgainMost)
+		f.until = time.Now().Add(f.pause)
+		if r.again.IsZero() || f.until.Before(r.again) {
+			r.again = f.until
+		}
+	}
 	if len(r.failed) >= maxFailed {
 		clear(r.failed)
 	}
 	r.failed[key] = f
+}
+
+// isAgain reports whether the clock wants a part to be tried again that failed since the
+// last pass began.
+func (r *Repairer) isAgain() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.again.IsZero() && !time.Now().Before(r.again)
 }
 
 // mended forgets that a part was tried in vain.

@@ -126,6 +126,7 @@ type Repairer struct {
 	cleanings map[raid.NodeID]*cleaning        // of the nodes that are there
 	troubles  map[raid.NodeID]*trouble         // of nodes that did not answer
 	failed    map[catalog.RepairCursor]failure // parts that were tried in vain
+	again     time.Time                        // the earliest end of a pause of those since the last pass began
 }
 
 // pace limits log lines that others can cause.
