@@ -42,7 +42,38 @@ func Of(c net.Conn) (uid uint32, err error) {
 	if errors.Is(err, errNoDiag) {
 		uid, err = inTables(remote, local)
 	}
+	if err == nil {
+		err = stillOpen(c)
+	}
 	return uid, err
+}
+
+// stillOpen is errGone for a connection that the other end has reset, or whose other
+// end is so long gone that the system has forgotten it. What it had sent can still be
+// read, while its port may be another program's, whose socket was then the one found.
+// So it is asked after the other end: as long as a connection stands, nobody else can
+// have one between the same ports.
+func stillOpen(c net.Conn) error {
+	var info *unix.TCPInfo
+	s, ok := c.(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("%T has no socket of its own", c)
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { info, failed = unix.GetsockoptTCPInfo(int(fd), unix.SOL_TCP, unix.TCP_INFO) }); err != nil {
+		return err
+	}
+	switch {
+	case failed != nil:
+		return fmt.Errorf("ask how the connection is: %w", failed)
+	case !held(info.State):
+		return errGone
+	}
+	return nil
 }
 
 func ofUnix(c *net.UnixConn) (uint32, error) {
@@ -84,14 +115,14 @@ func ends(c net.Conn) (local, remote netip.AddrPort, err error) {
 	return local, remote, nil
 }
 
-// held tells the states of a TCP socket that a process can have, from those of one
-// that nobody has any more, or that listens.
+// held tells the states of a TCP socket that a process has, or may have, of a
+// connection that stands, from those of one that is over, is not made yet, or listens.
 func held(state uint8) bool {
 	switch state {
-	case unix.BPF_TCP_TIME_WAIT, unix.BPF_TCP_CLOSE, unix.BPF_TCP_LISTEN, unix.BPF_TCP_NEW_SYN_RECV:
-		return false
+	case unix.BPF_TCP_ESTABLISHED, unix.BPF_TCP_FIN_WAIT1, unix.BPF_TCP_FIN_WAIT2, unix.BPF_TCP_CLOSE_WAIT, unix.BPF_TCP_CLOSING, unix.BPF_TCP_LAST_ACK:
+		return true
 	}
-	return true
+	return false
 }
 
 // ofTCP asks the kernel (sock_diag(7)) for the socket with these addresses, as its

@@ -135,6 +135,48 @@ func TestClosedSocketIsNobodysAndNotRoots(t *testing.T) {
 	}
 }
 
+// What a program has sent before it resets its connection can still be read. Its port
+// is free at once, and may be that of another user's program by the time it is asked for.
+func TestPortOfAResetConnectionDoesNotLendItsNextUsersName(t *testing.T) {
+	ln := listen(t, "tcp", "127.0.0.1:0")
+	for range 20 {
+		client, server := pairFrom(t, ln, "127.0.0.77:0")
+		if client == nil {
+			t.Fatal("no address to connect from")
+		}
+		client.Write([]byte("x"))
+		client.(*net.TCPConn).SetLinger(0)
+		client.Close()
+		next, second := pairFrom(t, ln, client.LocalAddr().String())
+		if next == nil {
+			continue // somebody else has taken the port: try another
+		}
+		if got, err := Of(server); !errors.Is(err, errGone) {
+			t.Errorf("one that has reset its connection is %d, %v", got, err)
+		}
+		if got, err := Of(second); got != uint32(os.Geteuid()) || err != nil {
+			t.Errorf("the port's next user is %d, %v", got, err)
+		}
+		return
+	}
+	t.Error("no port could be taken twice")
+}
+
+// pairFrom is pair from an address, of this process's user; nil when that is taken.
+func pairFrom(t *testing.T, ln net.Listener, from string) (client, server net.Conn) {
+	t.Helper()
+	client, err := (&net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from))}).Dial("tcp", ln.Addr().String())
+	if err != nil {
+		return nil, nil
+	}
+	t.Cleanup(func() { client.Close() })
+	if server, err = ln.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	return client, server
+}
+
 // A port that somebody listens on is no connection of his.
 func TestListenerIsNoOtherEnd(t *testing.T) {
 	ln := listen(t, "tcp", "127.0.0.1:0")
