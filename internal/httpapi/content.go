@@ -24,10 +24,10 @@ type content struct {
 
 	mu      sync.Mutex
 	reader  io.ReadSeekCloser
-	release func()
-	at      int64 // where reader is
-	pos     int64 // where ServeContent thinks it is
-	err     error // the first read that failed
+	release func() // gives the place back; nil: none is taken
+	at      int64  // where reader is
+	pos     int64  // where ServeContent thinks it is
+	err     error  // the first read that failed
 	closed  bool
 }
 
@@ -129,12 +129,12 @@ func (c *content) open() error {
 	if err != nil {
 		return err
 	}
+	c.release = release // by close, whatever comes of Open
 	r, err := c.api.cfg.Files.Open(c.ctx, c.file)
 	if err != nil {
-		release()
 		return err
 	}
-	c.reader, c.release = r, release
+	c.reader = r
 	return nil
 }
 
@@ -159,9 +159,12 @@ func (c *content) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
+	if c.release != nil {
+		defer c.release()
+		c.release = nil
+	}
 	if c.reader != nil {
 		_ = c.reader.Close() // verified bytes were sent already; nothing is left to lose
-		c.release()
 		c.reader = nil
 	}
 }

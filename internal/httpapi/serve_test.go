@@ -123,6 +123,22 @@ func TestPanicIs500AndTheServerGoesOn(t *testing.T) {
 	}
 }
 
+func TestPanicWhileAFileIsOpenedKeepsNoPlace(t *testing.T) {
+	st := newStore()
+	st.wrap = func(*memReader) io.ReadSeekCloser {
+		st.open-- // under its lock
+		panic("boom")
+	}
+	s := serve(t, st)
+	id := s.put("f", testData(100))
+	for _, ranges := range []string{"bytes=0-", "bytes=1-2,5-6"} {
+		s.wantError(s.do("GET", "/files/"+id, nil, "Range: "+ranges), http.StatusInternalServerError)
+		if n := s.api.transfers.inUse(); n != 0 {
+			t.Errorf("%s: %d places are taken", ranges, n)
+		}
+	}
+}
+
 func TestServeFinishesRequestsBeforeItEnds(t *testing.T) {
 	st := newStore()
 	st.hold = make(chan struct{})
