@@ -141,6 +141,7 @@ type memNode struct {
 	conns             []net.Conn
 	slow              time.Duration // how long a Store takes
 	forget            atomic.Bool   // the next Store is never answered
+	refuses           atomic.Bool   // it says of each Store that its time is over
 	drains            atomic.Bool   // it says so, and goes on
 	stall             atomic.Int64  // it says that its disk hangs for so long
 	rate              int64         // bytes a second that its network takes; 0: any
@@ -203,6 +204,9 @@ func (n *memNode) disk(ctx context.Context) {
 func (n *memNode) Store(ctx context.Context, req wire.StoreRequest) error {
 	n.disk(ctx)
 	time.Sleep(n.slow)
+	if n.refuses.Load() {
+		return raid.ErrExpired
+	}
 	if n.forget.CompareAndSwap(true, false) {
 		<-ctx.Done()
 	}

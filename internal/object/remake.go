@@ -83,7 +83,9 @@ func (s *Store) storeAnew(ctx context.Context, peer *membership.Peer, meta raid.
 	if err == nil {
 		err = s.readBack(ctx, peer, meta.Key.Name(), part)
 	}
-	if err != nil && ctx.Err() != nil { // said of this node, not of the one that the part was read from
+	// Said of this node, not of the one that the part was read from: whether its time ran
+	// out here, or it says so itself.
+	if err != nil && (ctx.Err() != nil || errors.Is(err, raid.ErrExpired)) {
 		return fmt.Errorf("%w: it does not answer", raid.ErrTooFewNodes)
 	}
 	return err

@@ -96,3 +96,27 @@ func TestACopyIsNotMadeAnewFromNodesThatAreAway(t *testing.T) {
 		}
 	})
 }
+
+// A node that says that time is over, and it is not, is not taken for the one that the
+// part was read from.
+func TestANodeThatTakesNoCopyIsNotTakenForTheOneThatIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, 3)
+		defer b.close()
+		f, err := b.put(content(1000), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts, err := b.cat.Parts(b.ctx, f.ID, 0, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range b.nodes {
+			n.refuses.Store(true)
+		}
+		c, err := b.store.Remake(b.ctx, f, parts[0], parts[0].Copies[0])
+		if !errors.Is(err, raid.ErrTooFewNodes) || errors.Is(err, raid.ErrExpired) || c.Node == "" {
+			t.Errorf("%+v, %v", c, err)
+		}
+	})
+}

@@ -88,7 +88,7 @@ func (r *Repairer) countPass(ctx context.Context) (next time.Duration, err error
 	peers := r.cfg.Nodes.Natives()
 	r.forgetCounts(peers)
 	next = countEvery
-	g, gctx := errgroup.WithContext(ctx)
+	g := &errgroup.Group{} // a node that fails at once ends no other's count
 	for _, p := range peers {
 		switch due := r.countDue(p); {
 		case due > 0:
@@ -97,7 +97,7 @@ func (r *Repairer) countPass(ctx context.Context) (next time.Duration, err error
 			next = min(next, countLook)
 		default:
 			next = min(next, countAgain)
-			g.Go(func() error { return r.countNode(gctx, p) })
+			g.Go(func() error { return r.countNode(ctx, p) })
 		}
 	}
 	return next, g.Wait()

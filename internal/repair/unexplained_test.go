@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/wire"
 )
 
 // known is a catalog that explains some chunks, and an upload that is under way.
@@ -90,6 +91,39 @@ func TestAnEndlessListingIsNotCountedWithoutEnd(t *testing.T) {
 		}
 		if n, known := c.repair.Unexplained(); n < strayedAtMost || !known {
 			t.Errorf("%d chunks are unexplained (known: %v)", n, known)
+		}
+	})
+}
+
+// A node that lists nonsense at once, each time that it is asked, keeps none of the
+// others from being counted, however slow those are.
+func TestANodeThatListsNonsenseEndsNoOthersCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, 3, &whole{}, newHands())
+		defer c.stop()
+		time.Sleep(10 * time.Second)
+		for i, n := range c.nodes {
+			c.members.SetCleanedRun(n, thisRun)
+			c.disks[i].mu.Lock()
+			if i == 0 {
+				c.disks[i].lie = func(wire.ListRequest) ([]raid.ChunkName, bool) { return []raid.ChunkName{"nonsense"}, true }
+			} else {
+				c.disks[i].onList = func(wire.ListRequest) { time.Sleep(10 * time.Second) }
+			}
+			c.disks[i].mu.Unlock()
+		}
+		cfg := c.repair.cfg
+		cfg.Record = &known{}
+		r := New(cfg) // that does nothing else
+		for range 3 {
+			_, _ = r.countPass(t.Context())
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for i, n := range c.nodes[1:] {
+			if _, counted := r.counts[n]; !counted {
+				t.Errorf("node %d was not counted", i+1)
+			}
 		}
 	})
 }
