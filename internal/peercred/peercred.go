@@ -38,12 +38,28 @@ func Of(c net.Conn) (uid uint32, err error) {
 	if err != nil {
 		return 0, err
 	}
-	uid, err = ofTCP(remote, local)
-	if errors.Is(err, errNoDiag) {
-		uid, err = inTables(remote, local)
-	}
-	if err == nil {
+	if uid, err = find(local, remote, ofTCP, inTables); err == nil {
 		err = stillOpen(c)
+	}
+	return uid, err
+}
+
+// lookup finds the user whose process has a socket with these addresses.
+type lookup func(local, remote netip.AddrPort) (uint32, error)
+
+// find asks for the other end of a connection. A kernel that can't load its module
+// for sock_diag, such as after an update that is not booted yet, says of each socket
+// that there is none. So it is asked for this end too, and when that is not found
+// either, the tables are asked.
+func find(local, remote netip.AddrPort, diag, tables lookup) (uint32, error) {
+	uid, err := diag(remote, local)
+	if errors.Is(err, errGone) {
+		if _, own := diag(local, remote); errors.Is(own, errGone) {
+			err = errNoDiag
+		}
+	}
+	if errors.Is(err, errNoDiag) {
+		return tables(remote, local)
 	}
 	return uid, err
 }

@@ -135,6 +135,32 @@ func TestClosedSocketIsNobodysAndNotRoots(t *testing.T) {
 	}
 }
 
+// A kernel whose module for sock_diag can't be loaded knows no socket at all, as it says.
+func TestKernelThatFindsNoSocketAtAllIsNotBelieved(t *testing.T) {
+	ln := listen(t, "tcp", "127.0.0.1:0")
+	asked := 0
+	tables := func(local, remote netip.AddrPort) (uint32, error) {
+		asked++
+		return inTables(local, remote)
+	}
+	none := func(netip.AddrPort, netip.AddrPort) (uint32, error) { return 0, errGone }
+	for _, uid := range users() {
+		client, server := pair(t, uid, ln, ln.Addr().String())
+		local, remote, _ := ends(server)
+		if got, err := find(local, remote, none, tables); got != uid || err != nil {
+			t.Errorf("%d is taken for %d, %v", uid, got, err)
+		}
+		client.Close()
+		if got, err := find(local, remote, none, tables); !errors.Is(err, errGone) {
+			t.Errorf("%d that has closed is %d, %v", uid, got, err)
+		}
+		asked = 0
+		if got, err := find(local, remote, ofTCP, tables); !errors.Is(err, errGone) || asked > 0 {
+			t.Errorf("%d that has closed is %d, %v; the tables were asked %d times", uid, got, err, asked)
+		}
+	}
+}
+
 // What a program has sent before it resets its connection can still be read. Its port
 // is free at once, and may be that of another user's program by the time it is asked for.
 func TestPortOfAResetConnectionDoesNotLendItsNextUsersName(t *testing.T) {

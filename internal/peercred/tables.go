@@ -19,7 +19,7 @@ const maxTable = 4 << 20
 // inTables looks a socket up in the kernel's tables (proc_pid_net(5)).
 func inTables(local, remote netip.AddrPort) (uint32, error) {
 	found := errGone
-	for _, path := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+	for _, path := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} { // there with ProcSubset=pid too
 		f, err := os.Open(path)
 		if err != nil {
 			found = err
