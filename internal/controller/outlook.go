@@ -35,13 +35,13 @@ func (o outlook) findings() (found []raid.Finding) {
 	oneCopy := fmt.Sprintf("%s %s one copy", files(one, o.now.AtMost), have(one))
 	switch unread := files(none, o.now.AtMost) + " can't be read"; {
 	case none > 0 && one > 0:
-		add(raid.AtRisk, true, "%s and %s; %s", unread, oneCopy, whoIsAway(away))
+		add(raid.AtRisk, true, "%s and %s; %s", unread, oneCopy, whoIsAway(away, needed(away)))
 	case none > 0:
-		add(raid.AtRisk, true, "%s; %s", unread, whoIsAway(away))
+		add(raid.AtRisk, true, "%s; %s", unread, whoIsAway(away, needed(away)))
 	case one > 0 && len(away) > 0:
-		add(o.patience(away), false, "%s; %s", oneCopy, whoIsAway(away))
+		add(o.patience(away), false, "%s; %s", oneCopy, whoIsAway(away, o.remedy(away, up)))
 	case len(away) > 0:
-		add(raid.Degraded, false, "%s", whoIsAway(away))
+		add(raid.Degraded, false, "%s", whoIsAway(away, o.remedy(away, up)))
 	}
 	if o.degraded > 0 {
 		o.addDegraded(add, up)
@@ -113,7 +113,7 @@ func (o outlook) patience(away []raid.NodeInfo) raid.Health {
 const maxNamed = 4
 
 // whoIsAway says which nodes are not there, for how long, and what to do about it.
-func whoIsAway(away []raid.NodeInfo) string {
+func whoIsAway(away []raid.NodeInfo, advice string) string {
 	if len(away) == 0 {
 		return "start the nodes that have copies of them" // lab nodes
 	}
@@ -124,11 +124,44 @@ func whoIsAway(away []raid.NodeInfo) string {
 	if more := len(names) - maxNamed; more > 0 {
 		names = append(names[:maxNamed], fmt.Sprintf("and %d more", more))
 	}
-	text := strings.Join(names, ", ")
+	return strings.Join(names, ", ") + advice
+}
+
+// needed is what to do about nodes without which files can't be read. To remove one is
+// no advice: a file may have its only good copy there.
+func needed(away []raid.NodeInfo) string {
 	if len(away) > 1 {
-		return text + "; start them, or take out what never comes back: sudo raidctl node remove"
+		return "; start them: files could be lost with them"
 	}
-	return fmt.Sprintf("%s; start it, or: sudo raidctl node remove %s", text, calledNode(away[0]))
+	return "; start it: files could be lost with it"
+}
+
+// remedy is what to do about nodes without which all files can be read. Removal is
+// advised for a node alone that has been away for longer than grace, and only while
+// others can take its copies: one that restarts would be thrown away with what it has.
+func (o outlook) remedy(away []raid.NodeInfo, up int) string {
+	it, gone := "it", 0
+	if len(away) > 1 {
+		it = "them"
+	}
+	for _, n := range away {
+		if n.State == raid.Down && n.Silent > o.grace {
+			gone++
+		}
+	}
+	switch {
+	case len(away) == 1 && away[0].State == raid.Suspect && away[0].Problem != "":
+		return "" // which says what to do
+	case len(away) == 1 && away[0].State == raid.Suspect:
+		return "; restart it if it stays so"
+	case gone < len(away):
+		return "; start " + it + " if that does not end by itself"
+	case up < o.copies || o.now.Partial:
+		return "; start " + it
+	case len(away) > 1:
+		return "; start them, or take out what never comes back: sudo raidctl node remove"
+	}
+	return "; start it, or: sudo raidctl node remove " + calledNode(away[0])
 }
 
 // awayText says of a node that is not there for how long that is so.
