@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -152,6 +153,10 @@ type outcome struct {
 // mendTask mends a part in a node's lane, and notes what came of it.
 func (r *Repairer) mendTask(ctx context.Context, node raid.NodeID, t task) (silent bool, err error) {
 	v := r.look() // now: much may have happened to the nodes since it was planned
+	if r.plan(v, &t.repair, time.Now()).waits {
+		wake(r.mend) // for what it waits is seen then
+		return false, nil
+	}
 	f := failure{sign: v.signOf(&t.repair.Part), room: v.room}
 	var o outcome
 	for left := anew + len(t.repair.Part.Copies); left > 0; left-- { // several may be bad
@@ -173,16 +178,39 @@ func (r *Repairer) mendTask(ctx context.Context, node raid.NodeID, t task) (sile
 	if errors.Is(o.cause, raid.ErrCorrupt) && !o.placed {
 		f.room = 0 // room elsewhere brings no byte back
 	}
-	if errors.Is(o.cause, raid.ErrExpired) && node != "" && ctx.Err() == nil {
-		r.heard(node, false) // it is the node's fault, and not the part's
-		wake(r.mend)         // its lane is given up
-		return true, nil
+	who := silentNode(node, &t.repair.Part, o.cause)
+	if who != "" && ctx.Err() == nil {
+		r.heard(who, false) // it is the node's fault, and not the part's
+		if who == node {
+			wake(r.mend) // its lane is given up
+			return true, nil
+		}
 	}
-	r.failedNow(&t.repair, f, err != nil || eventless(o.cause))
+	r.failedNow(&t.repair, f, err != nil || who != "" || eventless(o.cause))
 	if r.look().sign != v.sign {
 		wake(r.mend) // it failed while that happened, which is no event for who looks later
 	}
 	return false, nil
+}
+
+// silentNode is the node that did not answer when a part was mended in a node's lane, or
+// "": the lane's, unless that one has just said of its own copy that it is bad. Then it
+// is one that the part is read from.
+func silentNode(lane raid.NodeID, p *raid.Part, cause error) raid.NodeID {
+	if !errors.Is(cause, raid.ErrExpired) {
+		return ""
+	}
+	checked, _ := worst(*p)
+	if errors.Is(cause, errLater) || !checked.Bad || checked.Node != lane {
+		return lane
+	}
+	var who raid.NodeID
+	for _, c := range p.Copies {
+		if c.Node != lane && (who == "" || !c.Bad) {
+			who = c.Node
+		}
+	}
+	return cmp.Or(who, lane)
 }
 
 // eventless reports whether what an error tells of ends without any event of a node.

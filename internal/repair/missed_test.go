@@ -74,3 +74,45 @@ func TestWhatFailedForAReasonThatNoNodeTellsIsTriedAgain(t *testing.T) {
 		})
 	}
 }
+
+// mute reads parts from a node that says nothing.
+type mute struct {
+	*hands
+	from raid.NodeID
+	took atomic.Int32
+}
+
+func (m *mute) Remake(ctx context.Context, f raid.File, p raid.Part, old raid.Copy) (raid.Copy, error) {
+	for _, c := range p.Copies {
+		if !c.Bad && c.Node == m.from {
+			m.took.Add(1)
+			time.Sleep(10 * time.Second)
+			return raid.Copy{}, fmt.Errorf("%w: %w", raid.ErrTooFewNodes, raid.ErrExpired)
+		}
+	}
+	return m.hands.Remake(ctx, f, p, old)
+}
+
+// Many parts have their good copy on a node that is up and sends nothing. It is that one
+// that is left alone, not the one whose copies of them are bad: others of its parts are
+// mended meanwhile.
+func TestWhoIsReadInVainIsLeftAloneAndNotWhoseCopyIsBad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, m := &rows{}, &mute{hands: newHands()}
+		c := newCrowd(t, 3, r, m)
+		defer c.stop()
+		x, s, z := c.nodes[0], c.nodes[1], c.nodes[2]
+		m.set(func() { m.from = s })
+		r.add(300, x, s, true)
+		r.add(300, x, z, true)
+		r.add(100, z, x, true)
+		c.repair.Wake()
+		time.Sleep(time.Minute)
+		if n := r.waiting(); n != 300 {
+			t.Errorf("%d wait, want the 300 that only the node has that sends nothing", n)
+		}
+		if n := m.took.Load(); n > 6 {
+			t.Errorf("it was asked %d times in a minute", n)
+		}
+	})
+}

@@ -114,6 +114,9 @@ func (r *Repairer) plan(v *view, w *raid.Repair, now time.Time) plan {
 	left := r.cfg.Grace - r.outFor(c.Node, now)
 	rest := r.silence(c.Node, n.session, now)
 	if there && !n.suspect && rest == 0 {
+		if p.waits && p.after > 0 {
+			return p // the others would be asked for more than it has
+		}
 		p.node, p.waits = c.Node, false // it is asked first whether its copy is good after all
 		return p
 	}
@@ -138,6 +141,9 @@ func (r *Repairer) source(v *view, part *raid.Part, now time.Time) (p plan) {
 				return plan{node: c.Node, last: bad}
 			}
 			p = plan{waits: true, after: rest, last: bad}
+		}
+		if p.waits && p.after > 0 {
+			return p // who has a good copy was asked just now, in vain
 		}
 	}
 	p.last = true
