@@ -52,13 +52,13 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// String writes the duration exactly: whole days as "30d", the rest as Go does
-// without zero parts.
+// String writes the duration exactly: several whole days as "30d", one as "24h", the
+// rest as Go does without zero parts.
 func (d Duration) String() string {
 	if d == 0 {
 		return "0s"
 	}
-	if d%Day == 0 {
+	if d%Day == 0 && d != Day {
 		return strconv.FormatInt(int64(d/Day), 10) + "d"
 	}
 	s := time.Duration(d).String()

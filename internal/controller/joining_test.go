@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -38,7 +39,7 @@ func (a *array) token(uses int) string {
 func (a *array) join(n *testNode, token string) (*node.Done, error) {
 	a.t.Helper()
 	r := &node.Remote{Socket: n.socket}
-	a.eventually("the node listens on its control socket", func() bool { _, err := os.Stat(n.socket); return err == nil })
+	a.eventually("the node listens on its control socket", func() bool { return listens(n.socket) })
 	return r.Join(a.t.Context(), node.JoinOrder{Host: "127.0.0.1", Port: a.httpPort(), Token: token})
 }
 
@@ -303,4 +304,14 @@ func (a *array) saysThatItWasRemoved(id string) {
 			a.t.Errorf("%+v", s)
 		}
 	}
+}
+
+// listens reports whether a node takes orders: its socket is there a moment before.
+func listens(socket string) bool {
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
 }

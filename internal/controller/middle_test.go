@@ -154,7 +154,7 @@ func TestWhoStandsBetweenNodeAndControllerLearnsAndChangesNothing(t *testing.T) 
 	http := stand(t, a.url[len("http://"):], nil)
 	n := a.startBehind(http, ports)
 	token := a.token(1)
-	a.eventually("the node listens", func() bool { _, err := os.Stat(n.socket); return err == nil })
+	a.eventually("the node listens", func() bool { return listens(n.socket) })
 	r := &node.Remote{Socket: n.socket}
 	if _, err := r.Join(t.Context(), node.JoinOrder{Host: "127.0.0.1", Port: http.port(), Token: token}); err != nil {
 		t.Fatal(err)
@@ -235,7 +235,7 @@ func TestWhoPosesAsTheControllerGetsNothing(t *testing.T) {
 	http := stand(t, a.url[len("http://"):], pose)
 	n := a.startBehind(http, ports)
 	token := a.token(1)
-	a.eventually("the node listens", func() bool { _, err := os.Stat(n.socket); return err == nil })
+	a.eventually("the node listens", func() bool { return listens(n.socket) })
 	r := &node.Remote{Socket: n.socket}
 	_, err = r.Join(t.Context(), node.JoinOrder{Host: "127.0.0.1", Port: http.port(), Token: token})
 	if err == nil || !strings.Contains(err.Error(), "Nothing was sent") {
