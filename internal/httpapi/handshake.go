@@ -105,9 +105,9 @@ func (h *handshakes) reserve(a *handshaker) time.Duration {
 	return a.next.Add(-handshakeBurst * handshakeEvery).Sub(now)
 }
 
-// secure makes TLS on a connection, within headerTimeout.
+// secure makes TLS on a connection, within headerTimeout and while the listener is open.
 func (l *Listener) secure(c *conn) (*tls.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), headerTimeout)
+	ctx, cancel := context.WithTimeout(l.open, headerTimeout)
 	defer cancel()
 	end, err := l.handshakes.begin(ctx, c.from)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"testing"
@@ -109,7 +110,7 @@ func TestHangingHandshakesHoldNobodyElseUp(t *testing.T) {
 func TestHangingHandshakesOfOneAddressAreFew(t *testing.T) {
 	p := servePort(t, portSetup{})
 	var flood []net.Conn
-	hello := recordedHello(t)
+	hello, start := recordedHello(t), time.Now()
 	for range 3 * maxHandshakes {
 		c := p.dialFrom("127.0.0.2")
 		c.Write(hello)
@@ -128,8 +129,39 @@ func TestHangingHandshakesOfOneAddressAreFew(t *testing.T) {
 	for range 5 {
 		look()
 	}
-	if len(begun) > maxHandshakes {
+	if len(begun) > maxHandshakes && time.Since(start) < headerTimeout { // after which the next ones begin
 		t.Errorf("%d handshakes of one address are under way", len(begun))
+	}
+}
+
+// Nor do those that wait for a turn hold up the end of the listener.
+func TestListenerWithWaitingHandshakesClosesAtOnce(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, _ := pair()
+	l := NewListener(ln, ListenerConfig{TLS: portTLS(own), Log: slog.New(slog.DiscardHandler)})
+	flood := netip.MustParseAddr("127.0.0.2")
+	for range maxHandshakes { // which are not of connections, so that nothing ends them
+		if _, err := l.handshakes.begin(t.Context(), flood); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IP(flood.AsSlice())}}).Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Write(recordedHello(t))
+	eventually(t, "it to wait for a turn", func() bool {
+		l.handshakes.mu.Lock()
+		defer l.handshakes.mu.Unlock()
+		return l.handshakes.byAddr[flood].users > maxHandshakes
+	})
+	start := time.Now()
+	if err := l.Close(); err != nil || time.Since(start) > headerTimeout/2 {
+		t.Errorf("closing ended after %v with %v", time.Since(start), err)
 	}
 }
 

@@ -52,6 +52,8 @@ type Listener struct {
 	tasks      sync.WaitGroup
 	door       door
 	handshakes handshakes
+	open       context.Context // ended by Close, for who waits for a turn
+	end        context.CancelFunc
 }
 
 // NewListener begins to accept connections of ln, which it owns from now on.
@@ -62,6 +64,7 @@ func NewListener(ln net.Listener, cfg ListenerConfig) *Listener {
 		ln: ln, cfg: cfg, ready: make(chan net.Conn), closed: make(chan struct{}), ended: make(chan struct{}),
 		door: door{maxPending: cfg.MaxPending, maxPerAddress: cfg.MaxPerAddress, open: map[netip.Addr]int{}},
 	}
+	l.open, l.end = context.WithCancel(context.Background())
 	l.tasks.Go(l.accept)
 	return l
 }
@@ -93,6 +96,7 @@ func (l *Listener) Close() error {
 		return nil
 	}
 	close(l.closed)
+	l.end()
 	err := l.ln.Close()
 	for _, c := range waiting {
 		_ = c.Close() // its goroutine notices
