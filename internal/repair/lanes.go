@@ -20,6 +20,9 @@ const (
 	atOnce = 4
 	// slowTask is when a lane is passed over by those who would wait for room in it.
 	slowTask = 3 * time.Second
+	// laneWait is how long in all one lane is waited for, also when it moves: others have
+	// parts, too.
+	laneWait = time.Minute
 )
 
 // task is one part that is to be mended.
@@ -39,8 +42,9 @@ type lanes struct {
 
 // lane are the parts that wait for one node. It is there while there are any.
 type lane struct {
-	tasks []task
-	began time.Time // of the task that is done now
+	tasks  []task
+	began  time.Time     // of the task that is done now
+	waited time.Duration // by those who wanted room in it
 }
 
 func (l *lane) slow() bool { return time.Since(l.began) > slowTask }
@@ -53,7 +57,7 @@ func newLanes(do func(context.Context, raid.NodeID, task) (bool, error)) *lanes 
 }
 
 // offer has a part mended in a node's lane, unless it is in one already. It waits for
-// room in the lane while that moves, and returns false when it does not.
+// room in the lane while that moves, but not for ever, and returns false when it got none.
 func (ls *lanes) offer(ctx context.Context, g *errgroup.Group, node raid.NodeID, t task) bool {
 	key := catalog.Cursor(t.repair)
 	for ctx.Err() == nil {
@@ -74,12 +78,16 @@ func (ls *lanes) offer(ctx context.Context, g *errgroup.Group, node raid.NodeID,
 			ls.mu.Unlock()
 			return true
 		}
-		slow, freed := l.slow(), ls.freed
+		passed, freed := l.slow() || l.waited > laneWait, ls.freed
 		ls.mu.Unlock()
-		if slow {
+		if passed {
 			return false
 		}
+		began := time.Now()
 		ls.wait(ctx, freed)
+		ls.mu.Lock()
+		l.waited += time.Since(began)
+		ls.mu.Unlock()
 	}
 	return false
 }

@@ -116,3 +116,40 @@ func TestWhoIsReadInVainIsLeftAloneAndNotWhoseCopyIsBad(t *testing.T) {
 		}
 	})
 }
+
+// tardy has a node that answers each time just before it counts as hanging.
+type tardy struct {
+	*hands
+	node raid.NodeID
+}
+
+func (s *tardy) Check(ctx context.Context, f raid.File, p raid.Part, c raid.Copy) error {
+	if c.Node == s.node {
+		time.Sleep(slowTask - 100*time.Millisecond)
+	}
+	return s.hands.Check(ctx, f, p, c)
+}
+
+// A node that is very slow, and does not hang, has a thousand bad copies. What comes after
+// them in the catalog need not wait for all of those.
+func TestANodeThatIsSlowDoesNotHoldUpTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, s := &rows{}, &tardy{hands: newHands()}
+		c := newCrowd(t, 3, r, s)
+		defer c.stop()
+		s.node = c.nodes[0]
+		r.add(1000, c.nodes[0], c.nodes[1], true)
+		r.add(100, c.nodes[2], c.nodes[1], true)
+		c.repair.Wake()
+		time.Sleep(2 * time.Minute)
+		if n := s.triesOf(c.nodes[2]); n != 100 {
+			t.Errorf("%d parts of another node were tried in two minutes, want all 100", n)
+		}
+		time.Sleep(58 * time.Minute)
+		if n := r.waiting(); n > 0 {
+			t.Errorf("%d wait after an hour: the slow node is not used well", n)
+		}
+	})
+}
+
+func (h *hands) triesOf(node raid.NodeID) (n int) { h.set(func() { n = h.tries[node] }); return n }
