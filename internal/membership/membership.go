@@ -89,8 +89,9 @@ type member struct {
 	record    raid.NodeRecord
 	dirty     bool // record must be saved
 	saves     allowance.Bucket
-	known     bool // the catalog remembers it
-	given     bool // a chunk was sent to it, which the catalog may be told of yet
+	turns     allowance.Bucket // see turnRate
+	known     bool             // the catalog remembers it
+	given     bool             // a chunk was sent to it, which the catalog may be told of yet
 	session   *wire.Session
 	beat      wire.Beat
 	stored    int64 // bytes that this run has stored on it, less what it has removed; at most what is there

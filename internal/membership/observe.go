@@ -4,6 +4,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/allowance"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
 )
@@ -45,29 +46,50 @@ func (m *Members) NodeBeat(s *wire.Session, b wire.Beat) {
 	if n.dirty && !n.known && m.remembers(n) { // it has got its first chunk
 		m.markDirty(n)
 	}
+	m.heard(n, b)
+}
+
+// turnRate is how often what a node says of itself may change in a way that others wait
+// for. Each change wakes all who wait for any node, and has repair look for work.
+var turnRate = allowance.Rate{Burst: 20, Every: 3 * time.Second}
+
+// turned reports whether others may wait for what has changed between two heartbeats.
+func turned(from, to wire.Beat) bool {
+	return from.ReadOnly != to.ReadOnly || from.Draining != to.Draining || from.Scanned != to.Scanned ||
+		(from.FreeBytes <= 0) != (to.FreeBytes <= 0) || from.DiskStall > 0 != (to.DiskStall > 0)
+}
+
+// heard takes over a heartbeat, and tells those who wait. Of a node that changes all the
+// time, what it was before counts until it may change again. Callers hold mu.
+func (m *Members) heard(n *member, b wire.Beat) {
 	before := n.beat
-	m.apply(n, b)
-	if before.ReadOnly != b.ReadOnly && b.ReadOnly {
-		m.cfg.Log.Warn("node's disk is read-only: it gets nothing new until it was checked and restarted", "node", n.id)
+	turns := turned(before, b)
+	if turns && !n.turns.Take(turnRate, time.Now()) {
+		b.ReadOnly, b.Draining, b.Scanned, b.FreeBytes, b.DiskStall = before.ReadOnly, before.Draining, before.Scanned, before.FreeBytes, before.DiskStall
+		turns = false
 	}
-	if before.ReadOnly != b.ReadOnly || before.Draining != b.Draining || before.Scanned != b.Scanned || (before.FreeBytes <= 0) != (b.FreeBytes <= 0) {
-		m.notify()
+	m.apply(n, b)
+	if !turns {
+		return
+	}
+	if b.ReadOnly && !before.ReadOnly {
+		m.cfg.Log.Warn("node's disk is read-only: it gets nothing new until it was checked and restarted", "node", n.id)
 	}
 	if before.DiskStall > 0 != (b.DiskStall > 0) {
 		m.diskTurned(n, b.DiskStall)
 	}
+	m.notify()
 }
 
 // stallLogEvery bounds how often the log says of one node that its disk hangs.
 const stallLogEvery = time.Minute
 
-// diskTurned takes note of a disk that hangs, or answers again. Callers hold mu.
+// diskTurned tells of a disk that hangs, or answers again. Callers hold mu.
 func (m *Members) diskTurned(n *member, stall time.Duration) {
 	if time.Since(n.stallLogged) >= stallLogEvery {
 		n.stallLogged = time.Now()
 		m.cfg.Log.Warn("node's disk hangs, or answers again: while it hangs the node gets nothing new", "node", n.id, "hangs_for", stall)
 	}
-	m.notify()
 }
 
 // apply takes over a heartbeat. Callers hold mu.

@@ -135,3 +135,43 @@ func TestWhatAnEarlierRunSawOfANodeIsShownAsThat(t *testing.T) {
 		t.Errorf("seen by this run: %+v", i)
 	}
 }
+
+// Whoever waits for any node is woken by each change of one.
+func TestANodeThatChangesAllTheTimeWakesNobodyAllTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, other := range map[string]func(b *wire.Beat){
+			"read-only": func(b *wire.Beat) { b.ReadOnly = true },
+			"draining":  func(b *wire.Beat) { b.Draining = true },
+			"scanned":   func(b *wire.Beat) { b.Scanned = true },
+			"full":      func(b *wire.Beat) { b.FreeBytes = 0 },
+			"its disk":  func(b *wire.Beat) { b.DiskStall = time.Minute },
+		} {
+			m := New(config())
+			n := m.native["known"]
+			one := wire.Beat{TotalBytes: 64e9, FreeBytes: 60e9}
+			two := one
+			other(&two)
+			m.apply(n, one)
+			woken, changed := 0, m.Changed()
+			for range 3000 { // a minute
+				for _, b := range []wire.Beat{two, one} {
+					m.heard(n, b)
+					if over(changed) {
+						woken, changed = woken+1, m.Changed()
+					}
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+			if woken < 20 || woken > 45 {
+				t.Errorf("%s: woken %d times in a minute", name, woken)
+			}
+			for range 5 { // it has made up its mind
+				m.heard(n, two)
+				time.Sleep(2 * time.Second)
+			}
+			if turned(n.beat, two) {
+				t.Errorf("%s: in the end it is taken for %+v", name, n.beat)
+			}
+		}
+	})
+}
