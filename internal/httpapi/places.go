@@ -17,14 +17,17 @@ const waitTime = 10 * time.Second
 // without one.
 type caller struct {
 	token string     // its id; empty: none
-	from  netip.Addr // see network; the zero one through a Unix socket
+	host  netip.Addr // the zero one through a Unix socket
+	from  netip.Addr // the same, or the network that it is in; see network
 }
 
 func callerOf(x *exchange) caller {
-	return caller{token: x.token, from: network(remoteAddr(x.r))}
+	from := remoteAddr(x.r).Unmap()
+	return caller{token: x.token, host: from, from: network(from)}
 }
 
-// holder is what shares are counted by. Who comes without a token is its address.
+// holder is what shares are counted by. Who comes without a token is its address, all
+// of it: the machines of a home have one IPv6 network.
 func (c caller) holder() caller {
 	if c.token != "" {
 		return caller{token: c.token}
@@ -39,7 +42,8 @@ func (c caller) holder() caller {
 // give any back, since a slow download takes hours. So there are some more, a
 // spare eighth, that go to others alone: a caller takes one of those only while it
 // holds fewer places than would be free. Half of the spare ones are for callers
-// from addresses of which the same is true, since somebody may have several tokens.
+// from networks of which the same is true, since somebody may have several tokens or
+// addresses.
 //
 // Who finds no place waits. The next one goes to whoever of those who wait holds the
 // fewest, and of several to who came first.

@@ -17,7 +17,14 @@ import (
 )
 
 func asks(token string, last byte) caller {
-	return caller{token, netip.AddrFrom4([4]byte{192, 168, 1, last})}
+	from := netip.AddrFrom4([4]byte{192, 168, 1, last})
+	return caller{token, from, from}
+}
+
+// asks6 is somebody without a token in an IPv6 network.
+func asks6(host string) caller {
+	from := netip.MustParseAddr(host)
+	return caller{"", from, network(from)}
 }
 
 // takeAll takes places for a caller until there is none at once.
@@ -48,6 +55,7 @@ func TestEachCallerHasAShareOfThePlaces(t *testing.T) {
 		"one token from many addresses":          {64, []caller{asks("a", 1), asks("a", 2), asks("a", 3), asks("b", 4)}, []int{64, 0, 0, 4}},
 		"many tokens from one address":           {64, []caller{asks("a", 1), asks("b", 1), asks("c", 1), asks("d", 1), asks("e", 2)}, []int{64, 4, 0, 0, 2}},
 		"without a token the address counts":     {64, []caller{asks("", 1), asks("", 1), asks("", 2)}, []int{64, 0, 4}},
+		"machines of one IPv6 network":           {64, []caller{asks6("fe80::1"), asks6("fe80::2"), asks6("fe80::3"), asks6("fd00::3")}, []int{64, 4, 0, 2}},
 		"through a proxy tokens are told apart":  {64, []caller{asks("a", 1), asks("b", 1)}, []int{64, 4}},
 		"few places":                             {2, []caller{asks("a", 1), asks("a", 1), asks("b", 2), asks("c", 3)}, []int{2, 0, 1, 0}},
 		"one place":                              {1, []caller{asks("a", 1), asks("b", 2)}, []int{1, 1}},
