@@ -56,7 +56,9 @@ func (s *Store) salvage(ctx context.Context, f *raid.File, p *piece) error {
 	}
 	blocks, err := v.checksums(ctx)
 	if err == nil {
-		err = v.fill(ctx, p, blocks)
+		if err = v.fill(ctx, p, blocks); err != nil {
+			s.lists.drop(f.Upload, &p.part) // whoever gave it may have made it up
+		}
 	}
 	if err != nil && v.away != nil {
 		err = v.away
@@ -257,4 +259,10 @@ func (l *lists) put(u raid.UploadID, p *raid.Part, blocks []uint32) {
 		l.of = map[listed][]uint32{}
 	}
 	l.of[listed{u, p.Stripe, p.Number, p.CRC}] = blocks
+}
+
+func (l *lists) drop(u raid.UploadID, p *raid.Part) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.of, listed{u, p.Stripe, p.Number, p.CRC})
 }

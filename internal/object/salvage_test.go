@@ -260,3 +260,41 @@ func TestARottenBlockWhoseOtherCopyIsAwayIsNotCalledLost(t *testing.T) {
 		}
 	})
 }
+
+// Checksums that fit the catalog and no bytes can be made up. Those that turn out to be of
+// no use are not kept for the next read.
+func TestChecksumsThatAreMadeUpAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, 2)
+		defer b.close()
+		b.store.cfg.StripeSize = 4 * block
+		body := content(4 * block)
+		f, err := b.put(body, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range b.nodes {
+			n.strict(false)
+		}
+		b.spoil(f, flipped(0), flipped(1))
+		parts, err := b.cat.Parts(b.ctx, f.ID, 0, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range parts {
+			made, ok := raid.CombineBlocks([]uint32{42, 0}, parts[i].Length)
+			v := &salvage{part: parts[i]}
+			if blocks := []uint32{42, made ^ parts[i].CRC}; ok && v.fits(blocks) {
+				b.store.lists.put(f.Upload, &parts[i], blocks)
+			} else {
+				t.Fatal("no checksums could be made up")
+			}
+		}
+		for range 2 * len(parts) { // each part is met once
+			_, _ = b.get(f)
+		}
+		if got, err := b.get(f); err != nil || !bytes.Equal(got, body) {
+			t.Errorf("read: %v, equal: %v", err, bytes.Equal(got, body))
+		}
+	})
+}
