@@ -30,7 +30,7 @@ func TestNodeJoinsWithOneTokenAndComesBackByItself(t *testing.T) {
 	n := newMember(t, o)
 	stop := n.start()
 	token := o.token()
-	if s := n.now(); s.Joined || !strings.Contains(s.Status, "Not joined: run sudo raid-node join 127.0.0.1 with a token of the controller (there: sudo raidctl token create)") {
+	if s := n.now(); s.Joined || !strings.Contains(s.Status, "Not joined: run sudo raid-node join 127.0.0.1:"+strconv.Itoa(s.Place.HTTPPort)+" with a token of the controller (there: sudo raidctl token create)") {
 		t.Errorf("before: %+v", s)
 	}
 	start := time.Now()

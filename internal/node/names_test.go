@@ -74,3 +74,16 @@ func TestNamesThatDoNotChangeAreNotWritten(t *testing.T) {
 		t.Errorf("written: %q", found)
 	}
 }
+
+func TestTheLineThatJoinsNamesAPortThatIsNotTheUsualOne(t *testing.T) {
+	for want, p := range map[string]Place{
+		"pi.local":      {Host: "pi.local", HTTPPort: 9000},
+		"fd00::7":       {Host: "fd00::7"},
+		"pi.local:9001": {Host: "pi.local", HTTPPort: 9001},
+		"[fd00::7]:80":  {Host: "fd00::7", HTTPPort: 80},
+	} {
+		if got := joinedBy(p); got != want {
+			t.Errorf("%+v: %q, want %q", p, got, want)
+		}
+	}
+}

@@ -3,7 +3,9 @@ package node
 import (
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
+	"strconv"
 
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/wire"
@@ -21,6 +23,14 @@ type standing struct {
 
 // identityDir is where package identity keeps the node's key.
 func (d *daemon) identityDir() string { return filepath.Join(d.cfg.StateDir, "identity") }
+
+// joinedBy is how a person writes a controller's place after raid-node join.
+func joinedBy(p Place) string {
+	if p.HTTPPort == 0 || p.HTTPPort == defaultHTTPPort {
+		return p.Host
+	}
+	return net.JoinHostPort(p.Host, strconv.Itoa(p.HTTPPort))
+}
 
 // afterwards ends what a person has to set right on disks that are looked at only
 // when the daemon starts.
@@ -40,7 +50,7 @@ func (d *daemon) stand() (standing, error) {
 	case errors.Is(err, identity.ErrNotJoined) && d.cfg.Plaintext != wire.PlaintextOff && d.cfg.Plaintext != "":
 		return standing{}, nil
 	case errors.Is(err, identity.ErrNotJoined):
-		return standing{problem: fmt.Sprintf("Not joined: run sudo raid-node join %s with a token of the controller (there: sudo raidctl token create)", d.place().Host)}, nil
+		return standing{problem: fmt.Sprintf("Not joined: run sudo raid-node join %s with a token of the controller (there: sudo raidctl token create)", joinedBy(d.place()))}, nil
 	case errors.Is(err, identity.ErrClone):
 		return standing{problem: clone, broken: true}, nil
 	case errors.Is(err, identity.ErrDamaged), errors.Is(err, identity.ErrExposed):

@@ -239,6 +239,7 @@ func TestRefusedRemovalSaysWhatTheControllerSays(t *testing.T) {
 	if got := c.last(t); got != "DELETE /nodes/AbCdEfGhIjKlMnOpQrStUv?force=1&lose=19" {
 		t.Error(got)
 	}
+	c.local(t, "node", "remove", "pi-2", "--force", "--lose=-1").want(t, exitUsage, "", "--lose is a number of files")
 }
 
 func TestFingerprintAndCACompareWithTheControllers(t *testing.T) {

@@ -66,7 +66,12 @@ func (a *app) nodeRemoveCommand() *cobra.Command {
 			"Its connections are cut, and it can't come back under this id. What it kept is made anew on other\n" +
 			"nodes. One that has copies of files is removed only with --force; and if files would be lost since no\n" +
 			"other node that is up has a copy, only when you say how many, with --lose or when you are asked.",
-		Args: cobra.ExactArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if order.Lose < 0 {
+				return errors.New("--lose is a number of files, from 0 on")
+			}
+			return cobra.ExactArgs(1)(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error { return a.nodeRemove(cmd.Context(), args[0], order) },
 	}
 	cmd.Flags().BoolVar(&order.Force, "force", false, "even though it has copies of files")
