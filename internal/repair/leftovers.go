@@ -20,10 +20,11 @@ const leftoversAtOnce = 4000
 type search struct {
 	session raid.SessionID
 	list    listing
-	kept    int       // chunks that the catalog does not know and that stay all the same
-	refused bool      // the node is not asked again before its next session
-	rests   time.Time // no page is asked for before
-	ended   bool      // refused, for others; Repairer.mu guards it
+	kept    int           // chunks that the catalog does not know and that stay all the same
+	refused bool          // the node is not asked again before its next session
+	rests   time.Time     // no page is asked for before
+	pause   time.Duration // the last one after a pass that found as much as it may take
+	ended   bool          // refused, for others; Repairer.mu guards it
 }
 
 // searchOf returns the search of the peer's session, which it may begin.
@@ -82,7 +83,10 @@ func (r *Repairer) findLeftovers(ctx context.Context, p *membership.Peer) (done 
 	if s.list.over && !s.refused {
 		r.endSearch(p, s)
 	}
-	s.rests = time.Now().Add(retryAfter)
+	if len(unknown) >= leftoversAtOnce { // each such pass reads through the catalog's tables
+		s.pause = min(max(2*s.pause, retryAfter), retryMax)
+	}
+	s.rests = time.Now().Add(max(s.pause, retryAfter))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.ended = s.refused
