@@ -109,8 +109,13 @@ func partsOfFiles(r *conn, last int64) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		if !there {
-			return 0, fmt.Errorf("%w: parts of file %d are there, and the file is not", raid.ErrCorrupt, file)
+		if !there { // the file may have been removed just now: then its parts are gone, too
+			if _, some, err = r.queryInt("SELECT 1 FROM part WHERE file = ? LIMIT 1", file); err != nil {
+				return 0, err
+			}
+			if some {
+				return 0, fmt.Errorf("%w: parts of file %d are there, and the file is not", raid.ErrCorrupt, file)
+			}
 		}
 		last = file
 	}

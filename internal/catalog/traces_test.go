@@ -73,6 +73,45 @@ func TestAFileThatTheCatalogLostIsDamage(t *testing.T) {
 	}
 }
 
+// Files are removed while their parts are compared with them.
+func TestAFileThatIsRemovedMeanwhileIsNoDamage(t *testing.T) {
+	c := openTest(t, "")
+	for range 3 {
+		store(t, c, 1)
+	}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for range 60 {
+			f := store(t, c, 1)
+			if err := c.Delete(bg, f.ID); err != nil {
+				t.Errorf("delete: %v", err)
+			}
+			for more := true; more; {
+				var err error
+				if more, err = c.Sweep(bg, 100); err != nil {
+					t.Errorf("sweep: %v", err)
+					return
+				}
+			}
+		}
+	}()
+	for {
+		if _, err := c.Traces(bg, nil); err != nil {
+			t.Errorf("traces: %v", err)
+		}
+		select {
+		case <-over:
+			return
+		default:
+		}
+		if t.Failed() {
+			<-over
+			return
+		}
+	}
+}
+
 // The sweep and the record of removals ask a second place before they give up a chunk.
 func TestARottenIndexOrRecordRemovesNoFile(t *testing.T) {
 	c := openTest(t, "")
