@@ -58,7 +58,8 @@ func (k *checker) run(ctx context.Context) {
 	for {
 		began := time.Now()
 		err := k.pass(ctx, pace)
-		if err == nil && h.doubt.Load() {
+		doubted := h.doubt.Load()
+		if err == nil && doubted {
 			err = k.settleDoubt(ctx)
 		}
 		switch {
@@ -69,8 +70,12 @@ func (k *checker) run(ctx context.Context) {
 		case h.doubt.Load(): // met since
 			continue
 		default:
-			if !h.checked.Swap(true) {
+			first := !h.checked.Swap(true)
+			if first {
 				h.log.Info("the catalog is checked: each page, and the indexes against their tables", "seconds", int(time.Since(began).Seconds()))
+			}
+			if first || doubted {
+				h.tellCleared()
 			}
 			pace = k.slow
 		}

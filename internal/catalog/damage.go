@@ -25,9 +25,19 @@ type health struct {
 	doubt   atomic.Bool
 	checked atomic.Bool // everything was, once, since the start
 	wake    chan struct{}
+	cleared chan struct{} // see Catalog.Cleared
 }
 
-func newHealth(log *slog.Logger) *health { return &health{log: log, wake: make(chan struct{}, 1)} }
+func newHealth(log *slog.Logger) *health {
+	return &health{log: log, wake: make(chan struct{}, 1), cleared: make(chan struct{}, 1)}
+}
+
+func (h *health) tellCleared() {
+	select {
+	case h.cleared <- struct{}{}:
+	default:
+	}
+}
 
 // damage notes that the catalog is damaged. what is for a person: where, and how it shows.
 func (h *health) damage(what string) {
@@ -94,6 +104,10 @@ var errUnchecked = fmt.Errorf("%w: the catalog is being checked since the start"
 // it lacks what was committed. It stays so until the process ends. While pages that
 // another program wrote are being checked, the error wraps raid.ErrBusy. No I/O.
 func (c *Catalog) Damaged() error { return c.health.err() }
+
+// Cleared gets a value whenever a check has ended well that removals, or everything,
+// waited for. It has one reader.
+func (c *Catalog) Cleared() <-chan struct{} { return c.health.cleared }
 
 // Vouched returns nil once the whole catalog was checked since the start and found
 // good. Until then nothing may be removed on its word. No I/O.

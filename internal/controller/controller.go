@@ -349,14 +349,18 @@ func (c *Controller) serveREST(ctx context.Context) error {
 }
 
 // watchCatalog ends the process when a write to the catalog has an unknown
-// outcome.
+// outcome, and has repair go on when the catalog was checked.
 func (c *Controller) watchCatalog(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-c.catalog.Broken():
-		return fmt.Errorf("%w: whether its last write is on disk is not known, so raid-controller ends and believes what the next start reads. Check the disk: dmesg, df",
-			raid.ErrCatalogBroken)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.catalog.Cleared(): // removals have waited for this
+			c.repair.Wake()
+		case <-c.catalog.Broken():
+			return fmt.Errorf("%w: whether its last write is on disk is not known, so raid-controller ends and believes what the next start reads. Check the disk: dmesg, df",
+				raid.ErrCatalogBroken)
+		}
 	}
 }
 

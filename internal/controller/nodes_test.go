@@ -59,7 +59,13 @@ func TestNodesAreRememberedFromTheirFirstChunkOn(t *testing.T) {
 	a.addNode("cellar")
 	a.awaitUp(2)
 	a.upload(randomBytes(1000))
-	time.Sleep(1200 * time.Millisecond) // a heartbeat later
+	a.eventually("both nodes have been looked through", func() bool {
+		var now struct {
+			Unexplained *int64 `json:"unexplained_chunks"` // counted after that
+		}
+		a.getJSON("/status", &now)
+		return now.Unexplained != nil
+	})
 	a.stopController()
 	nodes := a.remembered()
 	for _, n := range nodes {
