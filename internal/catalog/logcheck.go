@@ -118,7 +118,7 @@ func (l *logReader) behindBad() (string, error) {
 		case bad < 0 && fits && ours && f.number() != 0:
 			from = []logSum{stored}
 			continue
-		case bad < 0 && fits: // nothing but these few bytes is wrong
+		case bad < 0 && fits && !older(f.salts(), salts): // nothing but these few bytes is wrong
 			return fmt.Sprintf("frame %d of %d", n+1, l.frames), nil
 		case bad < 0:
 			bad = n
@@ -133,6 +133,19 @@ func (l *logReader) behindBad() (string, error) {
 		from = next
 	}
 	return "", nil
+}
+
+// older tells whether a frame's salts look like those of an earlier time of the log. The
+// head of a frame may lie on two sectors, and a power cut may leave the first one as it
+// was; rot changes a byte or two.
+func older(salts, ours []byte) bool {
+	differ := 0
+	for i := range salts {
+		if salts[i] != ours[i] {
+			differ++
+		}
+	}
+	return differ > 2
 }
 
 // withoutHeader looks at a log that SQLite throws away since its header is not good. A

@@ -147,6 +147,48 @@ func TestAMissingLogIsNoticed(t *testing.T) {
 	}
 }
 
+// What the lock's file remembers may rot as well.
+func TestARottenMemoryOfThePastStopsNoArray(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	must(t, openTest(t, path).Close())
+	good, err := os.ReadFile(path + ".lock")
+	must(t, err)
+	for i := range strings.Index(string(good), "end") + 12 {
+		for _, bit := range []byte{1, 4} {
+			rotten := []byte(string(good))
+			rotten[i] ^= bit
+			must(t, os.WriteFile(path+".lock", rotten, 0o600))
+			lock, err := os.Open(path + ".lock")
+			must(t, err)
+			if p := readPast(lock); p != (past{}) {
+				t.Errorf("byte %d: it says %+v", i, p)
+			}
+			must(t, lock.Close())
+		}
+	}
+	c := openTest(t, path)
+	must(t, c.Damaged())
+	must(t, c.Close())
+}
+
+// A start that goes no further keeps the same log once.
+func TestADamagedLogIsKeptOnce(t *testing.T) {
+	k := newCut(t)
+	for range 3 {
+		kept, err := keepLog(k.path())
+		must(t, err)
+		if kept != k.path()+"-wal.damaged1" {
+			t.Errorf("kept as %s", kept)
+		}
+	}
+	must(t, os.WriteFile(k.path()+"-wal", k.log[1:], 0o600))
+	kept, err := keepLog(k.path())
+	must(t, err)
+	if kept != k.path()+"-wal.damaged2" {
+		t.Errorf("another one is kept as %s", kept)
+	}
+}
+
 // Of what was not flushed yet, a power cut may leave any part; before it was written, the
 // log may have held others.
 func TestATornTailIsNoDamage(t *testing.T) {
@@ -170,7 +212,13 @@ func TestATornTailIsNoDamage(t *testing.T) {
 		"garbage behind all":       func(log []byte) []byte { b := make([]byte, 3*frameSize+5); garbage(b); return append(log, b...) },
 		"older frames behind":      func(log []byte) []byte { return append(log, olderFrames(log, 1)...) },
 		"older frames of a commit": func(log []byte) []byte { return append(log[:logHeader+last*frameSize], olderFrames(log, last)...) },
-		"nothing at all":           func(log []byte) []byte { return log },
+		"older salts of it": func(log []byte) []byte { // a frame's head lay on two sectors
+			salts := log[logHeader+last*frameSize+8:][:8]
+			salts[3]--
+			garbage(salts[4:])
+			return log
+		},
+		"nothing at all": func(log []byte) []byte { return log },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := k.with(t, tear([]byte(string(k.log))))
@@ -225,6 +273,52 @@ func TestATornHeaderOfALogThatWasMovedIsNoDamage(t *testing.T) {
 	for id := range k.files {
 		_, err := c.File(bg, id)
 		must(t, err)
+	}
+}
+
+// SQLite would put the older pages before the bad frame over newer ones in the database,
+// and one rotten byte of a log that nobody needs would cost files.
+func TestALogThatIsInTheDatabaseAlreadyPutsNoOlderPagesOverNewerOnes(t *testing.T) {
+	k := newCut(t)
+	db, err := sql.Open("sqlite", k.path())
+	must(t, err)
+	_, err = db.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+	must(t, err)
+	must(t, db.Close())
+	moved, err := os.ReadFile(k.path())
+	must(t, err)
+	for name, frame := range map[string]int{
+		"good":                    -1,
+		"rot in the middle":       k.ends[3] + 1,
+		"rot in the last one":     k.ends[len(k.ends)-1],
+		"rot in all but one":      k.ends[0] + 1,
+		"rot in the first of all": 0,
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "catalog.db")
+			log := []byte(string(k.log))
+			must(t, os.WriteFile(path, moved, 0o600))
+			if frame >= 0 {
+				log[logHeader+frame*frameSize+2000] ^= 1
+			}
+			must(t, os.WriteFile(path+"-wal", log, 0o600))
+			if frame > 0 {
+				said := refused(t, path, raid.ErrCorrupt, "older pages")
+				if !strings.Contains(said, "sudo mv "+path+"-wal "+path+"-wal.aside") {
+					t.Errorf("what to do is missing: %s", said)
+				}
+				untouched(t, path, map[string][]byte{path: moved, path + "-wal": log})
+				must(t, os.Rename(path+"-wal", path+"-wal.aside"))
+			}
+			c := openTest(t, path)
+			for id := range k.files {
+				_, err := c.File(bg, id)
+				must(t, err)
+			}
+			if frame != 0 { // of which no transaction is left to tell from
+				must(t, awaitVouched(t, c))
+			}
+		})
 	}
 }
 

@@ -41,7 +41,12 @@ func (c *Catalog) checkLogFits(query url.Values) error {
 	if !l.headerGood() {
 		return nil
 	}
-	first, fits, err := l.standings(root, alone)
+	first, last, fits, err := l.standings(root, alone)
+	if err == nil && !fits && last.array == alone.array && last.commit < alone.commit {
+		return fmt.Errorf("%w: %w: the log %s-wal ends at commit %d, as it is damaged behind that or an older one, and %[3]s is at commit %[5]d already: older pages would be put over newer ones. Nothing was changed. "+
+			"Set the log aside: sudo mv %[6]s %[6]s.aside; then start raid-controller again. %[7]s (A log that lost something) says more",
+			ErrRefused, raid.ErrCorrupt, c.path, last.commit, alone.commit, shellWord(c.path+"-wal"), manual)
+	}
 	if err != nil || fits {
 		return err
 	}
@@ -67,15 +72,15 @@ func (c *Catalog) withoutLog(query url.Values) (s standing, root uint32, ok bool
 }
 
 // standings looks through the transactions of a log for one that the database can be at,
-// alone, and for the first one. A log that says nothing of that fits.
-func (l *logReader) standings(root uint32, alone standing) (first standing, fits bool, err error) {
+// alone, and for the first and the last one. A log that says nothing of that fits.
+func (l *logReader) standings(root uint32, alone standing) (first, last standing, fits bool, err error) {
 	var f frame
 	var page [pageSize]byte
 	seen, changed := false, false
 	from := sumAt(l.big, l.header[24:])
 	for n := range l.frames {
 		if err := l.read(n, &f); err != nil {
-			return first, false, err
+			return first, last, false, err
 		}
 		if sum := f.after(from); sum != sumAt(l.big, f.head[16:]) || !bytes.Equal(f.salts(), l.header[16:24]) {
 			break
@@ -90,16 +95,18 @@ func (l *logReader) standings(root uint32, alone standing) (first standing, fits
 		changed = false
 		s, ok := standingOf(page[:])
 		if !ok {
-			return first, true, nil
+			return first, alone, true, nil
 		}
 		if !seen {
 			first, seen = s, true
 		}
-		if s == alone || s == first && alone.follows(s) {
-			return first, true, nil
-		}
+		fits = fits || s == alone || s == first && alone.follows(s)
+		last = s
 	}
-	return first, !seen, nil
+	if !seen {
+		return first, alone, true, nil
+	}
+	return first, last, fits, nil
 }
 
 // standingOf reads the row of meta from its page, which is a leaf of one row (SQLite's

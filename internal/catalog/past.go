@@ -1,12 +1,15 @@
 package catalog
 
 import (
+	"bytes"
 	"cmp"
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -34,20 +37,29 @@ func readPast(lock *os.File) (p past) {
 		return past{}
 	}
 	lines := strings.Split(string(b), "\n")
-	if len(lines) < 4 || lines[3] != "end" {
+	if len(lines) < 4 {
 		return past{}
 	}
 	if _, err := fmt.Sscanf(lines[0]+" "+lines[1], "array %s commit %d", &p.array, &p.commit); err != nil {
 		return past{}
 	}
 	p.why = strings.TrimPrefix(lines[2], "why ")
+	if !strings.HasPrefix(string(b), p.text()) {
+		return past{} // one rotten byte must not stop an array
+	}
 	return p
 }
 
-// write makes p what the next start reads, durably. Cut off, it says nothing.
+// text is what the lock's file begins with.
+func (p past) text() string {
+	text := fmt.Sprintf("array %s\ncommit %d\nwhy %.2000s\n", p.array, p.commit, p.why)
+	return fmt.Sprintf("%send %08x\n", text, crc32.Checksum([]byte(text), castagnoli))
+}
+
+// write makes p what the next start reads, durably. Cut off or rotten, it says nothing.
 func (p past) write(lock *os.File) error {
 	text := make([]byte, pastSize) // always as long: it takes no more room on a full disk
-	n := copy(text, fmt.Sprintf("array %s\ncommit %d\nwhy %.2000s\nend\n", p.array, p.commit, p.why))
+	n := copy(text, p.text())
 	for i := n; i < len(text); i++ {
 		text[i] = '\n'
 	}
@@ -104,17 +116,46 @@ func keepLog(path string) (kept string, err error) {
 	var to *os.File
 	for n := 1; to == nil; n++ {
 		kept = fmt.Sprintf("%s-wal.damaged%d", path, n)
+		if same, err := sameBytes(from, kept); err != nil || same {
+			return kept, err // of a start that came no further
+		}
 		if to, err = os.OpenFile(kept, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
 			return "", err
 		}
 	}
-	_, err = io.Copy(to, from)
+	_, err = io.Copy(to, io.NewSectionReader(from, 0, math.MaxInt64))
 	err = errors.Join(err, fsync(to), to.Close())
 	if err != nil {
 		_ = os.Remove(kept)
 		return "", err
 	}
 	return kept, syncFolder(filepath.Dir(path))
+}
+
+// sameBytes tells whether a file is there that has the bytes of another one.
+func sameBytes(a *os.File, path string) (bool, error) {
+	b, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer b.Close()
+	var x, y [64 << 10]byte
+	for at := int64(0); ; {
+		n, aerr := a.ReadAt(x[:], at)
+		m, berr := b.ReadAt(y[:], at)
+		switch {
+		case n != m || !bytes.Equal(x[:n], y[:m]):
+			return false, nil
+		case errors.Is(aerr, io.EOF) && errors.Is(berr, io.EOF):
+			return true, nil
+		case aerr != nil || berr != nil:
+			return false, cmp.Or(aerr, berr)
+		}
+		at += int64(n)
+	}
 }
 
 // recall compares the catalog with what the lock's file remembers of its past, and has
