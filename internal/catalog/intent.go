@@ -52,7 +52,11 @@ func (c *Catalog) intents(ctx context.Context) (out []raid.Removal, err error) {
 				return fmt.Errorf("%w: an intent has upload id %q", raid.ErrCorrupt, text(row[1]))
 			}
 			k := raid.ChunkKey{Upload: u, Stripe: integer(row[2]), Part: int(integer(row[3])), Attempt: int(integer(row[4]))}
-			out = append(out, raid.Removal{Node: c.nodeByKey(integer(row[0])), Key: k})
+			node := c.nodeByKey(integer(row[0]))
+			if node == "" {
+				return fmt.Errorf("%w: an intent is for node %d, which is none", raid.ErrCorrupt, integer(row[0]))
+			}
+			out = append(out, raid.Removal{Node: node, Key: k})
 			return nil
 		}, "SELECT node, upload_id, stripe, part, attempt FROM intent ORDER BY node, upload_id, stripe, part, attempt LIMIT +?", int64(batchRows))
 	})

@@ -86,3 +86,16 @@ func TestAnIntentNeverRemovesACopyInUse(t *testing.T) {
 		t.Errorf("%d removals of a copy in use; %d intents are left", n, intents(t, c))
 	}
 }
+
+// One that names no node can't be ended, and must not hold up the start for ever.
+func TestAnIntentForNoNodeIsDamage(t *testing.T) {
+	c := openTest(t, "")
+	f := store(t, c, 1)
+	must(t, c.write(bg, &op{name: "test", rows: 1, run: func(t *tx) error {
+		_, err := t.exec("INSERT INTO intent (node, upload_id, stripe, part, attempt) VALUES (77, ?, 0, 1, 1001)", f.Upload.String())
+		return err
+	}}))
+	_, err := c.ResolveIntents(bg)
+	wants(t, err, raid.ErrCorrupt)
+	wants(t, c.Damaged(), raid.ErrCatalogDamaged)
+}
