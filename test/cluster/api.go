@@ -243,6 +243,15 @@ func (a *API) Unexplained(ctx context.Context) (*int64, error) {
 	return answer.Unexplained, err
 }
 
+// Message is what GET /status says to people.
+func (a *API) Message(ctx context.Context) (string, error) {
+	var answer struct {
+		Message string `json:"message"`
+	}
+	err := a.call(ctx, http.MethodGet, "/status", http.StatusOK, &answer)
+	return answer.Message, err
+}
+
 // Ready is GET /readyz.
 func (a *API) Ready(ctx context.Context) error {
 	return a.call(ctx, http.MethodGet, "/readyz", http.StatusOK, nil)

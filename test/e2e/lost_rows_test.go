@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,6 +82,58 @@ func (a *array) trashed() (n int) {
 		n += len(files)
 	}
 	return n
+}
+
+// One rotten byte in an index is no evidence that an upload never became a file.
+func TestARottenByteOfAnIndexRemovesNoChunk(t *testing.T) {
+	t.Parallel()
+	a := start(t, cluster.Config{Nodes: 4, Bin: programs.race})
+	c := content(100_000)
+	id := a.upload(c).ID
+	info, err := a.API.Info(t.Context(), id)
+	a.must(err)
+	before := a.liveChunks()
+	a.must(a.Controller.Terminate(settled))
+	a.rotIndex("sqlite_autoindex_upload_1", info.Part1[0][:22])
+	a.must(a.Controller.Start())
+	a.must(a.WaitUp(t.Context(), 4))
+	a.eventually("the status says so", settled, func() error {
+		if text, err := a.API.Message(t.Context()); err != nil || !strings.Contains(text, "catalog is damaged") {
+			return fmt.Errorf("status says %q, %v", text, err)
+		}
+		return nil
+	})
+	a.check(id, c)
+	time.Sleep(evenLonger)
+	if now := a.liveChunks(); now != before || a.trashed() > 0 {
+		t.Errorf("%d chunks are on the nodes and %d in the trash, before there were %d", now, a.trashed(), before)
+	}
+	if err := a.API.Delete(t.Context(), id); cluster.Status(err) != 503 {
+		t.Errorf("delete: %v, want status 503", err)
+	}
+	a.check(id, c)
+}
+
+// evenLonger is more than a controller that has just started waits for its nodes.
+const evenLonger = 13 * time.Second
+
+// rotIndex flips a bit of a text in an index of a catalog whose controller is stopped.
+func (a *array) rotIndex(index, text string) {
+	a.t.Helper()
+	path := filepath.Join(a.Dir(), "controller", "catalog.db")
+	db, err := sql.Open("sqlite", path+"?mode=ro")
+	a.must(err)
+	defer db.Close()
+	var root int
+	a.must(db.QueryRow("SELECT rootpage FROM sqlite_schema WHERE name = ?", index).Scan(&root))
+	b, err := os.ReadFile(path)
+	a.must(err)
+	at := bytes.Index(b[(root-1)*4096:root*4096], []byte(text)) // it is one page as yet
+	if at < 0 {
+		a.t.Fatalf("%s is not on page %d", text, root)
+	}
+	b[(root-1)*4096+at+10] ^= 1
+	a.must(os.WriteFile(path, b, 0o600))
 }
 
 // A file whose row is gone from the catalog, which else is sound and says so with every
