@@ -28,6 +28,10 @@ const (
 	countAgain = time.Minute // as long as something is unexplained: it may have come between
 	countLook  = time.Second // until a node that came is cleaned
 	countLimit = time.Hour   // for one node
+	// After a count that failed a node rests: twice as long as the last time, up to an
+	// hour, and restOfCount times as long as it was tried.
+	countRetry  = 5 * time.Second
+	restOfCount = 20
 	// suspectsAtMost bounds the chunks that are looked at a second time, and
 	// strayedAtMost what is counted: a node may make up names without end.
 	suspectsAtMost = 1000
@@ -39,6 +43,7 @@ type count struct {
 	session raid.SessionID
 	at      time.Time
 	chunks  int64
+	rest    time.Duration // it could not be counted, and is not tried again before; 0: it was
 }
 
 // Unexplained is how many chunks on the nodes that are there nothing explains: no copy,
@@ -49,7 +54,7 @@ func (r *Repairer) Unexplained() (chunks int64, known bool) {
 	defer r.mu.Unlock()
 	for _, p := range r.cfg.Nodes.Natives() {
 		c, ok := r.counts[p.ID()]
-		if !ok || c.session != p.Session() {
+		if !ok || c.session != p.Session() || c.rest > 0 {
 			return 0, false
 		}
 		chunks += c.chunks
@@ -100,7 +105,10 @@ func (r *Repairer) countPass(ctx context.Context) (next time.Duration, err error
 			g.Go(func() error { return r.countNode(ctx, p) })
 		}
 	}
-	return next, g.Wait()
+	if err = g.Wait(); err != nil {
+		next = min(next, countRetry)
+	}
+	return next, err
 }
 
 // countDue is the time until the node is to be compared.
@@ -111,6 +119,8 @@ func (r *Repairer) countDue(p *membership.Peer) time.Duration {
 	switch {
 	case !ok || c.session != p.Session():
 		return 0
+	case c.rest > 0:
+		return c.rest - time.Since(c.at)
 	case c.chunks > 0 && c.chunks < strayedAtMost:
 		return countAgain - time.Since(c.at)
 	}
@@ -136,8 +146,26 @@ func (r *Repairer) forgetCounts(there []*membership.Peer) {
 	}
 }
 
-// countNode compares a node's chunks with the catalog, page by page.
+// countNode counts on a node. One on which that fails rests, and for longer the longer it
+// was tried: it is read through from the beginning.
 func (r *Repairer) countNode(ctx context.Context, p *membership.Peer) error {
+	began := time.Now()
+	err := r.compareNode(ctx, p)
+	if err != nil && ctx.Err() == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		c := count{session: p.Session(), at: time.Now(), rest: countRetry}
+		if last := r.counts[p.ID()]; last.session == c.session {
+			c.rest = max(c.rest, min(2*last.rest, time.Hour))
+		}
+		c.rest = min(max(c.rest, restOfCount*time.Since(began)), countEvery)
+		r.counts[p.ID()] = c
+	}
+	return err
+}
+
+// compareNode compares a node's chunks with the catalog, page by page.
+func (r *Repairer) compareNode(ctx context.Context, p *membership.Peer) error {
 	ctx, cancel := context.WithTimeout(ctx, countLimit)
 	defer cancel()
 	var suspects []raid.ChunkKey

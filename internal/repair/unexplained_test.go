@@ -127,3 +127,24 @@ func TestANodeThatListsNonsenseEndsNoOthersCount(t *testing.T) {
 		}
 	})
 }
+
+// A node whose listing can't be read to its end is not read again and again.
+func TestANodeThatCannotBeCountedRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCleaner(t, sound)
+		defer c.stop()
+		k := &known{}
+		c.repair.cfg.Record, c.repair.cfg.Maker = k, k
+		c.disk.onList = func(wire.ListRequest) { time.Sleep(2 * listTimeout) }
+		c.members.SetCleanedRun(c.node, thisRun)
+		close(c.started)
+		time.Sleep(24 * time.Hour)
+		if n := c.disk.pages(); n == 0 || n > 30 {
+			t.Errorf("%d pages were asked for", n)
+		}
+		if _, known := c.repair.Unexplained(); known {
+			t.Error("a node that can't be counted has a count")
+		}
+		time.Sleep(2 * listTimeout) // the node's last answer
+	})
+}
