@@ -424,6 +424,7 @@ func TestTheLogOfAnotherCatalogIsRefused(t *testing.T) {
 				return
 			}
 			said := refused(t, path, raid.ErrInvalid, "belongs to another catalog")
+			wants(t, Rebuild(bg, config(path)), raid.ErrInvalid)
 			if !strings.Contains(said, "sudo mv "+path+"-wal "+path+"-wal.aside") {
 				t.Errorf("what to do is missing: %s", said)
 			}

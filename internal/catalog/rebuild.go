@@ -32,6 +32,9 @@ func rebuild(ctx context.Context, cfg Config) (kept string, err error) {
 		return "", err
 	}
 	defer lock.Close()
+	if err := (&Catalog{path: cfg.Path}).checkLogFits(url.Values{}); err != nil {
+		return "", err
+	}
 	if what, err := logDamage(cfg.Path); err != nil || what != "" {
 		return "", errors.Join(err, refuseRebuild("its log is damaged at %s. Start raid-controller, which says what can be done", what))
 	}
