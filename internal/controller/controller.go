@@ -227,7 +227,7 @@ func (c *Controller) build(ctx context.Context) error {
 	})
 	c.repair = repair.New(repair.Config{
 		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Maker: c.objects, Record: c.catalog, Nodes: c.members, Vouched: c.catalog.Vouched,
-		Array: c.catalog.Array(), Run: c.catalog.Run(), Keep: cfg.TrashKeep, Grace: cfg.Grace, Log: cfg.Log,
+		Array: c.catalog.Array(), Run: c.catalog.Run(), Keep: cfg.TrashKeep, Grace: cfg.Grace, Tell: c.happened, Log: cfg.Log,
 	})
 	c.api = c.newAPI()
 	return nil

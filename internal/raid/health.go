@@ -70,3 +70,13 @@ func (a Assessment) Text() string {
 	}
 	return strings.Join(texts, ". ")
 }
+
+// HealingProgress is how far the array is with making copies again, moving them, and removing
+// surplus ones.
+type HealingProgress struct {
+	PartsLeft      int64 // that are known to be left; an estimate while nodes are being looked through
+	BytesLeft      int64
+	BytesPerSecond int64  // lately; 0: nothing moves
+	SecondsLeft    int64  // -1: it can't be told
+	BlockedBy      string // why nothing moves, and what would help, for a person; empty: it moves, or nothing is left
+}

@@ -84,7 +84,9 @@ type Config struct {
 	Run     uint32        // the controller's run number
 	Keep    time.Duration // how long nodes keep leftovers in their trash; 0: not at all
 	Grace   time.Duration // how long a bad copy waits for its node that is away before it is made anew
-	Log     *slog.Logger
+	// Tell is told what happened; nil: nobody wants to know.
+	Tell raid.Tell
+	Log  *slog.Logger
 }
 
 // Batch sizes and times. A batch of removals is one message to a node and one
@@ -153,6 +155,9 @@ func (p *pace) due() bool {
 func New(cfg Config) *Repairer {
 	if cfg.Vouched == nil {
 		cfg.Vouched = func() error { return nil }
+	}
+	if cfg.Tell == nil {
+		cfg.Tell = func(raid.Event) {}
 	}
 	r := &Repairer{
 		cfg: cfg, clean: make(chan struct{}, 1), mend: make(chan struct{}, 1), lose: make(chan struct{}, 1), group: &errgroup.Group{},
