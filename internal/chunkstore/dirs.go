@@ -82,6 +82,36 @@ func (ds *dirs) getLocked(path string) *dir {
 // of returns the directory of a chunk.
 func (ds *dirs) of(name raid.ChunkName) *dir { return ds.get(string(name[:2])) }
 
+// next is the first existing directory of native chunks whose path is not before the
+// given one; nil: none is.
+func (ds *dirs) next(path string) *dir {
+	for {
+		d := ds.known(path)
+		if d == nil || d.made() { // which waits for changes in that directory, so ds is not locked
+			return d
+		}
+		path = d.path + "0"
+	}
+}
+
+// known is next among those that may not exist.
+func (ds *dirs) known(path string) *dir {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	for i := range len(alphabet) {
+		if path != "" && alphabet[i] < path[0] {
+			continue
+		}
+		for j := range len(alphabet) {
+			p := alphabet[i:i+1] + alphabet[j:j+1]
+			if d := ds.byPath[p]; d != nil && p >= path {
+				return d
+			}
+		}
+	}
+	return nil
+}
+
 // fanout lists the existing directories of native chunks in the order of names.
 func (ds *dirs) fanout() []*dir {
 	ds.mu.Lock()
@@ -129,6 +159,13 @@ func (d *dir) made() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.exists
+}
+
+// changed is the number of the last change.
+func (d *dir) changed() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.changes
 }
 
 // create makes the directory and those above it, unless they exist.

@@ -1,13 +1,19 @@
 package chunkstore_test
 
 import (
+	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/raidpi/raidpi/internal/chunkstore"
+	"github.com/raidpi/raidpi/internal/chunkstore/faultfs"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -111,5 +117,234 @@ func TestTenThousandChunksAreCountedListedAndDeleted(t *testing.T) {
 	}
 	if got := list(t, s, 1000, 0, 10); !slices.Equal(got, names[1000:]) {
 		t.Fatalf("%d names listed after 1000 deletions", len(got))
+	}
+}
+
+// describe describes everything in pages.
+func describe(t testing.TB, s *chunkstore.Store, page int) (all []raid.Listed) {
+	t.Helper()
+	var after raid.ChunkName
+	for more := true; more; {
+		var got []raid.Listed
+		var err error
+		if got, more, err = s.Describe(t.Context(), after, page, 0, 10); err != nil || more && len(got) == 0 {
+			t.Fatalf("a page of %d after %q: %v", len(got), after, err)
+		}
+		for _, l := range got {
+			after = l.Name
+		}
+		all = append(all, got...)
+	}
+	return all
+}
+
+// A listing says of each chunk what its trailer does, and of a rotten one that it is.
+func TestAListingDescribesWhatTrailersSay(t *testing.T) {
+	s, dir := newStore(t)
+	want := map[raid.ChunkName]raid.Listed{}
+	rotten := func(c testChunk) { want[c.name()] = raid.Listed{Name: c.name(), Described: true, Err: raid.ErrCorrupt} }
+	for _, size := range []int{0, 1, 65_536, 200_000, 1 << 20} {
+		c := newChunk(t, size, 1)
+		write(t, s, c)
+		want[c.name()] = raid.Listed{Name: c.name(), Described: true, Length: int64(size), CRC: c.crc()}
+	}
+	cut, flipped, found := newChunk(t, 300_000, 1), newChunk(t, 1000, 1), newChunk(t, 100_000, 1)
+	for _, c := range []testChunk{cut, flipped, found} {
+		write(t, s, c)
+		rotten(c)
+	}
+	if err := os.Truncate(cut.path(dir), 250_000); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(flipped.path(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-40] ^= 1 // in the record
+	b2, err := os.ReadFile(found.path(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b2[70_000] ^= 1 // in the payload: only who reads that can tell
+	if err := errors.Join(os.WriteFile(flipped.path(dir), b, 0o640), os.WriteFile(found.path(dir), b2, 0o640)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = read(t.Context(), s, found)
+	wantErr(t, err, raid.ErrCorrupt)
+
+	for _, page := range []int{1, 3, 100} {
+		left := maps.Clone(want)
+		for _, got := range describe(t, s, page) {
+			w := left[got.Name]
+			delete(left, got.Name)
+			if !got.Described || got.Length != w.Length || got.CRC != w.CRC || !errors.Is(got.Err, w.Err) {
+				t.Errorf("described as %+v, want %+v", got, w)
+			}
+		}
+		if len(left) > 0 {
+			t.Errorf("in pages of %d: %d chunks are missing", page, len(left))
+		}
+	}
+}
+
+// What is written, removed, trashed and brought back is seen by the next page, although
+// names of a directory are kept between pages.
+func TestAListingSeesWhatChangesBetweenPages(t *testing.T) {
+	s, dir := newStore(t)
+	u := newChunk(t, 10, 1)
+	at := func(stripe int64) testChunk { c := u; c.meta.Key.Stripe = stripe; return c }
+	for _, i := range []int64{1, 3, 5, 7} {
+		write(t, s, at(i))
+	}
+	eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
+	page := func(after testChunk, want ...int64) {
+		t.Helper()
+		names := []raid.ChunkName{}
+		for _, i := range want {
+			names = append(names, at(i).name())
+		}
+		got, _, err := s.List(t.Context(), after.name(), 10, 0, 10)
+		if err != nil || !slices.Equal(got, names) {
+			t.Errorf("listed %v (%v), want stripes %v", got, err, want)
+		}
+	}
+	page(at(1), 3, 5, 7)
+	write(t, s, at(4))
+	page(at(1), 3, 4, 5, 7)
+	s.Delete(t.Context(), []raid.ChunkName{at(5).name()})
+	page(at(3), 4, 7)
+	s.Trash(t.Context(), []raid.ChunkName{at(4).name()}, time.Hour)
+	page(at(1), 3, 7)
+	mustRead(t, s, at(4)) // brings it back
+	page(at(1), 3, 4, 7)
+	page(at(0), 1, 3, 4, 7)
+	if err := os.RemoveAll(filepath.Dir(at(1).path(dir))); err != nil {
+		t.Fatal(err)
+	}
+	write(t, s, newChunk(t, 10, 2)) // somewhere else
+	if got, _, err := s.Describe(t.Context(), at(3).name(), 10, 0, 2); err != nil || len(got) != 2 || !errors.Is(got[0].Err, raid.ErrNotFound) {
+		t.Errorf("of a directory that somebody removed %+v is listed (%v)", got, err)
+	}
+	if got, _, err := s.List(t.Context(), "", 10, 0, 2); err != nil || len(got) != 0 {
+		t.Errorf("of a directory that somebody removed %v is listed (%v)", got, err)
+	}
+}
+
+// A directory is read once for a listing, however many pages it takes, and no page needs
+// the others' directories.
+func TestPagesDoNotReadDirectoriesAgain(t *testing.T) {
+	s, f := newFaulty(t, chunkstore.Config{})
+	u := newChunk(t, 10, 1)
+	for i := range 60 { // fewer than those that have all directories made ahead
+		c := u
+		if i%3 == 0 {
+			c = newChunk(t, 10, 1)
+		}
+		c.meta.Key.Stripe = int64(i)
+		write(t, s, c)
+	}
+	eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
+	opened := map[string]int{}
+	f.OnCall(func(c faultfs.Call) error {
+		if c.Op == faultfs.Open {
+			opened[c.Path]++
+		}
+		return nil
+	})
+	if n := len(list(t, s, 2, 0, 10)); n != 60 {
+		t.Fatalf("%d names", n)
+	}
+	for path, n := range opened {
+		if n > 1 {
+			t.Errorf("%s was read %d times", path, n)
+		}
+	}
+}
+
+// A disk that hangs costs one caller at a time, and the others are told at once.
+func TestAListingOfADiskThatHangsKeepsNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := newFaulty(t, chunkstore.Config{})
+		write(t, s, newChunk(t, 10, 1))
+		time.Sleep(time.Minute)
+		goOn := make(chan struct{})
+		waiting := 0
+		f.OnCall(func(c faultfs.Call) error {
+			if c.Op == faultfs.Open {
+				waiting++
+				<-goOn
+			}
+			return nil
+		})
+		done := make(chan error, 3)
+		go func() { _, _, err := s.List(t.Context(), "", 10, 0, 10); done <- err }()
+		synctest.Wait()
+		for range 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			go func() { _, _, err := s.Describe(ctx, "", 10, 0, 10); done <- err }()
+		}
+		time.Sleep(2 * time.Second)
+		for range 2 {
+			wantErr(t, <-done, context.DeadlineExceeded)
+		}
+		time.Sleep(time.Minute)
+		_, _, err := s.List(t.Context(), "", 10, 0, 10)
+		wantErr(t, err, raid.ErrBusy)
+		if waiting != 1 {
+			t.Errorf("%d callers wait for the disk", waiting)
+		}
+		close(goOn)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A page whose trailers take long ends early, and the next one goes on.
+func TestAPageOfASlowDiskEndsEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := newFaulty(t, chunkstore.Config{})
+		for range 20 {
+			write(t, s, newChunk(t, 10, 1))
+		}
+		time.Sleep(time.Minute)
+		f.OnCall(func(c faultfs.Call) error {
+			if c.Op == faultfs.Open && len(c.Path) > 2 {
+				time.Sleep(500 * time.Millisecond)
+			}
+			return nil
+		})
+		began := time.Now()
+		got, more, err := s.Describe(t.Context(), "", 20, 0, 10)
+		if took := time.Since(began); err != nil || !more || len(got) < 4 || len(got) > 6 || took > 3*time.Second {
+			t.Errorf("%d chunks after %v, more: %v (%v)", len(got), took, more, err)
+		}
+		if all := describe(t, s, 20); len(all) != 20 {
+			t.Errorf("%d chunks in all pages", len(all))
+		}
+	})
+}
+
+// What can't be read is an error, never an absence.
+func TestAListingFailsWithItsDisk(t *testing.T) {
+	for _, op := range []faultfs.Op{faultfs.Open, faultfs.Read} {
+		for _, prefix := range []string{"dir", "chunk"} {
+			s, f := newFaulty(t, chunkstore.Config{})
+			c := newChunk(t, 10, 1)
+			write(t, s, c)
+			eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
+			f.OnCall(func(call faultfs.Call) error {
+				if call.Op == op && (len(call.Path) > 2) == (prefix == "chunk") {
+					return syscall.EIO
+				}
+				return nil
+			})
+			got, _, err := s.Describe(t.Context(), "", 10, 0, 10)
+			switch {
+			case prefix == "dir" && err == nil, prefix == "chunk" && (err != nil || len(got) != 1 || got[0].Err == nil || errors.Is(got[0].Err, raid.ErrNotFound)):
+				t.Errorf("%s of a %s fails: %+v, %v", op, prefix, got, err)
+			}
+		}
 	}
 }

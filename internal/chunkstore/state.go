@@ -114,6 +114,12 @@ func (c *corrupt) add(name raid.ChunkName) bool {
 	return true
 }
 
+func (c *corrupt) has(name raid.ChunkName) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return has(c.names, name)
+}
+
 func (c *corrupt) remove(name raid.ChunkName) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -49,6 +49,8 @@ type Store struct {
 	commit  commits
 	trash   trash
 	slots   chan struct{} // one for each write under way
+	pages   chan struct{} // has room for the page of a listing that is being read
+	shelves shelves       // for who has put something into pages
 	tmp     atomic.Int64  // numbers temporary files
 
 	trailers, tails, verifyBuffers sync.Pool // of *[]byte, *[tailLen]byte, *[verifyLen]byte
@@ -105,6 +107,7 @@ func Open(cfg Config) (*Store, error) {
 		cfg.MaxWriters = defaultWriters
 	}
 	s.slots = make(chan struct{}, cfg.MaxWriters)
+	s.pages = make(chan struct{}, 1)
 	s.trailers.New = func() any { return new([]byte) }
 	s.tails.New = func() any { return new([tailLen]byte) }
 	s.verifyBuffers.New = func() any { return new([verifyLen]byte) }

@@ -233,6 +233,11 @@ func (p *Peer) List(ctx context.Context, req wire.ListRequest) ([]raid.ChunkName
 	return p.session.List(ctx, req)
 }
 
+// Describe pages through chunks; see wire.Session.Describe.
+func (p *Peer) Describe(ctx context.Context, req wire.ListRequest) ([]raid.Listed, bool, error) {
+	return p.session.Describe(ctx, req)
+}
+
 // Inspect asks what trailers say; see wire.Session.Inspect.
 func (p *Peer) Inspect(ctx context.Context, names []raid.ChunkName) ([]wire.Inspected, error) {
 	return p.session.Inspect(ctx, names)

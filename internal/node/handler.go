@@ -69,6 +69,14 @@ func (h *handler) Verify(ctx context.Context, name raid.ChunkName, length int64,
 	return h.store.Verify(ctx, name, length, crc)
 }
 
+// describer answers a native controller that compares chunks with its catalog.
+type describer struct{ store *chunkstore.Store }
+
+// Describe implements wire.Describer.
+func (d describer) Describe(ctx context.Context, req wire.ListRequest) ([]raid.Listed, bool, error) {
+	return d.store.Describe(ctx, req.After, req.Limit, req.MinRun, req.MaxRun)
+}
+
 // trashHandler answers a native controller that gives up chunks which it does not know.
 type trashHandler struct{ store *chunkstore.Store }
 

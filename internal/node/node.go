@@ -95,7 +95,7 @@ func (d *daemon) newLink(l *life) *wire.Link {
 	link := wire.LinkConfig{
 		Dial: cfg.Dial, StoreAddr: port(place.StorePort), ResponseAddr: port(place.ResponsePort), RequestAddr: port(place.RequestPort),
 		Plaintext: cfg.Plaintext, Node: d.disk.Node(), Array: d.disk.Array(),
-		Adopt: d.disk.Adopt, Handler: &handler{l.store, d.pool}, Trash: trashHandler{l.store}, Lab: labHandler{l.store}, Pool: d.pool, SawCommit: l.sawCommit,
+		Adopt: d.disk.Adopt, Handler: &handler{l.store, d.pool}, Trash: trashHandler{l.store}, Describer: describer{l.store}, Lab: labHandler{l.store}, Pool: d.pool, SawCommit: l.sawCommit,
 		Beat: func() wire.Beat { return beat(l.store, cfg) }, RenewKey: l.askRenewal, Unwelcome: l.askStanding, Log: l.log, Random: cfg.Random,
 	}
 	if l.who.Load() != nil {

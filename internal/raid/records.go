@@ -54,6 +54,16 @@ type Removal struct {
 	Key  ChunkKey
 }
 
+// Listed is a chunk that a node says it has.
+type Listed struct {
+	Name ChunkName
+	// Described says that the node told more than the name: what follows.
+	Described bool
+	Length    int64  // bytes of payload, as the chunk's trailer says
+	CRC       uint32 // CRC-32C of the payload, as the trailer's block checksums combine
+	Err       error  // why neither is known; nil: they are
+}
+
 // Repair says that one copy of a part must be made again.
 type Repair struct {
 	File FileID

@@ -110,11 +110,15 @@ func decodeList(op *wirepb.ListOp) (*ListRequest, error) {
 	if op.GetAfter() != "" && !raid.ValidName(op.GetAfter()) {
 		return nil, fmt.Errorf("read list request: %w: %q is not a chunk name", raid.ErrInvalid, clip(op.GetAfter(), 64))
 	}
-	limit := int(min(op.GetLimit(), maxListed))
-	if limit == 0 {
-		limit = maxListed
+	most := maxListed
+	if op.GetDescribe() {
+		most = maxDescribed
 	}
-	return &ListRequest{After: raid.ChunkName(op.GetAfter()), Limit: limit, MinRun: op.GetMinRun(), MaxRun: op.GetMaxRun()}, nil
+	limit := int(min(op.GetLimit(), uint32(most)))
+	if limit == 0 {
+		limit = most
+	}
+	return &ListRequest{After: raid.ChunkName(op.GetAfter()), Limit: limit, MinRun: op.GetMinRun(), MaxRun: op.GetMaxRun(), describe: op.GetDescribe()}, nil
 }
 
 // nodeStore is a Store request as a native node reads it.

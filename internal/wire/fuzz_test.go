@@ -38,6 +38,9 @@ func FuzzResponseFrames(f *testing.F) {
 	f.Add(seed(f, &wirepb.Response{RequestId: 2, Filename: "get123", Error: wirepb.Error_NOT_FOUND, ErrorText: "gone"}), []byte(nil), false)
 	f.Add(seed(f, &wirepb.Response{RequestId: 3, Result: &wirepb.Response_Delete{Delete: &wirepb.DeleteResult{Errors: []wirepb.Error{0, 1, 99}}}}), []byte(nil), false)
 	f.Add(seed(f, &wirepb.Response{RequestId: 3, Result: &wirepb.Response_List{List: &wirepb.ListResult{Names: []string{"abc"}, More: true}}}), []byte(nil), false)
+	f.Add(seed(f, &wirepb.Response{RequestId: 3, Result: &wirepb.Response_List{List: &wirepb.ListResult{
+		Names: []string{"abc"}, Errors: []wirepb.Error{0}, Lengths: []uint64{5}, Crc32C: []uint32{6},
+	}}}), []byte(nil), false)
 	f.Add(seed(f, &wirepb.Response{Result: &wirepb.Response_Heartbeat{Heartbeat: &wirepb.Heartbeat{TotalBytes: math.MaxUint64}}}), []byte(nil), false)
 	f.Fuzz(func(t *testing.T, head, payload []byte, data bool) {
 		s := quietSession()
@@ -104,6 +107,12 @@ func check(t *testing.T, calls []*call) map[*call]bool {
 				if names, more, err := o.resp.listResult(2); err == nil && (len(names) > 2 || more && len(names) == 0) {
 					t.Fatalf("list came out as %v, %v", names, more)
 				}
+				chunks, _, err := o.resp.describeResult(2)
+				for _, c := range chunks {
+					if err == nil && (len(chunks) > 2 || c.Length < 0 || !c.Described && c != (raid.Listed{Name: c.Name})) {
+						t.Fatalf("descriptions came out as %+v", chunks)
+					}
+				}
 			}
 		default:
 		}
@@ -146,7 +155,7 @@ func FuzzRequestFrames(f *testing.F) {
 		if g := r.get; g != nil && (g.Offset < 0 || g.Length < 0 || g.Length > 1<<20 || g.Offset+g.Length > g.ExpectLength || !raid.ValidName(string(g.Name))) {
 			t.Fatalf("get came out as %+v", g)
 		}
-		if l := r.list; l != nil && (l.Limit < 1 || l.Limit > maxListed) {
+		if l := r.list; l != nil && (l.Limit < 1 || l.Limit > maxListed || l.describe && l.Limit > maxDescribed) {
 			t.Fatalf("list came out as %+v", l)
 		}
 		for _, n := range r.delete {

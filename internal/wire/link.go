@@ -38,8 +38,10 @@ type LinkConfig struct {
 
 	Handler Handler
 	Trash   TrashHandler // nil: there is no trash, and leftovers stay
-	Lab     LabHandler   // nil: a lab controller is refused
-	Pool    *budget.Pool
+	// Describer tells more of chunks than their names; nil: nothing more is known.
+	Describer Describer
+	Lab       LabHandler // nil: a lab controller is refused
+	Pool      *budget.Pool
 	// Beat describes the node for a heartbeat. It must not block.
 	Beat func() Beat
 	// SawCommit is told every commit number that the controller sends.

@@ -123,9 +123,7 @@ func (s *linkSession) doRequest(j job) {
 		s.doGet(ctx, resp, *r.get)
 		return
 	case r.list != nil:
-		var list wirepb.ListResult
-		list.Names, list.More, err = listNames(ctx, h, *r.list)
-		resp.Result = &wirepb.Response_List{List: &list}
+		resp.Result, err = s.list(ctx, *r.list)
 	case r.verify != nil:
 		err = h.Verify(ctx, r.name, int64(r.verify.ExpectedLength), r.verify.ExpectedCrc32C)
 	case r.inspect != nil:

@@ -8,11 +8,12 @@ import (
 )
 
 // maxNames is how many names one delete or trash request carries, maxListed how many
-// a list answer does, and maxInspected how many trailers one answer has: both must stay
-// below maxResponse.
+// a list answer does, maxDescribed how many when it describes them, and maxInspected how
+// many trailers one answer has: these three must stay below maxResponse.
 const (
 	maxNames     = 1000
 	maxListed    = 400
+	maxDescribed = 250
 	maxInspected = 64
 )
 
@@ -49,6 +50,7 @@ type ListRequest struct {
 	After          raid.ChunkName // empty: from the start
 	Limit          int            // at most 400; 0 means 400
 	MinRun, MaxRun uint32         // of uploads with MinRun <= run < MaxRun
+	describe       bool           // see Session.Describe
 }
 
 // Beat is a node's heartbeat.

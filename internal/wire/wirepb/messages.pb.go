@@ -707,6 +707,7 @@ type ListOp struct {
 	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"` // at most 400: a response's first frame has 16 KiB
 	MinRun        uint32                 `protobuf:"varint,3,opt,name=min_run,json=minRun,proto3" json:"min_run,omitempty"`
 	MaxRun        uint32                 `protobuf:"varint,4,opt,name=max_run,json=maxRun,proto3" json:"max_run,omitempty"`
+	Describe      bool                   `protobuf:"varint,80,opt,name=describe,proto3" json:"describe,omitempty"` // with what the node knows of each chunk; at most 250 names then
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -767,6 +768,13 @@ func (x *ListOp) GetMaxRun() uint32 {
 		return x.MaxRun
 	}
 	return 0
+}
+
+func (x *ListOp) GetDescribe() bool {
+	if x != nil {
+		return x.Describe
+	}
+	return false
 }
 
 // Reads the chunk from disk and checks every block.
@@ -1304,9 +1312,14 @@ func (x *Trailer) GetFile() *FileMeta {
 }
 
 type ListResult struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Names         []string               `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
-	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"` // ask again after the last name
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Names []string               `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	More  bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"` // ask again after the last name
+	// To a request with describe, one for each name, in order. A node that does not know
+	// that has none of them.
+	Errors        []Error  `protobuf:"varint,80,rep,packed,name=errors,proto3,enum=raidpi.Error" json:"errors,omitempty"` // why nothing is known of the chunk, else OK
+	Lengths       []uint64 `protobuf:"varint,81,rep,packed,name=lengths,proto3" json:"lengths,omitempty"`                 // bytes of payload, as the trailer says
+	Crc32C        []uint32 `protobuf:"fixed32,82,rep,packed,name=crc32c,proto3" json:"crc32c,omitempty"`                  // of the payload, as the trailer's block checksums combine
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1353,6 +1366,27 @@ func (x *ListResult) GetMore() bool {
 		return x.More
 	}
 	return false
+}
+
+func (x *ListResult) GetErrors() []Error {
+	if x != nil {
+		return x.Errors
+	}
+	return nil
+}
+
+func (x *ListResult) GetLengths() []uint64 {
+	if x != nil {
+		return x.Lengths
+	}
+	return nil
+}
+
+func (x *ListResult) GetCrc32C() []uint32 {
+	if x != nil {
+		return x.Crc32C
+	}
+	return nil
 }
 
 type Heartbeat struct {
@@ -1591,12 +1625,13 @@ const file_messages_proto_rawDesc = "" +
 	"\x0fexpected_crc32c\x18\x04 \x01(\aR\x0eexpectedCrc32c\x12\x1c\n" +
 	"\tunchecked\x182 \x01(\bR\tunchecked\" \n" +
 	"\bDeleteOp\x12\x14\n" +
-	"\x05names\x18\x01 \x03(\tR\x05names\"f\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\"\x82\x01\n" +
 	"\x06ListOp\x12\x14\n" +
 	"\x05after\x18\x01 \x01(\tR\x05after\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x17\n" +
 	"\amin_run\x18\x03 \x01(\rR\x06minRun\x12\x17\n" +
-	"\amax_run\x18\x04 \x01(\rR\x06maxRun\"\\\n" +
+	"\amax_run\x18\x04 \x01(\rR\x06maxRun\x12\x1a\n" +
+	"\bdescribe\x18P \x01(\bR\bdescribe\"\\\n" +
 	"\bVerifyOp\x12'\n" +
 	"\x0fexpected_length\x18\x01 \x01(\x04R\x0eexpectedLength\x12'\n" +
 	"\x0fexpected_crc32c\x18\x02 \x01(\aR\x0eexpectedCrc32c\"!\n" +
@@ -1631,11 +1666,14 @@ const file_messages_proto_rawDesc = "" +
 	"\barray_id\x18\x02 \x01(\tR\aarrayId\x12\x16\n" +
 	"\x06length\x18\x03 \x01(\x04R\x06length\x12%\n" +
 	"\x0ecatalog_commit\x18\x04 \x01(\x04R\rcatalogCommit\x12$\n" +
-	"\x04file\x18\x05 \x01(\v2\x10.raidpi.FileMetaR\x04file\"6\n" +
+	"\x04file\x18\x05 \x01(\v2\x10.raidpi.FileMetaR\x04file\"\x8f\x01\n" +
 	"\n" +
 	"ListResult\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"\xc8\x04\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\x12%\n" +
+	"\x06errors\x18P \x03(\x0e2\r.raidpi.ErrorR\x06errors\x12\x18\n" +
+	"\alengths\x18Q \x03(\x04R\alengths\x12\x16\n" +
+	"\x06crc32c\x18R \x03(\aR\x06crc32c\"\xc8\x04\n" +
 	"\tHeartbeat\x12\x1f\n" +
 	"\vtotal_bytes\x18\x01 \x01(\x04R\n" +
 	"totalBytes\x12\x1d\n" +
@@ -1725,11 +1763,12 @@ var file_messages_proto_depIdxs = []int32{
 	15, // 15: raidpi.InspectResult.chunks:type_name -> raidpi.Trailer
 	0,  // 16: raidpi.Trailer.error:type_name -> raidpi.Error
 	3,  // 17: raidpi.Trailer.file:type_name -> raidpi.FileMeta
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	0,  // 18: raidpi.ListResult.errors:type_name -> raidpi.Error
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_messages_proto_init() }
