@@ -171,7 +171,7 @@ func pageEnd(r *conn, after place, rows int) (end place, last bool, err error) {
 	return end, last, err
 }
 
-// lose marks a page bad, drops removals, and ends the search when both are through.
+// lose marks a page bad, drops removals and surplus copies, and ends the search when all are through.
 func (t *tx) lose(key int64, p lostPage) (marked int64, done bool, err error) {
 	for _, f := range p.found {
 		n, err := t.markBad(f.file, f.stripe, f.part, f.copy, f.attempt)
@@ -189,8 +189,12 @@ func (t *tx) lose(key int64, p lostPage) (marked int64, done bool, err error) {
 	if dropped > 0 {
 		t.removals = append(t.removals, removalDelta{key, -dropped})
 	}
+	spared, err := t.dropSurplus(key, batchRows)
+	if err != nil {
+		return 0, false, err
+	}
 	i := t.identity(key)
-	if !p.last || dropped == batchRows || i.removed != leaving {
+	if !p.last || dropped == batchRows || spared == batchRows || i.removed != leaving {
 		return marked, false, nil
 	}
 	i.removed = left

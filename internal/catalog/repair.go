@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
-	"slices"
 
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -35,16 +34,8 @@ func (c *Catalog) Repairs(ctx context.Context, after RepairCursor, limit int) (o
 		if err != nil {
 			return err
 		}
-		for _, f := range found {
-			parts, err := c.stripes(r, int64(f.File), f.Stripe, f.Stripe+1)
-			if err != nil {
-				return err
-			}
-			if i := slices.IndexFunc(parts, func(p raid.Part) bool { return p.Number == f.Part }); i >= 0 {
-				out = append(out, raid.Repair{File: f.File, Part: parts[i]})
-			}
-		}
-		return nil
+		out, err = c.partsOf(r, found)
+		return err
 	})
 	return out, err
 }
@@ -182,13 +173,17 @@ func (t *tx) checkNumber(id int64, key raid.ChunkKey) error {
 // file is swept, though, its upload is not known here any more, and only a caller
 // that knows it can Record that.
 func (c *Catalog) ReplaceCopy(ctx context.Context, file raid.FileID, stripe int64, part int, old, new raid.Copy) error {
+	return c.replace(ctx, file, stripe, part, old, new, false)
+}
+
+func (c *Catalog) replace(ctx context.Context, file raid.FileID, stripe int64, part int, old, new raid.Copy, lost bool) error {
 	name := fmt.Sprintf("replace copy %d of file %d stripe %d part %d", old.Index, file, stripe, part)
 	if new.Attempt < 1 || new.Attempt > raid.MaxAttempt {
 		return fmt.Errorf("%s: %w: attempt %d", name, raid.ErrInvalid, new.Attempt)
 	}
 	var refused error
 	err := c.write(ctx, &op{name: name, rows: 4, files: true, run: func(t *tx) (err error) {
-		refused, err = t.replaceCopy(int64(file), stripe, int64(part), old, new)
+		refused, err = t.replaceCopy(int64(file), stripe, int64(part), old, new, lost)
 		return err
 	}})
 	if err == nil && refused != nil {
@@ -199,7 +194,7 @@ func (c *Catalog) ReplaceCopy(ctx context.Context, file raid.FileID, stripe int6
 
 // replaceCopy returns refused, and no error, where what it wrote stands although
 // the copy was not replaced.
-func (t *tx) replaceCopy(id, stripe, part int64, old, new raid.Copy) (refused, err error) {
+func (t *tx) replaceCopy(id, stripe, part int64, old, new raid.Copy, lost bool) (refused, err error) {
 	var upload raid.UploadID
 	var state int64 = -1
 	err = t.conn.query(func(r []driver.Value) (err error) {
@@ -213,7 +208,6 @@ func (t *tx) replaceCopy(id, stripe, part int64, old, new raid.Copy) (refused, e
 	if state < 0 {
 		return fmt.Errorf("%w: the file is gone; the new chunk's upload is not known here", raid.ErrPrecondition), nil
 	}
-	oldKey := raid.ChunkKey{Upload: upload, Stripe: stripe, Part: int(part), Attempt: old.Attempt}
 	newKey := raid.ChunkKey{Upload: upload, Stripe: stripe, Part: int(part), Attempt: new.Attempt}
 	n := int64(0)
 	moved := old.Node != new.Node || old.Attempt != new.Attempt
@@ -235,19 +229,7 @@ func (t *tx) replaceCopy(id, stripe, part int64, old, new raid.Copy) (refused, e
 		err := t.recordRemovals([]raid.Removal{{Node: new.Node, Key: newKey}})
 		return refused, err
 	}
-	if err := t.findFlaws(id, stripe, part); err != nil {
-		return nil, err
-	}
-	if err := t.renewFlags(id, !native(old.Node) || !native(new.Node)); err != nil {
-		return nil, err
-	}
-	if !moved {
-		return nil, nil
-	}
-	if err := t.fulfil(t.findNode(new.Node), newKey); err != nil {
-		return nil, err
-	}
-	return nil, t.recordRemovals([]raid.Removal{{Node: old.Node, Key: oldKey}})
+	return nil, t.replaced(id, upload, &raid.Part{Stripe: stripe, Number: int(part)}, old, new, lost)
 }
 
 // putCopy changes the row of a copy when it still is as old says, and returns how

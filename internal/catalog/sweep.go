@@ -60,6 +60,9 @@ func (t *tx) sweep(limit int64) (more bool, err error) {
 		if limit < 0 {
 			break // its rows may not be all gone
 		}
+		if err := t.sweepSurplus(id, upload, beyond.stripe, beyond.part); err != nil {
+			return false, err
+		}
 		if _, err := t.exec("DELETE FROM part WHERE file = ?", id); err != nil {
 			return false, err
 		}
@@ -114,6 +117,9 @@ func (t *tx) sweepChunks(id int64, upload string, limit int64) (n int64, err err
 		return 0, err
 	}
 	if _, err := t.exec("DELETE FROM chunk WHERE file = ? AND (stripe, part, copy) <= (?, ?, ?)", id, stripe, part, copies); err != nil {
+		return 0, err
+	}
+	if err := t.sweepSurplus(id, upload, stripe, part); err != nil {
 		return 0, err
 	}
 	_, err = t.exec("DELETE FROM part WHERE file = ? AND (stripe, part) < (?, ?)", id, stripe, part)

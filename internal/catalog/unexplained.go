@@ -8,7 +8,7 @@ import (
 )
 
 // Unexplained returns those of the chunks on a node of which nothing is on record:
-// neither a copy, good or bad, nor a removal, nor that it is about to be stored. Those
+// neither a copy, good, bad or surplus, nor a removal, nor that it is about to be stored. Those
 // of an upload under way may be among them.
 func (c *Catalog) Unexplained(ctx context.Context, node raid.NodeID, keys []raid.ChunkKey) (out []raid.ChunkKey, err error) {
 	c.mu.RLock()
@@ -33,6 +33,8 @@ func explained(r *conn, node int64, k raid.ChunkKey) (known bool, err error) {
 	for _, sql := range []string{
 		`SELECT 1 FROM upload u JOIN chunk c ON c.file = u.id
 			WHERE u.upload_id = ? AND c.stripe = ? AND c.part = ? AND c.attempt = ? AND c.node = ?`,
+		`SELECT 1 FROM upload u JOIN surplus s ON s.file = u.id
+			WHERE u.upload_id = ? AND s.stripe = ? AND s.part = ? AND s.attempt = ? AND s.node = ?`,
 		"SELECT 1 FROM removal WHERE upload_id = ? AND stripe = ? AND part = ? AND attempt = ? AND node = ?",
 		"SELECT 1 FROM intent WHERE upload_id = ? AND stripe = ? AND part = ? AND attempt = ? AND node = ?",
 	} {

@@ -42,6 +42,14 @@ var walks = []walk{
 		EXISTS (SELECT 1 FROM chunk c NOT INDEXED WHERE c.file = i.file AND c.stripe = i.stripe AND c.part = i.part AND c.copy = i.copy AND +c.node IS NULL)
 		FROM chunk i INDEXED BY chunk_on_lab WHERE i.node IS NULL AND (i.file, i.stripe, i.part, i.copy) > (?, ?, ?, ?) ORDER BY i.file, i.stripe, i.part, i.copy LIMIT +?`,
 		[]any{int64(-1 << 63), int64(0), int64(0), int64(0)}},
+	{"the surplus copies against the index of their nodes", `SELECT s.file, s.stripe, s.part, s.attempt,
+		EXISTS (SELECT 1 FROM surplus i INDEXED BY surplus_on WHERE i.node = s.node AND i.file = s.file AND i.stripe = s.stripe AND i.part = s.part AND i.attempt = s.attempt)
+		FROM surplus s NOT INDEXED WHERE (s.file, s.stripe, s.part, s.attempt) > (?, ?, ?, ?) ORDER BY s.file, s.stripe, s.part, s.attempt LIMIT +?`,
+		[]any{int64(-1 << 63), int64(0), int64(0), int64(0)}},
+	{"the index of surplus copies' nodes against the surplus copies", `SELECT i.node, i.file, i.stripe, i.part, i.attempt,
+		EXISTS (SELECT 1 FROM surplus s NOT INDEXED WHERE s.file = i.file AND s.stripe = i.stripe AND s.part = i.part AND s.attempt = i.attempt AND +s.node = i.node)
+		FROM surplus i INDEXED BY surplus_on WHERE (i.node, i.file, i.stripe, i.part, i.attempt) > (?, ?, ?, ?, ?) ORDER BY i.node, i.file, i.stripe, i.part, i.attempt LIMIT +?`,
+		[]any{int64(-1 << 63), int64(-1 << 63), int64(0), int64(0), int64(0)}},
 	{"the chunks that wait for their removal", `SELECT r.node, r.upload_id, r.stripe, r.part, r.attempt, 1
 		FROM removal r WHERE (r.node, r.upload_id, r.stripe, r.part, r.attempt) > (?, ?, ?, ?, ?) ORDER BY r.node, r.upload_id, r.stripe, r.part, r.attempt LIMIT +?`,
 		[]any{int64(-1 << 63), "", int64(0), int64(0), int64(0)}},

@@ -70,6 +70,14 @@ type Repair struct {
 	Part Part // with all its copies
 }
 
+// Surplus is a good copy of a part that the catalog no longer needs: others were made
+// while its node was away.
+type Surplus struct {
+	File FileID
+	Part Part // with the copies that it has in the catalog
+	Copy Copy // the surplus one; its Index means nothing
+}
+
 // IdempotencyKey makes a repeated upload answer as the first did.
 type IdempotencyKey struct {
 	Key         string   // as the client sent it, 1 to 255 bytes

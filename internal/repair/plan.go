@@ -287,6 +287,11 @@ func (r *Repairer) outFor(node raid.NodeID, now time.Time) time.Duration {
 	return out
 }
 
+// Lost reports whether a node is lost: away, or hanging, for longer than grace, as this
+// controller has seen it since its start. Its copies count as missing until it is back.
+// No I/O.
+func (r *Repairer) Lost(id raid.NodeID) bool { return r.isOut(id, time.Now()) }
+
 // isOut reports whether a node has been away, or hangs, for longer than grace.
 func (r *Repairer) isOut(node raid.NodeID, now time.Time) bool {
 	out := r.outFor(node, now)
