@@ -226,8 +226,9 @@ func (c *Controller) build(ctx context.Context) error {
 		Commit: c.catalog.Commit, Random: cfg.Random, Draw: rand.Int64N, Wake: func() { c.repair.Wake() }, Log: cfg.Log,
 	})
 	c.repair = repair.New(repair.Config{
-		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Maker: c.objects, Record: c.catalog, Nodes: c.members, Vouched: c.catalog.Vouched,
-		Array: c.catalog.Array(), Run: c.catalog.Run(), Keep: cfg.TrashKeep, Grace: cfg.Grace, Tell: c.happened, Log: cfg.Log,
+		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Held: c.catalog, Maker: c.objects, Record: c.catalog, Nodes: c.members, Vouched: c.catalog.Vouched,
+		Array: c.catalog.Array(), Run: c.catalog.Run(), Keep: cfg.TrashKeep, Grace: cfg.Grace, PerPart: cfg.Copies,
+		Name: func(id raid.NodeID) string { return c.desk.Name(id) }, Tell: c.happened, Log: cfg.Log,
 	})
 	c.api = c.newAPI()
 	return nil

@@ -26,10 +26,16 @@ func (s *Store) Check(ctx context.Context, f raid.File, part raid.Part, c raid.C
 }
 
 func (s *Store) check(ctx context.Context, peer *membership.Peer, name raid.ChunkName, part raid.Part) error {
-	buf := s.cfg.Pool.Get(int(min(part.Length, maxPiece))) // Remake holds a part: it must not wait for more
+	return s.checkRange(ctx, peer, name, part, 0, part.Length)
+}
+
+// checkRange reads some bytes of a copy, from the beginning of a block on; of an empty
+// part its trailer.
+func (s *Store) checkRange(ctx context.Context, peer *membership.Peer, name raid.ChunkName, part raid.Part, from, to int64) error {
+	buf := s.cfg.Pool.Get(int(min(to-from, maxPiece))) // Remake holds a part: it must not wait for more
 	defer buf.Release()
-	for at := int64(0); at == 0 || at < part.Length; at += maxPiece { // of an empty part its trailer
-		p := &piece{part: part, offset: at, length: min(maxPiece, part.Length-at)}
+	for at := from; at == from || at < to; at += maxPiece {
+		p := &piece{part: part, offset: at, length: min(maxPiece, to-at)}
 		call, cancel := context.WithTimeout(ctx, checkTimeout)
 		err := getChecked(call, peer, name, p, buf.Bytes()[:p.length])
 		cancel()

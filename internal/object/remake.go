@@ -14,14 +14,14 @@ import (
 
 // Remake makes one copy of a part anew, on a native node that has none, from
 // the others. It returns the new copy, durable on its node, read back from there and
-// not yet in the catalog. old may be good: then it is moved. After an error the copy that it
+// not yet in the catalog. The old one may be good: then it is moved. After an error the copy that it
 // returns, if its Node is set, may lie on that node and has to be recorded for
 // removal.
 //
 // Errors: raid.ErrTooFewNodes or raid.ErrArrayFull when no node can take it,
 // raid.ErrCorrupt when no good copy can be read, and the node's own.
-func (s *Store) Remake(ctx context.Context, f raid.File, part raid.Part, old raid.Copy) (raid.Copy, error) {
-	c, err := s.placeAnew(part, old)
+func (s *Store) Remake(ctx context.Context, f raid.File, part raid.Part, m raid.Move) (raid.Copy, error) {
+	c, err := s.placeAnew(part, m)
 	if err != nil {
 		return raid.Copy{}, err
 	}
@@ -41,7 +41,7 @@ func (s *Store) Remake(ctx context.Context, f raid.File, part raid.Part, old rai
 		return raid.Copy{}, err
 	}
 	payload := buf.Bytes()[:part.Length]
-	fresh := raid.Copy{Index: old.Index, Attempt: attempt, Node: c.ID}
+	fresh := raid.Copy{Index: m.Old.Index, Attempt: attempt, Node: c.ID}
 	meta := raid.ChunkMeta{
 		Array: s.cfg.Array, Key: part.Key(f.Upload, fresh), Level: f.Level, StripeSize: f.StripeSize,
 		Length: part.Length, Blocks: raid.BlockChecksums(payload), Commit: s.cfg.Commit(),
@@ -51,7 +51,7 @@ func (s *Store) Remake(ctx context.Context, f raid.File, part raid.Part, old rai
 			ID: f.ID, Filename: f.Filename, ContentType: f.ContentType, Created: f.Created, Size: f.Size, SHA256: f.SHA256, Stripes: f.Stripes,
 		}
 	}
-	if err := s.storeAnew(ctx, peer, meta, payload, part); err != nil {
+	if err := s.storeAnew(ctx, peer, meta, payload, part, m.Kept); err != nil {
 		return fresh, fmt.Errorf("store a copy on node %s: %w", c.ID, err)
 	}
 	return fresh, nil
@@ -59,7 +59,7 @@ func (s *Store) Remake(ctx context.Context, f raid.File, part raid.Part, old rai
 
 // storeAnew stores a copy that takes the place of another, and reads it back. A node
 // that does not answer is given up: others may take the copy.
-func (s *Store) storeAnew(ctx context.Context, peer *membership.Peer, meta raid.ChunkMeta, payload []byte, part raid.Part) error {
+func (s *Store) storeAnew(ctx context.Context, peer *membership.Peer, meta raid.ChunkMeta, payload []byte, part raid.Part, spot bool) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	over := make(chan struct{})
@@ -81,7 +81,7 @@ func (s *Store) storeAnew(ctx context.Context, peer *membership.Peer, meta raid.
 	})
 	err := peer.Store(ctx, meta, payload)
 	if err == nil {
-		err = s.readBack(ctx, peer, meta.Key.Name(), part)
+		err = s.readBack(ctx, peer, meta.Key.Name(), part, spot)
 	}
 	// Said of this node, not of the one that the part was read from: whether its time ran
 	// out here, or it says so itself.
@@ -94,10 +94,16 @@ func (s *Store) storeAnew(ctx context.Context, peer *membership.Peer, meta raid.
 // stuckTicks, twice, is how long a node may be suspect until a copy goes to another one.
 const stuckTicks = 2 * time.Second
 
-// readBack reads a copy that a node has just acknowledged. What takes the place of
-// another one is seen with our own eyes first.
-func (s *Store) readBack(ctx context.Context, peer *membership.Peer, name raid.ChunkName, part raid.Part) error {
-	err := s.check(ctx, peer, name, part)
+// readBack reads a copy that a node has just acknowledged: all of it, or, on the spot,
+// one block that nobody can foresee. What takes the place of another one, which is to go,
+// is seen with our own eyes first.
+func (s *Store) readBack(ctx context.Context, peer *membership.Peer, name raid.ChunkName, part raid.Part, spot bool) error {
+	from, to := int64(0), part.Length
+	if blocks := raid.BlockCount(part.Length); spot && blocks > 1 {
+		from = s.cfg.Draw(blocks) * raid.BlockSize
+		to = min(from+raid.BlockSize, part.Length)
+	}
+	err := s.checkRange(ctx, peer, name, part, from, to)
 	if !errors.Is(err, raid.ErrCorrupt) && !errors.Is(err, raid.ErrNotFound) {
 		return err
 	}
@@ -135,17 +141,19 @@ func (s *Store) readPart(ctx context.Context, f raid.File, part raid.Part) (*bud
 	return whole, nil
 }
 
-// placeAnew chooses the node for a copy that replaces old.
-func (s *Store) placeAnew(part raid.Part, old raid.Copy) (placement.Candidate, error) {
+// placeAnew chooses the node for a copy that replaces another.
+func (s *Store) placeAnew(part raid.Part, m raid.Move) (placement.Candidate, error) {
+	old := m.Old
 	var natives []placement.Candidate
 	for _, c := range s.cfg.Nodes.Candidates() {
-		if !c.Lab && !s.isFaithless(c.ID) {
+		if !c.Lab && !s.isFaithless(c.ID) && (m.Fits == nil || m.Fits(c.ID)) && (old.Bad || c.ID != old.Node) {
 			natives = append(natives, c)
 		}
 	}
 	placed := placement.NewStripe()
 	for _, c := range part.Copies {
-		if c.Node != "" && (c.Index != old.Index || !old.Bad) {
+		lost := m.Missing != nil && m.Missing(c.Node)
+		if c.Node != "" && !lost && (c.Index != old.Index || !old.Bad) {
 			placed.Take(part.Number, s.candidate(natives, c.Node))
 		}
 	}

@@ -70,6 +70,20 @@ type Repair struct {
 	Part Part // with all its copies
 }
 
+// Move says which copy of a part is to be made elsewhere.
+type Move struct {
+	Old Copy
+	// Kept says that its chunk stays for now, so that nothing would be lost with the new
+	// copy: some of that one's bytes are read back then, and not all.
+	Kept bool
+	// Wished says that the copy is good and its node there: another place is better.
+	Wished bool
+	// Missing says whose copies count for nothing, as their nodes are lost; nil: nobody's.
+	Missing func(NodeID) bool
+	// Fits says which nodes may get the new copy; nil: all that can take one.
+	Fits func(NodeID) bool
+}
+
 // Surplus is a good copy of a part that the catalog no longer needs: others were made
 // while its node was away.
 type Surplus struct {

@@ -14,10 +14,13 @@ import (
 
 const (
 	// laneRoom bounds the parts that wait for one node.
-	laneRoom = 32
-	// atOnce is how many parts are mended at the same time. Each holds a part's bytes,
-	// which come from the budget of all requests.
-	atOnce = 4
+	laneRoom = 64
+	// laneWidth is how many parts of one lane are mended at the same time, so that their
+	// reads, writes and flushes overlap.
+	laneWidth = 16
+	// atOnce is how many parts are mended at the same time in all lanes. Each holds a
+	// part's bytes, whose sum the Maker bounds.
+	atOnce = 64
 	// slowTask is when a lane is passed over by those who would wait for room in it.
 	slowTask = 3 * time.Second
 	// laneWait is how long in all one lane is waited for, also when it moves: others have
@@ -26,9 +29,12 @@ const (
 )
 
 // task is one part that is to be mended.
-type task struct{ repair raid.Repair }
+type task struct {
+	repair raid.Repair
+	tally  *tally // of the scan that has found it; nil: its row is flawed
+}
 
-// lanes mend parts: one after the other of those that wait for the same node, and those
+// lanes mend parts: some at a time of those that wait for the same node, and those
 // of several nodes at once. So a node that hangs holds up nobody's parts but its own.
 type lanes struct {
 	do    func(ctx context.Context, node raid.NodeID, t task) (silent bool, err error)
@@ -42,12 +48,14 @@ type lanes struct {
 
 // lane are the parts that wait for one node. It is there while there are any.
 type lane struct {
-	tasks  []task
-	began  time.Time     // of the task that is done now
-	waited time.Duration // by those who wanted room in it
+	tasks   []task
+	workers int
+	done    int           // tasks: one worker alone finds out whether the node answers
+	moved   time.Time     // when a task was over last, or it began
+	waited  time.Duration // by those who wanted room in it
 }
 
-func (l *lane) slow() bool { return time.Since(l.began) > slowTask }
+func (l *lane) slow() bool { return time.Since(l.moved) > slowTask }
 
 func newLanes(do func(context.Context, raid.NodeID, task) (bool, error)) *lanes {
 	return &lanes{
@@ -63,18 +71,13 @@ func (ls *lanes) offer(ctx context.Context, g *errgroup.Group, node raid.NodeID,
 	for ctx.Err() == nil {
 		ls.mu.Lock()
 		l := ls.of[node]
-		switch {
-		case ls.busy[key]:
-			ls.mu.Unlock()
-			return true
-		case l == nil:
-			l = &lane{began: time.Now()}
-			ls.of[node] = l
-			g.Go(func() error { return ls.run(ctx, node, l) })
-			fallthrough
-		case len(l.tasks) < laneRoom:
-			l.tasks = append(l.tasks, t)
-			ls.busy[key] = true
+		if l == nil {
+			l = &lane{moved: time.Now()}
+		}
+		if busy := ls.busy[key]; busy || len(l.tasks) < laneRoom {
+			if !busy {
+				ls.put(ctx, g, node, l, t)
+			}
 			ls.mu.Unlock()
 			return true
 		}
@@ -90,6 +93,22 @@ func (ls *lanes) offer(ctx context.Context, g *errgroup.Group, node raid.NodeID,
 		ls.mu.Unlock()
 	}
 	return false
+}
+
+// put has a task wait in a lane, and begins a worker when there are few. Callers hold mu.
+func (ls *lanes) put(ctx context.Context, g *errgroup.Group, node raid.NodeID, l *lane, t task) {
+	ls.of[node] = l
+	l.tasks = append(l.tasks, t)
+	ls.busy[catalog.Cursor(t.repair)] = true
+	t.tally.begin()
+	ls.widen(ctx, g, node, l)
+}
+
+// widen begins workers while there are too few for what waits. Callers hold mu.
+func (ls *lanes) widen(ctx context.Context, g *errgroup.Group, node raid.NodeID, l *lane) {
+	for n := min(laneWidth, 1+l.done, l.workers+len(l.tasks)); l.workers < n; l.workers++ {
+		g.Go(func() error { return ls.run(ctx, g, node, l) })
+	}
 }
 
 func (ls *lanes) wait(ctx context.Context, freed <-chan struct{}) {
@@ -121,27 +140,32 @@ func (ls *lanes) settle(ctx context.Context) (empty bool) {
 
 // run does a lane's tasks. When the node does not answer, the others of the lane are
 // given up: whoever planned them will do so again.
-func (ls *lanes) run(ctx context.Context, node raid.NodeID, l *lane) error {
+func (ls *lanes) run(ctx context.Context, g *errgroup.Group, node raid.NodeID, l *lane) error {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	defer func() { l.workers-- }()
 	for {
-		ls.mu.Lock()
 		if len(l.tasks) == 0 || ctx.Err() != nil {
-			ls.end(node, l)
-			ls.mu.Unlock()
+			if l.workers == 1 || ctx.Err() != nil {
+				ls.end(node, l)
+			}
 			return nil
 		}
 		t := l.tasks[0]
-		l.tasks, l.began = l.tasks[1:], time.Now()
+		l.tasks = l.tasks[1:]
 		ls.mu.Unlock()
 		silent, err := ls.one(ctx, node, t)
+		t.tally.end()
 		ls.mu.Lock()
 		delete(ls.busy, catalog.Cursor(t.repair))
+		l.moved = time.Now()
 		if silent || err != nil {
 			ls.end(node, l)
-			ls.mu.Unlock()
 			return err
 		}
+		l.done++
+		ls.widen(ctx, g, node, l)
 		ls.tell()
-		ls.mu.Unlock()
 	}
 }
 
@@ -159,8 +183,13 @@ func (ls *lanes) one(ctx context.Context, node raid.NodeID, t task) (silent bool
 func (ls *lanes) end(node raid.NodeID, l *lane) {
 	for _, t := range l.tasks {
 		delete(ls.busy, catalog.Cursor(t.repair))
+		t.tally.missed(t.repair.Part.Length)
+		t.tally.end()
 	}
-	delete(ls.of, node)
+	l.tasks = nil
+	if ls.of[node] == l {
+		delete(ls.of, node)
+	}
 	ls.tell()
 }
 

@@ -31,6 +31,7 @@ type crowd struct {
 	down    []func() // ends a node
 	up      []func() // starts it again
 	queue   *queue
+	told    told
 	stop    func()
 }
 
@@ -81,7 +82,10 @@ func newCrowd(t *testing.T, n int, copies Copies, m Maker) *crowd {
 		c.nodes, c.disks, c.up, c.down = append(c.nodes, id), append(c.disks, d), append(c.up, start), append(c.down, nil)
 		start()
 	}
-	c.repair = New(Config{Queue: c.queue, Copies: copies, Losses: none{}, Maker: m, Nodes: c.members, Run: thisRun, Grace: crowdGrace, Log: log})
+	held, _ := copies.(Held)
+	c.repair = New(Config{
+		Queue: c.queue, Copies: copies, Losses: none{}, Held: held, Maker: m, Nodes: c.members, Run: thisRun, Grace: crowdGrace, Tell: c.told.tell, Log: log,
+	})
 	c.stop = func() { cancel(); wg.Wait() }
 	for len(c.members.Natives()) < n {
 		time.Sleep(100 * time.Millisecond)
@@ -123,11 +127,15 @@ func (r *rows) ReplaceCopy(_ context.Context, file raid.FileID, _ int64, _ int, 
 	copies := slices.Clone(r.left[i].Part.Copies)
 	copies[old.Index-1] = fresh
 	r.left[i].Part.Copies = copies
-	if _, flawed := worst(r.left[i].Part); !flawed {
+	if _, flawed := flawed(&r.left[i].Part); !flawed {
 		r.done = append(r.done, catalog.Cursor(r.left[i]))
 		r.left = slices.Delete(r.left, i, i+1)
 	}
 	return nil
+}
+
+func (r *rows) ReplaceLost(ctx context.Context, file raid.FileID, stripe int64, part int, old, fresh raid.Copy) error {
+	return r.ReplaceCopy(ctx, file, stripe, part, old, fresh)
 }
 
 func (r *rows) Record(context.Context, []raid.Removal) error { return nil }
@@ -191,7 +199,7 @@ func (h *hands) Check(ctx context.Context, _ raid.File, _ raid.Part, c raid.Copy
 
 func (h *hands) UnderWay(raid.UploadID) bool { return false }
 
-func (h *hands) Remake(_ context.Context, _ raid.File, p raid.Part, old raid.Copy) (raid.Copy, error) {
+func (h *hands) Remake(_ context.Context, _ raid.File, p raid.Part, m raid.Move) (raid.Copy, error) {
 	h.enter(1)
 	defer h.enter(-1)
 	time.Sleep(20 * time.Millisecond)
@@ -202,12 +210,12 @@ func (h *hands) Remake(_ context.Context, _ raid.File, p raid.Part, old raid.Cop
 		return raid.Copy{}, raid.ErrArrayFull
 	case h.inVain > 0:
 		h.inVain--
-		return raid.Copy{Index: old.Index, Attempt: 400 + h.inVain, Node: "faithless"}, raid.ErrTooFewNodes
+		return raid.Copy{Index: m.Old.Index, Attempt: 400 + h.inVain, Node: "faithless"}, raid.ErrTooFewNodes
 	case !good:
 		return raid.Copy{}, raid.ErrCorrupt
 	}
 	h.remade++
-	return raid.Copy{Index: old.Index, Attempt: 500 + h.remade, Node: raid.NodeID(fmt.Sprint("new", h.remade))}, nil
+	return raid.Copy{Index: m.Old.Index, Attempt: 500 + h.remade, Node: raid.NodeID(fmt.Sprint("new", h.remade))}, nil
 }
 
 // Many parts are rotten in both copies, or wait for a node that hangs. What

@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -24,8 +25,11 @@ type array struct {
 	members *membership.Members
 	repair  *Repairer
 
-	mu   sync.Mutex
-	made int // copies
+	mu    sync.Mutex
+	made  int           // copies, and what was tried in vain
+	put   raid.NodeID   // gets new copies; empty: d
+	took  time.Duration // by each
+	fails error         // what comes of it instead
 }
 
 func newArray(t *testing.T) *array {
@@ -54,12 +58,23 @@ func (a *array) start() {
 
 func (a *array) UnderWay(raid.UploadID) bool { return false }
 
-func (a *array) Remake(ctx context.Context, f raid.File, p raid.Part, old raid.Copy) (raid.Copy, error) {
+func (a *array) Remake(ctx context.Context, f raid.File, p raid.Part, m raid.Move) (raid.Copy, error) {
 	a.mu.Lock()
 	a.made++
+	put, took, fails := cmp.Or(a.put, "d"), a.took, a.fails
 	a.mu.Unlock()
-	n, err := a.catalog.NextAttempt(ctx, f.ID, p.Stripe, p.Number, "d")
-	return raid.Copy{Index: old.Index, Attempt: n, Node: "d"}, err
+	time.Sleep(took)
+	if fails != nil {
+		return raid.Copy{}, fails
+	}
+	n, err := a.catalog.NextAttempt(ctx, f.ID, p.Stripe, p.Number, put)
+	return raid.Copy{Index: m.Old.Index, Attempt: n, Node: put}, err
+}
+
+func (a *array) tries() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.made
 }
 
 func (a *array) Check(context.Context, raid.File, raid.Part, raid.Copy) error { return nil }
@@ -67,6 +82,12 @@ func (a *array) Check(context.Context, raid.File, raid.Part, raid.Copy) error { 
 // store stores a file of so many stripes, with both parts on nodes a and b, or b
 // and c.
 func (a *array) store(stripes int64) raid.File {
+	a.t.Helper()
+	return a.storeOn(stripes, [2]raid.NodeID{"a", "b"}, [2]raid.NodeID{"b", "c"})
+}
+
+// storeOn stores a file of so many stripes, with the parts of each on these nodes.
+func (a *array) storeOn(stripes int64, on ...[2]raid.NodeID) raid.File {
 	a.t.Helper()
 	id, err := a.catalog.NextID(a.t.Context())
 	if err != nil {
@@ -77,7 +98,6 @@ func (a *array) store(stripes int64) raid.File {
 		a.t.Fatal(err)
 	}
 	fin := catalog.Finish{File: raid.File{ID: id, Upload: upload, Filename: "x", Size: 1, Level: "raid1", StripeSize: 100, Stripes: stripes}}
-	on := [][2]raid.NodeID{{"a", "b"}, {"b", "c"}}
 	for s := range stripes {
 		for p, n := range on {
 			fin.Parts = append(fin.Parts, raid.Part{Stripe: s, Number: p + 1, Length: 1, Copies: []raid.Copy{
@@ -158,13 +178,13 @@ func TestANodeRemovedLaterWakesRepair(t *testing.T) {
 		f := a.store(3)
 		a.start()
 		go func() {
-			time.Sleep(time.Hour)
+			time.Sleep(time.Hour / 2) // before the others are lost, too
 			if err := a.catalog.RemoveNode(context.Background(), "b", nil, nil); err != nil {
 				t.Error(err)
 			}
 			a.repair.Wake()
 		}()
-		a.run(time.Hour + time.Minute)
+		a.run(time.Hour/2 + time.Minute)
 		if a.on("b", f) != 0 || a.on("d", f) != 6 {
 			t.Errorf("on b %d, on d %d", a.on("b", f), a.on("d", f))
 		}

@@ -113,6 +113,10 @@ func (r *Repairer) mendPass(ctx context.Context, v *view) (p pass, err error) {
 // says that there are others.
 func (r *Repairer) mendThose(ctx context.Context, v *view, last bool, p *pass) (left bool, err error) {
 	var after catalog.RepairCursor
+	var found amount
+	if !last {
+		r.progress.beginCount(ofFlawed)
+	}
 	for ctx.Err() == nil && !(last && len(r.mend) > 0) {
 		batch, err := r.cfg.Copies.Repairs(ctx, after, repairBatch)
 		if err != nil {
@@ -121,15 +125,19 @@ func (r *Repairer) mendThose(ctx context.Context, v *view, last bool, p *pass) (
 		for i := range batch {
 			p.waits = true
 			w := &batch[i]
+			found = found.plus(amount{1, w.Part.Length})
 			switch do := r.plan(v, w, time.Now()); {
 			case do.done:
 			case do.waits:
 				p.after(do.after)
 			case do.last != last:
 				left = true
-			case !r.lanes.offer(ctx, r.group, do.node, task{*w}):
+			case !r.lanes.offer(ctx, r.group, do.node, task{repair: *w}):
 				p.after(retryAfter) // its node is slow
 			}
+		}
+		if over := len(batch) < repairBatch; !last {
+			r.progress.counted(ofFlawed, found, over)
 		}
 		if len(batch) < repairBatch {
 			break
@@ -161,7 +169,7 @@ func (r *Repairer) mendTask(ctx context.Context, node raid.NodeID, t task) (sile
 	var o outcome
 	for left := anew + len(t.repair.Part.Copies); left > 0; left-- { // several may be bad
 		o, err = r.mendPart(ctx, &t.repair)
-		if _, more := worst(t.repair.Part); err != nil || !more || !o.ok && !o.placed {
+		if _, more := r.pick(&t.repair.Part); err != nil || !more || !o.ok && !o.placed {
 			break
 		}
 	}
@@ -200,7 +208,7 @@ func silentNode(lane raid.NodeID, p *raid.Part, cause error) raid.NodeID {
 	if !errors.Is(cause, raid.ErrExpired) {
 		return ""
 	}
-	checked, _ := worst(*p)
+	checked, _ := flawed(p)
 	if errors.Is(cause, errLater) || !checked.Bad || checked.Node != lane {
 		return lane
 	}
@@ -223,19 +231,20 @@ func eventless(err error) bool {
 
 // mendPart mends one copy of a part, and puts it into w. The error is the catalog's.
 func (r *Repairer) mendPart(ctx context.Context, w *raid.Repair) (o outcome, err error) {
-	c, found := worst(w.Part)
+	m, found := r.pick(&w.Part)
 	if !found {
 		return outcome{ok: true}, nil
 	}
+	c := m.Old
 	f, err := r.cfg.Copies.File(ctx, w.File)
 	if errors.Is(err, raid.ErrNotFound) {
 		return outcome{ok: true}, nil
 	} else if err != nil {
 		return o, err
 	}
-	fresh, cause := r.mendCopy(ctx, f, w.Part, c)
+	fresh, cause := r.mendCopy(ctx, f, w.Part, m)
 	if cause == nil {
-		if o.ok, err = r.record(ctx, f, w.Part, c, fresh); o.ok {
+		if o.ok, err = r.record(ctx, f, w.Part, m, fresh); o.ok {
 			w.Part.Copies[slices.Index(w.Part.Copies, c)] = fresh
 		} else if err == nil {
 			wake(r.mend) // the row is another one now
@@ -280,8 +289,12 @@ func (r *Repairer) forget(ctx context.Context, f raid.File, p raid.Part, c raid.
 
 // record puts the new copy in place of the old one, or has it removed again when
 // the file went or the row changed meanwhile.
-func (r *Repairer) record(ctx context.Context, f raid.File, p raid.Part, old, fresh raid.Copy) (bool, error) {
-	err := r.cfg.Copies.ReplaceCopy(ctx, f.ID, p.Stripe, p.Number, old, fresh)
+func (r *Repairer) record(ctx context.Context, f raid.File, p raid.Part, m raid.Move, fresh raid.Copy) (bool, error) {
+	old, put := m.Old, r.cfg.Copies.ReplaceCopy
+	if m.Kept {
+		put = r.cfg.Copies.ReplaceLost
+	}
+	err := put(ctx, f.ID, p.Stripe, p.Number, old, fresh)
 	moved := fresh.Attempt != old.Attempt || fresh.Node != old.Node
 	switch {
 	case errors.Is(err, raid.ErrCatalogBroken):
@@ -291,8 +304,11 @@ func (r *Repairer) record(ctx context.Context, f raid.File, p raid.Part, old, fr
 	case err != nil:
 		return false, ignore(err, raid.ErrPrecondition)
 	}
-	r.cfg.Log.Info("copy repaired", "file", f.ID, "stripe", p.Stripe, "part", p.Number, "copy", old.Index, "from", old.Node, "to", fresh.Node, "moved", moved)
-	wake(r.clean) // the old chunk has to go
+	r.cfg.Log.Debug("copy repaired", "file", f.ID, "stripe", p.Stripe, "part", p.Number, "copy", old.Index, "from", old.Node, "to", fresh.Node, "moved", moved)
+	r.progress.made(kindOf(m), p.Length)
+	if !m.Kept {
+		wake(r.clean) // the old chunk has to go
+	}
 	return true, nil
 }
 
@@ -303,31 +319,13 @@ func ignore(err, target error) error {
 	return err
 }
 
-// worst picks the copy to mend: a bad one, else the second of two on one node.
-func worst(p raid.Part) (raid.Copy, bool) {
-	on := map[raid.NodeID]bool{}
-	twin := -1
-	for i, c := range p.Copies {
-		if c.Bad {
-			return c, true
-		}
-		if c.Node != "" && on[c.Node] {
-			twin = i
-		}
-		on[c.Node] = true
-	}
-	if twin < 0 {
-		return raid.Copy{}, false
-	}
-	return p.Copies[twin], true
-}
-
 // mendCopy returns what the copy should be: itself without the flag when its bytes
 // are good after all, or a new one. A node that is away, or hangs, is given grace: after
 // a reboot its chunks are usually good. One that was removed is not asked.
-func (r *Repairer) mendCopy(ctx context.Context, f raid.File, p raid.Part, c raid.Copy) (raid.Copy, error) {
+func (r *Repairer) mendCopy(ctx context.Context, f raid.File, p raid.Part, m raid.Move) (raid.Copy, error) {
+	c := m.Old
 	if !c.Bad || c.Node == "" || r.cfg.Losses.Gone(c.Node) {
-		return r.cfg.Maker.Remake(ctx, f, p, c)
+		return r.cfg.Maker.Remake(ctx, f, p, m)
 	}
 	peer, ok := r.cfg.Nodes.Peer(c.Node)
 	out := r.isOut(c.Node, time.Now())
@@ -348,13 +346,13 @@ func (r *Repairer) mendCopy(ctx context.Context, f raid.File, p raid.Part, c rai
 			}
 		}
 		if r.distrusts(peer) {
-			elsewhere := c
-			elsewhere.Bad = false // as if it were to be moved
+			elsewhere := m
+			elsewhere.Old.Bad = false // as if it were to be moved
 			fresh, err := r.cfg.Maker.Remake(ctx, f, p, elsewhere)
 			if fresh.Node != "" || !errors.Is(err, raid.ErrTooFewNodes) && !errors.Is(err, raid.ErrArrayFull) {
 				return fresh, err
 			}
 		}
 	}
-	return r.cfg.Maker.Remake(ctx, f, p, c)
+	return r.cfg.Maker.Remake(ctx, f, p, m)
 }

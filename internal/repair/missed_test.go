@@ -18,12 +18,12 @@ type away struct {
 	took  time.Duration // by each copy
 }
 
-func (a *away) Remake(ctx context.Context, f raid.File, p raid.Part, old raid.Copy) (raid.Copy, error) {
+func (a *away) Remake(ctx context.Context, f raid.File, p raid.Part, m raid.Move) (raid.Copy, error) {
 	time.Sleep(a.took)
 	if _, ok := a.crowd.members.Peer(a.crowd.nodes[2]); !ok {
 		return raid.Copy{}, raid.ErrTooFewNodes
 	}
-	return a.hands.Remake(ctx, f, p, old)
+	return a.hands.Remake(ctx, f, p, m)
 }
 
 // A long pass of repair is under way. The only node that can take copies restarts in the
@@ -82,7 +82,7 @@ type mute struct {
 	took atomic.Int32
 }
 
-func (m *mute) Remake(ctx context.Context, f raid.File, p raid.Part, old raid.Copy) (raid.Copy, error) {
+func (m *mute) Remake(ctx context.Context, f raid.File, p raid.Part, mv raid.Move) (raid.Copy, error) {
 	for _, c := range p.Copies {
 		if !c.Bad && c.Node == m.from {
 			m.took.Add(1)
@@ -90,7 +90,7 @@ func (m *mute) Remake(ctx context.Context, f raid.File, p raid.Part, old raid.Co
 			return raid.Copy{}, fmt.Errorf("%w: %w", raid.ErrTooFewNodes, raid.ErrExpired)
 		}
 	}
-	return m.hands.Remake(ctx, f, p, old)
+	return m.hands.Remake(ctx, f, p, mv)
 }
 
 // Many parts have their good copy on a node that is up and sends nothing. It is that one

@@ -96,10 +96,11 @@ type plan struct {
 // plan says what is to be done for a part, from memory alone: 10,000 parts that can't be
 // mended cost no more than to look at them.
 func (r *Repairer) plan(v *view, w *raid.Repair, now time.Time) plan {
-	c, found := worst(w.Part)
+	m, found := r.pick(&w.Part)
 	if !found {
 		return plan{done: true}
 	}
+	c := m.Old
 	if failed, rest := r.failedBefore(v, w, now); failed {
 		return plan{waits: true, after: rest}
 	}

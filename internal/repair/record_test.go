@@ -20,12 +20,12 @@ type reader struct {
 func (r *reader) Check(context.Context, raid.File, raid.Part, raid.Copy) error { return r.found }
 func (r *reader) UnderWay(raid.UploadID) bool                                  { return false }
 
-func (r *reader) Remake(_ context.Context, _ raid.File, _ raid.Part, old raid.Copy) (raid.Copy, error) {
-	r.remade = append(r.remade, old)
-	if r.full && !old.Bad {
+func (r *reader) Remake(_ context.Context, _ raid.File, _ raid.Part, m raid.Move) (raid.Copy, error) {
+	r.remade = append(r.remade, m.Old)
+	if r.full && !m.Old.Bad {
 		return raid.Copy{}, raid.ErrArrayFull
 	}
-	return raid.Copy{Index: old.Index, Attempt: 900, Node: "another"}, nil
+	return raid.Copy{Index: m.Old.Index, Attempt: 900, Node: "another"}, nil
 }
 
 // accused is a Repairer and a node that says of each of its copies that it is good.
@@ -49,7 +49,7 @@ func TestOnlyBytesThatWereReadClearACopy(t *testing.T) {
 				c, m, f, p := accused(t)
 				defer c.stop()
 				m.found = found
-				got, err := c.repair.mendCopy(t.Context(), f, p, p.Copies[0])
+				got, err := c.repair.mendCopy(t.Context(), f, p, raid.Move{Old: p.Copies[0]})
 				switch want := p.Copies[0]; {
 				case found == nil:
 					if want.Bad = false; err != nil || got != want || len(m.remade) > 0 {
@@ -76,7 +76,7 @@ func TestACopyIsClearedOnceAndANodeInVainOnce(t *testing.T) {
 		defer c.stop()
 		copyNo := func(stripe int64) (raid.Copy, error) {
 			p.Stripe = stripe
-			return c.repair.mendCopy(t.Context(), f, p, p.Copies[0])
+			return c.repair.mendCopy(t.Context(), f, p, raid.Move{Old: p.Copies[0]})
 		}
 		for stripe := range int64(3) {
 			if got, err := copyNo(stripe); err != nil || got.Node != c.node || got.Bad {

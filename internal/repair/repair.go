@@ -49,6 +49,8 @@ type Copies interface {
 	File(ctx context.Context, id raid.FileID) (raid.File, error)
 	Repairs(ctx context.Context, after catalog.RepairCursor, limit int) ([]raid.Repair, error)
 	ReplaceCopy(ctx context.Context, file raid.FileID, stripe int64, part int, old, fresh raid.Copy) error
+	// ReplaceLost is ReplaceCopy for a good copy on a lost node, which becomes surplus.
+	ReplaceLost(ctx context.Context, file raid.FileID, stripe int64, part int, old, fresh raid.Copy) error
 	Record(ctx context.Context, removals []raid.Removal) error
 }
 
@@ -59,11 +61,20 @@ type Losses interface {
 	Gone(id raid.NodeID) bool
 }
 
+// Held is what nodes hold, by the catalog.
+type Held interface {
+	PartsOn(ctx context.Context, nodes []raid.NodeID, after catalog.RepairCursor, rows int) (parts []raid.Repair, next catalog.RepairCursor, more bool, err error)
+	CountOn(ctx context.Context, nodes []raid.NodeID, after catalog.RepairCursor, rows int) (copies, bytes int64, next catalog.RepairCursor, more bool, err error)
+	// MayHave reports whether some part may have just so many good copies on nodes that
+	// are there, and others. No I/O.
+	MayHave(copies int, there func(raid.NodeID) bool) bool
+}
+
 // Maker checks copies by their bytes and makes them anew; object.Store does, and says
 // what it may leave behind.
 type Maker interface {
 	Check(ctx context.Context, f raid.File, part raid.Part, c raid.Copy) error
-	Remake(ctx context.Context, f raid.File, part raid.Part, old raid.Copy) (raid.Copy, error)
+	Remake(ctx context.Context, f raid.File, part raid.Part, m raid.Move) (raid.Copy, error)
 	// UnderWay reports whether chunks of an upload may be stored that no row has yet.
 	UnderWay(upload raid.UploadID) bool
 }
@@ -73,6 +84,7 @@ type Config struct {
 	Queue  Queue
 	Copies Copies
 	Losses Losses
+	Held   Held // nil: nobody looks for what lost nodes hold
 	Maker  Maker
 	Record Record // nil: chunks are not compared with it
 	Nodes  *membership.Members
@@ -83,7 +95,12 @@ type Config struct {
 	Array   raid.ArrayID
 	Run     uint32        // the controller's run number
 	Keep    time.Duration // how long nodes keep leftovers in their trash; 0: not at all
-	Grace   time.Duration // how long a bad copy waits for its node that is away before it is made anew
+	Grace   time.Duration // how long a node may be away, or hang, before it is lost, and its copies are made again
+	// PerPart is how many copies each part should have; 0: two.
+	PerPart int
+	Wishes  []Wish
+	// Name is what people call a node; nil: its id.
+	Name func(raid.NodeID) string
 	// Tell is told what happened; nil: nobody wants to know.
 	Tell raid.Tell
 	Log  *slog.Logger
@@ -115,11 +132,13 @@ type Repairer struct {
 	lost  catalog.LostCursor // of losePass
 	lies  pace               // of log lines about nodes that lie
 
-	reading sync.Mutex // the catalog's tables are read through
-	vain    pace       // of those about parts that can't be mended
-	strays  pace       // of those about chunks that nothing explains
-	lanes   *lanes
-	group   *errgroup.Group // of all goroutines; Run sets it anew
+	reading  sync.Mutex // the catalog's tables are read through
+	vain     pace       // of those about parts that can't be mended
+	strays   pace       // of those about chunks that nothing explains
+	lanes    *lanes
+	spares   chan struct{}
+	progress progress
+	group    *errgroup.Group // of all goroutines; Run sets it anew
 
 	mu        sync.Mutex
 	searches  map[raid.NodeID]*search          // of the nodes that are there
@@ -156,15 +175,26 @@ func New(cfg Config) *Repairer {
 	if cfg.Vouched == nil {
 		cfg.Vouched = func() error { return nil }
 	}
+	if cfg.Name == nil {
+		cfg.Name = func(id raid.NodeID) string { return string(id) }
+	}
+	if cfg.PerPart == 0 {
+		cfg.PerPart = 2
+	}
 	if cfg.Tell == nil {
 		cfg.Tell = func(raid.Event) {}
 	}
 	r := &Repairer{
-		cfg: cfg, clean: make(chan struct{}, 1), mend: make(chan struct{}, 1), lose: make(chan struct{}, 1), group: &errgroup.Group{},
+		cfg: cfg, clean: make(chan struct{}, 1), mend: make(chan struct{}, 1), lose: make(chan struct{}, 1), spares: make(chan struct{}, 1), group: &errgroup.Group{},
 		searches: map[raid.NodeID]*search{}, records: map[raid.NodeID]*record{}, cleanings: map[raid.NodeID]*cleaning{},
 		counts: map[raid.NodeID]count{}, troubles: map[raid.NodeID]*trouble{}, failed: map[catalog.RepairCursor]failure{},
 	}
-	r.lanes = newLanes(r.mendTask)
+	r.lanes = newLanes(func(ctx context.Context, node raid.NodeID, t task) (bool, error) {
+		if t.tally != nil {
+			return r.scanTask(ctx, node, t)
+		}
+		return r.mendTask(ctx, node, t)
+	})
 	return r
 }
 
@@ -192,6 +222,9 @@ func (r *Repairer) Run(ctx context.Context) error {
 	g.Go(func() error { return r.mendLoop(ctx) })
 	g.Go(func() error { return r.loop(ctx, nil, r.lose, r.losePass) })
 	g.Go(func() error { return r.countLoop(ctx) })
+	if r.cfg.Held != nil {
+		g.Go(func() error { return r.scanLoop(ctx) })
+	}
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return err
 	} else if errors.Is(err, raid.ErrCatalogBroken) {

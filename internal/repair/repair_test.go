@@ -29,7 +29,7 @@ func TestTheWorstCopyIsMendedFirst(t *testing.T) {
 		"same node":    {[]raid.Copy{a, twin}, 2},
 		"two lab ones": {[]raid.Copy{{Index: 1}, lab}, 0},
 	} {
-		if got, found := worst(raid.Part{Copies: c.copies}); found != (c.want > 0) || got.Index != c.want {
+		if got, found := flawed(&raid.Part{Copies: c.copies}); found != (c.want > 0) || got.Index != c.want {
 			t.Errorf("%s: copy %d, %v", name, got.Index, found)
 		}
 	}
@@ -50,6 +50,9 @@ func (f *failing) Repairs(context.Context, catalog.RepairCursor, int) ([]raid.Re
 func (f *failing) ReplaceCopy(context.Context, raid.FileID, int64, int, raid.Copy, raid.Copy) error {
 	return f.replaced
 }
+func (f *failing) ReplaceLost(context.Context, raid.FileID, int64, int, raid.Copy, raid.Copy) error {
+	return f.replaced
+}
 func (f *failing) Record(_ context.Context, r []raid.Removal) error {
 	f.recorded = append(f.recorded, r...)
 	return nil
@@ -59,7 +62,7 @@ type maker func() (raid.Copy, error)
 
 func (m maker) UnderWay(raid.UploadID) bool { return false }
 
-func (m maker) Remake(context.Context, raid.File, raid.Part, raid.Copy) (raid.Copy, error) {
+func (m maker) Remake(context.Context, raid.File, raid.Part, raid.Move) (raid.Copy, error) {
 	return m()
 }
 

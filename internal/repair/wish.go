@@ -1,0 +1,86 @@
+package repair
+
+import (
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// Wish is a reason to make copies elsewhere that no row of the catalog tells, such as
+// that a node is drained. Its functions do no I/O and may be called concurrently.
+type Wish struct {
+	// Nodes are those that hold copies which may be wished elsewhere. What they hold is
+	// looked through, page by page, as long as there are any.
+	Nodes func() []raid.NodeID
+	// Pick says which copy of a part is wished elsewhere, if any is. All copies of the
+	// part are good, and on nodes that are not lost.
+	Pick func(part *raid.Part) (m raid.Move, ok bool)
+}
+
+// pick says which copy of a part is to be made elsewhere, if any is: a bad one first,
+// then one whose node is lost, then the second of two on one node, then one that
+// somebody wishes elsewhere. It asks memory alone.
+func (r *Repairer) pick(p *raid.Part) (m raid.Move, found bool) {
+	m.Missing = r.Lost
+	c, isFlawed := flawed(p)
+	if isFlawed && c.Bad {
+		m.Old = c
+		return m, true
+	}
+	for _, k := range p.Copies {
+		if k.Node != "" && r.Lost(k.Node) {
+			m.Old, m.Kept = k, true
+			return m, true
+		}
+	}
+	if isFlawed {
+		m.Old = c
+		return m, true
+	}
+	for _, w := range r.cfg.Wishes {
+		if m, ok := w.Pick(p); ok {
+			m.Missing, m.Wished = r.Lost, true
+			return m, true
+		}
+	}
+	return m, false
+}
+
+// kindOf is what kind of work a move is.
+func kindOf(m raid.Move) int {
+	switch {
+	case m.Old.Bad || !m.Kept && !m.Wished:
+		return ofFlawed
+	case m.Kept:
+		return ofLost
+	}
+	return ofMoved
+}
+
+// flawed is the copy of a part that its row calls flawed: a bad one, else the second of
+// two on one node.
+func flawed(p *raid.Part) (raid.Copy, bool) {
+	on := map[raid.NodeID]bool{}
+	twin := -1
+	for i, c := range p.Copies {
+		if c.Bad {
+			return c, true
+		}
+		if c.Node != "" && on[c.Node] {
+			twin = i
+		}
+		on[c.Node] = true
+	}
+	if twin < 0 {
+		return raid.Copy{}, false
+	}
+	return p.Copies[twin], true
+}
+
+// thereOf counts the good copies of a part on nodes that are not lost.
+func (r *Repairer) thereOf(p *raid.Part) (n int) {
+	for _, c := range p.Copies {
+		if !c.Bad && !r.Lost(c.Node) {
+			n++
+		}
+	}
+	return n
+}
