@@ -30,7 +30,7 @@ WORDS = ./internal/catalog/... ./internal/raid ./internal/budget ./internal/zmtp
 	./internal/chunkstore/... ./internal/stripe \
 	./internal/placement ./internal/object/... ./internal/config ./internal/identity
 
-.PHONY: build e2e e2e-idle e2e-packages deb package-files apt-repo dist release-check demo test test-setup test-32 test-arm lint bench fuzz proto clean help
+.PHONY: simulate build e2e e2e-idle e2e-packages deb package-files apt-repo dist release-check demo test test-setup test-32 test-arm lint bench fuzz proto clean help
 
 help:
 	@echo "make demo    start an array, kill a node, read a file back (ONCE=1: then end; PORT=9001)"
@@ -43,6 +43,7 @@ help:
 	@echo "make e2e     hosts with systemd that install these and store files while all goes wrong; as root, with cgroup v1 (ROUNDS=2)"
 	@echo "make e2e-idle ten minutes of an idle array on such hosts"
 	@echo "make lint    gofmt, go vet, staticcheck"
+	@echo "make simulate an array in one process and a time of its own, broken in ways that a seed decides (SEEDS=1000; SEED=17: that one, with its log)"
 	@echo "make bench   measure the array on this machine (QUICK=1: a short round)"
 	@echo "make fuzz    every fuzzer for a while (FUZZTIME=3s)"
 	@echo "make proto   generate the Protobuf code anew"
@@ -113,6 +114,13 @@ bench: build
 	@$(GO) build -buildvcs=false -o bin/bench ./test/bench
 	@exec bin/bench $(if $(filter 1,$(QUICK)),-quick) $(if $(ONLY),-only '$(ONLY)')
 
+# As many processes as there are processors, of one each: in such a seed replays best.
+SEEDS ?= 1000
+simulate:
+	@mkdir -p bin
+	@CGO_ENABLED=0 $(GO) test -c -o bin/sim ./test/sim
+	@bin/sim -test.run '^TestSimulation$$' -test.timeout 0 $(if $(SEED),-first $(SEED) -seeds 1 -log info,-seeds $(SEEDS)) -jobs $$(nproc)
+
 # Never a result of an earlier run: many tests start programs that go test does not
 # know of. Most of them wait more than they compute, hence one package more than there
 # are processors. What needs no debugger is linked without its tables; lint has vetted.
@@ -123,6 +131,7 @@ TEST = $(GO) test -count=1 -p $$(($$(nproc) + 1)) -vet=off -ldflags=-w -timeout 
 # waits a second before it exits, for races that are just being reported; a twentieth
 # will do where daemons are ended hundreds of times.
 test: test-setup test-arm test-32
+	$(MAKE) --no-print-directory simulate
 	CGO_ENABLED=1 GORACE=atexit_sleep_ms=50 $(TEST) -race ./test/e2e ./internal/controller ./internal/catalog ./test/arm ./test/packages ./...
 
 # All that make test compiles for its last part.

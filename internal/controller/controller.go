@@ -60,7 +60,8 @@ type Config struct {
 
 	Version     string
 	Log         *slog.Logger
-	Random      io.Reader // of cryptographic quality
+	Random      io.Reader           // of cryptographic quality
+	Draw        func(n int64) int64 // a number below n, for the choice of nodes; nil: math/rand's
 	Listen      func(ctx context.Context, network, address string) (net.Listener, error)
 	ListenLocal func(path string) (net.Listener, error)          // listens on HTTPSocket
 	Machine     func() (hostname string, addresses []netip.Addr) // of its certificate; nil: MachineHosts
@@ -119,6 +120,9 @@ const spareFile = "spare-room"
 // raid.ErrCatalogBroken when the catalog's last write has an unknown outcome;
 // the next start will believe what it reads.
 func Run(ctx context.Context, cfg Config) (err error) {
+	if cfg.Draw == nil {
+		cfg.Draw = rand.Int64N
+	}
 	cfg.Log = slog.New(allowance.NewLogs(cfg.Log.Handler())) // no peer fills it
 	c := &Controller{cfg: cfg, volatile: service.Volatile("state_dir", cfg.StateDir)}
 	// Ports first: a second controller must fail before it touches the catalog.
@@ -223,7 +227,7 @@ func (c *Controller) build(ctx context.Context) error {
 		Writer: c.catalog, Index: c.catalog, Nodes: c.members, LabGet: c.hub.LabGet, Pool: c.pool,
 		Array: c.catalog.Array(), Run: c.catalog.Run(), Level: cfg.Level, Copies: cfg.Copies,
 		StripeSize: cfg.StripeSize, MaxWholeFile: cfg.MaxWholeFile, DegradedWrites: cfg.DegradedWrites,
-		Commit: c.catalog.Commit, Random: cfg.Random, Draw: rand.Int64N, Wake: func() { c.repair.Wake() }, Log: cfg.Log,
+		Commit: c.catalog.Commit, Random: cfg.Random, Draw: cfg.Draw, Wake: func() { c.repair.Wake() }, Log: cfg.Log,
 	})
 	c.repair = repair.New(repair.Config{
 		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Held: c.catalog, Maker: c.objects, Record: c.catalog, Nodes: c.members, Vouched: c.catalog.Vouched,

@@ -76,6 +76,7 @@ func TestImportsRunDownwards(t *testing.T) {
 // insiders are the packages of tests that are made of the programs' own parts.
 var insiders = []string{
 	"test/liar", // a node but for its honesty
+	"test/sim",  // a whole array in one process
 }
 
 // The end-to-end tests, the demo and the benchmark know the programs from

@@ -9,6 +9,7 @@
 package memnet
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -36,6 +37,10 @@ func (a Addr) String() string { return string(a) }
 // Network connects its listeners with those who dial them. The zero value is
 // an empty network.
 type Network struct {
+	// Buffer is how many bytes one direction of a dialed connection holds; 0: the
+	// constant of that name.
+	Buffer int
+
 	mu        sync.Mutex
 	listeners map[Addr]*listener
 	lastPort  int
@@ -89,7 +94,7 @@ func (n *Network) DialFrom(ctx context.Context, host, addr string) (net.Conn, er
 	if l == nil {
 		return nil, fmt.Errorf("dial %s: %w", addr, syscall.ECONNREFUSED)
 	}
-	near, far := Pipe(from, l.addr, Buffer)
+	near, far := Pipe(from, l.addr, cmp.Or(n.Buffer, Buffer))
 	select {
 	case l.conns <- far:
 		return near, nil

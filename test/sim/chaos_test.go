@@ -1,0 +1,257 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// deed is one thing that the event loop does, and how often beside the others.
+type deed struct {
+	name   string
+	weight int
+	do     func(w *world)
+}
+
+// deeds are what clients ask for and what goes wrong. None of them costs a file whose
+// upload was acknowledged its last good copy.
+var deeds = []deed{
+	{"create", 30, (*world).create},
+	{"read", 16, (*world).read},
+	{"delete", 12, (*world).remove},
+	{"list", 3, (*world).list},
+	{"look", 4, (*world).look},
+	{"cut the network of a node", 4, func(w *world) { w.onPi(func(p *pi) { w.net.cut(p.name) }) }},
+	{"cut the network of a client", 3, func(w *world) { w.net.cut(w.clients[w.rng.IntN(len(w.clients))].name) }},
+	{"cut the network of the controller", 2, func(w *world) { w.net.cut("controller") }},
+	{"slow network", 2, (*world).slow},
+	{"node loses its power", 4, (*world).crashPi},
+	{"node loses its power at a write", 5, func(w *world) { w.onPi(func(p *pi) { p.cutIn.Store(1 + w.rng.Int64N(30)) }) }},
+	{"node is restarted", 2, (*world).restartPi},
+	{"disk of a node fails", 2, func(w *world) { w.onPi(func(p *pi) { p.armed = true; p.failIn.Store(1 + w.rng.Int64N(20)) }) }},
+	{"disk of a node is full", 2, (*world).fill},
+	{"disk of a node can't be read", 1, func(w *world) { w.onPi(func(p *pi) { p.armed = true; p.unread.Store(!p.unread.Load()) }) }},
+	{"controller loses its power", 2, (*world).crashBoss},
+	{"controller loses its power at a write", 4, func(w *world) { w.boss.disk.cutIn(1 + w.rng.IntN(40)) }},
+	{"controller is restarted", 1, (*world).restartBoss},
+	{"disk of the controller fails", 1, func(w *world) { w.boss.disk.set(true, false) }},
+	{"disk of the controller is full", 1, (*world).fillBoss},
+}
+
+// chaos does so many deeds.
+func (w *world) chaos(steps int) {
+	total := 0
+	for _, d := range deeds {
+		total += d.weight
+	}
+	for range steps {
+		w.pause()
+		n := w.rng.IntN(total)
+		for _, d := range deeds {
+			if n -= d.weight; n < 0 {
+				w.note(d.name)
+				d.do(w)
+				break
+			}
+		}
+		if w.model.failed() {
+			return
+		}
+	}
+}
+
+// pause lets time pass until the next deed: mostly none to speak of, now and then
+// longer than it takes to notice that a node is away, or that it is lost.
+func (w *world) pause() {
+	d := time.Duration(w.rng.Int64N(int64(30 * time.Millisecond)))
+	switch n := w.rng.IntN(100); {
+	case n < 4:
+		d = time.Duration(w.rng.Int64N(int64(2 * grace)))
+	case n < 20:
+		d = time.Duration(w.rng.Int64N(int64(4 * time.Second)))
+	}
+	for end := w.now() + d; ; {
+		next := min(end-w.now(), 500*time.Millisecond)
+		if next <= 0 {
+			break
+		}
+		time.Sleep(next)
+		w.settle()
+		w.nurse()
+	}
+}
+
+// nurse sees to machines that have gone down, and switches on those whose time has
+// come.
+func (w *world) nurse() {
+	for _, p := range w.pis {
+		switch {
+		case p.crashed():
+			w.note("power of " + p.name + " went at a write")
+			w.must(p.crash(w.someLoss(), w.rng))
+			p.backAt = w.soon()
+		case p.running && p.ended():
+			w.note("node "+p.name+" ended", "error", p.err)
+			w.must(p.crash(killed, w.rng))
+			p.backAt = w.soon()
+		case !p.running && !p.gone && int64(w.now()) >= p.backAt:
+			w.note(p.name + " is switched on")
+			p.start()
+		}
+	}
+	b := w.boss
+	switch {
+	case b.crashed():
+		w.note("power of the controller went at a write")
+		w.must(b.crash(w.someLoss(), w.rng))
+		b.backAt = w.soon()
+	case b.running && b.ended():
+		w.note("controller ended", "error", b.err)
+		w.must(b.crash(killed, w.rng))
+		b.backAt = w.soon()
+	case !b.running && int64(w.now()) >= b.backAt:
+		w.note("controller is switched on")
+		b.start()
+	}
+}
+
+func (w *world) must(err error) {
+	if err != nil {
+		w.model.fault("the simulation itself: %v", err)
+	}
+}
+
+func (w *world) someLoss() loss { return loss(w.rng.IntN(3)) }
+
+// soon is when a machine that went down is switched on again: mostly at once, at times
+// after it was lost.
+func (w *world) soon() int64 {
+	d := time.Duration(w.rng.Int64N(int64(3 * time.Second)))
+	if w.rng.IntN(4) == 0 {
+		d = time.Duration(w.rng.Int64N(int64(2 * grace)))
+	}
+	return int64(w.now() + d)
+}
+
+// onPi does something to a machine that runs.
+func (w *world) onPi(do func(p *pi)) {
+	p := w.pis[w.rng.IntN(len(w.pis))]
+	if p.running {
+		do(p)
+	}
+}
+
+func (w *world) crashPi() {
+	w.onPi(func(p *pi) {
+		w.must(p.crash(w.someLoss(), w.rng))
+		p.backAt = w.soon()
+	})
+}
+
+func (w *world) restartPi() {
+	w.onPi(func(p *pi) {
+		if err := p.end(); err != nil {
+			w.note("node "+p.name+" ended", "error", err)
+		}
+		p.backAt = w.soon()
+	})
+}
+
+func (w *world) crashBoss() {
+	if w.boss.running {
+		w.must(w.boss.crash(w.someLoss(), w.rng))
+		w.boss.backAt = w.soon()
+	}
+}
+
+func (w *world) restartBoss() {
+	if w.boss.running && !w.boss.ended() {
+		_ = w.boss.end() // its disk may be broken
+		w.must(w.boss.disk.recover(killed, w.rng))
+		w.boss.backAt = w.soon()
+	}
+}
+
+func (w *world) fill() {
+	w.onPi(func(p *pi) { p.setFull(!p.full.Load()) })
+}
+
+func (w *world) fillBoss() {
+	d := w.boss.disk
+	d.mu.Lock()
+	full := d.full
+	d.mu.Unlock()
+	d.set(false, !full)
+}
+
+func (w *world) slow() {
+	lag := time.Duration(0)
+	if w.rng.IntN(2) == 0 {
+		lag = time.Duration(w.rng.Int64N(int64(300 * time.Millisecond)))
+		if w.rng.IntN(4) == 0 {
+			lag = time.Duration(w.rng.Int64N(int64(4 * time.Second)))
+		}
+	}
+	w.onPi(func(p *pi) { w.net.setLag(p.name, lag) })
+}
+
+// client returns one of the clients.
+func (w *world) client() *client { return w.clients[w.rng.IntN(len(w.clients))] }
+
+// sizes are those of files: most are of one block, some of several stripes.
+func (w *world) size() int {
+	switch n := w.rng.IntN(20); {
+	case n == 0:
+		return 0
+	case n < 14:
+		return w.rng.IntN(3000)
+	case n < 18:
+		return w.rng.IntN(stripeSize)
+	}
+	return w.rng.IntN(3 * stripeSize)
+}
+
+func (w *world) create() {
+	f := &file{name: fmt.Sprintf("f%d", len(w.model.files)+1), content: make([]byte, w.size())}
+	fill(f.content, rand.New(rand.NewPCG(w.seed, w.rng.Uint64())))
+	w.model.add(f)
+	c := w.client()
+	w.busy.Go(func() { c.create(f) })
+}
+
+func fill(b []byte, rng *rand.Rand) {
+	for i := 0; i < len(b); i += 8 {
+		n := rng.Uint64()
+		for j := i; j < min(i+8, len(b)); j++ {
+			b[j] = byte(n)
+			n >>= 8
+		}
+	}
+}
+
+func (w *world) read() {
+	c, f := w.client(), w.model.choose(w.rng.IntN(1<<30), w.rng.IntN(3) == 0)
+	if f != nil {
+		id := f.id
+		w.busy.Go(func() { c.read(f, id) })
+	}
+}
+
+func (w *world) remove() {
+	c, f := w.client(), w.model.choose(w.rng.IntN(1<<30), w.rng.IntN(5) == 0)
+	if f != nil {
+		id := f.id
+		w.busy.Go(func() { c.remove(f, id) })
+	}
+}
+
+func (w *world) list() {
+	c := w.client()
+	w.busy.Go(func() { c.list() })
+}
+
+// look asks for the status and compares it with what is known.
+func (w *world) look() {
+	c := w.client()
+	w.busy.Go(func() { c.status() })
+}

@@ -1,0 +1,126 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+)
+
+var (
+	seeds   = flag.Uint64("seeds", 4, "how many seeds to run")
+	first   = flag.Uint64("first", 1, "the first of them")
+	stride  = flag.Uint64("stride", 1, "every how many-th seed is run")
+	jobs    = flag.Uint64("jobs", 0, "share the seeds between so many processes; 0: this one runs them")
+	verbose = flag.String("log", "", "show the log of runs, of that level and above")
+	hashes  = flag.Bool("hashes", false, "show a number for each run that tells whether another one was alike")
+	keepDir = flag.Bool("keep", false, "leave the machines' files")
+)
+
+// disks is what all catalogs of this process are kept with.
+var disks *vfs
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	disks = newVFS()
+	debug.SetGCPercent(400)
+	os.Exit(m.Run())
+}
+
+// result is what a run came to.
+type result struct {
+	hash   uint64
+	faults []string
+	log    []string
+}
+
+// run runs a seed.
+func run(t *testing.T, seed uint64) (r result) {
+	level := slog.LevelInfo
+	if *verbose != "" {
+		if err := level.UnmarshalText([]byte(*verbose)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, seed, level)
+		w.live()
+		w.close()
+		w.model.checkHistory()
+		r = result{w.model.hash(), w.model.faults, w.recorder.lines}
+	})
+	return r
+}
+
+// live is the life of an array: times in which much goes wrong, each followed by one
+// in which it gets well.
+func (w *world) live() {
+	for range 1 + w.rng.IntN(3) {
+		w.chaos(20 + w.rng.IntN(40))
+		if w.model.failed() {
+			break
+		}
+		w.heal()
+		if w.model.failed() {
+			break
+		}
+		w.check()
+	}
+}
+
+// TestSimulation runs seeds. With -jobs it has that many processes of one processor each
+// share them, in which a seed replays best.
+func TestSimulation(t *testing.T) {
+	if *jobs > 0 {
+		runJobs(t)
+		return
+	}
+	for seed := *first; seed < *first+*seeds; seed += *stride {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			r := run(t, seed)
+			if *hashes {
+				fmt.Printf("seed %d %016x\n", seed, r.hash)
+			}
+			if len(r.faults) > 0 {
+				t.Errorf("seed %d:\n%s\nto see it again: make simulate SEED=%d", seed, strings.Join(r.faults, "\n"), seed)
+			}
+			if *verbose != "" {
+				fmt.Print(strings.Join(r.log, ""))
+			}
+		})
+	}
+}
+
+// runJobs has other processes of this program run the seeds.
+func runJobs(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for i := range min(*jobs, *seeds) {
+		cmd := exec.CommandContext(t.Context(), program, "-test.run=^TestSimulation$", "-test.timeout=0",
+			fmt.Sprint("-first=", *first+i), fmt.Sprint("-seeds=", *seeds-i), fmt.Sprint("-stride=", min(*jobs, *seeds)),
+			"-log="+*verbose, fmt.Sprint("-hashes=", *hashes), fmt.Sprint("-keep=", *keepDir))
+		cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
+		all.Go(func() {
+			out, err := cmd.CombinedOutput()
+			switch {
+			case err != nil:
+				t.Errorf("%v\n%s", err, out)
+			case *hashes || *verbose != "":
+				fmt.Print(string(out))
+			}
+		})
+	}
+	all.Wait()
+	if !t.Failed() {
+		fmt.Printf("seeds %d to %d: nothing was found\n", *first, *first+*seeds-1)
+	}
+}
