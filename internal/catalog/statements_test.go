@@ -51,6 +51,8 @@ func useEverything(t *testing.T, c *Catalog) {
 	must(t, c.ReplaceLost(bg, spare.File, spare.Part.Stripe, spare.Part.Number, spare.Part.Copies[1], next(t, c, spare.File, spare.Part.Stripe, spare.Part.Number, 2, "n0")))
 	surplus, _, _, err := c.Surpluses(bg, spare.Part.Copies[1].Node, SurplusCursor{}, 10)
 	must(t, err)
+	_, _, _, _, err = c.CountSurplus(bg, spare.Part.Copies[1].Node, SurplusCursor{}, 10)
+	must(t, err)
 	_, err = c.SettleSurplus(bg, []Settlement{{Surplus: surplus[0], Instead: 1}})
 	must(t, err)
 	_, _, err = allNames(c, f)

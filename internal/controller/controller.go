@@ -230,7 +230,7 @@ func (c *Controller) build(ctx context.Context) error {
 		Commit: c.catalog.Commit, Random: cfg.Random, Draw: cfg.Draw, Wake: func() { c.repair.Wake() }, Log: cfg.Log,
 	})
 	c.repair = repair.New(repair.Config{
-		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Held: c.catalog, Maker: c.objects, Record: c.catalog, Nodes: c.members, Vouched: c.catalog.Vouched,
+		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Held: c.catalog, Spares: c.catalog, Maker: c.objects, Record: c.catalog, Nodes: c.members, Vouched: c.catalog.Vouched,
 		Array: c.catalog.Array(), Run: c.catalog.Run(), Keep: cfg.TrashKeep, Grace: cfg.Grace, PerPart: cfg.Copies,
 		Name: func(id raid.NodeID) string { return c.desk.Name(id) }, Tell: c.happened, Log: cfg.Log,
 	})

@@ -38,6 +38,7 @@ type task struct {
 // of several nodes at once. So a node that hangs holds up nobody's parts but its own.
 type lanes struct {
 	do    func(ctx context.Context, node raid.NodeID, t task) (silent bool, err error)
+	pace  Pace
 	slots chan struct{} // one for each task under way
 
 	mu    sync.Mutex
@@ -57,9 +58,9 @@ type lane struct {
 
 func (l *lane) slow() bool { return time.Since(l.moved) > slowTask }
 
-func newLanes(do func(context.Context, raid.NodeID, task) (bool, error)) *lanes {
+func newLanes(pace Pace, do func(context.Context, raid.NodeID, task) (bool, error)) *lanes {
 	return &lanes{
-		do: do, slots: make(chan struct{}, atOnce),
+		do: do, pace: pace, slots: make(chan struct{}, atOnce),
 		of: map[raid.NodeID]*lane{}, busy: map[catalog.RepairCursor]bool{}, freed: make(chan struct{}),
 	}
 }
@@ -176,6 +177,11 @@ func (ls *lanes) one(ctx context.Context, node raid.NodeID, t task) (silent bool
 	case <-ctx.Done():
 		return false, nil
 	}
+	end, err := ls.pace.Begin(ctx)
+	if err != nil {
+		return false, nil
+	}
+	defer end()
 	return ls.do(ctx, node, t)
 }
 

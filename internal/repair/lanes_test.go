@@ -83,8 +83,9 @@ func newCrowd(t *testing.T, n int, copies Copies, m Maker) *crowd {
 		start()
 	}
 	held, _ := copies.(Held)
+	spares, _ := copies.(Spares)
 	c.repair = New(Config{
-		Queue: c.queue, Copies: copies, Losses: none{}, Held: held, Maker: m, Nodes: c.members, Run: thisRun, Grace: crowdGrace, Tell: c.told.tell, Log: log,
+		Queue: c.queue, Copies: copies, Losses: none{}, Held: held, Spares: spares, Maker: m, Nodes: c.members, Run: thisRun, Grace: crowdGrace, Tell: c.told.tell, Log: log,
 	})
 	c.stop = func() { cancel(); wg.Wait() }
 	for len(c.members.Natives()) < n {

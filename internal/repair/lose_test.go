@@ -26,10 +26,12 @@ type array struct {
 	repair  *Repairer
 
 	mu    sync.Mutex
-	made  int           // copies, and what was tried in vain
-	put   raid.NodeID   // gets new copies; empty: d
-	took  time.Duration // by each
-	fails error         // what comes of it instead
+	made  int                   // copies, and what was tried in vain
+	put   raid.NodeID           // gets new copies; empty: d
+	took  time.Duration         // by each
+	fails error                 // what comes of it instead
+	found map[raid.NodeID]error // when a copy there is read
+	reads map[raid.NodeID]int
 }
 
 func newArray(t *testing.T) *array {
@@ -77,7 +79,21 @@ func (a *array) tries() int {
 	return a.made
 }
 
-func (a *array) Check(context.Context, raid.File, raid.Part, raid.Copy) error { return nil }
+func (a *array) Check(_ context.Context, _ raid.File, _ raid.Part, c raid.Copy) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.reads == nil {
+		a.reads = map[raid.NodeID]int{}
+	}
+	a.reads[c.Node]++
+	return a.found[c.Node]
+}
+
+func (a *array) read(node raid.NodeID) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.reads[node]
+}
 
 // store stores a file of so many stripes, with both parts on nodes a and b, or b
 // and c.

@@ -306,9 +306,13 @@ func (r *Repairer) record(ctx context.Context, f raid.File, p raid.Part, m raid.
 	}
 	r.cfg.Log.Debug("copy repaired", "file", f.ID, "stripe", p.Stripe, "part", p.Number, "copy", old.Index, "from", old.Node, "to", fresh.Node, "moved", moved)
 	r.progress.made(kindOf(m), p.Length)
-	if !m.Kept {
-		wake(r.clean) // the old chunk has to go
+	if m.Kept {
+		if _, there := r.cfg.Nodes.Peer(old.Node); there { // it came back meanwhile
+			wake(r.spares)
+		}
+		return true, nil
 	}
+	wake(r.clean) // the old chunk has to go
 	return true, nil
 }
 

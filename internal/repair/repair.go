@@ -79,12 +79,26 @@ type Maker interface {
 	UnderWay(upload raid.UploadID) bool
 }
 
+// Pace holds background work back while requests run; pace.Governor does.
+type Pace interface {
+	// Begin waits until one more piece of work may begin, or ctx ends; end is called when
+	// it is done.
+	Begin(ctx context.Context) (end func(), err error)
+}
+
+// unpaced lets all work begin at once.
+type unpaced struct{}
+
+func (unpaced) Begin(ctx context.Context) (func(), error) { return func() {}, ctx.Err() }
+
 // Config is what a Repairer is made of.
 type Config struct {
 	Queue  Queue
 	Copies Copies
 	Losses Losses
-	Held   Held // nil: nobody looks for what lost nodes hold
+	Held   Held   // nil: nobody looks for what lost nodes hold
+	Spares Spares // nil: surplus copies stay
+	Pace   Pace   // nil: work goes as fast as it can
 	Maker  Maker
 	Record Record // nil: chunks are not compared with it
 	Nodes  *membership.Members
@@ -178,6 +192,9 @@ func New(cfg Config) *Repairer {
 	if cfg.Name == nil {
 		cfg.Name = func(id raid.NodeID) string { return string(id) }
 	}
+	if cfg.Pace == nil {
+		cfg.Pace = unpaced{}
+	}
 	if cfg.PerPart == 0 {
 		cfg.PerPart = 2
 	}
@@ -189,7 +206,7 @@ func New(cfg Config) *Repairer {
 		searches: map[raid.NodeID]*search{}, records: map[raid.NodeID]*record{}, cleanings: map[raid.NodeID]*cleaning{},
 		counts: map[raid.NodeID]count{}, troubles: map[raid.NodeID]*trouble{}, failed: map[catalog.RepairCursor]failure{},
 	}
-	r.lanes = newLanes(func(ctx context.Context, node raid.NodeID, t task) (bool, error) {
+	r.lanes = newLanes(cfg.Pace, func(ctx context.Context, node raid.NodeID, t task) (bool, error) {
 		if t.tally != nil {
 			return r.scanTask(ctx, node, t)
 		}
@@ -204,6 +221,7 @@ func (r *Repairer) Wake() {
 	wake(r.lose)
 	wake(r.clean)
 	wake(r.mend)
+	wake(r.spares)
 }
 
 func wake(c chan<- struct{}) {
@@ -224,6 +242,9 @@ func (r *Repairer) Run(ctx context.Context) error {
 	g.Go(func() error { return r.countLoop(ctx) })
 	if r.cfg.Held != nil {
 		g.Go(func() error { return r.scanLoop(ctx) })
+	}
+	if r.cfg.Spares != nil {
+		g.Go(func() error { return r.spareLoop(ctx) })
 	}
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return err

@@ -1,0 +1,332 @@
+package repair
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/raidpi/raidpi/internal/catalog"
+	"github.com/raidpi/raidpi/internal/membership"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// Spares is the record of surplus copies.
+type Spares interface {
+	Surpluses(ctx context.Context, node raid.NodeID, after catalog.SurplusCursor, limit int) (found []raid.Surplus, next catalog.SurplusCursor, more bool, err error)
+	CountSurplus(ctx context.Context, node raid.NodeID, after catalog.SurplusCursor, limit int) (copies, bytes int64, next catalog.SurplusCursor, more bool, err error)
+	SettleSurplus(ctx context.Context, all []catalog.Settlement) (done []bool, err error)
+	MarkBad(ctx context.Context, file raid.FileID, stripe int64, part, index, attempt int) error
+}
+
+const (
+	// sparePage is how many surplus copies are settled with one write, and sparesAtOnce
+	// how many of them are read at the same time.
+	sparePage    = 64
+	sparesAtOnce = 8
+	spareCount   = 5000
+	// sparePause lies between two looks that nodes bring about.
+	sparePause = time.Second
+	// muchFuller is by how much of its disk, in a hundred, another node must be fuller
+	// before its copy goes instead of the surplus one.
+	muchFuller = 5
+)
+
+// spareLoop settles the surplus copies of nodes that are back: of all copies of a part
+// those stay that spread best, and one goes only after the others were read.
+func (r *Repairer) spareLoop(ctx context.Context) error {
+	pause := retryAfter
+	for {
+		changed := r.cfg.Nodes.Changed()
+		left, err := r.sparePass(ctx)
+		if errors.Is(err, raid.ErrCatalogBroken) {
+			return err
+		}
+		if err != nil && ctx.Err() == nil {
+			r.cfg.Log.Warn("surplus copies could not be settled; it is tried again", "error", err)
+		}
+		var again <-chan time.Time
+		if left || err != nil {
+			again = time.After(pause)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.spares:
+			pause = retryAfter
+		case <-changed:
+			pause = retryAfter
+		case <-again:
+			pause = min(2*pause, retryMax)
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(sparePause):
+		}
+	}
+}
+
+// sparePass goes through the surplus copies of all nodes that are there.
+func (r *Repairer) sparePass(ctx context.Context) (left bool, err error) {
+	if !r.mayWork() || r.cfg.Vouched() != nil {
+		return true, nil
+	}
+	var there []*membership.Peer
+	var found amount
+	r.progress.beginCount(ofSurplus)
+	for _, p := range r.cfg.Nodes.Natives() {
+		n, err := r.countSpares(ctx, p.ID())
+		if err != nil {
+			return true, err
+		}
+		if n.parts > 0 {
+			there, found = append(there, p), found.plus(n)
+		}
+	}
+	r.progress.counted(ofSurplus, found, true)
+	for _, p := range there {
+		some, err := r.settleNode(ctx, p)
+		if err != nil {
+			return true, err
+		}
+		left = left || some
+	}
+	return left, nil
+}
+
+func (r *Repairer) countSpares(ctx context.Context, node raid.NodeID) (found amount, err error) {
+	var at catalog.SurplusCursor
+	for more := true; more; {
+		var n amount
+		if n.parts, n.bytes, at, more, err = r.cfg.Spares.CountSurplus(ctx, node, at, spareCount); err != nil {
+			return found, err
+		}
+		found = found.plus(n)
+	}
+	return found, nil
+}
+
+// settleNode settles the surplus copies on one node, page by page. left says that some
+// could not be.
+func (r *Repairer) settleNode(ctx context.Context, p *membership.Peer) (left bool, err error) {
+	var at catalog.SurplusCursor
+	settled, began := amount{}, time.Now()
+	for more := true; more; {
+		if ctx.Err() != nil || !r.mayWork() || p.Suspect() || r.Lost(p.ID()) {
+			return true, nil
+		}
+		var page []raid.Surplus
+		if page, at, more, err = r.cfg.Spares.Surpluses(ctx, p.ID(), at, sparePage); err != nil {
+			return true, err
+		}
+		done, err := r.settlePage(ctx, page)
+		if err != nil {
+			return true, err
+		}
+		settled = settled.plus(done)
+		left = left || done.parts < int64(len(page))
+	}
+	if settled.parts > 0 {
+		r.cfg.Log.Info("copies that became surplus while a node was away are settled", "node", p.ID(), "copies", settled.parts, "took", time.Since(began).Round(time.Second))
+	}
+	return left, nil
+}
+
+// settlePage decides, reads and settles some surplus copies.
+func (r *Repairer) settlePage(ctx context.Context, page []raid.Surplus) (settled amount, err error) {
+	var all []catalog.Settlement
+	results := make([]*catalog.Settlement, len(page))
+	places := r.places()
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(sparesAtOnce)
+	for i := range page {
+		g.Go(func() error {
+			s, err := r.verified(gctx, page[i], places)
+			results[i] = s
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return settled, err
+	}
+	for _, s := range results {
+		if s != nil {
+			all = append(all, *s)
+		}
+	}
+	if len(all) == 0 {
+		return settled, nil
+	}
+	done, err := r.cfg.Spares.SettleSurplus(ctx, all)
+	if err != nil {
+		return settled, fmt.Errorf("settle surplus copies: %w", err)
+	}
+	for i, ok := range done {
+		if ok {
+			settled = settled.plus(amount{1, all[i].Part.Length})
+			r.progress.made(ofSurplus, all[i].Part.Length)
+		}
+	}
+	wake(r.clean)
+	return settled, nil
+}
+
+// verified decides what becomes of a surplus copy and reads what stays. It returns nil
+// when that can't be told now. The error is the catalog's.
+func (r *Repairer) verified(ctx context.Context, s raid.Surplus, places map[raid.NodeID]placeInfo) (*catalog.Settlement, error) {
+	f, err := r.cfg.Copies.File(ctx, s.File)
+	if errors.Is(err, raid.ErrNotFound) {
+		return nil, nil // it goes with the file
+	} else if err != nil {
+		return nil, err
+	}
+	end, err := r.cfg.Pace.Begin(ctx)
+	if err != nil {
+		return nil, nil
+	}
+	defer end()
+	for _, usable := range []bool{true, false} {
+		out, wait := r.decide(s, places, usable)
+		if wait {
+			return nil, nil
+		}
+		if out.Instead != 0 {
+			switch err := r.cfg.Maker.Check(ctx, f, s.Part, s.Copy); {
+			case errors.Is(err, raid.ErrCorrupt), errors.Is(err, raid.ErrNotFound):
+				continue // it is of no use: what if it goes?
+			case err != nil:
+				return nil, nil
+			}
+			if c := copyOf(&s.Part, out.Instead); c.Bad || out.Lost {
+				return &out, nil // nothing good is given up
+			}
+		}
+		return r.readOthers(ctx, f, &out)
+	}
+	return nil, nil
+}
+
+// readOthers reads all copies of a part but the one that a settlement gives up. One that
+// proves bad is noted, and nothing is given up.
+func (r *Repairer) readOthers(ctx context.Context, f raid.File, out *catalog.Settlement) (*catalog.Settlement, error) {
+	for _, c := range out.Part.Copies {
+		if c.Index == out.Instead {
+			continue
+		}
+		switch err := r.cfg.Maker.Check(ctx, f, out.Part, c); {
+		case errors.Is(err, raid.ErrCorrupt), errors.Is(err, raid.ErrNotFound):
+			r.cfg.Tell(raid.Event{Kind: raid.ChunkBad, Node: c.Node, File: f.ID, Text: fmt.Sprintf("a copy of %q on node %s is bad", f.Filename, r.cfg.Name(c.Node))})
+			wake(r.mend)
+			return nil, r.cfg.Spares.MarkBad(ctx, f.ID, out.Part.Stripe, out.Part.Number, c.Index, c.Attempt)
+		case err != nil:
+			return nil, nil
+		}
+	}
+	return out, nil
+}
+
+func copyOf(p *raid.Part, index int) raid.Copy {
+	for _, c := range p.Copies {
+		if c.Index == index {
+			return c
+		}
+	}
+	return raid.Copy{}
+}
+
+// placeInfo is what tells whether a node is a good place for a copy.
+type placeInfo struct {
+	zone  string
+	up    bool  // it takes copies
+	there bool  // and can be read
+	full  int64 // of its disk, in a hundred
+}
+
+func (r *Repairer) places() map[raid.NodeID]placeInfo {
+	out := map[raid.NodeID]placeInfo{}
+	for _, n := range r.cfg.Nodes.Nodes() {
+		i := placeInfo{zone: n.Zone, up: n.State == raid.Up && !n.ReadOnly, there: n.State == raid.Up || n.State == raid.Draining}
+		if n.TotalBytes > 0 {
+			i.full = 100 - 100*min(n.FreeBytes, n.TotalBytes)/n.TotalBytes
+		}
+		out[n.ID] = i
+	}
+	return out
+}
+
+// decide says what becomes of a surplus copy, if its bytes are good and may be used, or
+// not. wait says that it can't be told now: a copy that may be good is on a node that is
+// away, or nothing but this one could help.
+func (r *Repairer) decide(s raid.Surplus, places map[raid.NodeID]placeInfo, usable bool) (out catalog.Settlement, wait bool) {
+	out.Surplus = s
+	twin, here, away := 0, false, false
+	on := map[raid.NodeID]bool{}
+	for _, c := range s.Part.Copies {
+		switch {
+		case c.Bad:
+			out.Instead, out.Lost = c.Index, false
+			continue
+		case c.Node != "" && r.Lost(c.Node):
+			if out.Instead == 0 {
+				out.Instead, out.Lost = c.Index, true
+			}
+			continue
+		case on[c.Node]:
+			twin = c.Index
+		}
+		on[c.Node] = true
+		here = here || c.Node == s.Copy.Node
+		away = away || !places[c.Node].there
+	}
+	switch {
+	case out.Instead != 0: // a copy is missing
+		return out, here || !usable
+	case away:
+		return out, true
+	case here:
+		return out, false
+	case twin != 0:
+		out.Instead = twin
+		return out, !usable
+	case usable:
+		out.Instead = worstPlace(s, places)
+	}
+	return out, false
+}
+
+// worstPlace is the index of the copy without which the others of a part, and the surplus
+// one, are spread best: over zones first, then by room. 0: the surplus one.
+func worstPlace(s raid.Surplus, places map[raid.NodeID]placeInfo) int {
+	all := append([]raid.Copy{{Node: s.Copy.Node}}, s.Part.Copies...)
+	rate := func(without int) (zones int, up int, full int64) {
+		seen := map[string]bool{}
+		for i, c := range all {
+			if i != without {
+				seen[places[c.Node].zone] = true
+			}
+		}
+		p := places[all[without].Node]
+		if !p.up {
+			up = 1
+		}
+		full = p.full
+		if without == 0 {
+			full += muchFuller
+		}
+		return len(seen), up, full
+	}
+	best := 0
+	for i := 1; i < len(all); i++ {
+		z, u, f := rate(i)
+		bz, bu, bf := rate(best)
+		if cmp.Or(cmp.Compare(z, bz), cmp.Compare(u, bu), cmp.Compare(f, bf)) > 0 {
+			best = i
+		}
+	}
+	return all[best].Index
+}

@@ -1,0 +1,165 @@
+package repair
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/catalog"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// spared is an array that has made again what the first node held: it is away, its
+// copies are surplus, and each part is on the second and the third.
+func spared(t *testing.T, stripes int64) (*crowd, *array, raid.File) {
+	t.Helper()
+	a := newArray(t)
+	c := newCrowd(t, 3, a.catalog, a)
+	a.set(func() { a.put = c.nodes[2] })
+	f := a.storeOn(stripes, [2]raid.NodeID{c.nodes[0], c.nodes[1]})
+	c.down[0]()
+	time.Sleep(crowdGrace + time.Minute)
+	if got := a.surplus(c.nodes[0]); got != int(stripes) {
+		t.Fatalf("%d surplus copies, want %d", got, stripes)
+	}
+	return c, a, f
+}
+
+func (a *array) surplus(node raid.NodeID) int {
+	a.t.Helper()
+	found, _, _, err := a.catalog.Surpluses(a.t.Context(), node, catalog.SurplusCursor{}, 10_000)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return len(found)
+}
+
+func (a *array) removals(node raid.NodeID) int {
+	a.t.Helper()
+	counts, err := a.catalog.RemovalCounts(a.t.Context())
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return int(counts[node])
+}
+
+// A lost node that comes back gives up what others hold by now, once those were read.
+func TestSurplusGoesWhenItsNodeReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, a, f := spared(t, 200)
+		defer c.stop()
+		c.up[0]()
+		time.Sleep(time.Minute)
+		if a.surplus(c.nodes[0]) != 0 || a.removals(c.nodes[0]) != 200 || a.on(c.nodes[1], f) != 200 || a.on(c.nodes[2], f) != 200 {
+			t.Errorf("surplus %d, removals %d, on the others %d and %d", a.surplus(c.nodes[0]), a.removals(c.nodes[0]), a.on(c.nodes[1], f), a.on(c.nodes[2], f))
+		}
+		for _, n := range c.nodes[1:] {
+			if got := a.read(n); got != 200 {
+				t.Errorf("%d copies were read on %s", got, n)
+			}
+		}
+		if p := c.repair.Progress(); p.PartsLeft != 0 {
+			t.Errorf("progress %+v", p)
+		}
+	})
+}
+
+// Nothing of a surplus goes while another copy can't be read, or proves bad: then it
+// takes that one's place.
+func TestSurplusStaysWhenAnotherCopyIsNotGood(t *testing.T) {
+	for name, found := range map[string]error{"rotten": raid.ErrCorrupt, "missing": raid.ErrNotFound, "does not answer": raid.ErrExpired} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, a, f := spared(t, 10)
+				defer c.stop()
+				bad := c.nodes[1]
+				a.set(func() { a.found = map[raid.NodeID]error{bad: found} })
+				c.up[0]()
+				time.Sleep(10 * time.Minute)
+				if a.removals(c.nodes[0]) != 0 {
+					t.Errorf("%d surplus copies are to be removed", a.removals(c.nodes[0]))
+				}
+				if found == raid.ErrExpired {
+					if a.surplus(c.nodes[0]) != 10 {
+						t.Errorf("%d surplus copies are left", a.surplus(c.nodes[0]))
+					}
+					a.set(func() { a.found = nil })
+					time.Sleep(10 * time.Minute)
+					if a.surplus(c.nodes[0]) != 0 || a.removals(c.nodes[0]) != 10 {
+						t.Errorf("later surplus %d, removals %d", a.surplus(c.nodes[0]), a.removals(c.nodes[0]))
+					}
+					return
+				}
+				if a.on(c.nodes[0], f) != 10 || a.on(bad, f) != 0 || a.on(c.nodes[2], f) != 10 || a.surplus(c.nodes[0]) != 0 {
+					t.Errorf("on nodes %d, %d, %d; surplus %d", a.on(c.nodes[0], f), a.on(bad, f), a.on(c.nodes[2], f), a.surplus(c.nodes[0]))
+				}
+				if !slices.Contains(c.told.kinds(), raid.ChunkBad) {
+					t.Errorf("told %v", c.told.kinds())
+				}
+			})
+		})
+	}
+}
+
+// Of three copies those stay that spread best: zones before room, and nothing is moved
+// for a trifle.
+func TestTheCopiesThatSpreadBestAreKept(t *testing.T) {
+	places := map[raid.NodeID]placeInfo{
+		"a": {zone: "shed", up: true, there: true, full: 50}, "b": {zone: "house", up: true, there: true, full: 52}, "c": {zone: "house", up: true, there: true, full: 70},
+		"shed2": {zone: "shed", up: true, there: true, full: 20}, "leaving": {zone: "house", there: true, full: 1}, "away": {zone: "house"},
+	}
+	r := mender(&failing{}, nil)
+	for i, c := range []struct {
+		surplus raid.NodeID
+		on      [2]raid.NodeID
+		instead int
+		wait    bool
+	}{
+		{"a", [2]raid.NodeID{"b", "c"}, 2, false},       // both in the house: the fuller one goes
+		{"b", [2]raid.NodeID{"a", "c"}, 2, false},       // c is much fuller
+		{"c", [2]raid.NodeID{"a", "b"}, 0, false},       // it is the fullest
+		{"b", [2]raid.NodeID{"a", "shed2"}, 1, false},   // two of the shed: a is fuller
+		{"shed2", [2]raid.NodeID{"a", "b"}, 1, false},   //
+		{"a", [2]raid.NodeID{"shed2", "b"}, 0, false},   //
+		{"a", [2]raid.NodeID{"b", "leaving"}, 2, false}, // it takes copies no more
+		{"a", [2]raid.NodeID{"b", "away"}, 0, true},     // it may come back
+		{"a", [2]raid.NodeID{"a", "b"}, 0, false},       // two on one node are one
+		{"a", [2]raid.NodeID{"b", "b"}, 2, false},       //
+	} {
+		s := raid.Surplus{Copy: raid.Copy{Node: c.surplus}, Part: raid.Part{Copies: []raid.Copy{{Index: 1, Node: c.on[0]}, {Index: 2, Node: c.on[1]}}}}
+		out, wait := r.decide(s, places, true)
+		if wait != c.wait || !wait && out.Instead != c.instead {
+			t.Errorf("%d: surplus on %s beside %v: instead of %d, wait %v", i, c.surplus, c.on, out.Instead, wait)
+		}
+	}
+	bad := raid.Surplus{Copy: raid.Copy{Node: "a"}, Part: raid.Part{Copies: []raid.Copy{{Index: 1, Node: "b", Bad: true}, {Index: 2, Node: "c"}}}}
+	if out, wait := r.decide(bad, places, true); wait || out.Instead != 1 {
+		t.Errorf("beside a bad copy: %+v, %v", out.Instead, wait)
+	}
+	if _, wait := r.decide(bad, places, false); !wait {
+		t.Error("a surplus copy that is bad itself goes although another is")
+	}
+}
+
+// A second node is lost after the first has come back with all that it held: what it held
+// is not made a third time.
+func TestSurplusTakesThePlaceOfWhatTheNextNodeHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, a, f := spared(t, 20)
+		defer c.stop()
+		c.down[1]()
+		a.set(func() { a.fails = fmt.Errorf("%w: only the surplus can help", raid.ErrTooFewNodes) })
+		time.Sleep(crowdGrace + time.Minute)
+		c.up[0]()
+		time.Sleep(5 * time.Minute)
+		if a.on(c.nodes[0], f) != 20 || a.on(c.nodes[2], f) != 20 || a.surplus(c.nodes[1]) != 20 || a.removals(c.nodes[0]) != 0 {
+			t.Errorf("on the first %d, on the third %d, surplus on the second %d", a.on(c.nodes[0], f), a.on(c.nodes[2], f), a.surplus(c.nodes[1]))
+		}
+		time.Sleep(10 * time.Minute)
+		if p := c.repair.Progress(); p.PartsLeft != 0 || p.BlockedBy != "" {
+			t.Errorf("progress %+v", p)
+		}
+	})
+}
