@@ -25,6 +25,7 @@ import (
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/object"
+	"github.com/raidpi/raidpi/internal/pace"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/repair"
 	"github.com/raidpi/raidpi/internal/service"
@@ -82,6 +83,9 @@ type Config struct {
 // stripe or piece that each is granted, in bytes.
 const aheadBudget = 24 << 20
 
+// piecesAtOnce is how many pieces of background work run at once while no request does.
+const piecesAtOnce = 64
+
 // window is how many unacknowledged payload bytes one node may have.
 const window = 8 << 20
 
@@ -99,6 +103,7 @@ type Controller struct {
 	hub       *wire.Hub
 	objects   *object.Store
 	repair    *repair.Repairer
+	pace      *pace.Governor // of all background work
 	api       *httpapi.API
 	reached   reached
 	http      net.Listener // 9000
@@ -223,14 +228,16 @@ func (c *Controller) build(ctx context.Context) error {
 		TLS: port, Plaintext: cfg.HTTPPlain.Allows, Log: cfg.Log,
 	})
 	c.http = c.rest
+	c.pace = pace.New(piecesAtOnce)
 	c.objects = object.New(object.Config{
 		Writer: c.catalog, Index: c.catalog, Nodes: c.members, LabGet: c.hub.LabGet, Pool: c.pool,
 		Array: c.catalog.Array(), Run: c.catalog.Run(), Level: cfg.Level, Copies: cfg.Copies,
 		StripeSize: cfg.StripeSize, MaxWholeFile: cfg.MaxWholeFile, DegradedWrites: cfg.DegradedWrites,
-		Commit: c.catalog.Commit, Random: cfg.Random, Draw: cfg.Draw, Wake: func() { c.repair.Wake() }, Log: cfg.Log,
+		Commit: c.catalog.Commit, Random: cfg.Random, Draw: cfg.Draw, Wake: func() { c.repair.Wake() },
+		Request: c.pace.Request, Tell: c.happened, Log: cfg.Log,
 	})
 	c.repair = repair.New(repair.Config{
-		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Held: c.catalog, Spares: c.catalog, Maker: c.objects, Record: c.catalog, Nodes: c.members, Vouched: c.catalog.Vouched,
+		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Held: c.catalog, Spares: c.catalog, Pace: c.pace, Maker: c.objects, Record: c.catalog, Nodes: c.members, Vouched: c.catalog.Vouched,
 		Array: c.catalog.Array(), Run: c.catalog.Run(), Keep: cfg.TrashKeep, Grace: cfg.Grace, PerPart: cfg.Copies,
 		Name: func(id raid.NodeID) string { return c.desk.Name(id) }, Tell: c.happened, Log: cfg.Log,
 	})

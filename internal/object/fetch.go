@@ -62,7 +62,7 @@ func (s *Store) fetch(ctx context.Context, f *raid.File, p *piece) error {
 		if err != nil && ft.rotten && context.Cause(ctx) == nil {
 			err = ft.salvage()
 		}
-		if err == nil || context.Cause(ctx) != nil || !ft.worthWaiting(err) || p.noWait || time.Now().After(deadline) {
+		if err == nil || context.Cause(ctx) != nil || !ft.worthWaiting(err) || p.heals || time.Now().After(deadline) {
 			return err
 		}
 		if err := ft.waitForChange(); err != nil {
@@ -168,10 +168,14 @@ func (ft *fetching) run() error {
 // second is memory for asking another copy at the same time. Pieces above
 // maxPiece, whole chunks of lab peers, get none that is not free.
 func (ft *fetching) second() *budget.Buffer {
-	if ft.p.length <= maxPiece {
-		return ft.s.cfg.Pool.Get(int(ft.p.length))
+	pool := ft.s.cfg.Pool
+	if ft.p.heals {
+		pool = ft.s.cfg.Healing
 	}
-	b, _ := ft.s.cfg.Pool.TryGet(int(ft.p.length))
+	if ft.p.length <= maxPiece {
+		return pool.Get(int(ft.p.length))
+	}
+	b, _ := pool.TryGet(int(ft.p.length))
 	return b
 }
 
@@ -359,6 +363,7 @@ func (s *Store) badCopy(f *raid.File, p *piece, c raid.Copy, err error) {
 		return
 	}
 	s.cfg.Log.Warn("bad copy: another one is served and this one will be replaced", "file", f.ID, "stripe", p.part.Stripe, "part", p.part.Number, "node", c.Node, "cause", err)
+	s.cfg.Tell(raid.Event{Kind: raid.ChunkBad, Node: c.Node, File: f.ID, Text: fmt.Sprintf("a copy of %q was found bad: %v", f.Filename, err)})
 	id, part := f.ID, p.part
 	s.spawn(func() {
 		ctx, cancel := context.WithTimeout(s.ctx, backgroundLimit)

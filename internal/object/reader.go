@@ -56,7 +56,7 @@ type piece struct {
 	buf    *budget.Buffer
 	done   chan struct{}
 	err    error
-	noWait bool // for nodes that are away: who reads has other things to do
+	heals  bool // it is read to make a copy again: nodes that are away are not waited for
 }
 
 // Open starts reading a file. Nothing is fetched before the first read.
@@ -213,7 +213,9 @@ func (r *Reader) fetchAhead(end, step int64) error {
 		r.queue = append(r.queue, p)
 		if !r.s.spawn(func() {
 			defer close(p.done)
+			end := r.s.cfg.Request()
 			p.err = r.s.fetch(r.ctx, &r.file, p)
+			end(p.err == nil && p.length <= smallRequest)
 		}) {
 			p.err = raid.ErrShutdown
 			close(p.done)

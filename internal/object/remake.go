@@ -117,7 +117,7 @@ const _ = uint(raid.UploadAttempts - maxAttempts)
 
 // readPart reads a whole part, verified, piece by piece.
 func (s *Store) readPart(ctx context.Context, f raid.File, part raid.Part) (*budget.Buffer, error) {
-	whole, err := s.cfg.Pool.Acquire(ctx, int(part.Length))
+	whole, err := s.cfg.Healing.Acquire(ctx, int(part.Length))
 	if err != nil {
 		return nil, err
 	}
@@ -126,8 +126,8 @@ func (s *Store) readPart(ctx context.Context, f raid.File, part raid.Part) (*bud
 		step = part.Length
 	}
 	for at := int64(0); at < part.Length; at += step {
-		p := &piece{part: part, offset: at, length: min(step, part.Length-at), noWait: true}
-		p.buf = s.cfg.Pool.Get(int(p.length))
+		p := &piece{part: part, offset: at, length: min(step, part.Length-at), heals: true}
+		p.buf = s.cfg.Healing.Get(int(p.length))
 		err := s.fetch(ctx, &f, p)
 		if err == nil {
 			copy(whole.Bytes()[at:], p.buf.Bytes()[:p.length])

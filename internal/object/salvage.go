@@ -39,7 +39,11 @@ type holding struct {
 // salvage fills p's buffer, or fails like fetch. Every block is compared with
 // checksums whose combination is the catalog's of the part.
 func (s *Store) salvage(ctx context.Context, f *raid.File, p *piece) error {
-	scratch := s.cfg.Pool.Get(int(min(p.part.Length, maxPiece)))
+	pool := s.cfg.Pool
+	if p.heals {
+		pool = s.cfg.Healing
+	}
+	scratch := pool.Get(int(min(p.part.Length, maxPiece)))
 	defer scratch.Release()
 	v := &salvage{s: s, file: f, part: p.part, scratch: scratch.Bytes()}
 	for _, c := range s.order(p.part.Copies) {

@@ -45,11 +45,14 @@ type Config struct {
 	Index  Index
 	Nodes  *membership.Members
 	LabGet LabGet
-	Pool   *budget.Pool
-	Array  raid.ArrayID
-	Run    uint32 // the controller's run number
-	Level  string // "raid1"
-	Copies int
+	Pool   *budget.Pool // of requests
+	// Healing bounds what copies that are made again hold, so that no request waits for
+	// that; nil: a pool of healingBudget.
+	Healing *budget.Pool
+	Array   raid.ArrayID
+	Run     uint32 // the controller's run number
+	Level   string // "raid1"
+	Copies  int
 	// StripeSize is in bytes; 0 makes every file one stripe, of at most
 	// MaxWholeFile bytes.
 	StripeSize     int64
@@ -61,8 +64,20 @@ type Config struct {
 	Draw func(n int64) int64
 	// Wake is called when there is something to remove or repair.
 	Wake func()
+	// Request is told that a request begins, and then that it is over and whether it was
+	// small; nil: nobody wants to know.
+	Request func() (end func(small bool))
+	// Tell is told what happened; nil: nobody wants to know.
+	Tell raid.Tell
 	Log  *slog.Logger
 }
+
+// healingBudget is what copies that are made again may hold in buffers, in bytes, and up
+// to half as much again while they are read.
+const healingBudget = 16 << 20
+
+// smallRequest is the most bytes that a request moves whose time matters most.
+const smallRequest = raid.BlockSize
 
 // Store stores files and reads them back. Its methods may be called
 // concurrently.
@@ -103,6 +118,15 @@ type Stats struct {
 // New makes a Store.
 func New(cfg Config) *Store {
 	ctx, cancel := context.WithCancelCause(context.Background())
+	if cfg.Healing == nil {
+		cfg.Healing = budget.New(healingBudget)
+	}
+	if cfg.Request == nil {
+		cfg.Request = func() func(bool) { return func(bool) {} }
+	}
+	if cfg.Tell == nil {
+		cfg.Tell = func(raid.Event) {}
+	}
 	return &Store{cfg: cfg, ctx: ctx, cancel: cancel, underWay: map[raid.UploadID]bool{}}
 }
 

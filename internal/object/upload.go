@@ -58,7 +58,9 @@ type upload struct {
 // disk), raid.ErrPrecondition (the idempotency key was used meanwhile), the
 // body's own, and ctx's.
 func (s *Store) Upload(ctx context.Context, u Upload) (raid.File, error) {
+	end := s.cfg.Request()
 	f, err := s.upload(ctx, u)
+	end(err == nil && f.Size <= smallRequest)
 	if err != nil {
 		s.stats.uploadsFailed.Add(1)
 		return raid.File{}, err

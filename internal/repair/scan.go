@@ -211,7 +211,12 @@ func (r *Repairer) countLost(ctx context.Context, s *scan) (over bool, err error
 			return false, nil
 		}
 		var n amount
-		if n.parts, n.bytes, at, more, err = r.cfg.Held.CountOn(ctx, s.lost, at, scanRows); err != nil {
+		end, err := r.cfg.Pace.Begin(ctx)
+		if err != nil {
+			return false, err
+		}
+		n.parts, n.bytes, at, more, err = r.cfg.Held.CountOn(ctx, s.lost, at, scanRows)
+		if end(); err != nil {
 			return false, err
 		}
 		found = found.plus(n)
@@ -244,7 +249,12 @@ func (r *Repairer) walk(ctx context.Context, s *scan, nodes []raid.NodeID, take 
 			return false, nil
 		}
 		var page []raid.Repair
-		if page, at, more, err = r.cfg.Held.PartsOn(ctx, nodes, at, scanRows); err != nil {
+		end, err := r.cfg.Pace.Begin(ctx)
+		if err != nil {
+			return false, err
+		}
+		page, at, more, err = r.cfg.Held.PartsOn(ctx, nodes, at, scanRows)
+		if end(); err != nil {
 			return false, err
 		}
 		for i := range page {

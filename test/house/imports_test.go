@@ -34,6 +34,7 @@ var order = []string{
 	"internal/zmtp",
 	"internal/zmtp/memnet", // an in-memory network, for tests
 	"internal/budget",
+	"internal/pace",      // background work gives way to requests
 	"internal/allowance", // what one peer may cost
 	"internal/config",
 	"internal/service/unit", // a daemon as systemd runs it, for tests
