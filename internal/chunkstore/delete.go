@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 
 	"github.com/raidpi/raidpi/internal/raid"
@@ -14,15 +15,38 @@ import (
 // good, raid.ErrNotFound when it was not there (which is as durable),
 // raid.ErrBusy while it is being written, raid.ErrInvalid for what is no chunk
 // name, raid.ErrReadOnly when a removal or fsync failed. A deleted name can't be
-// written again.
+// written again. Corrupt chunks go to the trash, see KeepCorrupt.
 func (s *Store) Delete(ctx context.Context, names []raid.ChunkName) []error {
 	errs := make([]error, len(names))
+	moved := s.trashCorrupt(ctx, names, errs)
+	if len(moved) == 0 {
+		s.deleteAll(ctx, names, errs)
+		return errs
+	}
+	var at []int
+	var others []raid.ChunkName
+	for i, name := range names {
+		if !slices.Contains(moved, i) {
+			at, others = append(at, i), append(others, name)
+		}
+	}
+	left := make([]error, len(others))
+	s.deleteAll(ctx, others, left)
+	for i, err := range left {
+		errs[at[i]] = err
+	}
+	return errs
+}
+
+// deleteAll unlinks chunks, and writes an error or nil for each into errs.
+func (s *Store) deleteAll(ctx context.Context, names []raid.ChunkName, errs []error) {
+	clear(errs)
 	leave, err := s.enter(ctx)
 	if err != nil {
 		for i := range errs {
 			errs[i] = err
 		}
-		return errs
+		return
 	}
 	defer leave()
 	// Nothing but this number may be left that tells of the delete.
@@ -33,7 +57,7 @@ func (s *Store) Delete(ctx context.Context, names []raid.ChunkName) []error {
 		for i, name := range names {
 			errs[i] = fmt.Errorf("delete chunk %s: %w", name, err)
 		}
-		return errs
+		return
 	}
 	// All are removed first, so that one fsync of a directory serves all in it.
 	type removal struct {
@@ -65,7 +89,6 @@ func (s *Store) Delete(ctx context.Context, names []raid.ChunkName) []error {
 			})
 		}
 	})
-	return errs
 }
 
 // unlink removes a chunk's entry. change is the one to flush, also when the

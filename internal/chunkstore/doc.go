@@ -20,6 +20,7 @@
 //	tmp/               files that are being written; emptied by Open
 //	raid-node.json     the marker
 //	raid-node.trash    how long the store was open, while there is trash
+//	raid-node.scrub    how far the scrub is (see package scrub)
 //	raid-node.commit   the highest commit number seen (see checkpoint.go)
 //
 // Fan-out directories have two characters, so nothing else can clash with them.
@@ -44,8 +45,11 @@
 //     Store that arrives after the Delete that gave it up leaves nothing behind.
 //   - A chunk that Trash has moved is neither listed nor counted, and Read and Verify
 //     bring it back, as long as it is there: until its time is over, or room is needed.
+//   - CheckChunk reads the disk itself, and nothing but its error and the count of
+//     corrupt chunks tells that it was there.
 //   - Nothing is written unless chunks are, or a commit number is higher than all before;
-//     but for the time of the trash, now and then while there is any.
+//     but for the time of the trash, now and then while there is any, and the record of
+//     the scrub when its owner says so.
 //
 // # Sharing fsyncs
 //

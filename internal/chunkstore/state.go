@@ -1,6 +1,8 @@
 package chunkstore
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -124,6 +126,12 @@ func (c *corrupt) remove(name raid.ChunkName) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.names, name)
+}
+
+func (c *corrupt) sorted() []raid.ChunkName {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Sorted(maps.Keys(c.names))
 }
 
 func (c *corrupt) count() int64 {

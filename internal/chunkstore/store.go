@@ -59,7 +59,11 @@ type Store struct {
 	written atomic.Int64  // chunks of this life
 	used    chan struct{} // closed once the disk is known to be in use
 	working atomic.Int64  // requests under way, to which the scan gives way
-	broken  atomic.Pointer[error]
+	worked  atomic.Int64  // when the last of them ended, as time since opened
+	opened  time.Time
+	// keepCorrupt is how long Delete keeps corrupt chunks in the trash; 0: not at all.
+	keepCorrupt atomic.Int64
+	broken      atomic.Pointer[error]
 
 	stop       context.CancelFunc
 	background sync.WaitGroup
@@ -93,7 +97,7 @@ func Open(cfg Config) (*Store, error) {
 	calls := newCalls()
 	watched := &watchedFS{cfg.FS, calls}
 	s := &Store{
-		fs: watched, calls: calls, log: cfg.Log, array: cfg.Array, pool: cfg.Pool, dirs: newDirs(watched),
+		opened: time.Now(), fs: watched, calls: calls, log: cfg.Log, array: cfg.Array, pool: cfg.Pool, dirs: newDirs(watched),
 		names: newNames(), corrupt: corrupt{names: map[raid.ChunkName]struct{}{}},
 		space: space{usage: watched.Usage, reserve: cfg.Reserve},
 	}
@@ -212,6 +216,7 @@ func (s *Store) enter(ctx context.Context) (leave func(), err error) {
 }
 
 func (s *Store) leave() {
+	s.worked.Store(int64(time.Since(s.opened)))
 	s.working.Add(-1)
 	s.mu.RUnlock()
 }

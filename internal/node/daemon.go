@@ -16,6 +16,7 @@ import (
 	"github.com/raidpi/raidpi/internal/chunkstore"
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/scrub"
 	"github.com/raidpi/raidpi/internal/service"
 	"github.com/raidpi/raidpi/internal/wire"
 )
@@ -59,6 +60,7 @@ type life struct {
 	standing
 	log      *slog.Logger
 	store    *chunkstore.Store
+	scrub    *scrub.Scrubber
 	link     *wire.Link // nil: standing says why
 	volatile string     // what is to be said of the disks
 	open     bool       // what goes over the link can be read by others in the network
@@ -121,6 +123,7 @@ func (d *daemon) lead(ctx context.Context, before *change) (next *change, err er
 	gctx, end := context.WithCancel(gctx)
 	defer end()
 	g.Go(func() error { return d.report(gctx, l) })
+	g.Go(func() error { return l.scrubs(gctx) })
 	if l.link != nil {
 		g.Go(func() error { return l.link.Run(gctx) })
 	}
@@ -152,6 +155,7 @@ func (d *daemon) begin() (*life, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the chunk store in %s: %w", d.cfg.ChunkDir, err)
 	}
+	l.scrub = d.newScrub(l)
 	l.who.Store(l.standing.who)
 	switch {
 	case l.broken:

@@ -39,6 +39,7 @@ type controller struct {
 	hub    *wire.Hub
 	ports  [3]int
 	commit atomic.Uint64
+	scrub  atomic.Pointer[raid.ScrubOrder] // what nodes are told
 	up     chan *wire.Session
 
 	mu   sync.Mutex
@@ -60,7 +61,7 @@ func startController(t *testing.T, array raid.ArrayID) *controller {
 	c.hub = wire.NewHub(wire.HubConfig{
 		Array: array, Store: ln[0], Response: ln[1], Request: ln[2], Plaintext: wire.PlaintextLoopback,
 		Pool: budget.New(64 << 20), Commit: c.commit.Load, Observer: c, Heartbeat: 50 * time.Millisecond,
-		Suspect: 300 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
+		Suspect: 300 * time.Millisecond, Tell: func(raid.NodeID) wire.Told { return wire.Told{Scrub: c.scrub.Load()} }, Log: slog.New(slog.DiscardHandler),
 	})
 	background(t, c.hub.Run)
 	return c

@@ -95,8 +95,8 @@ func (d *daemon) newLink(l *life) *wire.Link {
 	link := wire.LinkConfig{
 		Dial: cfg.Dial, StoreAddr: port(place.StorePort), ResponseAddr: port(place.ResponsePort), RequestAddr: port(place.RequestPort),
 		Plaintext: cfg.Plaintext, Node: d.disk.Node(), Array: d.disk.Array(),
-		Adopt: d.disk.Adopt, Handler: &handler{l.store, d.pool}, Trash: trashHandler{l.store}, Describer: describer{l.store}, Lab: labHandler{l.store}, Pool: d.pool, SawCommit: l.sawCommit,
-		Beat: func() wire.Beat { return beat(l.store, cfg) }, RenewKey: l.askRenewal, Unwelcome: l.askStanding, Log: l.log, Random: cfg.Random,
+		Adopt: d.disk.Adopt, Handler: &handler{l.store, d.pool}, Trash: trashHandler{l.store}, Scrub: scrubHandler{l.store, l.scrub}, Describer: describer{l.store}, Lab: labHandler{l.store}, Pool: d.pool, SawCommit: l.sawCommit,
+		Beat: func() wire.Beat { return beat(l, cfg) }, RenewKey: l.askRenewal, Unwelcome: l.askStanding, Log: l.log, Random: cfg.Random,
 	}
 	if l.who.Load() != nil {
 		link.Plaintext, link.Lab, link.Dial = wire.PlaintextOff, nil, d.dial
@@ -108,14 +108,14 @@ func (d *daemon) newLink(l *life) *wire.Link {
 
 // beat describes the node for a heartbeat. It does no I/O: also a node whose disk hangs
 // says so.
-func beat(store *chunkstore.Store, cfg *Config) wire.Beat {
-	s := store.Stats()
+func beat(l *life, cfg *Config) wire.Beat {
+	s := l.store.Stats()
 	return wire.Beat{
 		TotalBytes: s.TotalBytes, FreeBytes: s.FreeBytes, Chunks: s.Chunks, HighestCommit: s.HighestCommit, FoundCommit: s.FoundCommit,
 		Proven: s.Proven, FoundProven: s.FoundProven,
 		Scanned: s.Scanned, ReadOnly: s.ReadOnly, Zone: cfg.Zone, Version: cfg.Version, Name: cfg.hostName(),
 		TrashChunks: s.TrashChunks, TrashBytes: s.TrashBytes,
-		DiskStall: s.Stalled,
+		DiskStall: s.Stalled, Bad: s.Corrupt, Scrub: l.scrub.Progress(),
 	}
 }
 

@@ -36,6 +36,8 @@ type nodeRequest struct {
 	inspect   []raid.ChunkName
 	trash     []raid.ChunkName
 	keep      time.Duration // of trash
+	scrub     bool          // a pass is to begin
+	bad       *ListRequest  // of corrupt chunks
 }
 
 // heartbeat reports whether the request is a controller's heartbeat.
@@ -71,6 +73,10 @@ func decodeRequest(frame []byte, maxFrame int64) (r nodeRequest, invalid, err er
 	case *wirepb.GetdataRequest_Trash:
 		r.keep = time.Duration(min(op.Trash.GetKeepSeconds(), maxKeepSeconds)) * time.Second
 		r.trash, invalid = decodeNames(op.Trash.GetNames())
+	case *wirepb.GetdataRequest_Scrub:
+		r.scrub = true
+	case *wirepb.GetdataRequest_Bad:
+		r.bad, invalid = decodeList(&wirepb.ListOp{After: op.Bad.GetAfter(), Limit: op.Bad.GetLimit()})
 	default:
 		invalid = fmt.Errorf("read request: %w: this node does not know what it asks for; upgrade raid-node", raid.ErrUnsupported)
 	}

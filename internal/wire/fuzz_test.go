@@ -42,6 +42,9 @@ func FuzzResponseFrames(f *testing.F) {
 		Names: []string{"abc"}, Errors: []wirepb.Error{0}, Lengths: []uint64{5}, Crc32C: []uint32{6},
 	}}}), []byte(nil), false)
 	f.Add(seed(f, &wirepb.Response{Result: &wirepb.Response_Heartbeat{Heartbeat: &wirepb.Heartbeat{TotalBytes: math.MaxUint64}}}), []byte(nil), false)
+	f.Add(seed(f, &wirepb.Response{Result: &wirepb.Response_Heartbeat{Heartbeat: &wirepb.Heartbeat{
+		BadChunks: math.MaxUint64, Scrub: &wirepb.Scrub{State: 1, SecondsLeft: math.MaxUint64, Last: &wirepb.ScrubPass{Number: 1, EndedSeconds: 7}},
+	}}}), []byte(nil), false)
 	f.Fuzz(func(t *testing.T, head, payload []byte, data bool) {
 		s := quietSession()
 		dst := make([]byte, 100)
@@ -68,7 +71,8 @@ func FuzzResponseFrames(f *testing.F) {
 			}
 		} else if r, err := decodeControl([][]byte{head}); err == nil {
 			if r.id == 0 {
-				if b := decodeBeat(r.pb.GetHeartbeat()); b.TotalBytes < 0 || b.FreeBytes < 0 || b.Chunks < 0 {
+				if b := decodeBeat(r.pb.GetHeartbeat()); b.TotalBytes < 0 || b.FreeBytes < 0 || b.Chunks < 0 ||
+					b.Bad < 0 || b.Scrub.Left < -1 || b.Scrub.OfBytes < 0 || b.Scrub.Last.Began < b.Scrub.Last.Ended {
 					t.Fatalf("negative heartbeat %+v", b)
 				}
 			} else {

@@ -129,7 +129,7 @@ func (s *Session) sendBeats(ctx context.Context) {
 		beat := &wirepb.GetdataRequest{CatalogCommit: now.Number, CommitMac: now.MAC.Bytes(), RenewKey: s.hub.cfg.Renew(s.node)}
 		if tell := s.hub.cfg.Tell(s.node); !tell.same(told) {
 			told = tell
-			beat.ControllerHosts, beat.NodeName = told.Hosts, told.Name
+			beat.ControllerHosts, beat.NodeName, beat.ScrubOrder = told.Hosts, told.Name, encodeOrder(told.Scrub)
 		}
 		frame, _ = proto.MarshalOptions{}.MarshalAppend(frame[:0], beat)
 		if err := conn.Send(ctx, frame); err != nil {

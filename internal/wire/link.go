@@ -38,6 +38,7 @@ type LinkConfig struct {
 
 	Handler Handler
 	Trash   TrashHandler // nil: there is no trash, and leftovers stay
+	Scrub   ScrubHandler // nil: the node has no scrub
 	// Describer tells more of chunks than their names; nil: nothing more is known.
 	Describer Describer
 	Lab       LabHandler // nil: a lab controller is refused

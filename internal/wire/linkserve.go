@@ -130,6 +130,10 @@ func (s *linkSession) doRequest(j job) {
 		resp.Result, err = s.inspect(ctx, r.inspect)
 	case r.trash != nil:
 		resp.Result, err = s.trash(ctx, r.trash, r.keep)
+	case r.scrub:
+		err = s.startScrub()
+	case r.bad != nil:
+		resp.Result, err = s.bad(*r.bad)
 	default:
 		resp.Result = errorsOf(h.Delete(ctx, r.delete))
 	}
@@ -141,15 +145,21 @@ func listNames(ctx context.Context, h Handler, req ListRequest) ([]string, bool,
 	if err != nil {
 		return nil, false, err
 	}
+	out, more := fitting(names, more)
+	return out, more, nil
+}
+
+// fitting are as many names as one response has room for.
+func fitting(names []raid.ChunkName, more bool) ([]string, bool) {
 	out := make([]string, 0, len(names))
 	size := 0
 	for _, n := range names {
 		if size += len(n) + 2; size > maxResponse*9/10 { // names longer than ours: fewer fit
-			return out, true, nil
+			return out, true
 		}
 		out = append(out, string(n))
 	}
-	return out, more, nil
+	return out, more
 }
 
 // doGet reads a chunk and sends it on the data connection; errors go on the

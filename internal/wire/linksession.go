@@ -160,6 +160,9 @@ func (s *linkSession) readRequests() error {
 			if r.told.Name != "" || len(r.told.Hosts) > 0 {
 				s.link.cfg.Told(r.told)
 			}
+			if h := s.link.cfg.Scrub; h != nil && r.told.Scrub != nil {
+				h.Order(*r.told.Scrub)
+			}
 			if err := s.answerBeat(); err != nil {
 				return err
 			}

@@ -72,6 +72,8 @@ type Beat struct {
 	// DiskStall is for how long the node's disk has not answered; 0 while it does.
 	DiskStall time.Duration
 	Name      string // the machine's host name
+	Bad       int64  // chunks that were found corrupt and are still there
+	Scrub     raid.Scrub
 }
 
 // NodeGet is a Get as the node's handler sees it. Offset and Length lie within

@@ -25,6 +25,7 @@ var order = []string{
 	"internal/membership",
 	"internal/placement",
 	"internal/stripe",
+	"internal/scrub", // a node's reading of all its chunks
 	"internal/catalog",
 	"internal/chunkstore/faultfs", // a file system that fails on purpose, for tests
 	"internal/chunkstore",

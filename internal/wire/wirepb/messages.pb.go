@@ -97,6 +97,58 @@ func (Error) EnumDescriptor() ([]byte, []int) {
 	return file_messages_proto_rawDescGZIP(), []int{0}
 }
 
+type Scrub_State int32
+
+const (
+	Scrub_UNKNOWN Scrub_State = 0
+	Scrub_RUNNING Scrub_State = 1
+	Scrub_PAUSED  Scrub_State = 2
+	Scrub_WAITING Scrub_State = 3
+)
+
+// Enum value maps for Scrub_State.
+var (
+	Scrub_State_name = map[int32]string{
+		0: "UNKNOWN",
+		1: "RUNNING",
+		2: "PAUSED",
+		3: "WAITING",
+	}
+	Scrub_State_value = map[string]int32{
+		"UNKNOWN": 0,
+		"RUNNING": 1,
+		"PAUSED":  2,
+		"WAITING": 3,
+	}
+)
+
+func (x Scrub_State) Enum() *Scrub_State {
+	p := new(Scrub_State)
+	*p = x
+	return p
+}
+
+func (x Scrub_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Scrub_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_messages_proto_enumTypes[1].Descriptor()
+}
+
+func (Scrub_State) Type() protoreflect.EnumType {
+	return &file_messages_proto_enumTypes[1]
+}
+
+func (x Scrub_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Scrub_State.Descriptor instead.
+func (Scrub_State) EnumDescriptor() ([]byte, []int) {
+	return file_messages_proto_rawDescGZIP(), []int{20, 0}
+}
+
 // Controller to node, port 5557: [storedata_request][payload].
 type StoredataRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -371,8 +423,9 @@ type GetdataRequest struct {
 	CommitMac     []byte                 `protobuf:"bytes,30,opt,name=commit_mac,json=commitMac,proto3" json:"commit_mac,omitempty"` // of catalog_commit, as in storedata_request
 	// In a session's first heartbeat, and when they change: names and addresses of the
 	// controller's machine, the best first, and what the array calls the node.
-	ControllerHosts []string `protobuf:"bytes,60,rep,name=controller_hosts,json=controllerHosts,proto3" json:"controller_hosts,omitempty"`
-	NodeName        string   `protobuf:"bytes,61,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
+	ControllerHosts []string    `protobuf:"bytes,60,rep,name=controller_hosts,json=controllerHosts,proto3" json:"controller_hosts,omitempty"`
+	NodeName        string      `protobuf:"bytes,61,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
+	ScrubOrder      *ScrubOrder `protobuf:"bytes,90,opt,name=scrub_order,json=scrubOrder,proto3" json:"scrub_order,omitempty"` // the same: what the node is to do with its scrub
 	// Types that are valid to be assigned to Op:
 	//
 	//	*GetdataRequest_Get
@@ -381,6 +434,8 @@ type GetdataRequest struct {
 	//	*GetdataRequest_Verify
 	//	*GetdataRequest_Inspect
 	//	*GetdataRequest_Trash
+	//	*GetdataRequest_Scrub
+	//	*GetdataRequest_Bad
 	Op            isGetdataRequest_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -472,6 +527,13 @@ func (x *GetdataRequest) GetNodeName() string {
 	return ""
 }
 
+func (x *GetdataRequest) GetScrubOrder() *ScrubOrder {
+	if x != nil {
+		return x.ScrubOrder
+	}
+	return nil
+}
+
 func (x *GetdataRequest) GetOp() isGetdataRequest_Op {
 	if x != nil {
 		return x.Op
@@ -533,6 +595,24 @@ func (x *GetdataRequest) GetTrash() *TrashOp {
 	return nil
 }
 
+func (x *GetdataRequest) GetScrub() *ScrubOp {
+	if x != nil {
+		if x, ok := x.Op.(*GetdataRequest_Scrub); ok {
+			return x.Scrub
+		}
+	}
+	return nil
+}
+
+func (x *GetdataRequest) GetBad() *BadOp {
+	if x != nil {
+		if x, ok := x.Op.(*GetdataRequest_Bad); ok {
+			return x.Bad
+		}
+	}
+	return nil
+}
+
 type isGetdataRequest_Op interface {
 	isGetdataRequest_Op()
 }
@@ -561,6 +641,14 @@ type GetdataRequest_Trash struct {
 	Trash *TrashOp `protobuf:"bytes,41,opt,name=trash,proto3,oneof"`
 }
 
+type GetdataRequest_Scrub struct {
+	Scrub *ScrubOp `protobuf:"bytes,91,opt,name=scrub,proto3,oneof"`
+}
+
+type GetdataRequest_Bad struct {
+	Bad *BadOp `protobuf:"bytes,92,opt,name=bad,proto3,oneof"`
+}
+
 func (*GetdataRequest_Get) isGetdataRequest_Op() {}
 
 func (*GetdataRequest_Delete) isGetdataRequest_Op() {}
@@ -572,6 +660,10 @@ func (*GetdataRequest_Verify) isGetdataRequest_Op() {}
 func (*GetdataRequest_Inspect) isGetdataRequest_Op() {}
 
 func (*GetdataRequest_Trash) isGetdataRequest_Op() {}
+
+func (*GetdataRequest_Scrub) isGetdataRequest_Op() {}
+
+func (*GetdataRequest_Bad) isGetdataRequest_Op() {}
 
 // Whole blocks of one chunk: offset and length are multiples of 64 KiB, but
 // that the last block may be short. The node refuses a chunk whose length
@@ -928,6 +1020,157 @@ func (x *TrashOp) GetKeepSeconds() uint64 {
 	return 0
 }
 
+// How often a node reads all its chunks, of its own running time.
+type ScrubOrder struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	EverySeconds   uint64                 `protobuf:"varint,1,opt,name=every_seconds,json=everySeconds,proto3" json:"every_seconds,omitempty"` // 0: no pass begins by itself
+	Paused         bool                   `protobuf:"varint,2,opt,name=paused,proto3" json:"paused,omitempty"`
+	KeepBadSeconds uint64                 `protobuf:"varint,3,opt,name=keep_bad_seconds,json=keepBadSeconds,proto3" json:"keep_bad_seconds,omitempty"` // how long corrupt chunks that are deleted stay in the node's trash; 0: not at all
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ScrubOrder) Reset() {
+	*x = ScrubOrder{}
+	mi := &file_messages_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScrubOrder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScrubOrder) ProtoMessage() {}
+
+func (x *ScrubOrder) ProtoReflect() protoreflect.Message {
+	mi := &file_messages_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScrubOrder.ProtoReflect.Descriptor instead.
+func (*ScrubOrder) Descriptor() ([]byte, []int) {
+	return file_messages_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ScrubOrder) GetEverySeconds() uint64 {
+	if x != nil {
+		return x.EverySeconds
+	}
+	return 0
+}
+
+func (x *ScrubOrder) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+func (x *ScrubOrder) GetKeepBadSeconds() uint64 {
+	if x != nil {
+		return x.KeepBadSeconds
+	}
+	return 0
+}
+
+// Begins a pass now, unless one is under way.
+type ScrubOp struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScrubOp) Reset() {
+	*x = ScrubOp{}
+	mi := &file_messages_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScrubOp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScrubOp) ProtoMessage() {}
+
+func (x *ScrubOp) ProtoReflect() protoreflect.Message {
+	mi := &file_messages_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScrubOp.ProtoReflect.Descriptor instead.
+func (*ScrubOp) Descriptor() ([]byte, []int) {
+	return file_messages_proto_rawDescGZIP(), []int{11}
+}
+
+// Which chunks after `after` has the node found corrupt? The answer is a ListResult.
+type BadOp struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	After         string                 `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
+	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"` // at most 400
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BadOp) Reset() {
+	*x = BadOp{}
+	mi := &file_messages_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BadOp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BadOp) ProtoMessage() {}
+
+func (x *BadOp) ProtoReflect() protoreflect.Message {
+	mi := &file_messages_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BadOp.ProtoReflect.Descriptor instead.
+func (*BadOp) Descriptor() ([]byte, []int) {
+	return file_messages_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *BadOp) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *BadOp) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
 // Node to controller, port 5558. Answers to get travel on the payload
 // connection as [response][payload]; everything else, errors too, on the
 // control connection as [response]. request_id 0 is a heartbeat.
@@ -951,7 +1194,7 @@ type Response struct {
 
 func (x *Response) Reset() {
 	*x = Response{}
-	mi := &file_messages_proto_msgTypes[10]
+	mi := &file_messages_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1206,7 @@ func (x *Response) String() string {
 func (*Response) ProtoMessage() {}
 
 func (x *Response) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_proto_msgTypes[10]
+	mi := &file_messages_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1219,7 @@ func (x *Response) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Response.ProtoReflect.Descriptor instead.
 func (*Response) Descriptor() ([]byte, []int) {
-	return file_messages_proto_rawDescGZIP(), []int{10}
+	return file_messages_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Response) GetRequestId() uint64 {
@@ -1103,7 +1346,7 @@ type GetResult struct {
 
 func (x *GetResult) Reset() {
 	*x = GetResult{}
-	mi := &file_messages_proto_msgTypes[11]
+	mi := &file_messages_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1358,7 @@ func (x *GetResult) String() string {
 func (*GetResult) ProtoMessage() {}
 
 func (x *GetResult) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_proto_msgTypes[11]
+	mi := &file_messages_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1371,7 @@ func (x *GetResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResult.ProtoReflect.Descriptor instead.
 func (*GetResult) Descriptor() ([]byte, []int) {
-	return file_messages_proto_rawDescGZIP(), []int{11}
+	return file_messages_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetResult) GetLength() uint64 {
@@ -1154,7 +1397,7 @@ type DeleteResult struct {
 
 func (x *DeleteResult) Reset() {
 	*x = DeleteResult{}
-	mi := &file_messages_proto_msgTypes[12]
+	mi := &file_messages_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1409,7 @@ func (x *DeleteResult) String() string {
 func (*DeleteResult) ProtoMessage() {}
 
 func (x *DeleteResult) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_proto_msgTypes[12]
+	mi := &file_messages_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1179,7 +1422,7 @@ func (x *DeleteResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResult.ProtoReflect.Descriptor instead.
 func (*DeleteResult) Descriptor() ([]byte, []int) {
-	return file_messages_proto_rawDescGZIP(), []int{12}
+	return file_messages_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteResult) GetErrors() []Error {
@@ -1199,7 +1442,7 @@ type InspectResult struct {
 
 func (x *InspectResult) Reset() {
 	*x = InspectResult{}
-	mi := &file_messages_proto_msgTypes[13]
+	mi := &file_messages_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1454,7 @@ func (x *InspectResult) String() string {
 func (*InspectResult) ProtoMessage() {}
 
 func (x *InspectResult) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_proto_msgTypes[13]
+	mi := &file_messages_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1467,7 @@ func (x *InspectResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectResult.ProtoReflect.Descriptor instead.
 func (*InspectResult) Descriptor() ([]byte, []int) {
-	return file_messages_proto_rawDescGZIP(), []int{13}
+	return file_messages_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *InspectResult) GetChunks() []*Trailer {
@@ -1248,7 +1491,7 @@ type Trailer struct {
 
 func (x *Trailer) Reset() {
 	*x = Trailer{}
-	mi := &file_messages_proto_msgTypes[14]
+	mi := &file_messages_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1503,7 @@ func (x *Trailer) String() string {
 func (*Trailer) ProtoMessage() {}
 
 func (x *Trailer) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_proto_msgTypes[14]
+	mi := &file_messages_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1516,7 @@ func (x *Trailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trailer.ProtoReflect.Descriptor instead.
 func (*Trailer) Descriptor() ([]byte, []int) {
-	return file_messages_proto_rawDescGZIP(), []int{14}
+	return file_messages_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Trailer) GetError() Error {
@@ -1326,7 +1569,7 @@ type ListResult struct {
 
 func (x *ListResult) Reset() {
 	*x = ListResult{}
-	mi := &file_messages_proto_msgTypes[15]
+	mi := &file_messages_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1338,7 +1581,7 @@ func (x *ListResult) String() string {
 func (*ListResult) ProtoMessage() {}
 
 func (x *ListResult) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_proto_msgTypes[15]
+	mi := &file_messages_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1351,7 +1594,7 @@ func (x *ListResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResult.ProtoReflect.Descriptor instead.
 func (*ListResult) Descriptor() ([]byte, []int) {
-	return file_messages_proto_rawDescGZIP(), []int{15}
+	return file_messages_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListResult) GetNames() []string {
@@ -1410,13 +1653,15 @@ type Heartbeat struct {
 	TrashBytes        uint64 `protobuf:"varint,41,opt,name=trash_bytes,json=trashBytes,proto3" json:"trash_bytes,omitempty"`      // part of free_bytes
 	DiskStallMs       uint32 `protobuf:"varint,50,opt,name=disk_stall_ms,json=diskStallMs,proto3" json:"disk_stall_ms,omitempty"` // the disk has not answered a call for so long; 0: it answers
 	Name              string `protobuf:"bytes,60,opt,name=name,proto3" json:"name,omitempty"`                                     // the machine's host name
+	BadChunks         uint64 `protobuf:"varint,90,opt,name=bad_chunks,json=badChunks,proto3" json:"bad_chunks,omitempty"`         // found corrupt and still there; at most 10,000 are counted
+	Scrub             *Scrub `protobuf:"bytes,91,opt,name=scrub,proto3" json:"scrub,omitempty"`                                   // absent: the node has none, or was not told how often
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_messages_proto_msgTypes[16]
+	mi := &file_messages_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1673,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_proto_msgTypes[16]
+	mi := &file_messages_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1686,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_messages_proto_rawDescGZIP(), []int{16}
+	return file_messages_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Heartbeat) GetTotalBytes() uint64 {
@@ -1570,6 +1815,246 @@ func (x *Heartbeat) GetName() string {
 	return ""
 }
 
+func (x *Heartbeat) GetBadChunks() uint64 {
+	if x != nil {
+		return x.BadChunks
+	}
+	return 0
+}
+
+func (x *Heartbeat) GetScrub() *Scrub {
+	if x != nil {
+		return x.Scrub
+	}
+	return nil
+}
+
+// How far a node is with reading all its chunks. Seconds are of its own running time.
+type Scrub struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	State Scrub_State            `protobuf:"varint,1,opt,name=state,proto3,enum=raidpi.Scrub_State" json:"state,omitempty"`
+	Pass  uint64                 `protobuf:"varint,2,opt,name=pass,proto3" json:"pass,omitempty"` // from 1; the one under way, or the next
+	// Of the pass under way.
+	Chunks         uint64     `protobuf:"varint,3,opt,name=chunks,proto3" json:"chunks,omitempty"`
+	Bytes          uint64     `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	OfChunks       uint64     `protobuf:"varint,5,opt,name=of_chunks,json=ofChunks,proto3" json:"of_chunks,omitempty"`
+	OfBytes        uint64     `protobuf:"varint,6,opt,name=of_bytes,json=ofBytes,proto3" json:"of_bytes,omitempty"` // about
+	Bad            uint64     `protobuf:"varint,7,opt,name=bad,proto3" json:"bad,omitempty"`
+	BytesPerSecond uint64     `protobuf:"varint,8,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"`
+	SecondsLeft    uint64     `protobuf:"varint,9,opt,name=seconds_left,json=secondsLeft,proto3" json:"seconds_left,omitempty"`  // plus one; 0: it can't be told
+	NextSeconds    uint64     `protobuf:"varint,10,opt,name=next_seconds,json=nextSeconds,proto3" json:"next_seconds,omitempty"` // until the next pass is due
+	ReadBytes      uint64     `protobuf:"varint,11,opt,name=read_bytes,json=readBytes,proto3" json:"read_bytes,omitempty"`       // since the node's start
+	Last           *ScrubPass `protobuf:"bytes,12,opt,name=last,proto3" json:"last,omitempty"`                                   // that came to its end
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Scrub) Reset() {
+	*x = Scrub{}
+	mi := &file_messages_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Scrub) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Scrub) ProtoMessage() {}
+
+func (x *Scrub) ProtoReflect() protoreflect.Message {
+	mi := &file_messages_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Scrub.ProtoReflect.Descriptor instead.
+func (*Scrub) Descriptor() ([]byte, []int) {
+	return file_messages_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Scrub) GetState() Scrub_State {
+	if x != nil {
+		return x.State
+	}
+	return Scrub_UNKNOWN
+}
+
+func (x *Scrub) GetPass() uint64 {
+	if x != nil {
+		return x.Pass
+	}
+	return 0
+}
+
+func (x *Scrub) GetChunks() uint64 {
+	if x != nil {
+		return x.Chunks
+	}
+	return 0
+}
+
+func (x *Scrub) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Scrub) GetOfChunks() uint64 {
+	if x != nil {
+		return x.OfChunks
+	}
+	return 0
+}
+
+func (x *Scrub) GetOfBytes() uint64 {
+	if x != nil {
+		return x.OfBytes
+	}
+	return 0
+}
+
+func (x *Scrub) GetBad() uint64 {
+	if x != nil {
+		return x.Bad
+	}
+	return 0
+}
+
+func (x *Scrub) GetBytesPerSecond() uint64 {
+	if x != nil {
+		return x.BytesPerSecond
+	}
+	return 0
+}
+
+func (x *Scrub) GetSecondsLeft() uint64 {
+	if x != nil {
+		return x.SecondsLeft
+	}
+	return 0
+}
+
+func (x *Scrub) GetNextSeconds() uint64 {
+	if x != nil {
+		return x.NextSeconds
+	}
+	return 0
+}
+
+func (x *Scrub) GetReadBytes() uint64 {
+	if x != nil {
+		return x.ReadBytes
+	}
+	return 0
+}
+
+func (x *Scrub) GetLast() *ScrubPass {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+type ScrubPass struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	BeganSeconds  uint64                 `protobuf:"varint,2,opt,name=began_seconds,json=beganSeconds,proto3" json:"began_seconds,omitempty"` // ago
+	EndedSeconds  uint64                 `protobuf:"varint,3,opt,name=ended_seconds,json=endedSeconds,proto3" json:"ended_seconds,omitempty"` // ago
+	BeganAt       uint64                 `protobuf:"varint,4,opt,name=began_at,json=beganAt,proto3" json:"began_at,omitempty"`                // by the node's clock, in seconds since 1970; 0: not known. For people
+	Chunks        uint64                 `protobuf:"varint,5,opt,name=chunks,proto3" json:"chunks,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Bad           uint64                 `protobuf:"varint,7,opt,name=bad,proto3" json:"bad,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScrubPass) Reset() {
+	*x = ScrubPass{}
+	mi := &file_messages_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScrubPass) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScrubPass) ProtoMessage() {}
+
+func (x *ScrubPass) ProtoReflect() protoreflect.Message {
+	mi := &file_messages_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScrubPass.ProtoReflect.Descriptor instead.
+func (*ScrubPass) Descriptor() ([]byte, []int) {
+	return file_messages_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ScrubPass) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ScrubPass) GetBeganSeconds() uint64 {
+	if x != nil {
+		return x.BeganSeconds
+	}
+	return 0
+}
+
+func (x *ScrubPass) GetEndedSeconds() uint64 {
+	if x != nil {
+		return x.EndedSeconds
+	}
+	return 0
+}
+
+func (x *ScrubPass) GetBeganAt() uint64 {
+	if x != nil {
+		return x.BeganAt
+	}
+	return 0
+}
+
+func (x *ScrubPass) GetChunks() uint64 {
+	if x != nil {
+		return x.Chunks
+	}
+	return 0
+}
+
+func (x *ScrubPass) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *ScrubPass) GetBad() uint64 {
+	if x != nil {
+		return x.Bad
+	}
+	return 0
+}
+
 var File_messages_proto protoreflect.FileDescriptor
 
 const file_messages_proto_rawDesc = "" +
@@ -1599,7 +2084,7 @@ const file_messages_proto_rawDesc = "" +
 	"\acreated\x18\x04 \x01(\tR\acreated\x12\x12\n" +
 	"\x04size\x18\x05 \x01(\x04R\x04size\x12\x16\n" +
 	"\x06sha256\x18\x06 \x01(\fR\x06sha256\x12\x18\n" +
-	"\astripes\x18\a \x01(\x04R\astripes\"\x99\x04\n" +
+	"\astripes\x18\a \x01(\x04R\astripes\"\x9a\x05\n" +
 	"\x0fgetdata_request\x12\x1a\n" +
 	"\bfilename\x18\x01 \x01(\tR\bfilename\x12\x1d\n" +
 	"\n" +
@@ -1610,13 +2095,17 @@ const file_messages_proto_rawDesc = "" +
 	"\n" +
 	"commit_mac\x18\x1e \x01(\fR\tcommitMac\x12)\n" +
 	"\x10controller_hosts\x18< \x03(\tR\x0fcontrollerHosts\x12\x1b\n" +
-	"\tnode_name\x18= \x01(\tR\bnodeName\x12!\n" +
+	"\tnode_name\x18= \x01(\tR\bnodeName\x123\n" +
+	"\vscrub_order\x18Z \x01(\v2\x12.raidpi.ScrubOrderR\n" +
+	"scrubOrder\x12!\n" +
 	"\x03get\x18\x14 \x01(\v2\r.raidpi.GetOpH\x00R\x03get\x12*\n" +
 	"\x06delete\x18\x15 \x01(\v2\x10.raidpi.DeleteOpH\x00R\x06delete\x12$\n" +
 	"\x04list\x18\x16 \x01(\v2\x0e.raidpi.ListOpH\x00R\x04list\x12*\n" +
 	"\x06verify\x18\x17 \x01(\v2\x10.raidpi.VerifyOpH\x00R\x06verify\x12-\n" +
 	"\ainspect\x18( \x01(\v2\x11.raidpi.InspectOpH\x00R\ainspect\x12'\n" +
-	"\x05trash\x18) \x01(\v2\x0f.raidpi.TrashOpH\x00R\x05trashB\x04\n" +
+	"\x05trash\x18) \x01(\v2\x0f.raidpi.TrashOpH\x00R\x05trash\x12'\n" +
+	"\x05scrub\x18[ \x01(\v2\x0f.raidpi.ScrubOpH\x00R\x05scrub\x12!\n" +
+	"\x03bad\x18\\ \x01(\v2\r.raidpi.BadOpH\x00R\x03badB\x04\n" +
 	"\x02op\"\xa7\x01\n" +
 	"\x05GetOp\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x16\n" +
@@ -1639,7 +2128,16 @@ const file_messages_proto_rawDesc = "" +
 	"\x05names\x18\x01 \x03(\tR\x05names\"B\n" +
 	"\aTrashOp\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\x12!\n" +
-	"\fkeep_seconds\x18\x02 \x01(\x04R\vkeepSeconds\"\xfa\x02\n" +
+	"\fkeep_seconds\x18\x02 \x01(\x04R\vkeepSeconds\"s\n" +
+	"\n" +
+	"ScrubOrder\x12#\n" +
+	"\revery_seconds\x18\x01 \x01(\x04R\feverySeconds\x12\x16\n" +
+	"\x06paused\x18\x02 \x01(\bR\x06paused\x12(\n" +
+	"\x10keep_bad_seconds\x18\x03 \x01(\x04R\x0ekeepBadSeconds\"\t\n" +
+	"\aScrubOp\"3\n" +
+	"\x05BadOp\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\tR\x05after\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"\xfa\x02\n" +
 	"\bresponse\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\x04R\trequestId\x12\x1a\n" +
@@ -1673,7 +2171,7 @@ const file_messages_proto_rawDesc = "" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12%\n" +
 	"\x06errors\x18P \x03(\x0e2\r.raidpi.ErrorR\x06errors\x12\x18\n" +
 	"\alengths\x18Q \x03(\x04R\alengths\x12\x16\n" +
-	"\x06crc32c\x18R \x03(\aR\x06crc32c\"\xc8\x04\n" +
+	"\x06crc32c\x18R \x03(\aR\x06crc32c\"\x8c\x05\n" +
 	"\tHeartbeat\x12\x1f\n" +
 	"\vtotal_bytes\x18\x01 \x01(\x04R\n" +
 	"totalBytes\x12\x1d\n" +
@@ -1697,7 +2195,39 @@ const file_messages_proto_rawDesc = "" +
 	"\vtrash_bytes\x18) \x01(\x04R\n" +
 	"trashBytes\x12\"\n" +
 	"\rdisk_stall_ms\x182 \x01(\rR\vdiskStallMs\x12\x12\n" +
-	"\x04name\x18< \x01(\tR\x04name*\x8b\x01\n" +
+	"\x04name\x18< \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"bad_chunks\x18Z \x01(\x04R\tbadChunks\x12#\n" +
+	"\x05scrub\x18[ \x01(\v2\r.raidpi.ScrubR\x05scrub\"\xb0\x03\n" +
+	"\x05Scrub\x12)\n" +
+	"\x05state\x18\x01 \x01(\x0e2\x13.raidpi.Scrub.StateR\x05state\x12\x12\n" +
+	"\x04pass\x18\x02 \x01(\x04R\x04pass\x12\x16\n" +
+	"\x06chunks\x18\x03 \x01(\x04R\x06chunks\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\x04R\x05bytes\x12\x1b\n" +
+	"\tof_chunks\x18\x05 \x01(\x04R\bofChunks\x12\x19\n" +
+	"\bof_bytes\x18\x06 \x01(\x04R\aofBytes\x12\x10\n" +
+	"\x03bad\x18\a \x01(\x04R\x03bad\x12(\n" +
+	"\x10bytes_per_second\x18\b \x01(\x04R\x0ebytesPerSecond\x12!\n" +
+	"\fseconds_left\x18\t \x01(\x04R\vsecondsLeft\x12!\n" +
+	"\fnext_seconds\x18\n" +
+	" \x01(\x04R\vnextSeconds\x12\x1d\n" +
+	"\n" +
+	"read_bytes\x18\v \x01(\x04R\treadBytes\x12%\n" +
+	"\x04last\x18\f \x01(\v2\x11.raidpi.ScrubPassR\x04last\":\n" +
+	"\x05State\x12\v\n" +
+	"\aUNKNOWN\x10\x00\x12\v\n" +
+	"\aRUNNING\x10\x01\x12\n" +
+	"\n" +
+	"\x06PAUSED\x10\x02\x12\v\n" +
+	"\aWAITING\x10\x03\"\xc8\x01\n" +
+	"\tScrubPass\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12#\n" +
+	"\rbegan_seconds\x18\x02 \x01(\x04R\fbeganSeconds\x12#\n" +
+	"\rended_seconds\x18\x03 \x01(\x04R\fendedSeconds\x12\x19\n" +
+	"\bbegan_at\x18\x04 \x01(\x04R\abeganAt\x12\x16\n" +
+	"\x06chunks\x18\x05 \x01(\x04R\x06chunks\x12\x14\n" +
+	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\x12\x10\n" +
+	"\x03bad\x18\a \x01(\x04R\x03bad*\x8b\x01\n" +
 	"\x05Error\x12\x06\n" +
 	"\x02OK\x10\x00\x12\r\n" +
 	"\tNOT_FOUND\x10\x01\x12\v\n" +
@@ -1722,53 +2252,65 @@ func file_messages_proto_rawDescGZIP() []byte {
 	return file_messages_proto_rawDescData
 }
 
-var file_messages_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_messages_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_messages_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_messages_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_messages_proto_goTypes = []any{
 	(Error)(0),               // 0: raidpi.Error
-	(*StoredataRequest)(nil), // 1: raidpi.storedata_request
-	(*ChunkMeta)(nil),        // 2: raidpi.ChunkMeta
-	(*FileMeta)(nil),         // 3: raidpi.FileMeta
-	(*GetdataRequest)(nil),   // 4: raidpi.getdata_request
-	(*GetOp)(nil),            // 5: raidpi.GetOp
-	(*DeleteOp)(nil),         // 6: raidpi.DeleteOp
-	(*ListOp)(nil),           // 7: raidpi.ListOp
-	(*VerifyOp)(nil),         // 8: raidpi.VerifyOp
-	(*InspectOp)(nil),        // 9: raidpi.InspectOp
-	(*TrashOp)(nil),          // 10: raidpi.TrashOp
-	(*Response)(nil),         // 11: raidpi.response
-	(*GetResult)(nil),        // 12: raidpi.GetResult
-	(*DeleteResult)(nil),     // 13: raidpi.DeleteResult
-	(*InspectResult)(nil),    // 14: raidpi.InspectResult
-	(*Trailer)(nil),          // 15: raidpi.Trailer
-	(*ListResult)(nil),       // 16: raidpi.ListResult
-	(*Heartbeat)(nil),        // 17: raidpi.Heartbeat
+	(Scrub_State)(0),         // 1: raidpi.Scrub.State
+	(*StoredataRequest)(nil), // 2: raidpi.storedata_request
+	(*ChunkMeta)(nil),        // 3: raidpi.ChunkMeta
+	(*FileMeta)(nil),         // 4: raidpi.FileMeta
+	(*GetdataRequest)(nil),   // 5: raidpi.getdata_request
+	(*GetOp)(nil),            // 6: raidpi.GetOp
+	(*DeleteOp)(nil),         // 7: raidpi.DeleteOp
+	(*ListOp)(nil),           // 8: raidpi.ListOp
+	(*VerifyOp)(nil),         // 9: raidpi.VerifyOp
+	(*InspectOp)(nil),        // 10: raidpi.InspectOp
+	(*TrashOp)(nil),          // 11: raidpi.TrashOp
+	(*ScrubOrder)(nil),       // 12: raidpi.ScrubOrder
+	(*ScrubOp)(nil),          // 13: raidpi.ScrubOp
+	(*BadOp)(nil),            // 14: raidpi.BadOp
+	(*Response)(nil),         // 15: raidpi.response
+	(*GetResult)(nil),        // 16: raidpi.GetResult
+	(*DeleteResult)(nil),     // 17: raidpi.DeleteResult
+	(*InspectResult)(nil),    // 18: raidpi.InspectResult
+	(*Trailer)(nil),          // 19: raidpi.Trailer
+	(*ListResult)(nil),       // 20: raidpi.ListResult
+	(*Heartbeat)(nil),        // 21: raidpi.Heartbeat
+	(*Scrub)(nil),            // 22: raidpi.Scrub
+	(*ScrubPass)(nil),        // 23: raidpi.ScrubPass
 }
 var file_messages_proto_depIdxs = []int32{
-	2,  // 0: raidpi.storedata_request.meta:type_name -> raidpi.ChunkMeta
-	3,  // 1: raidpi.ChunkMeta.file:type_name -> raidpi.FileMeta
-	5,  // 2: raidpi.getdata_request.get:type_name -> raidpi.GetOp
-	6,  // 3: raidpi.getdata_request.delete:type_name -> raidpi.DeleteOp
-	7,  // 4: raidpi.getdata_request.list:type_name -> raidpi.ListOp
-	8,  // 5: raidpi.getdata_request.verify:type_name -> raidpi.VerifyOp
-	9,  // 6: raidpi.getdata_request.inspect:type_name -> raidpi.InspectOp
-	10, // 7: raidpi.getdata_request.trash:type_name -> raidpi.TrashOp
-	0,  // 8: raidpi.response.error:type_name -> raidpi.Error
-	12, // 9: raidpi.response.get:type_name -> raidpi.GetResult
-	13, // 10: raidpi.response.delete:type_name -> raidpi.DeleteResult
-	16, // 11: raidpi.response.list:type_name -> raidpi.ListResult
-	17, // 12: raidpi.response.heartbeat:type_name -> raidpi.Heartbeat
-	14, // 13: raidpi.response.inspect:type_name -> raidpi.InspectResult
-	0,  // 14: raidpi.DeleteResult.errors:type_name -> raidpi.Error
-	15, // 15: raidpi.InspectResult.chunks:type_name -> raidpi.Trailer
-	0,  // 16: raidpi.Trailer.error:type_name -> raidpi.Error
-	3,  // 17: raidpi.Trailer.file:type_name -> raidpi.FileMeta
-	0,  // 18: raidpi.ListResult.errors:type_name -> raidpi.Error
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	3,  // 0: raidpi.storedata_request.meta:type_name -> raidpi.ChunkMeta
+	4,  // 1: raidpi.ChunkMeta.file:type_name -> raidpi.FileMeta
+	12, // 2: raidpi.getdata_request.scrub_order:type_name -> raidpi.ScrubOrder
+	6,  // 3: raidpi.getdata_request.get:type_name -> raidpi.GetOp
+	7,  // 4: raidpi.getdata_request.delete:type_name -> raidpi.DeleteOp
+	8,  // 5: raidpi.getdata_request.list:type_name -> raidpi.ListOp
+	9,  // 6: raidpi.getdata_request.verify:type_name -> raidpi.VerifyOp
+	10, // 7: raidpi.getdata_request.inspect:type_name -> raidpi.InspectOp
+	11, // 8: raidpi.getdata_request.trash:type_name -> raidpi.TrashOp
+	13, // 9: raidpi.getdata_request.scrub:type_name -> raidpi.ScrubOp
+	14, // 10: raidpi.getdata_request.bad:type_name -> raidpi.BadOp
+	0,  // 11: raidpi.response.error:type_name -> raidpi.Error
+	16, // 12: raidpi.response.get:type_name -> raidpi.GetResult
+	17, // 13: raidpi.response.delete:type_name -> raidpi.DeleteResult
+	20, // 14: raidpi.response.list:type_name -> raidpi.ListResult
+	21, // 15: raidpi.response.heartbeat:type_name -> raidpi.Heartbeat
+	18, // 16: raidpi.response.inspect:type_name -> raidpi.InspectResult
+	0,  // 17: raidpi.DeleteResult.errors:type_name -> raidpi.Error
+	19, // 18: raidpi.InspectResult.chunks:type_name -> raidpi.Trailer
+	0,  // 19: raidpi.Trailer.error:type_name -> raidpi.Error
+	4,  // 20: raidpi.Trailer.file:type_name -> raidpi.FileMeta
+	0,  // 21: raidpi.ListResult.errors:type_name -> raidpi.Error
+	22, // 22: raidpi.Heartbeat.scrub:type_name -> raidpi.Scrub
+	1,  // 23: raidpi.Scrub.state:type_name -> raidpi.Scrub.State
+	23, // 24: raidpi.Scrub.last:type_name -> raidpi.ScrubPass
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_messages_proto_init() }
@@ -1783,8 +2325,10 @@ func file_messages_proto_init() {
 		(*GetdataRequest_Verify)(nil),
 		(*GetdataRequest_Inspect)(nil),
 		(*GetdataRequest_Trash)(nil),
+		(*GetdataRequest_Scrub)(nil),
+		(*GetdataRequest_Bad)(nil),
 	}
-	file_messages_proto_msgTypes[10].OneofWrappers = []any{
+	file_messages_proto_msgTypes[13].OneofWrappers = []any{
 		(*Response_Get)(nil),
 		(*Response_Delete)(nil),
 		(*Response_List)(nil),
@@ -1796,8 +2340,8 @@ func file_messages_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_messages_proto_rawDesc), len(file_messages_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   17,
+			NumEnums:      2,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,4 @@
+package scrub
+
+// SaveEvery is for tests.
+const SaveEvery = saveEvery
