@@ -33,6 +33,8 @@ type Config struct {
 	// total are bytes, total 0 where it is not known. It is called by one goroutine at
 	// a time, and no more when Open has returned. May be nil.
 	Progress func(step string, done, total int64)
+
+	Program string // version of the raid-controller, for FormerProgram of the next start
 }
 
 // Catalog is an open catalog. Its methods may be called concurrently.
@@ -48,6 +50,7 @@ type Catalog struct {
 	commit   atomic.Uint64
 	proofs   proofs
 	ids      ids
+	events   eventLog
 	wall     *wallClock
 	writer   *writer
 	readers  chan *conn   // those that nobody uses

@@ -46,6 +46,8 @@ func child(job, path string) int {
 	switch job {
 	case "upload":
 		return childUploads(c)
+	case "notes":
+		return childNotes(c)
 	case "limit":
 		return childWithoutRoom(c, path)
 	}

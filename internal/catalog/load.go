@@ -32,6 +32,10 @@ func (c *Catalog) begin(cfg Config) (err error) {
 		_, _ = w.exec("ROLLBACK")
 		return fmt.Errorf("write run number: %w", err)
 	}
+	if err := c.events.begin(w, cfg.Program); err != nil {
+		_, _ = w.exec("ROLLBACK")
+		return err
+	}
 	if _, err = w.exec("COMMIT"); err != nil {
 		return fmt.Errorf("write run number: %w", err)
 	}

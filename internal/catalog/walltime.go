@@ -61,3 +61,9 @@ func (k *wallClock) since(told string) time.Duration {
 
 // text is now as the catalog writes times. Such texts compare as times do.
 func (k *wallClock) text() string { return k.now().Format(time.DateTime) }
+
+// parseDay reads a time that is for people alone; the zero time when it is none.
+func parseDay(text string) time.Time {
+	t, _ := time.Parse(time.DateTime, text)
+	return t
+}

@@ -43,6 +43,7 @@ type writer struct {
 	now     func() string // the time of day, noted by each transaction
 	base    func() state  // what is committed
 	keep    func(*tx)     // publishes what was committed
+	carried func() *op    // what a transaction takes along; nil: nothing
 	health  *health
 	moving  sync.Mutex // held while the log is moved into the database
 
@@ -139,7 +140,7 @@ func (w *writer) loop() {
 			case first = <-w.ops:
 			}
 		}
-		w.group(w.gather(first))
+		w.group(w.takeAlong(w.gather(first)))
 		w.looked()
 		select {
 		case <-w.closing:
@@ -177,6 +178,17 @@ func (w *writer) gather(first *op) []*op {
 		default:
 			next = nil
 		}
+	}
+	return group
+}
+
+// takeAlong adds to a group what waits for any transaction.
+func (w *writer) takeAlong(group []*op) []*op {
+	if len(group) == 0 || w.carried == nil {
+		return group
+	}
+	if o := w.carried(); o != nil {
+		group = append(group, o)
 	}
 	return group
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/raidpi/raidpi/internal/allowance"
 	"github.com/raidpi/raidpi/internal/budget"
 	"github.com/raidpi/raidpi/internal/catalog"
+	"github.com/raidpi/raidpi/internal/events"
 	"github.com/raidpi/raidpi/internal/httpapi"
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/membership"
@@ -94,6 +95,7 @@ type Controller struct {
 	cfg       Config
 	pool      *budget.Pool
 	catalog   *catalog.Catalog
+	events    *events.Log
 	ca        *identity.CA
 	leaf      *leaf
 	desk      *admission.Desk
@@ -140,6 +142,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.catalog.Close()) }()
+	c.events = events.New(events.Config{Store: c.catalog, Log: cfg.Log})
 	if err := c.build(ctx); err != nil {
 		c.closeListeners() // a Listener of httpapi too, which waits for its goroutines
 		return err
@@ -156,7 +159,7 @@ func openCatalog(ctx context.Context, cfg *Config) (*catalog.Catalog, error) {
 	}
 	c, err := catalog.Open(ctx, catalog.Config{
 		Path: path, Random: cfg.Random, Log: cfg.Log, Reserve: cfg.Reserve, Progress: cfg.Progress,
-		Spare: filepath.Join(cfg.StateDir, spareFile),
+		Spare: filepath.Join(cfg.StateDir, spareFile), Program: cfg.Version,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the catalog: %w", inWords(cfg.StateDir, err))
@@ -286,8 +289,14 @@ func (c *Controller) largestStripe() int64 {
 // serve runs the parts until ctx ends or one fails, and stops them from the top
 // down: first REST, so that requests in flight finish; then repair, which uses
 // the object store; then what that has left under way; then the nodes' hub, on
-// which all those wait; last, by the caller, the catalog, which they write to.
+// which all those wait; then the events, of which each of them may tell; last, by the
+// caller, the catalog, which they write to.
 func (c *Controller) serve(ctx context.Context) error {
+	told, stopTelling := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopTelling()
+	var telling errgroup.Group
+	telling.Go(func() error { return c.events.Run(told) })
+
 	below, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBelow()
 	hubGroup, hubCtx := errgroup.WithContext(below)
@@ -327,7 +336,9 @@ func (c *Controller) serve(ctx context.Context) error {
 	err = errors.Join(midGroup.Wait(), err)
 	c.objects.Close()
 	stopBelow()
-	return errors.Join(err, hubGroup.Wait())
+	err = errors.Join(err, hubGroup.Wait())
+	stopTelling()
+	return errors.Join(err, telling.Wait())
 }
 
 // serveREST answers requests until ctx ends. The controller is ready when the first

@@ -31,8 +31,9 @@ func (c *Controller) newAPI() *httpapi.API {
 	started := time.Now()
 	return httpapi.New(httpapi.Config{
 		Files: fileStore{c.objects}, Index: index{c}, Nodes: c.nodesByName,
-		Status:  func(ctx context.Context) (httpapi.Status, error) { return c.status(ctx, started) },
-		Ready:   c.ready,
+		Status: func(ctx context.Context) (httpapi.Status, error) { return c.status(ctx, started) },
+		Ready:  c.ready,
+		Events: c.events, Tell: c.happened,
 		Metrics: registry, Version: c.cfg.Version, Log: c.cfg.Log,
 		MaxBody: c.cfg.MaxBody, MaxFile: maxFile, MaxRequests: c.cfg.MaxRequests,
 		Auth: c.cfg.Auth, Names: c.cfg.Names, Tokens: c.catalog, Random: c.cfg.Random,

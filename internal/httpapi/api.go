@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -76,6 +77,8 @@ type Config struct {
 	Names      []string        // host names of this machine, besides localhost
 	Tokens     Tokens          // must be set with Auth, and for the calls that manage them
 	Desk       Desk            // must be set for the calls of nodes that join, and of who removes them
+	Events     Events          // nil: none are kept
+	Tell       raid.Tell       // is told what people did here; nil: nobody is
 	Change     ChangeNode      // must be set for the call that changes nodes
 	JoinTokens JoinTokens      // must be set for the calls that manage them
 	Hosts      func() []string // under which nodes and browsers reach this machine, the best first
@@ -114,8 +117,12 @@ type API struct {
 	origins  *http.CrossOriginProtection
 	attempts attempts // to show a token
 	bearers  bearers
-	people   peercred.People
-	mentions attempts // of what else strangers can have logged; apart, so that neither hides the other
+	// followers are those who follow the events, until ending is closed.
+	followers followers
+	ending    chan struct{}
+	end       sync.Once
+	people    peercred.People
+	mentions  attempts // of what else strangers can have logged; apart, so that neither hides the other
 }
 
 // New makes an API.
@@ -128,6 +135,9 @@ func New(cfg Config) *API {
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
+	if cfg.Tell == nil {
+		cfg.Tell = func(raid.Event) {}
+	}
 	if cfg.Random == nil {
 		cfg.Random = rand.Reader
 	}
@@ -139,12 +149,13 @@ func New(cfg Config) *API {
 		keys:      keys{running: map[string][32]byte{}},
 		origins:   http.NewCrossOriginProtection(),
 		people:    peercred.KnownPeople("/etc/login.defs"),
+		ending:    make(chan struct{}),
 	}
 	a.bearers.over = func(id string) (over, ends bool) {
 		k, found := a.cfg.Tokens.Token(id)
 		return !found || k.Revoked || k.Expired, k.Expires != ""
 	}
-	a.metrics = newMetrics(cfg.Metrics, func() float64 { return float64(a.transfers.inUse()) })
+	a.metrics = newMetrics(cfg.Metrics, func() float64 { return float64(a.transfers.inUse()) }, func() float64 { return float64(a.followers.count()) })
 	a.routes = newRouter(a.table(), a.metrics)
 	return a
 }

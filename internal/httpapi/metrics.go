@@ -22,7 +22,7 @@ type metrics struct {
 	show     http.Handler
 }
 
-func newMetrics(reg *prometheus.Registry, transfers func() float64) *metrics {
+func newMetrics(reg *prometheus.Registry, transfers, followers func() float64) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "raid_http_requests_total",
@@ -47,7 +47,10 @@ func newMetrics(reg *prometheus.Registry, transfers func() float64) *metrics {
 	inFlight := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "raid_http_transfers_in_flight", Help: "Uploads and downloads under way; max_requests bounds them.",
 	}, transfers)
-	reg.MustRegister(m.requests, m.seconds, m.bytesIn, m.bytesOut, inFlight)
+	following := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "raid_http_event_followers", Help: "Clients that follow the events.",
+	}, followers)
+	reg.MustRegister(m.requests, m.seconds, m.bytesIn, m.bytesOut, inFlight, following)
 	return m
 }
 

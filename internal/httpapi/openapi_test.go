@@ -103,7 +103,9 @@ func TestDocumentAllowsWhatTheAPIDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := serve(t, newStore())
+	log := newEvents(t)
+	tellAll(log, "a")
+	s := serve(t, newStore(), withEvents(log))
 	good := func(want int, method, path string, body []byte, header ...string) {
 		t.Helper()
 		s.documented(router, true, want, method, path, body, header...)
@@ -139,7 +141,9 @@ func TestDocumentAllowsWhatTheAPIDoes(t *testing.T) {
 	good(412, "DELETE", "/files/1", nil, `If-Match: "x"`)
 	good(200, "DELETE", "/files/1", nil)
 	bad(404, "DELETE", "/files/1", nil)
-	for _, path := range []string{"/nodes", "/status", "/livez", "/readyz", "/metrics", "/openapi.yaml"} {
+	good(200, "GET", "/events?after=0&limit=1", nil)
+	bad(400, "GET", "/events?limit=x", nil)
+	for _, path := range []string{"/events", "/nodes", "/status", "/livez", "/readyz", "/metrics", "/openapi.yaml"} {
 		good(200, "GET", path, nil)
 	}
 

@@ -33,6 +33,7 @@ func (a *API) table() []route {
 		{call: "info", method: "GET", path: "/files/{id}/info", scope: read, serve: a.info},
 		{call: "nodes", method: "GET", path: "/nodes", scope: read, serve: a.nodes},
 		{call: "status", method: "GET", path: "/status", scope: read, serve: a.status},
+		{call: "events", method: "GET", path: "/events", scope: read, serve: a.events},
 		{call: "livez", method: "GET", path: "/livez", open: true, serve: a.livez},
 		{call: "readyz", method: "GET", path: "/readyz", open: true, serve: a.readyz},
 		{call: "metrics", method: "GET", path: "/metrics", scope: read, serve: a.showMetrics},

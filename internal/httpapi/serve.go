@@ -36,6 +36,8 @@ func (a *API) Serve(ctx context.Context, listeners ...net.Listener) error {
 	defer cutRequests()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	// Who follows the events would be waited for in vain.
+	defer context.AfterFunc(ctx, func() { a.end.Do(func() { close(a.ending) }) })()
 	failed := make([]error, len(listeners))
 	var all sync.WaitGroup
 	for i, ln := range listeners {

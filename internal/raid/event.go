@@ -1,6 +1,9 @@
 package raid
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Event is something that happened to the array and that a person may want to know
 // later.
@@ -39,12 +42,63 @@ const (
 	DrainEnded   EventKind = "drain-ended"   // the node holds nothing any more
 	DiskFull     EventKind = "disk-full"     // or nearly
 	DiskReadOnly EventKind = "disk-readonly" // it takes no writes
+	DiskStalled  EventKind = "disk-stalled"  // it does not answer
+	DiskWorn     EventKind = "disk-worn"     // or nearly, as it says itself
+	DiskGood     EventKind = "disk-good"     // it was full, read-only or stalled, and is not any more
 	TrashEmptied EventKind = "trash-emptied" // before its time, or by a person
 	TokenMade    EventKind = "token-made"
+	TokenRevoked EventKind = "token-revoked"
 	LoginFailed  EventKind = "login-failed" // summed up
 	Upgraded     EventKind = "upgraded"     // another version of a program runs
+
+	CatalogBehind  EventKind = "catalog-behind"  // it is older than what nodes have seen
+	CatalogDamaged EventKind = "catalog-damaged" // its bytes are not what was written
+	CertificateBad EventKind = "certificate-bad" // it could not be made anew
+	EventsLost     EventKind = "events-lost"     // events that could not be kept
 )
+
+// IsGrave reports whether a person must learn of an event of this kind at once, and
+// rather than of others.
+func (k EventKind) IsGrave() bool {
+	switch k {
+	case FileLost, HealBlocked, CatalogBehind, CatalogDamaged, DiskReadOnly, NodeLost, NodeRemoved:
+		return true
+	}
+	return false
+}
 
 // Tell takes note of an event. It does not wait for a disk, may be called concurrently,
 // and sets Seq and At itself.
 type Tell func(Event)
+
+// EventRecord is an event in JSON, for REST and for the program that gets each event.
+type EventRecord struct {
+	Seq    int64     `json:"seq"`
+	At     string    `json:"at"` // UTC, YYYY-MM-DD HH:MM:SS
+	Kind   EventKind `json:"kind"`
+	Node   NodeID    `json:"node"` // empty: none
+	File   *FileID   `json:"file"` // nil: none
+	Text   string    `json:"text"`
+	Advice string    `json:"advice"` // empty: nothing is to be done
+}
+
+// Record is the event as JSON has it.
+func (e Event) Record() EventRecord {
+	r := EventRecord{Seq: e.Seq, At: e.At.UTC().Format(time.DateTime), Kind: e.Kind, Node: e.Node, Text: e.Text, Advice: e.Advice}
+	if e.File != 0 {
+		r.File = &e.File
+	}
+	return r
+}
+
+// maxQuoted is how many characters of a name a sentence quotes.
+const maxQuoted = 60
+
+// Quoted is a name that a stranger may have chosen, such as a file's, as a sentence has
+// it: in quotes, with escapes for what could not be shown, and cut when it is long.
+func Quoted(name string) string {
+	if r := []rune(name); len(r) > maxQuoted {
+		name = string(r[:maxQuoted-1]) + "…"
+	}
+	return strconv.Quote(name)
+}

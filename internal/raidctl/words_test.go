@@ -70,7 +70,7 @@ func TestNoInsidersWordsInWhatPeopleRead(t *testing.T) {
 		"lss", "nonsense", "ls x", "ls --limit x", "ls --limit 99999999999999999999", "ls --limit", "ls --after 1.5", "ls --nope", "ls -z", "ls --json=maybe",
 		"upload", "upload --name", "upload -", "upload /none/there", "upload DIR", "upload --name x a b", "upload -j 0 FILE", "upload -j x FILE", "upload --jobs 1000 FILE",
 		"download", "download x", "download 0", "download -1", "download 99999999999999999999", "download 1 2 -o FILE", "download 1 -o /none/there", "download 9", "download 1 -o FILE/x",
-		"info", "info x", "info 9", "rm", "rm x", "rm 9", "status x", "nodes x", "node", "node x", "node remove", "node remove a b", "node remove nobody", "node rotate",
+		"info", "info x", "info 9", "rm", "rm x", "rm 9", "status x", "events x", "events --since x", "events --limit x", "events -n -1", "nodes x", "node", "node x", "node remove", "node remove a b", "node remove nobody", "node rotate",
 		"token", "token create x", "token create --uses x", "token create --ttl x", "token create --uses", "token revoke", "token revoke ../x", "access", "access create",
 		"access create x", "access create x --scope root", "access create x y --scope read", "access create x --scope read --ttl 5", "access create x --scope read --ttl -1h", "access revoke",
 		"login a b", "login http://10.0.0.1", "login ftp://x", "login me:secret@x", "login --fingerprint x controller.local", "login --token x controller.local",

@@ -21,6 +21,7 @@ var order = []string{
 	"internal/httpapi",
 	"internal/object",
 	"internal/repair",
+	"internal/events",    // what happened, for people
 	"internal/admission", // who may be a node
 	"internal/membership",
 	"internal/placement",
