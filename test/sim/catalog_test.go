@@ -66,6 +66,12 @@ func (w *world) query(text string, row func([]driver.Value)) (err error) {
 	}
 }
 
+// surplus is how many good copies the catalog has that no file needs.
+func (w *world) surplus() (n int64) {
+	w.must(w.query(`SELECT count(*) FROM surplus`, func(v []driver.Value) { n = v[0].(int64) }))
+	return n
+}
+
 func (w *world) readCatalog() (all []copyRow, err error) {
 	err = w.query(`SELECT c.file, c.stripe, c.part, c.name, coalesce(k.node, 0), c.flaw FROM chunk_name c
 		JOIN chunk k USING (file, stripe, part, copy) JOIN upload u ON u.id = c.file WHERE u.state = 1

@@ -173,12 +173,14 @@ type (
 	writeCall    = func(tls *libc.TLS, file, buf uintptr, n int32, at int64) int32
 	truncateCall = func(tls *libc.TLS, file uintptr, size int64) int32
 	syncCall     = func(tls *libc.TLS, file uintptr, flags int32) int32
+	closeCall    = func(tls *libc.TLS, file uintptr) int32
 )
 
 type ioCalls struct {
 	write    writeCall
 	truncate truncateCall
 	sync     syncCall
+	close    closeCall
 }
 
 type table struct {
@@ -196,7 +198,7 @@ type openFile struct {
 func newVFS() *vfs {
 	v := &vfs{disks: map[string]*catalogDisk{}, open: map[uintptr]*openFile{}, tables: map[uintptr]table{}}
 	v.openCall, v.delCall = v.onOpen, v.onDelete
-	v.calls = ioCalls{v.onWrite, v.onTruncate, v.onSync}
+	v.calls = ioCalls{v.onWrite, v.onTruncate, v.onSync, v.onClose}
 	tls := libc.NewTLS()
 	defer tls.Close()
 	v.original = copyIn[sqlite3.Tsqlite3_vfs](sqlite3.Xsqlite3_vfs_find(tls, 0))
@@ -243,8 +245,9 @@ func (v *vfs) onOpen(tls *libc.TLS, self, path, file uintptr, flags int32, outFl
 	t, known := v.tables[handle.FpMethods]
 	if !known {
 		methods := copyIn[sqlite3.Tsqlite3_io_methods](handle.FpMethods)
-		t.under = ioCalls{callable[writeCall](methods.FxWrite), callable[truncateCall](methods.FxTruncate), callable[syncCall](methods.FxSync)}
-		methods.FxWrite, methods.FxTruncate, methods.FxSync = pointerTo(&v.calls.write), pointerTo(&v.calls.truncate), pointerTo(&v.calls.sync)
+		t.under = ioCalls{callable[writeCall](methods.FxWrite), callable[truncateCall](methods.FxTruncate), callable[syncCall](methods.FxSync), callable[closeCall](methods.FxClose)}
+		methods.FxWrite, methods.FxTruncate = pointerTo(&v.calls.write), pointerTo(&v.calls.truncate)
+		methods.FxSync, methods.FxClose = pointerTo(&v.calls.sync), pointerTo(&v.calls.close)
 		t.ours = copyOut(methods)
 		v.tables[handle.FpMethods] = t
 	}
@@ -318,6 +321,14 @@ func (v *vfs) onSync(_ *libc.TLS, handle uintptr, _ int32) int32 {
 		file.pending, file.synced = nil, true
 	}
 	return 0
+}
+
+func (v *vfs) onClose(tls *libc.TLS, handle uintptr) int32 {
+	f := v.file(handle)
+	v.mu.Lock()
+	delete(v.open, handle)
+	v.mu.Unlock()
+	return f.under.close(tls, handle)
 }
 
 func (v *vfs) onDelete(tls *libc.TLS, self, path uintptr, syncDir int32) int32 {

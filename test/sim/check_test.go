@@ -53,7 +53,7 @@ func (w *world) heal() {
 		time.Sleep(wait)
 		w.settle()
 		w.nurse()
-		if s, ok = w.clients[0].status(); ok && s.whole(len(w.pis)) {
+		if s, ok = w.clients[0].status(); ok && s.whole(len(w.pis)) && w.surplus() == 0 {
 			w.note("the array is whole")
 			return
 		}
@@ -62,7 +62,9 @@ func (w *world) heal() {
 		_ = w.query("SELECT n.id, r.upload_id, r.stripe, r.part, r.attempt FROM removal r JOIN node n ON n.key = r.node", func(v []driver.Value) {
 			w.note(fmt.Sprint("waits for removal: ", v))
 		})
-		w.model.fault("after %v without any fault the array is not whole: answered %t: %+v %s", healTime, ok, s, unexplained(s))
+		_ = w.query("SELECT id, upload_id, state FROM upload WHERE state <> 1", func(v []driver.Value) { w.note(fmt.Sprint("unsettled upload: ", v)) })
+		_ = w.query("SELECT id, cleaned_run, removals FROM node", func(v []driver.Value) { w.note(fmt.Sprint("node: ", v)) })
+		w.model.fault("after %v without any fault the array is not whole: answered %t: %+v %s, %d surplus copies", healTime, ok, s, unexplained(s), w.surplus())
 	}
 }
 

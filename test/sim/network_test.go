@@ -15,7 +15,7 @@ import (
 )
 
 // linkBuffer is what each hop of a connection holds in each direction, in bytes.
-const linkBuffer = 32 << 10
+const linkBuffer = 8 << 10
 
 // network is the network of a run. Every connection goes through a relay of ours that
 // hands on what was written after a time that its seed decides, so hardly ever two
