@@ -2,8 +2,13 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
 )
 
 // deed is one thing that the event loop does, and how often beside the others.
@@ -194,6 +199,32 @@ func (w *world) slow() {
 	}
 	w.onPi(func(p *pi) { w.net.setLag(p.name, lag) })
 }
+
+// rot flips bits in chunks on one disk, while each part has two good copies. It is
+// always the same disk in a run: what rots there is not found before it is read.
+func (w *world) rot() {
+	p := w.pis[0]
+	if w.rng.IntN(2) == 0 {
+		return
+	}
+	found, err := p.chunksOf()
+	w.must(err)
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		if w.rng.IntN(3) > 0 {
+			continue
+		}
+		b, err := os.ReadFile(found[name])
+		w.must(err)
+		for range 1 + w.rng.IntN(2) {
+			b[w.rng.IntN(len(b))] ^= 1 << w.rng.IntN(8)
+		}
+		w.note("bits of a chunk flip", "pi", p.name, "chunk", name)
+		p.rottens[string(name)] = true
+		w.must(p.fs.Load().Rot(chunkFile(name), b))
+	}
+}
+
+func chunkFile(name raid.ChunkName) string { return string(name[:2]) + "/" + string(name) }
 
 // client returns one of the clients.
 func (w *world) client() *client { return w.clients[w.rng.IntN(len(w.clients))] }

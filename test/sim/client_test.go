@@ -60,6 +60,8 @@ func (c *client) ask(method, path string, body []byte) answer {
 	return answer{status: resp.StatusCode, body: b}
 }
 
+func pathOf(id int64) string { return fmt.Sprintf("/files/%d", id) }
+
 func (c *client) create(f *file) {
 	op := c.w.model.begin(c.name, opCreate, f)
 	a := c.ask(http.MethodPost, "/files?filename="+f.name, f.content)
@@ -76,7 +78,7 @@ func (c *client) create(f *file) {
 
 func (c *client) read(f *file, id int64) {
 	op := c.w.model.begin(c.name, opRead, f)
-	a := c.ask(http.MethodGet, fmt.Sprintf("/files/%d", id), nil)
+	a := c.ask(http.MethodGet, pathOf(id), nil)
 	switch a.status {
 	case http.StatusOK:
 		if !bytes.Equal(a.body, f.content) {
@@ -92,7 +94,7 @@ func (c *client) read(f *file, id int64) {
 
 func (c *client) remove(f *file, id int64) {
 	op := c.w.model.begin(c.name, opDelete, f)
-	a := c.ask(http.MethodDelete, fmt.Sprintf("/files/%d", id), nil)
+	a := c.ask(http.MethodDelete, pathOf(id), nil)
 	switch a.status {
 	case http.StatusOK:
 		c.w.model.ended(op, present)

@@ -61,16 +61,25 @@ func run(t *testing.T, seed uint64) (r result) {
 // live is the life of an array: times in which much goes wrong, each followed by one
 // in which it gets well.
 func (w *world) live() {
+	var old *snapshot
 	for range 1 + w.rng.IntN(3) {
 		w.chaos(20 + w.rng.IntN(40))
-		if w.model.failed() {
-			break
+		if !w.model.failed() {
+			w.heal()
 		}
-		w.heal()
-		if w.model.failed() {
-			break
+		if !w.model.failed() {
+			w.check()
 		}
-		w.check()
+		if w.model.failed() {
+			return
+		}
+		if old == nil {
+			old = w.snapshot()
+		}
+		w.rot()
+	}
+	if w.rng.IntN(3) == 0 {
+		w.rollBack(old)
 	}
 }
 

@@ -3,6 +3,7 @@ package faultfs
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -159,6 +160,18 @@ func (l Loss) bytes(f *inode) []byte {
 	copy(b, f.live[:l.Random.IntN(len(f.live)+1)])
 	copy(b, f.durable)
 	return b[:max(len(f.durable), l.Random.IntN(len(b)+1))]
+}
+
+// Rot has a file hold other bytes, durably, as a disk does that rots.
+func (f *FS) Rot(name string, b []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ino := f.root.find(name)
+	if ino == nil || ino.isDir() {
+		return fmt.Errorf("rot %s: %w", name, fs.ErrNotExist)
+	}
+	ino.live, ino.durable = slices.Clone(b), append([]byte{}, b...)
+	return os.WriteFile(filepath.Join(f.path, name), b, 0o640)
 }
 
 // Recover closes the directory and leaves it as a power cut may. The FS can't be
