@@ -33,7 +33,8 @@ WORDS = ./internal/catalog/... ./internal/raid ./internal/budget ./internal/zmtp
 .PHONY: simulate build e2e e2e-idle e2e-packages deb package-files apt-repo dist release-check demo test test-setup test-32 test-arm lint bench fuzz proto clean help
 
 help:
-	@echo "make demo    start an array, kill a node, read a file back (ONCE=1: then end; PORT=9001)"
+	@echo "make demo    start an array, kill a node, read a file back (ONCE=1: then end; PORT=9001;"
+	@echo "             GRACE=10s: what a dead node held is made again so soon)"
 	@echo "make test    run every test, as root; installs from Debian what they need"
 	@echo "make e2e-arm boot emulated machines with the packages on them, as root"
 	@echo "make build   the three programs, into bin/"
@@ -108,7 +109,7 @@ programs-%:
 PORT ?= 9000
 demo: build
 	@$(GO) build -buildvcs=false -o bin/demo ./test/demo
-	@exec bin/demo -port $(PORT) $(if $(filter 1,$(ONCE)),-once)
+	@exec bin/demo -port $(PORT) $(if $(GRACE),-grace $(GRACE)) $(if $(filter 1,$(ONCE)),-once)
 
 bench: build
 	@$(GO) build -buildvcs=false -o bin/bench ./test/bench

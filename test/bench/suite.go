@@ -60,6 +60,8 @@ type suite struct {
 	table  table
 	array  *cluster.Cluster
 	client *client
+
+	mortals int // arrays that were made to lose a node
 }
 
 func (s *suite) run(ctx context.Context) (err error) {
@@ -82,6 +84,7 @@ func (s *suite) run(ctx context.Context) (err error) {
 		{"memory", s.peakMemory},
 		{"tls", s.tls},
 		{"stall", s.stall},
+		{"heal", s.heal},
 		{"start", s.startToReady},
 		{"size", s.programSizes},
 	} {

@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/raidpi/raidpi/test/cluster"
 )
@@ -34,11 +35,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	bin := fs.String("bin", "bin", "where raid-controller, raid-node and raidctl are")
 	dir := fs.String("dir", ".demo", "folder for all state; emptied at the start")
 	port := fs.Int("port", 9000, "port of the REST interface")
+	grace := fs.Duration("grace", 0, "how long a node may be away before its copies are made again; 0: as usual")
 	once := fs.Bool("once", false, "end by itself instead of leaving the array running")
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}
-	d := &demo{bin: *bin, dir: *dir, once: *once, out: stdout}
+	d := &demo{bin: *bin, dir: *dir, once: *once, grace: *grace, out: stdout}
 	d.ports = cluster.Ports{HTTP: *port, Store: 5557, Response: 5558, Request: 5559}
 	err := d.run(ctx)
 	switch {
@@ -56,6 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 type demo struct {
 	bin, dir string
 	once     bool
+	grace    time.Duration // 0: as configured
 	ports    cluster.Ports
 	out      io.Writer
 	array    *cluster.Cluster

@@ -25,7 +25,11 @@ const (
 func (d *demo) start(ctx context.Context) error {
 	d.title("Start one controller and four nodes, as five processes on this machine")
 	began := time.Now()
-	array, err := cluster.Start(ctx, cluster.Config{Dir: d.dir, Bin: d.bin, Nodes: nodes, Ports: d.ports})
+	cfg := cluster.Config{Dir: d.dir, Bin: d.bin, Nodes: nodes, Ports: d.ports}
+	if d.grace > 0 {
+		cfg.ControllerEnv = []string{"RAID_CONTROLLER_REPAIR_GRACE=" + d.grace.String()}
+	}
+	array, err := cluster.Start(ctx, cfg)
 	if err != nil {
 		return err
 	}
