@@ -200,11 +200,41 @@ func (w *world) slow() {
 	w.onPi(func(p *pi) { w.net.setLag(p.name, lag) })
 }
 
-// rot flips bits in chunks on one disk, while each part has two good copies. It is
-// always the same disk in a run: what rots there is not found before it is read.
-func (w *world) rot() {
-	p := w.pis[0]
-	if w.rng.IntN(2) == 0 {
+// strike does what costs copies, while each part has two good ones on distinct machines:
+// a disk rots, or a machine is gone for good, with its disk. Once a disk has rotten
+// chunks that nobody may have found, no other one is struck in this run.
+func (w *world) strike() {
+	alive := w.alive()
+	switch n := w.rng.IntN(10); {
+	case n < 4:
+		w.rot(w.pis[0])
+	case n < 8 && len(alive) > 3 && !w.pis[0].gone && len(w.pis[0].rottens) == 0:
+		p := alive[w.rng.IntN(len(alive))]
+		w.note(p.name + " is gone for good")
+		w.must(p.crash(killed, w.rng))
+		p.gone = true
+		if w.rng.IntN(2) == 0 {
+			w.addPi(fmt.Sprintf("pi%d", len(w.pis)+1))
+		}
+	case n < 9 && len(alive) < 6:
+		w.note("another Pi is added")
+		w.addPi(fmt.Sprintf("pi%d", len(w.pis)+1))
+	}
+}
+
+// alive are the machines that are not gone for good.
+func (w *world) alive() (all []*pi) {
+	for _, p := range w.pis {
+		if !p.gone {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// rot flips bits in some of the chunks on a disk.
+func (w *world) rot(p *pi) {
+	if p.gone {
 		return
 	}
 	found, err := p.chunksOf()

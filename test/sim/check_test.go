@@ -3,6 +3,8 @@ package sim
 import (
 	"bytes"
 	"database/sql/driver"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -22,7 +24,7 @@ const healTime = 20 * time.Minute
 // heal ends all faults and waits until the array says that it is as it should be.
 func (w *world) heal() {
 	w.note("all faults end")
-	for _, p := range w.pis {
+	for _, p := range w.alive() {
 		w.net.setLag(p.name, 0)
 		p.cutIn.Store(0)
 		p.setFull(false)
@@ -46,6 +48,7 @@ func (w *world) heal() {
 	w.settle()
 	w.nurse()
 	w.busy.Wait()
+	w.removeGone()
 	var s status
 	ok := false
 	end := w.now() + healTime
@@ -53,7 +56,7 @@ func (w *world) heal() {
 		time.Sleep(wait)
 		w.settle()
 		w.nurse()
-		if s, ok = w.clients[0].status(); ok && s.whole(len(w.pis)) && w.surplus() == 0 {
+		if s, ok = w.clients[0].status(); ok && s.whole(len(w.alive())) && w.surplus() == 0 {
 			w.note("the array is whole")
 			return
 		}
@@ -66,6 +69,42 @@ func (w *world) heal() {
 		_ = w.query("SELECT id, cleaned_run, removals FROM node", func(v []driver.Value) { w.note(fmt.Sprint("node: ", v)) })
 		w.model.fault("after %v without any fault the array is not whole: answered %t: %+v %s, %d surplus copies", healTime, ok, s, unexplained(s), w.surplus())
 	}
+}
+
+// removeGone takes machines that are gone for good out of the array, which is allowed
+// once no file needs them any more.
+func (w *world) removeGone() {
+	for _, p := range w.pis {
+		if !p.gone || p.removed {
+			continue
+		}
+		id, err := p.node()
+		w.must(err)
+		p.removed = id == ""
+		var a answer
+		for end := w.now() + healTime; w.now() < end && !p.removed; {
+			a = w.clients[0].ask("DELETE", "/nodes/"+id, nil)
+			p.removed = a.status >= 200 && a.status < 300
+			if !p.removed {
+				time.Sleep(20 * time.Second)
+				w.settle()
+				w.nurse()
+			}
+		}
+		if !p.removed {
+			w.model.fault("after %v without any fault %s, which is gone for good, can't be removed: %d %s %v", healTime, p.name, a.status, a.body, a.err)
+		}
+	}
+}
+
+// node is the id of the machine's node.
+func (p *pi) node() (string, error) {
+	b, err := os.ReadFile(filepath.Join(p.chunkDir(), "raid-node.json"))
+	if os.IsNotExist(err) {
+		return "", nil // it was never started
+	}
+	var marker struct{ Node string }
+	return marker.Node, errors.Join(err, json.Unmarshal(b, &marker))
 }
 
 func unexplained(s status) string {
@@ -136,7 +175,7 @@ func (p *pi) chunksOf() (map[raid.ChunkName]string, error) {
 	found := map[raid.ChunkName]string{}
 	dirs, err := os.ReadDir(p.chunkDir())
 	if err != nil {
-		return nil, err
+		return found, errOf(err) // it was never started
 	}
 	for _, d := range dirs {
 		if !d.IsDir() || len(d.Name()) != 2 {

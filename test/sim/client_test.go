@@ -48,6 +48,7 @@ func (c *client) ask(method, path string, body []byte) answer {
 	if body != nil {
 		req.Header.Set("Content-Type", "application/octet-stream")
 	}
+	req.Header.Set("Authorization", "Bearer "+c.w.boss.token)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return answer{err: err}

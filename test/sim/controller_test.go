@@ -2,12 +2,15 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"path/filepath"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/controller"
+	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
@@ -27,12 +30,32 @@ type boss struct {
 	done    chan struct{}
 	err     error
 	ready   chan struct{}
+	token   string // of an administrator
 }
 
 func newBoss(w *world) *boss {
 	b := &boss{w: w, dir: filepath.Join(w.dir, "controller")}
 	b.disk = disks.add(b.dir, func() { w.net.setDown("controller", true) })
+	var err error
+	if b.token, err = b.prepare(); err != nil {
+		w.t.Fatal(err)
+	}
 	return b
+}
+
+// prepare makes a catalog that knows a token of an administrator. There is no socket of
+// the system's in a run over which one could be had.
+func (b *boss) prepare() (token string, err error) {
+	random := newChance(b.w.seed, "controller", 0)
+	c, err := catalog.Open(context.Background(), catalog.Config{Path: filepath.Join(b.dir, controller.CatalogFile), Random: random})
+	if err != nil {
+		return "", err
+	}
+	id, token, sum, err := raid.NewAccessToken(random)
+	if err == nil {
+		_, err = c.CreateToken(context.Background(), raid.AccessToken{ID: id, Name: "simulation", Scope: raid.ScopeAdmin, SHA256: sum}, 0)
+	}
+	return token, errors.Join(err, c.Close())
 }
 
 func (b *boss) start() {

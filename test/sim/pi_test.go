@@ -31,6 +31,8 @@ type pi struct {
 	lives int
 	gone  bool // for good
 
+	removed bool // from the array
+
 	fs      atomic.Pointer[faultfs.FS]
 	running bool
 	backAt  int64 // nanoseconds of the run at which it is switched on again; 0: it runs
@@ -43,7 +45,6 @@ type pi struct {
 	armed   bool         // its disk was told to fail in this life
 	full    atomic.Bool
 	unread  atomic.Bool // reads fail
-	isLost  bool        // its disk went with it
 	rottens map[string]bool
 }
 

@@ -91,7 +91,7 @@ func (w *world) rollBack(s *snapshot) {
 
 func (w *world) namesOnDisks() map[raid.ChunkName]bool {
 	all := map[raid.ChunkName]bool{}
-	for _, p := range w.pis {
+	for _, p := range w.alive() {
 		found, err := p.chunksOf()
 		w.must(err)
 		for name := range found {

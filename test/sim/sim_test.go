@@ -76,7 +76,7 @@ func (w *world) live() {
 		if old == nil {
 			old = w.snapshot()
 		}
-		w.rot()
+		w.strike()
 	}
 	if w.rng.IntN(3) == 0 {
 		w.rollBack(old)
