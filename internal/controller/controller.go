@@ -28,6 +28,7 @@ import (
 	"github.com/raidpi/raidpi/internal/object"
 	"github.com/raidpi/raidpi/internal/pace"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/reconcile"
 	"github.com/raidpi/raidpi/internal/repair"
 	"github.com/raidpi/raidpi/internal/service"
 	"github.com/raidpi/raidpi/internal/wire"
@@ -106,6 +107,7 @@ type Controller struct {
 	objects   *object.Store
 	repair    *repair.Repairer
 	pace      *pace.Governor // of all background work
+	reconcile *reconcile.Reconciler
 	api       *httpapi.API
 	reached   reached
 	http      net.Listener // 9000
@@ -240,9 +242,12 @@ func (c *Controller) build(ctx context.Context) error {
 		Request: c.pace.Request, Tell: c.happened, Log: cfg.Log,
 	})
 	c.repair = repair.New(repair.Config{
-		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Held: c.catalog, Spares: c.catalog, Pace: c.pace, Maker: c.objects, Record: c.catalog, Nodes: c.members, Vouched: c.catalog.Vouched,
+		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Held: c.catalog, Spares: c.catalog, Pace: c.pace, Maker: c.objects, Nodes: c.members, Vouched: c.catalog.Vouched,
 		Array: c.catalog.Array(), Run: c.catalog.Run(), Keep: cfg.TrashKeep, Grace: cfg.Grace, PerPart: cfg.Copies,
 		Name: func(id raid.NodeID) string { return c.desk.Name(id) }, Tell: c.happened, Log: cfg.Log,
+	})
+	c.reconcile = reconcile.New(reconcile.Config{
+		Catalog: c.catalog, Reader: c.objects, Leftovers: c.repair, Nodes: c.members, Pace: c.pace, Tell: c.happened, Log: cfg.Log,
 	})
 	c.api = c.newAPI()
 	return nil
@@ -307,6 +312,7 @@ func (c *Controller) serve(ctx context.Context) error {
 	midGroup, midCtx := errgroup.WithContext(middle)
 	midGroup.Go(func() error { return c.members.Run(midCtx) })
 	midGroup.Go(func() error { return c.repair.Run(midCtx) })
+	midGroup.Go(func() error { return c.reconcile.Run(midCtx) })
 	midGroup.Go(func() error { return c.watchCatalog(midCtx) })
 	midGroup.Go(func() error { return c.report(midCtx) })
 	midGroup.Go(func() error { return c.countSpread(midCtx) })

@@ -131,7 +131,7 @@ func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Sta
 	}
 	nodes := c.nodesByName()
 	s.RoomBytes = c.room()
-	if chunks, known := c.repair.Unexplained(); known {
+	if chunks, known := c.reconcile.Unexplained(); known {
 		s.Unexplained = &chunks
 	}
 	s.Strangers = c.strangers.there()

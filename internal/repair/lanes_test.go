@@ -198,8 +198,6 @@ func (h *hands) Check(ctx context.Context, _ raid.File, _ raid.Part, c raid.Copy
 	return raid.ErrCorrupt
 }
 
-func (h *hands) UnderWay(raid.UploadID) bool { return false }
-
 func (h *hands) Remake(_ context.Context, _ raid.File, p raid.Part, m raid.Move) (raid.Copy, error) {
 	h.enter(1)
 	defer h.enter(-1)

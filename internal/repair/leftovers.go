@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/inventory"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
@@ -19,7 +20,7 @@ const leftoversAtOnce = 4000
 // search is how far one session of a node was looked through for leftovers.
 type search struct {
 	session raid.SessionID
-	list    listing
+	list    inventory.Listing
 	kept    int           // chunks that the catalog does not know and that stay all the same
 	refused bool          // the node is not asked again before its next session
 	rests   time.Time     // no page is asked for before
@@ -38,7 +39,7 @@ func (r *Repairer) searchOf(p *membership.Peer) *search {
 	if req.MinRun > 0 {
 		req.MinRun-- // a write that hung on the node's disk may have come through since
 	}
-	s := &search{session: p.Session(), list: listing{node: p, req: req}}
+	s := &search{session: p.Session(), list: inventory.Listing{Node: p, Request: req}}
 	r.searches[p.ID()] = s
 	return s
 }
@@ -80,7 +81,7 @@ func (r *Repairer) findLeftovers(ctx context.Context, p *membership.Peer) (done 
 		*s = before
 		return false, err
 	}
-	if s.list.over && !s.refused {
+	if s.list.Over() && !s.refused {
 		r.endSearch(p, s)
 	}
 	if len(unknown) >= leftoversAtOnce { // each such pass reads through the catalog's tables
@@ -105,23 +106,31 @@ func (r *Repairer) endSearch(p *membership.Peer, s *search) {
 // listUnknown goes on with a node's listing until it has enough chunks whose upload the
 // catalog does not know, or is over.
 func (r *Repairer) listUnknown(ctx context.Context, p *membership.Peer, s *search) (found []raid.ChunkKey, err error) {
-	for len(found) < leftoversAtOnce && !s.list.over {
-		page, err := s.list.next(ctx)
+	for len(found) < leftoversAtOnce && !s.list.Over() {
+		page, err := s.list.Next(ctx)
 		switch {
-		case errors.Is(err, errLies):
+		case errors.Is(err, inventory.ErrLies):
 			r.refuse(p, s, err)
 			return nil, nil
 		case err != nil:
 			r.cfg.Log.Debug("listing postponed", "node", p.ID(), "cause", err)
 			return nil, errLater
 		}
-		unknown, err := r.unknown(ctx, page)
+		unknown, err := r.unknown(ctx, keysOf(page))
 		if err != nil {
 			return nil, err
 		}
 		found = append(found, unknown...)
 	}
 	return found, nil
+}
+
+func keysOf(chunks []inventory.Chunk) []raid.ChunkKey {
+	keys := make([]raid.ChunkKey, len(chunks))
+	for i := range chunks {
+		keys[i] = chunks[i].Key
+	}
+	return keys
 }
 
 // refuse gives up a node's listing until its next session.

@@ -58,8 +58,6 @@ func (a *array) start() {
 	})
 }
 
-func (a *array) UnderWay(raid.UploadID) bool { return false }
-
 func (a *array) Remake(ctx context.Context, f raid.File, p raid.Part, m raid.Move) (raid.Copy, error) {
 	a.mu.Lock()
 	a.made++

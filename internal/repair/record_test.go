@@ -18,7 +18,6 @@ type reader struct {
 }
 
 func (r *reader) Check(context.Context, raid.File, raid.Part, raid.Copy) error { return r.found }
-func (r *reader) UnderWay(raid.UploadID) bool                                  { return false }
 
 func (r *reader) Remake(_ context.Context, _ raid.File, _ raid.Part, m raid.Move) (raid.Copy, error) {
 	r.remade = append(r.remade, m.Old)

@@ -75,8 +75,6 @@ type Held interface {
 type Maker interface {
 	Check(ctx context.Context, f raid.File, part raid.Part, c raid.Copy) error
 	Remake(ctx context.Context, f raid.File, part raid.Part, m raid.Move) (raid.Copy, error)
-	// UnderWay reports whether chunks of an upload may be stored that no row has yet.
-	UnderWay(upload raid.UploadID) bool
 }
 
 // Pace holds background work back while requests run; pace.Governor does.
@@ -100,7 +98,6 @@ type Config struct {
 	Spares Spares // nil: surplus copies stay
 	Pace   Pace   // nil: work goes as fast as it can
 	Maker  Maker
-	Record Record // nil: chunks are not compared with it
 	Nodes  *membership.Members
 	// Vouched is nil once the catalog's bytes were checked since the start, and found
 	// good. Until then nothing is removed on the catalog's word. It does no I/O. nil:
@@ -134,7 +131,6 @@ const (
 	retryMax     = 5 * time.Minute
 	lookEvery    = 2 * time.Second // how often nodes are looked at while parts wait for them
 	callTimeout  = 30 * time.Second
-	listTimeout  = 5 * time.Minute // a node may have millions of names on an SD card
 )
 
 // Repairer does the work. Its methods may be called concurrently.
@@ -148,7 +144,6 @@ type Repairer struct {
 
 	reading  sync.Mutex // the catalog's tables are read through
 	vain     pace       // of those about parts that can't be mended
-	strays   pace       // of those about chunks that nothing explains
 	lanes    *lanes
 	spares   chan struct{}
 	progress progress
@@ -156,8 +151,8 @@ type Repairer struct {
 
 	mu        sync.Mutex
 	searches  map[raid.NodeID]*search          // of the nodes that are there
+	astray    map[raid.NodeID]raid.SessionID   // in which a node was looked through anew, see Stray
 	records   map[raid.NodeID]*record          // of nodes whose copies were called bad
-	counts    map[raid.NodeID]count            // of the nodes that are there
 	cleanings map[raid.NodeID]*cleaning        // of the nodes that are there
 	troubles  map[raid.NodeID]*trouble         // of nodes that did not answer
 	failed    map[catalog.RepairCursor]failure // parts that were tried in vain
@@ -204,7 +199,7 @@ func New(cfg Config) *Repairer {
 	r := &Repairer{
 		cfg: cfg, clean: make(chan struct{}, 1), mend: make(chan struct{}, 1), lose: make(chan struct{}, 1), spares: make(chan struct{}, 1), group: &errgroup.Group{},
 		searches: map[raid.NodeID]*search{}, records: map[raid.NodeID]*record{}, cleanings: map[raid.NodeID]*cleaning{},
-		counts: map[raid.NodeID]count{}, troubles: map[raid.NodeID]*trouble{}, failed: map[catalog.RepairCursor]failure{},
+		astray: map[raid.NodeID]raid.SessionID{}, troubles: map[raid.NodeID]*trouble{}, failed: map[catalog.RepairCursor]failure{},
 	}
 	r.lanes = newLanes(cfg.Pace, func(ctx context.Context, node raid.NodeID, t task) (bool, error) {
 		if t.tally != nil {
@@ -239,7 +234,6 @@ func (r *Repairer) Run(ctx context.Context) error {
 	g.Go(func() error { return r.loop(ctx, nil, r.clean, r.cleanPass) })
 	g.Go(func() error { return r.mendLoop(ctx) })
 	g.Go(func() error { return r.loop(ctx, nil, r.lose, r.losePass) })
-	g.Go(func() error { return r.countLoop(ctx) })
 	if r.cfg.Held != nil {
 		g.Go(func() error { return r.scanLoop(ctx) })
 	}

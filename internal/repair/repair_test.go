@@ -60,8 +60,6 @@ func (f *failing) Record(_ context.Context, r []raid.Removal) error {
 
 type maker func() (raid.Copy, error)
 
-func (m maker) UnderWay(raid.UploadID) bool { return false }
-
 func (m maker) Remake(context.Context, raid.File, raid.Part, raid.Move) (raid.Copy, error) {
 	return m()
 }

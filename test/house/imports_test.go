@@ -20,9 +20,11 @@ var order = []string{
 	"internal/client",
 	"internal/httpapi",
 	"internal/object",
+	"internal/reconcile", // what nodes hold against what they should
 	"internal/repair",
 	"internal/events",    // what happened, for people
 	"internal/admission", // who may be a node
+	"internal/inventory", // what a node says that it holds
 	"internal/membership",
 	"internal/placement",
 	"internal/stripe",
