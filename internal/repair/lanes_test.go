@@ -33,6 +33,7 @@ type crowd struct {
 	queue   *queue
 	told    told
 	stop    func()
+	again   func() // ends the Repairer and starts another, as a controller's restart does
 }
 
 // crowdGrace is how long its nodes may be away or hang.
@@ -84,14 +85,34 @@ func newCrowd(t *testing.T, n int, copies Copies, m Maker) *crowd {
 	}
 	held, _ := copies.(Held)
 	spares, _ := copies.(Spares)
-	c.repair = New(Config{
-		Queue: c.queue, Copies: copies, Losses: none{}, Held: held, Spares: spares, Maker: m, Nodes: c.members, Run: thisRun, Grace: crowdGrace, Tell: c.told.tell, Log: log,
-	})
+	losses, real := copies.(Losses)
+	if !real {
+		losses = none{}
+	}
+	cfg := Config{
+		Queue: c.queue, Copies: copies, Losses: losses, Held: held, Spares: spares, Maker: m, Nodes: c.members, Run: thisRun, Grace: crowdGrace, Tell: c.told.tell, Log: log,
+	}
+	c.repair = New(cfg)
 	c.stop = func() { cancel(); wg.Wait() }
 	for len(c.members.Natives()) < n {
 		time.Sleep(100 * time.Millisecond)
 	}
-	wg.Go(func() { _ = c.repair.Run(ctx) })
+	run := func() (end func()) {
+		ctx, cancel := context.WithCancel(ctx)
+		over := make(chan struct{})
+		r := c.repair
+		wg.Go(func() {
+			defer close(over)
+			_ = r.Run(ctx)
+		})
+		return func() { cancel(); <-over }
+	}
+	end := run()
+	c.again = func() {
+		end()
+		c.repair = New(cfg)
+		end = run()
+	}
 	return c
 }
 

@@ -26,11 +26,12 @@ type array struct {
 	repair  *Repairer
 
 	mu    sync.Mutex
-	made  int                   // copies, and what was tried in vain
-	put   raid.NodeID           // gets new copies; empty: d
-	took  time.Duration         // by each
-	fails error                 // what comes of it instead
-	found map[raid.NodeID]error // when a copy there is read
+	made  int                                                                // copies, and what was tried in vain
+	put   raid.NodeID                                                        // gets new copies; empty: d
+	took  time.Duration                                                      // by each
+	fails error                                                              // what comes of it instead
+	place func(raid.Part) (put raid.NodeID, took time.Duration, fails error) // says these; nil: nobody does
+	found map[raid.NodeID]error                                              // when a copy there is read
 	reads map[raid.NodeID]int
 }
 
@@ -62,6 +63,9 @@ func (a *array) Remake(ctx context.Context, f raid.File, p raid.Part, m raid.Mov
 	a.mu.Lock()
 	a.made++
 	put, took, fails := cmp.Or(a.put, "d"), a.took, a.fails
+	if a.place != nil {
+		put, took, fails = a.place(p)
+	}
 	a.mu.Unlock()
 	time.Sleep(took)
 	if fails != nil {

@@ -114,8 +114,10 @@ func (r *Repairer) mendPass(ctx context.Context, v *view) (p pass, err error) {
 func (r *Repairer) mendThose(ctx context.Context, v *view, last bool, p *pass) (left bool, err error) {
 	var after catalog.RepairCursor
 	var found amount
+	vain := newTally()
 	if !last {
 		r.progress.beginCount(ofFlawed)
+		defer func() { r.progress.fails(ofFlawed, vain) }()
 	}
 	for ctx.Err() == nil && !(last && len(r.mend) > 0) {
 		batch, err := r.cfg.Copies.Repairs(ctx, after, repairBatch)
@@ -126,7 +128,11 @@ func (r *Repairer) mendThose(ctx context.Context, v *view, last bool, p *pass) (
 			p.waits = true
 			w := &batch[i]
 			found = found.plus(amount{1, w.Part.Length})
-			switch do := r.plan(v, w, time.Now()); {
+			do := r.plan(v, w, time.Now())
+			if do.vain.cause != nil {
+				vain.failed(w.Part.Length, do.vain)
+			}
+			switch {
 			case do.done:
 			case do.waits:
 				p.after(do.after)
@@ -194,6 +200,8 @@ func (r *Repairer) mendTask(ctx context.Context, node raid.NodeID, t task) (sile
 			return true, nil
 		}
 	}
+	f.vain = o
+	r.progress.failed(ofFlawed, t.repair.Part.Length, o)
 	r.failedNow(&t.repair, f, err != nil || who != "" || eventless(o.cause))
 	if r.look().sign != v.sign {
 		wake(r.mend) // it failed while that happened, which is no event for who looks later

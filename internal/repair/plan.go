@@ -91,6 +91,7 @@ type plan struct {
 	after time.Duration // when the clock says so; 0: it does not
 	last  bool          // it has no copy that counts as good and can be read
 	done  bool          // nothing is to be done
+	vain  outcome       // of the last try, when it waits since that was in vain
 }
 
 // plan says what is to be done for a part, from memory alone: 10,000 parts that can't be
@@ -101,8 +102,8 @@ func (r *Repairer) plan(v *view, w *raid.Repair, now time.Time) plan {
 		return plan{done: true}
 	}
 	c := m.Old
-	if failed, rest := r.failedBefore(v, w, now); failed {
-		return plan{waits: true, after: rest}
+	if failed, o, rest := r.failedBefore(v, w, now); failed {
+		return plan{waits: true, after: rest, vain: o}
 	}
 	p := r.source(v, &w.Part, now)
 	if !c.Bad || c.Node == "" || r.cfg.Losses.Gone(c.Node) {
@@ -157,22 +158,23 @@ type failure struct {
 	room  uint64        // 0: it does not depend on room elsewhere
 	pause time.Duration // 0: it waits for an event; else no longer than that
 	until time.Time     // the end of pause
+	vain  outcome
 }
 
 // failedBefore reports whether a part need not be tried, as it was in vain and nothing
 // has happened since; rest is how long the clock says so, 0: for ever.
-func (r *Repairer) failedBefore(v *view, w *raid.Repair, now time.Time) (failed bool, rest time.Duration) {
+func (r *Repairer) failedBefore(v *view, w *raid.Repair, now time.Time) (failed bool, o outcome, rest time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f, ok := r.failed[catalog.Cursor(*w)]
 	if !ok || f.sign != v.signOf(&w.Part) || f.room != 0 && f.room != v.room {
-		return false, 0
+		return false, o, 0
 	}
 	if f.pause == 0 {
-		return true, 0
+		return true, f.vain, 0
 	}
 	rest = f.until.Sub(now)
-	return rest > 0, max(rest, 0)
+	return rest > 0, f.vain, max(rest, 0)
 }
 
 // failedNow notes that a part was tried in vain. Where no event of a node will tell that

@@ -39,6 +39,7 @@ type work struct {
 	left    amount // as far as it is counted
 	since   amount // made since the count began
 	blocked string // why it does not go on, for a person; empty: it does
+	vain    *tally // what was tried in vain; nil: not known
 }
 
 // The kinds of work, the most urgent first.
@@ -123,6 +124,23 @@ func (p *progress) counted(kind int, found amount, over bool) {
 	}
 }
 
+// fails notes what was tried in vain of a kind of work.
+func (p *progress) fails(kind int, t *tally) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.kinds[kind].vain = t
+}
+
+// failed notes one part that was tried in vain.
+func (p *progress) failed(kind int, bytes int64, o outcome) {
+	p.mu.Lock()
+	t := p.kinds[kind].vain
+	p.mu.Unlock()
+	if t != nil && o.cause != nil {
+		t.failed(bytes, o)
+	}
+}
+
 // leave notes how much of a kind of work is left.
 func (p *progress) leave(kind int, left amount) {
 	p.mu.Lock()
@@ -159,6 +177,9 @@ func (r *Repairer) Progress() raid.HealingProgress {
 		left = left.plus(w.left)
 		if out.BlockedBy == "" && w.left.parts > 0 {
 			out.BlockedBy = w.blocked
+			if w.vain != nil {
+				out.BlockedBy = r.blockedBy(w.vain)
+			}
 		}
 	}
 	out.PartsLeft, out.BytesLeft = left.parts, left.bytes

@@ -16,8 +16,9 @@ const (
 	scanRows = 5000
 	// scanLook is how often nodes are looked at: one that hangs tells nobody.
 	scanLook = 5 * time.Second
-	// A scan that left something is done again after scanAgain, and each time after twice
-	// as long, up to scanAgainMost; and no sooner than scanRest times as long as it took.
+	// A scan is done again after scanAgain, and each time after twice as long, up to
+	// scanAgainMost; sooner when what it left was held up by something that passes, and no
+	// sooner than scanRest times as long as it took.
 	scanAgain     = time.Minute
 	scanAgainMost = 6 * time.Hour
 	scanRest      = 20
@@ -121,12 +122,12 @@ func (s *scan) due(now time.Time) bool {
 
 // rest has the scan done again after a while.
 func (s *scan) rest(left, soon bool) {
-	first := scanAgain
+	first, most := scanAgain, scanAgainMost
 	if soon {
-		first = retryAfter
+		first, most = retryAfter, retryMax
 	}
 	s.done, s.left, s.ended = true, left, time.Now()
-	s.pause = min(max(2*s.pause, first, scanRest*s.took), scanAgainMost)
+	s.pause = max(min(max(2*s.pause, first), most), scanRest*s.took)
 }
 
 // scanPass goes through the catalog once for each number of good copies that parts may
@@ -167,13 +168,13 @@ func (r *Repairer) makeLost(ctx context.Context, s *scan, t *tally) (over bool, 
 		return over, err
 	}
 	for _, n := range passes {
-		over, err := r.walk(ctx, s, s.lost, func(w *raid.Repair) {
+		over, err := r.walk(ctx, s, s.lost, func(v *view, w *raid.Repair) {
 			switch {
 			case r.thereOf(&w.Part) != n:
 			case n == 0:
 				t.isDark(&w.Part)
 			default:
-				r.offer(ctx, w, t)
+				r.offer(ctx, v, w, t)
 			}
 		})
 		if err != nil || !over {
@@ -189,9 +190,9 @@ func (r *Repairer) makeWished(ctx context.Context, s *scan, t *tally) (over bool
 	r.progress.beginCount(ofMoved)
 	for _, w := range r.cfg.Wishes {
 		nodes := w.Nodes()
-		over, err := r.walk(ctx, s, nodes, func(w *raid.Repair) {
+		over, err := r.walk(ctx, s, nodes, func(v *view, w *raid.Repair) {
 			if m, found := r.pick(&w.Part); found && m.Wished {
-				r.offer(ctx, w, t)
+				r.offer(ctx, v, w, t)
 			}
 		})
 		if err != nil || !over {
@@ -239,7 +240,7 @@ func (r *Repairer) areLost(nodes []raid.NodeID) string {
 }
 
 // walk goes through the parts on nodes, and ends early when other nodes are lost.
-func (r *Repairer) walk(ctx context.Context, s *scan, nodes []raid.NodeID, take func(*raid.Repair)) (over bool, err error) {
+func (r *Repairer) walk(ctx context.Context, s *scan, nodes []raid.NodeID, take func(*view, *raid.Repair)) (over bool, err error) {
 	var at catalog.RepairCursor
 	for more := true; more; {
 		if err := ctx.Err(); err != nil {
@@ -257,8 +258,9 @@ func (r *Repairer) walk(ctx context.Context, s *scan, nodes []raid.NodeID, take 
 		if end(); err != nil {
 			return false, err
 		}
+		v := r.look()
 		for i := range page {
-			take(&page[i])
+			take(v, &page[i])
 		}
 		r.sayMade()
 	}
@@ -266,8 +268,8 @@ func (r *Repairer) walk(ctx context.Context, s *scan, nodes []raid.NodeID, take 
 }
 
 // offer has a part of a scan made in the lane of a node that it can be read from.
-func (r *Repairer) offer(ctx context.Context, w *raid.Repair, t *tally) {
-	p := r.source(r.look(), &w.Part, time.Now())
+func (r *Repairer) offer(ctx context.Context, v *view, w *raid.Repair, t *tally) {
+	p := r.source(v, &w.Part, time.Now())
 	if p.node == "" || p.waits || p.last || !r.lanes.offer(ctx, r.group, p.node, task{repair: *w, tally: t}) {
 		t.missed(w.Part.Length)
 	}
@@ -308,7 +310,7 @@ func (r *Repairer) scanTask(ctx context.Context, node raid.NodeID, t task) (sile
 	case errors.Is(err, raid.ErrCatalogBroken):
 		return false, err
 	case err != nil:
-		t.tally.missed(p.Length)
+		t.tally.failed(p.Length, outcome{cause: err})
 		return false, nil
 	case o.ok:
 		r.heard(node, true)
@@ -322,6 +324,6 @@ func (r *Repairer) scanTask(ctx context.Context, node raid.NodeID, t task) (sile
 		t.tally.missed(p.Length)
 		return true, nil
 	}
-	t.tally.failed(p.Length, o.cause)
+	t.tally.failed(p.Length, o)
 	return false, nil
 }

@@ -80,6 +80,10 @@ func (r *Repairer) sparePass(ctx context.Context) (left bool, err error) {
 	var found amount
 	r.progress.beginCount(ofSurplus)
 	for _, p := range r.cfg.Nodes.Natives() {
+		if p.Suspect() || r.Lost(p.ID()) {
+			left = true
+			continue
+		}
 		n, err := r.countSpares(ctx, p.ID())
 		if err != nil {
 			return true, err

@@ -14,15 +14,17 @@ import (
 // tally is what came of the parts that one pass of the scan has found. A nil one counts
 // nothing.
 type tally struct {
-	mu     sync.Mutex
-	idle   sync.Cond
-	open   int                  // parts in lanes
-	noRoom amount               // no node without a copy has room
-	noNode amount               // there is no node without a copy
-	unread amount               // no good copy can be read
-	late   amount               // for a reason that passes: a node did not answer, the catalog is busy
-	dark   amount               // no good copy is on a node that is there
-	on     map[raid.NodeID]bool // nodes that hold the copies of those
+	mu        sync.Mutex
+	idle      sync.Cond
+	open      int                  // parts in lanes
+	noRoom    amount               // no node without a copy has room
+	noNode    amount               // there is no node without a copy
+	unread    amount               // no good copy can be read
+	late      amount               // for a reason that passes: a node did not answer, the catalog is busy
+	dark      amount               // copies of parts that have none on a node that is there
+	full      amount               // the disk of the catalog has no room
+	darkParts int64                // these parts
+	on        map[raid.NodeID]bool // nodes that hold them
 }
 
 // nodesNamed bounds the nodes that a sentence names.
@@ -72,11 +74,13 @@ func (t *tally) missed(bytes int64) {
 }
 
 // failed counts a part by why it could not be made.
-func (t *tally) failed(bytes int64, cause error) {
+func (t *tally) failed(bytes int64, o outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	of := &t.late
+	of, cause := &t.late, o.cause
 	switch {
+	case errors.Is(cause, raid.ErrNoSpace) && !o.placed:
+		of = &t.full
 	case errors.Is(cause, raid.ErrArrayFull):
 		of = &t.noRoom
 	case errors.Is(cause, raid.ErrTooFewNodes):
@@ -91,9 +95,13 @@ func (t *tally) failed(bytes int64, cause error) {
 func (t *tally) isDark(p *raid.Part) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.dark = t.dark.plus(amount{1, p.Length})
+	t.darkParts++
 	for _, c := range p.Copies {
-		if !c.Bad && c.Node != "" && len(t.on) < nodesNamed {
+		if c.Bad || c.Node == "" {
+			continue
+		}
+		t.dark = t.dark.plus(amount{1, p.Length})
+		if len(t.on) < nodesNamed {
 			t.on[c.Node] = true
 		}
 	}
@@ -103,14 +111,14 @@ func (t *tally) isDark(p *raid.Part) {
 func (t *tally) left() amount {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.noRoom.plus(t.noNode).plus(t.unread).plus(t.late).plus(t.dark)
+	return t.noRoom.plus(t.noNode).plus(t.unread).plus(t.late).plus(t.dark).plus(t.full)
 }
 
 // passes reports whether all that was not made is held up by something that passes.
 func (t *tally) passes() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.late.parts > 0 && t.noRoom.parts == 0 && t.noNode.parts == 0
+	return t.late.parts+t.full.parts > 0 && t.noRoom.parts == 0 && t.noNode.parts == 0
 }
 
 // blockedBy says why parts were not made and what would help, for a person; empty: it
@@ -125,19 +133,22 @@ func (r *Repairer) blockedBy(t *tally) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var all []string
+	if t.full.parts > 0 {
+		all = append(all, "the disk of the controller's state_dir is full: free some space there")
+	}
 	if n := t.noRoom; n.parts > 0 {
 		all = append(all, fmt.Sprintf("%d copies find no room on a node that has none of their part: add a node, or free %s", n.parts, humanBytes(n.bytes+n.parts*chunkOverhead)))
 	}
 	if n := t.noNode; n.parts > 0 {
 		all = append(all, fmt.Sprintf("%d copies find no node that has none of their part, since %d nodes take copies now and each part wants %d: add a node", n.parts, takers, r.cfg.PerPart))
 	}
-	if n := t.dark; n.parts > 0 {
+	if t.darkParts > 0 {
 		var names []string
 		for id := range t.on {
 			names = append(names, r.cfg.Name(id))
 		}
 		slices.Sort(names)
-		all = append(all, fmt.Sprintf("the good copies of %d parts are all on nodes that are away: start %s again", n.parts, strings.Join(names, " or ")))
+		all = append(all, fmt.Sprintf("the good copies of %d parts are all on nodes that are away: start %s again", t.darkParts, strings.Join(names, " or ")))
 	}
 	return strings.Join(all, "; ")
 }

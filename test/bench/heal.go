@@ -28,13 +28,13 @@ const (
 // heal measures how fast what a lost node held is made again, and what requests notice.
 func (s *suite) heal(ctx context.Context) error {
 	for _, l := range s.scale.loads {
-		var rates, shares []float64
+		var rates, shares, costs []float64
 		for i := range s.scale.rounds {
-			rate, share, err := s.healOnce(ctx, l)
+			rate, share, cost, err := s.healOnce(ctx, l)
 			if err != nil {
 				return fmt.Errorf("heal %s, round %d: %w", l.name, i+1, err)
 			}
-			rates, shares = append(rates, rate), append(shares, share)
+			rates, shares, costs = append(rates, rate), append(shares, share), append(costs, cost)
 			s.say("heal %s, round %d of %d: %s, %s of the floor", l.name, i+1, s.scale.rounds, number(rate), number(share))
 		}
 		r := row{figure: "heal " + l.name, value: median(rates), unit: "MiB/s", target: healBytes, note: "copies of a lost node, 4 nodes"}
@@ -44,37 +44,68 @@ func (s *suite) heal(ctx context.Context) error {
 		s.table.add(r)
 		if !l.small() {
 			s.table.add(row{figure: "heal " + l.name + " / floor", value: median(shares), target: healShare, note: "bytes written"})
+			s.table.add(row{figure: "CPU of all processes, heal " + l.name, value: median(costs), unit: "s/GB", cost: true})
+		} else {
+			s.table.add(row{figure: "CPU of all processes, heal " + l.name, value: median(costs), unit: "ms/copy", cost: true})
 		}
 	}
 	return s.healBeside(ctx)
 }
 
 // healOnce loses a node of a fresh array. The share is of the bytes that the floor
-// writes in the same time.
-func (s *suite) healOnce(ctx context.Context, l load) (rate, share float64, err error) {
+// writes in the same time; the cost in CPU is per GB, of small files in ms per copy.
+func (s *suite) healOnce(ctx context.Context, l load) (rate, share, cost float64, err error) {
 	a, err := s.mortal(ctx)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
 	if _, _, err := newClient(a.API.URL).putAll(ctx, l); err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	plain, err := floor{dir: filepath.Join(s.dir, "floor"), copies: 2, size: l.size}.run(l)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	if err := a.Nodes[0].Kill(); err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
+	}
+	before, err := cpuOf(a, 1)
+	if err != nil {
+		return 0, 0, 0, err
 	}
 	h, err := healed(ctx, a)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
+	}
+	after, err := cpuOf(a, 1)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	cost = 1000 * (after - before).Seconds() / float64(h.copies)
+	if !l.small() {
+		cost = (after - before).Seconds() / (float64(h.bytes) / 1e9)
 	}
 	if rate = float64(h.copies) / h.took.Seconds(); !l.small() {
 		rate = float64(h.bytes) / mib / h.took.Seconds()
 	}
-	return rate, float64(h.bytes) / h.took.Seconds() / (2 * float64(plain.bytes) / plain.elapsed.Seconds()), nil
+	share = float64(h.bytes) / h.took.Seconds() / (2 * float64(plain.bytes) / plain.elapsed.Seconds())
+	return rate, share, cost, nil
+}
+
+// cpuOf is the time that the controller and all nodes but one, which is dead, have used.
+func cpuOf(a *cluster.Cluster, dead int) (sum time.Duration, err error) {
+	for i, d := range a.Daemons() {
+		if i == dead {
+			continue
+		}
+		u, err := d.Usage()
+		if err != nil {
+			return 0, err
+		}
+		sum += u.CPU
+	}
+	return sum, nil
 }
 
 func (s *suite) mortal(ctx context.Context) (*cluster.Cluster, error) {
