@@ -4,6 +4,9 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"iter"
+	"maps"
+	"math"
 	"slices"
 
 	"github.com/raidpi/raidpi/internal/raid"
@@ -19,125 +22,216 @@ type Reach struct {
 
 // Reach counts what can be read when only the good copies on these nodes, and those
 // on lab nodes if lab is true, are within reach. Nodes that were removed never are. No
-// I/O; it takes time by the number of rows of spread.
+// I/O; it takes time by the number of rows of spread and spread_set.
 func (c *Catalog) Reach(there func(raid.NodeID) bool, lab bool) Reach {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	v := view{there: make([]bool, len(c.state.nodes)+1)}
+	return c.state.count(c.state.view(nobody, there, lab)).reach(c.state.meta)
+}
+
+// Without is what can be read without a node that is there.
+type Without struct {
+	Reach // when it is gone
+	// Stops counts the files that can be read now and could not then, at most. If it is
+	// 0 there is none.
+	Stops int64
+	Files int64 // of which some part has a good copy on the node
+}
+
+// Without counts what can be read when a node is taken off, see Reach. All lab nodes
+// are one: their copies can't be told apart.
+func (c *Catalog) Without(id raid.NodeID, there func(raid.NodeID) bool, lab bool) Without {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	key := nobody
+	switch k := c.state.byID[id]; {
+	case !native(id):
+		key = 0
+	case k != 0:
+		key = k
+	}
+	n := c.state.count(c.state.view(key, there, lab))
+	return Without{n.reach(c.state.meta), n.stops, n.holds}
+}
+
+// nobody is the key of no node.
+const nobody = int64(-1)
+
+// view says which nodes are there, by their keys. The node is there and out of reach.
+type view struct {
+	there []bool
+	node  int64
+	away  bool // some node of the array is not within reach
+}
+
+func (s *state) view(node int64, there func(raid.NodeID) bool, lab bool) view {
+	v := view{there: make([]bool, len(s.nodes)+1), node: node, away: node > 0}
 	v.there[0] = lab
-	for i, n := range c.state.nodes {
+	for i, n := range s.nodes {
 		v.there[i+1] = n.removed == staying && there(n.ID)
 		v.away = v.away || !v.there[i+1] && n.removed != left
 	}
-	out := Reach{Partial: c.state.meta.spreadTo != allCounted}
-	for places, files := range c.state.spread.files {
-		if files == 0 {
+	return v
+}
+
+func (v view) isThere(key int64) bool { return key < int64(len(v.there)) && v.there[key] }
+
+// has reports whether a node is within reach.
+func (v view) has(key int64) bool { return key != v.node && v.isThere(key) }
+
+// setView is what a view has of the copies of a part that is on a set of nodes.
+type setView struct {
+	copies  int
+	now     int  // of them there
+	without int  // of them within reach
+	holds   bool // one is on view.node
+}
+
+// look yields each set of the text of an exact row of spread. It makes no garbage, since
+// there may be hundreds of thousands of them.
+func (v view) look(places string, yield func(setView)) {
+	var s setView
+	key := nobody
+	for i := 0; i <= len(places); i++ {
+		c := byte(' ')
+		if i < len(places) {
+			c = places[i]
+		}
+		if c >= '0' && c <= '9' {
+			key = max(key, 0)*10 + int64(c-'0')
 			continue
 		}
-		r, _ := parsePlaces(places) // this program wrote it, or has read it at its start
-		copies, sure := r.within(v)
-		switch copies {
-		case 0:
-			out.None += files
-		case 1:
-			out.OneCopy += files
+		if key != nobody {
+			s.copies++
+			s.now += int(truth(v.isThere(key)))
+			s.without += int(truth(v.has(key)))
+			s.holds = s.holds || key == v.node
+			key = nobody
 		}
-		out.AtMost = out.AtMost || !sure
+		if c == ' ' {
+			yield(s)
+			s = setView{}
+		}
 	}
-	return out
 }
 
-// view says which nodes are within reach, by their keys.
-type view struct {
-	there []bool
-	away  bool // some node of the array is not
+// count is what the rows of spread and spread_set tell of a view.
+type count struct {
+	none, few   bounds // files of which some part has no copy within reach, and at most one
+	stops       int64  // files at most that can be read, and not without view.node
+	holds, lost int64  // files of which some part is on view.node; those that have no copy of it elsewhere, at most
+	lostAtMost  bool
 }
 
-func (v view) has(key int64) bool { return key < int64(len(v.there)) && v.there[key] }
+func (n count) reach(m meta) Reach {
+	return Reach{
+		OneCopy: n.few.high - n.none.low, None: n.none.high, Partial: m.spreadTo != allCounted,
+		AtMost: n.none.low != n.none.high || n.few.low != n.few.high,
+	}
+}
 
-// within is how many copies the worst part of the row's files has within reach: at
-// least so many, and not more if sure.
+func (s *state) count(v view) count {
+	return countRows(maps.All(s.spread.files), maps.All(s.spread.sets), v)
+}
+
+// countRows counts exact rows one by one. What files of coarser rows have within reach
+// their rows bound in one way, and the rows of spread_set in another.
+func countRows(rows, sets iter.Seq2[string, int64], v view) (n count) {
+	var none, few, lost bounds // of files in coarser rows
+	files := int64(0)
+	for places, k := range rows {
+		switch {
+		case k == 0:
+		case kindOf(places) == exactRow:
+			n.addExact(places, k, v)
+		default:
+			files += k
+			r, _ := parsePlaces(places) // this program wrote it, or has read it at its start
+			copies, sure := r.within(v)
+			none.add(k, copies == 0, sure)
+			few.add(k, copies <= 1, sure)
+			gone, sure := r.without(v)
+			lost.add(k, gone, sure)
+		}
+	}
+	if files == 0 {
+		return n
+	}
+	t := tallySets(sets, v, files)
+	none, few, lost = none.and(t.none), few.and(t.few), lost.and(t.lost)
+	n.none, n.few = n.none.plus(none), n.few.plus(few)
+	n.stops, n.holds, n.lost = n.stops+min(t.stops, none.high), n.holds+t.holds, n.lost+lost.high
+	n.lostAtMost = lost.low != lost.high
+	return n
+}
+
+func (n *count) addExact(places string, files int64, v view) {
+	now, without := math.MaxInt, math.MaxInt
+	holds, lost := false, false
+	v.look(places, func(s setView) {
+		now, without = min(now, s.now), min(without, s.without)
+		holds = holds || s.holds
+		lost = lost || s.holds && s.without == 0
+	})
+	n.none.add(files, without == 0, true)
+	n.few.add(files, without <= 1, true)
+	n.stops += files * truth(now > 0 && without == 0)
+	n.holds += files * truth(holds)
+	n.lost += files * truth(lost)
+}
+
+// within is how many copies the worst part of a coarser row's files has within reach:
+// at least so many, and not more if sure.
 func (r spreadRow) within(v view) (copies int, sure bool) {
-	gone := 0
-	switch r.kind {
-	case anyRow:
+	if r.kind == anyRow {
 		if r.least == 0 || !v.away && (len(r.sets) == 0 || v.has(0)) {
 			return r.least, true
 		}
 		return 0, false
-	case coarseRow:
-		for _, k := range r.sets[0] {
-			if !v.has(k) && k == 0 {
-				gone++ // a part may have several copies on lab nodes
-			}
-			gone += int(truth(!v.has(k)))
-		}
-		// With one node away, some part has lost just that copy.
-		return max(0, r.least-gone), r.least == 0 || gone == 0 || gone == 1 && r.least == 2
 	}
-	copies = r.least
-	for _, set := range r.sets {
-		n := 0
-		for _, k := range set {
-			n += int(truth(v.has(k)))
+	gone := 0
+	for _, k := range r.sets[0] {
+		if !v.has(k) && k == 0 {
+			gone++ // a part may have several copies on lab nodes
 		}
-		copies = min(copies, n)
+		gone += int(truth(!v.has(k)))
 	}
-	return copies, true
+	// With one node away, some part has lost just that copy.
+	return max(0, r.least-gone), r.least == 0 || gone == 0 || gone == 1 && r.least == 2
+}
+
+// without tells whether a part of a coarser row's files may be on view.node, and have no
+// copy within reach.
+func (r spreadRow) without(v view) (lost, sure bool) {
+	if r.kind == anyRow {
+		return true, false
+	}
+	if !slices.Contains(r.sets[0], v.node) {
+		return false, true
+	}
+	gone := 0
+	for _, k := range r.sets[0] {
+		gone += int(truth(k != v.node && !v.has(k)))
+	}
+	lost = gone > 0 || r.least < 2
+	return lost, !lost
 }
 
 // leaving counts what rests on a node, when the good copies on these other nodes
 // alone are counted on. A copy on a lab node is no promise.
 func (t *tx) leaving(node int64, there func(raid.NodeID) bool) (out raid.Leaving, err error) {
-	v := view{there: make([]bool, len(t.base.nodes)+1)}
-	for i, n := range t.base.nodes {
-		key := int64(i + 1)
-		v.there[key] = key != node && t.identity(key).removed == staying && there(n.ID)
-		v.away = v.away || key != node && !v.there[key] && t.identity(key).removed != left
+	v := t.base.view(node, there, false)
+	for _, i := range t.identities {
+		if v.isThere(i.key) {
+			v.there[i.key] = i.to.removed == staying
+		}
 	}
 	now, err := t.spreadNow()
 	if err != nil {
 		return out, err
 	}
-	out.Partial = t.meta.spreadTo != allCounted
-	for places, files := range now.all() {
-		r, err := parsePlaces(places)
-		if err != nil {
-			return out, err
-		}
-		holds, lost, sure := r.without(node, v)
-		out.Files += files * truth(holds)
-		out.Lost += files * truth(lost)
-		out.AtMost = out.AtMost || holds && !sure && files > 0
-	}
-	return out, nil
-}
-
-// without tells whether some part of the row's files is on a node, and whether one
-// has no copy within reach then.
-func (r spreadRow) without(node int64, v view) (holds, lost, sure bool) {
-	switch r.kind {
-	case anyRow:
-		return true, v.away || r.least < 2 || len(r.sets) > 0, false
-	case coarseRow:
-		if !slices.Contains(r.sets[0], node) {
-			return false, false, true
-		}
-		gone := 0
-		for _, k := range r.sets[0] {
-			gone += int(truth(k != node && !v.has(k)))
-		}
-		lost = gone > 0 || r.least < 2
-		return true, lost, !lost
-	}
-	for _, set := range r.sets {
-		if !slices.Contains(set, node) {
-			continue
-		}
-		holds = true
-		lost = lost || !slices.ContainsFunc(set, v.has)
-	}
-	return holds, lost, true
+	n := countRows(sumOf(now.base.files, now.added), sumOf(now.base.sets, now.addedSets), v)
+	return raid.Leaving{Files: n.holds, Lost: n.lost, AtMost: n.lostAtMost, Partial: t.meta.spreadTo != allCounted}, nil
 }
 
 // CountSpread counts some more files of a catalog from before spread was there. more
@@ -192,17 +286,19 @@ func (c *Catalog) loadSpread(w *conn) error {
 	if err != nil {
 		return err
 	}
-	m, sum, sound := &c.state.meta, int64(0), true
+	m, sum, inSets, sound := &c.state.meta, int64(0), int64(0), true
 	for places, n := range rows.files {
-		_, err := parsePlaces(places)
+		r, err := parsePlaces(places)
 		sum, sound = sum+n, sound && n >= 0 && err == nil
+		inSets += n * truth(r.kind != exactRow)
 	}
+	sound = sound && soundSets(rows.sets, inSets)
 	if m.spreadTo == allCounted && (!sound || sum != m.counts.Files) {
 		c.log.Warn("how files are spread over nodes does not add up, and is counted anew", "counted", sum, "files", m.counts.Files)
-		if err := w.script("DELETE FROM spread; DELETE FROM long_file; UPDATE meta SET spread_to = 0"); err != nil {
+		if err := w.script("DELETE FROM spread; DELETE FROM spread_set; DELETE FROM long_file; UPDATE meta SET spread_to = 0"); err != nil {
 			return fmt.Errorf("begin to count how files are spread: %w", err)
 		}
-		m.spreadTo, rows = 0, spreadTable{files: map[string]int64{}}
+		m.spreadTo, rows = 0, newSpread()
 	}
 	c.state.spread = rows
 	return nil
@@ -212,16 +308,25 @@ func (c *Catalog) loadSpread(w *conn) error {
 // tell which row a file is in.
 func readSpread(w *conn) (rows spreadTable, err error) {
 	_, err = w.exec("DELETE FROM spread WHERE files = 0 AND NOT EXISTS (SELECT 1 FROM spread WHERE files > 0 AND (places LIKE '~%' OR places LIKE '*%'))")
+	if err == nil {
+		_, err = w.exec("DELETE FROM spread_set WHERE files = 0 AND NOT EXISTS (SELECT 1 FROM spread WHERE files > 0 AND (places LIKE '~%' OR places LIKE '*%'))")
+	}
 	if err != nil {
 		return rows, fmt.Errorf("drop empty places: %w", err)
 	}
-	rows.files = map[string]int64{}
+	rows = newSpread()
 	err = w.query(func(r []driver.Value) error {
 		places := text(r[0])
 		rows.files[places] = integer(r[1])
 		rows.kinds[kindOf(places)]++
 		return nil
 	}, "SELECT places, files FROM spread")
+	if err == nil {
+		err = w.query(func(r []driver.Value) error {
+			rows.addSet(text(r[0]), integer(r[1]))
+			return nil
+		}, "SELECT places, files FROM spread_set")
+	}
 	if err != nil {
 		return rows, fmt.Errorf("read how files are spread: %w", err)
 	}

@@ -48,6 +48,13 @@ const allCounted = math.MaxInt64
 type spreadTable struct {
 	files map[string]int64 // by places
 	kinds [kinds]int       // rows of each kind
+
+	sets    map[string]int64 // the rows of spread_set
+	setRows int              // those of them that are sets
+}
+
+func newSpread() spreadTable {
+	return spreadTable{files: map[string]int64{}, sets: map[string]int64{}}
 }
 
 // add counts n more files in a row.
@@ -59,6 +66,17 @@ func (s *spreadTable) add(row string, n int64) {
 		s.kinds[kindOf(row)]++
 	}
 	s.files[row] += n
+}
+
+// addSet counts n more files in a row of spread_set.
+func (s *spreadTable) addSet(row string, n int64) {
+	if _, there := s.sets[row]; !there {
+		if n == 0 {
+			return
+		}
+		s.setRows += int(truth(isSet(row)))
+	}
+	s.sets[row] += n
 }
 
 // The kinds of rows.
@@ -169,8 +187,8 @@ func coarsest(places string) string {
 
 // spreadOf are the rows of spread as a transaction sees them.
 type spreadOf struct {
-	base  spreadTable
-	added map[string]int64
+	base             spreadTable
+	added, addedSets map[string]int64
 }
 
 // move counts n more files of these places, in the row that there is for them.
@@ -185,6 +203,9 @@ func (s *spreadOf) move(places string, n int64) {
 		s.base.kinds[kindOf(row)]++ // of this copy
 	}
 	s.added[row] += n
+	if kindOf(row) != exactRow {
+		s.moveSets(places, n)
+	}
 }
 
 // fits reports whether a row is there, or may begin.
@@ -196,16 +217,16 @@ func (s *spreadOf) has(row string) bool {
 	return base || added
 }
 
-// all yields the places of each row and how many files are in it.
-func (s *spreadOf) all() iter.Seq2[string, int64] {
+// sumOf yields each row of two tables with the sum of both.
+func sumOf(base, added map[string]int64) iter.Seq2[string, int64] {
 	return func(yield func(string, int64) bool) {
-		for places, n := range s.base.files {
-			if !yield(places, n+s.added[places]) {
+		for places, n := range base {
+			if !yield(places, n+added[places]) {
 				return
 			}
 		}
-		for places, n := range s.added {
-			if _, there := s.base.files[places]; !there && !yield(places, n) {
+		for places, n := range added {
+			if _, there := base[places]; !there && !yield(places, n) {
 				return
 			}
 		}
@@ -382,7 +403,7 @@ func (t *tx) movingCopy(id, stripe, part int64, change func() error) error {
 
 // spreadNow are the rows of spread with the files that have moved so far.
 func (t *tx) spreadNow() (*spreadOf, error) {
-	rows := &spreadOf{base: t.base.spread, added: map[string]int64{}}
+	rows := &spreadOf{base: t.base.spread, added: map[string]int64{}, addedSets: map[string]int64{}}
 	for _, id := range slices.Sorted(maps.Keys(t.moves)) {
 		m := t.moves[id]
 		now, isFile, err := m.now, true, error(nil)
@@ -414,12 +435,19 @@ func (t *tx) settleSpread() error {
 	if err != nil {
 		return err
 	}
-	t.spread = rows.added
-	for _, row := range slices.Sorted(maps.Keys(rows.added)) {
-		if n := rows.added[row]; n != 0 {
-			_, err := t.exec("INSERT INTO spread (places, files) VALUES (?, ?) ON CONFLICT DO UPDATE SET files = files + excluded.files", row, n)
-			if err != nil {
-				return err
+	t.spread, t.spreadSets = rows.added, rows.addedSets
+	for _, table := range []struct {
+		rows map[string]int64
+		sql  string
+	}{
+		{rows.added, "INSERT INTO spread (places, files) VALUES (?, ?) ON CONFLICT DO UPDATE SET files = files + excluded.files"},
+		{rows.addedSets, "INSERT INTO spread_set (places, files) VALUES (?, ?) ON CONFLICT DO UPDATE SET files = files + excluded.files"},
+	} {
+		for _, row := range slices.Sorted(maps.Keys(table.rows)) {
+			if n := table.rows[row]; n != 0 {
+				if _, err := t.exec(table.sql, row, n); err != nil {
+					return err
+				}
 			}
 		}
 	}

@@ -14,52 +14,106 @@ import (
 // spreadNodes are the nodes of these tests, beside lab nodes.
 var spreadNodes = []raid.NodeID{"n0", "n1", "n2", "n3", "n4"}
 
-// trueReach counts from the rows of chunk what Reach tells.
-func trueReach(t testing.TB, c *Catalog, there func(raid.NodeID) bool, lab bool) (r Reach) {
+// truth of one file, from its rows of chunk: good copies of its worst part there, and
+// within reach without a node, and what rests on the node.
+type fileTruth struct {
+	now, without int
+	on, last     bool // last: it alone has a good copy of some part, of those that are there
+}
+
+// readTruth reads the rows of chunk of all files.
+func readTruth(t testing.TB, c *Catalog) (files [][]raid.Part) {
 	t.Helper()
 	for f, err := range c.Files(bg, Query{}) {
 		must(t, err)
 		parts, err := c.Parts(bg, f.ID, 0, f.Stripes)
 		must(t, err)
-		least := 9
-		for _, p := range parts {
-			held := map[string]bool{}
-			for i, cp := range p.Copies {
-				switch {
-				case cp.Bad:
-				case !native(cp.Node) && lab:
-					held[fmt.Sprint("lab ", i)] = true
-				case native(cp.Node) && there(cp.Node) && !c.Gone(cp.Node):
-					held[string(cp.Node)] = true
-				}
-			}
-			least = min(least, len(held))
-		}
-		r.OneCopy += truth(least == 1)
-		r.None += truth(least == 0)
+		files = append(files, parts)
 	}
-	return r
+	return files
+}
+
+func truthOf(parts []raid.Part, node raid.NodeID, there func(raid.NodeID) bool, lab bool) fileTruth {
+	is := fileTruth{now: 9, without: 9}
+	for _, p := range parts {
+		now, without := map[string]bool{}, map[string]bool{}
+		for i, cp := range p.Copies {
+			if cp.Bad {
+				continue
+			}
+			name, isThere := string(cp.Node), there(cp.Node)
+			if !native(cp.Node) {
+				name, isThere = fmt.Sprint("lab ", i), lab
+			}
+			onIt := node != "" && (cp.Node == node || !native(cp.Node) && !native(node))
+			is.on = is.on || onIt
+			if isThere {
+				now[name] = true
+			}
+			if isThere && !onIt {
+				without[name] = true
+			}
+		}
+		is.last = is.last || len(now) > 0 && len(without) == 0
+		is.now, is.without = min(is.now, len(now)), min(is.without, len(without))
+	}
+	return is
+}
+
+// trueWithout counts from the rows of chunk what Without tells, and with no node what
+// Reach does; last are the files of which the node alone has a copy, of those there.
+func trueWithout(files [][]raid.Part, node raid.NodeID, there func(raid.NodeID) bool, lab bool) (w Without, last int64) {
+	for _, parts := range files {
+		f := truthOf(parts, node, there, lab)
+		w.OneCopy += truth(f.without == 1)
+		w.None += truth(f.without == 0)
+		w.Stops += truth(f.now > 0 && f.without == 0)
+		w.Files += truth(f.on)
+		last += truth(f.last)
+	}
+	return w, last
 }
 
 // checkReach compares it for random sets of nodes.
 func checkReach(t *testing.T, c *Catalog, rng *rand.Rand) {
 	t.Helper()
+	files := readTruth(t, c)
 	for range 8 {
 		set := map[raid.NodeID]bool{}
 		for _, n := range spreadNodes {
 			set[n] = rng.IntN(3) > 0
 		}
-		there, lab := func(id raid.NodeID) bool { return set[id] }, rng.IntN(2) == 0
-		got, want := c.Reach(there, lab), trueReach(t, c, there, lab)
-		switch {
-		case got.Partial:
-			t.Fatal("not all files are counted")
-		case got.AtMost && got.None >= want.None && got.None+got.OneCopy >= want.None+want.OneCopy:
-		case got != want:
-			t.Fatalf("with %v there (lab %v): %+v, the chunks say %+v", set, lab, got, want)
+		there, lab := func(id raid.NodeID) bool { return set[id] && !c.Gone(id) }, rng.IntN(2) == 0
+		want, _ := trueWithout(files, "", there, lab)
+		checkBounds(t, "Reach", c.Reach(there, lab), want.Reach)
+		for _, node := range append(spreadNodes, "lab-1", "nobody") {
+			got := c.Without(node, there, lab)
+			want, most := trueWithout(files, node, there, lab)
+			checkBounds(t, "Without "+string(node), got.Reach, want.Reach)
+			switch { // with a row for each set, nothing is called in danger that is not
+			case maxSets < 10:
+				most = int64(len(files))
+			case most > 0:
+				most = max(most, got.Stops) // but how many these are may be too high
+			}
+			if got.Files != want.Files || got.Stops < want.Stops || got.Stops > most {
+				t.Fatalf("without %s (lab %v): %+v, the chunks say %+v", node, lab, got, want)
+			}
 		}
 	}
 	checkTotals(t, c)
+}
+
+// checkBounds compares with the truth what may be no more than upper bounds.
+func checkBounds(t *testing.T, what string, got, want Reach) {
+	t.Helper()
+	switch {
+	case got.Partial:
+		t.Fatal("not all files are counted")
+	case got.AtMost && got.None >= want.None && got.OneCopy >= want.OneCopy:
+	case got != want:
+		t.Fatalf("%s: %+v, the chunks say %+v", what, got, want)
+	}
 }
 
 func drawCopies(rng *rand.Rand, parts []raid.Part) {
@@ -142,19 +196,19 @@ func changeCopy(t *testing.T, c *Catalog, rng *rand.Rand, f raid.File) {
 
 // fewer has so many rows of a kind, and files of three stripes count as long, until
 // the test ends.
-func fewer(t *testing.T, places int) {
-	wasPlaces, wasLong := maxPlaces, longFile
-	maxPlaces, longFile = places, 2
-	t.Cleanup(func() { maxPlaces, longFile = wasPlaces, wasLong })
+func fewer(t *testing.T, places, sets int) {
+	wasPlaces, wasSets, wasLong := maxPlaces, maxSets, longFile
+	maxPlaces, maxSets, longFile = places, sets, 2
+	t.Cleanup(func() { maxPlaces, maxSets, longFile = wasPlaces, wasSets, wasLong })
 }
 
 // Whatever happens to copies, what is kept of how files are spread says the same as
 // the chunks do; also when there are more ways than rows, when it says "at most".
 func TestReachIsWhatTheChunksSay(t *testing.T) {
-	for _, places := range []int{maxPlaces, 6, 1} {
-		t.Run(fmt.Sprint(places, " rows"), func(t *testing.T) {
-			fewer(t, places)
-			rng := rand.New(rand.NewPCG(uint64(places), 3))
+	for _, most := range []struct{ places, sets int }{{maxPlaces, maxSets}, {6, maxSets}, {1, maxSets}, {0, maxSets}, {1, 3}, {0, 0}} {
+		t.Run(fmt.Sprint(most.places, " rows, ", most.sets, " sets"), func(t *testing.T) {
+			fewer(t, most.places, most.sets)
+			rng := rand.New(rand.NewPCG(uint64(most.places), 3))
 			path := filepath.Join(t.TempDir(), "catalog.db")
 			c := openTest(t, path)
 			var files []raid.File
@@ -185,7 +239,7 @@ func TestReachIsWhatTheChunksSay(t *testing.T) {
 
 // A catalog from before is counted in steps, while files come, go and change.
 func TestAnOlderCatalogIsCountedInSteps(t *testing.T) {
-	fewer(t, maxPlaces)
+	fewer(t, maxPlaces, maxSets)
 	rng := rand.New(rand.NewPCG(5, 5))
 	path := filepath.Join(t.TempDir(), "catalog.db")
 	c := openTest(t, path)

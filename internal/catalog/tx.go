@@ -27,6 +27,7 @@ type tx struct {
 	ended      []uint64         // last commit numbers of epochs
 	moves      map[int64]*moved // files whose copies may have changed, by id
 	spread     map[string]int64 // files that rows of spread gain
+	spreadSets map[string]int64 // the same of spread_set
 	after      []func()         // run once it is durable, on the writer's goroutine
 }
 
@@ -157,5 +158,8 @@ func (s *state) apply(t *tx) {
 	}
 	for places, n := range t.spread {
 		s.spread.add(places, n)
+	}
+	for row, n := range t.spreadSets {
+		s.spread.addSet(row, n)
 	}
 }
