@@ -97,7 +97,7 @@ func (b *bubble) addNode(i int) *memNode {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	n := &memNode{chunks: map[raid.ChunkName]memChunk{}, pool: budget.New(64 << 20), cable: make(chan struct{}, 1), frozen: make(chan struct{}), diskHangs: make(chan struct{})}
+	n := &memNode{id: raid.NodeID(id), chunks: map[raid.ChunkName]memChunk{}, pool: budget.New(64 << 20), cable: make(chan struct{}, 1), frozen: make(chan struct{}), diskHangs: make(chan struct{})}
 	close(n.frozen)
 	close(n.diskHangs)
 	link := wire.LinkConfig{
@@ -133,6 +133,7 @@ func (b *bubble) addNode(i int) *memNode {
 
 // memNode keeps chunks in memory.
 type memNode struct {
+	id   raid.NodeID
 	pool *budget.Pool
 	mu   sync.Mutex
 	// frozen is closed while the process runs, diskHangs while its disk does.

@@ -88,7 +88,7 @@ type Store struct {
 
 	mu       sync.Mutex
 	closed   bool
-	underWay map[raid.UploadID]bool // from the first chunk until the rows or removals are durable
+	underWay map[raid.UploadID]*upload // from the first chunk until the rows or removals are durable
 	// background counts what spawn started: goroutines that may outlive a request
 	// for a moment, such as chunk sends to nodes that hang, reads that lost, and
 	// the recording of what an upload left behind.
@@ -127,7 +127,7 @@ func New(cfg Config) *Store {
 	if cfg.Tell == nil {
 		cfg.Tell = func(raid.Event) {}
 	}
-	return &Store{cfg: cfg, ctx: ctx, cancel: cancel, underWay: map[raid.UploadID]bool{}}
+	return &Store{cfg: cfg, ctx: ctx, cancel: cancel, underWay: map[raid.UploadID]*upload{}}
 }
 
 // Close ends what is still under way with raid.ErrShutdown and waits for it.
@@ -145,16 +145,16 @@ func (s *Store) Close() {
 func (s *Store) UnderWay(upload raid.UploadID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.underWay[upload]
+	return s.underWay[upload] != nil
 }
 
-func (s *Store) setUnderWay(upload raid.UploadID, on bool) {
+func (s *Store) setUnderWay(up *upload, on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if on {
-		s.underWay[upload] = true
+		s.underWay[up.file.Upload] = up
 	} else {
-		delete(s.underWay, upload)
+		delete(s.underWay, up.file.Upload)
 	}
 }
 

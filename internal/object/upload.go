@@ -45,6 +45,7 @@ type upload struct {
 
 	mu       sync.Mutex
 	nodes    map[raid.NodeID]bool // that hold acknowledged native copies
+	rests    resting              // where finished stripes are
 	removals []raid.Removal       // attempts that came to nothing
 	sends    sync.WaitGroup       // Store calls still running, hung ones too
 }
@@ -80,14 +81,14 @@ func (s *Store) upload(ctx context.Context, u Upload) (raid.File, error) {
 	defer up.cancel(nil)
 	stop := context.AfterFunc(s.ctx, func() { up.cancel(context.Cause(s.ctx)) })
 	defer stop()
-	s.setUnderWay(up.file.Upload, true)
+	s.setUnderWay(up, true)
 	f, err := up.run()
 	if err != nil {
 		up.cancel(err)
 		up.abandon(err)
 		return f, err
 	}
-	s.setUnderWay(up.file.Upload, false)
+	s.setUnderWay(up, false)
 	return f, nil
 }
 
@@ -342,7 +343,12 @@ func (up *upload) appendIfMany() error {
 
 // keep takes over the parts of a finished stripe. Whether they leave the file
 // degraded, or resting on lab nodes, the catalog sees by itself.
-func (up *upload) keep(j *job) { up.parts = append(up.parts, j.parts...) }
+func (up *upload) keep(j *job) {
+	up.parts = append(up.parts, j.parts...)
+	up.mu.Lock()
+	defer up.mu.Unlock()
+	up.rests.add(j.parts)
+}
 
 func (up *upload) appendRows() error {
 	if !up.begun {
@@ -425,7 +431,7 @@ func (up *upload) giveBack(r []raid.Removal) {
 // The client has its answer by then.
 func (up *upload) abandon(cause error) {
 	up.s.spawn(func() { // when the daemon ends instead, the next start cleans up
-		defer up.s.setUnderWay(up.file.Upload, false)
+		defer up.s.setUnderWay(up, false)
 		up.sends.Wait()
 		removals := up.takeRemovals()
 		for _, j := range up.jobs {
