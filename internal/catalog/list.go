@@ -17,6 +17,7 @@ type Query struct {
 	After    raid.FileID // only files with a higher id
 	Limit    int         // at most so many; 0: all
 	Filename string      // only files whose name contains this; see searchFor
+	Lost     bool        // only files of which some part has no good copy on any node
 }
 
 const (
@@ -32,6 +33,9 @@ const (
 // Files lists files by ascending id. It holds no lock and no transaction between
 // pages: a file that is finished or deleted meanwhile is listed or not.
 func (c *Catalog) Files(ctx context.Context, q Query) iter.Seq2[raid.File, error] {
+	if q.Lost {
+		return c.filesWithoutCopy(ctx, q)
+	}
 	return func(yield func(raid.File, error) bool) {
 		left := q.Limit
 		for after, more := int64(q.After), true; more; {

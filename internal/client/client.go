@@ -113,6 +113,24 @@ func (c *Client) Nodes(ctx context.Context) ([]Node, error) {
 	return answer.Nodes, err
 }
 
+// Node is one node, with what rests on it.
+func (c *Client) Node(ctx context.Context, id raid.NodeID) (n NodeDetail, err error) {
+	if err := checkElement(string(id)); err != nil {
+		return n, err
+	}
+	err = c.get(ctx, "/nodes/"+string(id), nil, &n)
+	return n, err
+}
+
+// Unplug asks whether a node may be taken off now.
+func (c *Client) Unplug(ctx context.Context, id raid.NodeID) (u Unplug, err error) {
+	if err := checkElement(string(id)); err != nil {
+		return u, err
+	}
+	err = c.get(ctx, "/nodes/"+string(id)+"/unplug", nil, &u)
+	return u, err
+}
+
 // Delete removes a file for good. When an earlier attempt of the same call may
 // have arrived, the file's absence is success.
 func (c *Client) Delete(ctx context.Context, id raid.FileID) error {

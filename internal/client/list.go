@@ -14,6 +14,7 @@ type Query struct {
 	Filename string      // only names that contain it; empty: all
 	After    raid.FileID // only ids above it
 	Limit    int64       // at most so many; 0: all
+	Lost     bool        // only those of which some part has no good copy on any node
 }
 
 // listPage is how many records are asked for at once.
@@ -58,6 +59,9 @@ func (c *Client) page(ctx context.Context, q Query, limit int64) ([]File, error)
 	}
 	if q.Filename != "" {
 		v.Set("q", q.Filename)
+	}
+	if q.Lost {
+		v.Set("lost", "1")
 	}
 	var answer struct {
 		Files []File `json:"files"`

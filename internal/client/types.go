@@ -39,6 +39,27 @@ type Node struct {
 	Recalled    bool           `json:"recalled"`    // an earlier run of the controller saw it so
 }
 
+// NodeDetail is one node, with what rests on it.
+type NodeDetail struct {
+	Node
+	Lost   bool   `json:"lost"`  // away for longer than grace
+	Files  int64  `json:"files"` // of which some part has a good copy on it
+	Unplug Unplug `json:"unplug"`
+}
+
+// Unplug says whether a node may be taken off now.
+type Unplug struct {
+	Node             raid.NodeID `json:"node"`
+	Safe             bool        `json:"safe"`
+	Text             string      `json:"text"`              // for people
+	UnreadableFiles  int64       `json:"unreadable_files"`  // with those that are so already
+	UnprotectedFiles int64       `json:"unprotected_files"` // which have one good copy of some part; the same
+	AtMost           bool        `json:"at_most"`           // both are upper bounds
+	Uploads          int         `json:"uploads"`           // under way, that would fail
+	WaitFor          string      `json:"wait_for"`          // what must come first; empty when it is safe
+	Seconds          int64       `json:"seconds"`           // about how long that takes; -1: it can't be told
+}
+
 // Status is how the array is.
 type Status struct {
 	Array         raid.ArrayID `json:"array"`
@@ -58,6 +79,7 @@ type Status struct {
 	// Files with one good copy of some part on nodes that are there, and with none.
 	FilesAtRisk     int64    `json:"files_at_risk"`
 	FilesUnreadable int64    `json:"files_unreadable"`
+	Healing         *Healing `json:"healing"`            // nil: an older controller does not say
 	Unexplained     *int64   `json:"unexplained_chunks"` // on nodes, which nothing explains; nil: not known yet
 	RemovalsQueued  int64    `json:"removals_queued"`
 	Commit          uint64   `json:"commit"`
@@ -65,6 +87,16 @@ type Status struct {
 	Clones          []Clone  `json:"clones"`
 	Proposals       []string `json:"proposals"` // of nodes: what somebody may accept
 	Warnings        []string `json:"warnings"`  // of the configuration, such as open doors
+}
+
+// Healing is how far the array is with making copies again, moving them, and removing
+// surplus ones.
+type Healing struct {
+	PartsLeft      int64  `json:"parts_left"`
+	BytesLeft      int64  `json:"bytes_left"`
+	BytesPerSecond int64  `json:"bytes_per_second"`
+	SecondsLeft    int64  `json:"seconds_left"` // -1: it can't be told
+	BlockedBy      string `json:"blocked_by"`   // empty: it goes on, or nothing is left
 }
 
 // Clone is a machine that is refused because another one with its node id is

@@ -52,7 +52,7 @@ func TestTheStatusLineFollowsFilesThatBecomeDegradedAndWhole(t *testing.T) {
 			t.Fatalf("delete: %d", status)
 		}
 	}
-	shows("1/1 nodes up")
+	shows("1/1 nodes up; degraded: files stored now get one copy: 2 copies need as many nodes that are up; add one, or start it")
 }
 
 func TestWithoutDegradedWritesALoneNodeRefuses(t *testing.T) {

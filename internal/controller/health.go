@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -37,7 +36,13 @@ func (c *Controller) findFiles(ctx context.Context) []raid.Finding {
 	if c.forgotten() != nil {
 		return nil // findCatalog has said more
 	}
-	o := outlook{nodes: c.nodesByName(), grace: c.cfg.Grace, copies: c.cfg.Copies, degradedWrites: c.cfg.DegradedWrites}
+	o := outlook{
+		nodes: c.nodesByName(), isLost: map[raid.NodeID]bool{}, healing: c.repair.Progress(),
+		copies: c.cfg.Copies, degradedWrites: c.cfg.DegradedWrites,
+	}
+	for _, n := range o.nodes {
+		o.isLost[n.ID] = n.Kind == raid.Native && !n.IsThere() && c.repair.Lost(n.ID)
+	}
 	o.all, o.now = c.reach(o.nodes)
 	if n, err := c.catalog.Counts(ctx); err == nil {
 		o.degraded = n.Degraded
@@ -48,23 +53,21 @@ func (c *Controller) findFiles(ctx context.Context) []raid.Finding {
 	return o.findings()
 }
 
-// lookForLost is among how many parts that wait for their repair those are looked for
-// that have no good copy any more.
-const lookForLost = 200
+// lookForLost is how long a look for the names of lost files may take.
+const lookForLost = 200 * time.Millisecond
 
-// lostFiles are some files of which a part has no good copy on any node.
-func (c *Controller) lostFiles(ctx context.Context) (ids []raid.FileID) {
-	waiting, err := c.catalog.Repairs(ctx, catalog.RepairCursor{}, lookForLost)
-	if err != nil {
-		return nil // the sentence does without
-	}
-	for _, r := range waiting {
-		good := slices.ContainsFunc(r.Part.Copies, func(k raid.Copy) bool { return !k.Bad })
-		if n := len(ids); !good && (n == 0 || ids[n-1] != r.File) {
-			ids = append(ids, r.File)
+// lostFiles are some files of which a part has no good copy on any node. If they are
+// not found soon, the sentence does without.
+func (c *Controller) lostFiles(ctx context.Context) (some []raid.File) {
+	ctx, stop := context.WithTimeout(ctx, lookForLost)
+	defer stop()
+	for f, err := range c.catalog.Files(ctx, catalog.Query{Limit: maxNamed, Lost: true}) {
+		if err != nil {
+			break
 		}
+		some = append(some, f)
 	}
-	return ids
+	return some
 }
 
 // reach is what can be read when all nodes of the array are there, and what with those

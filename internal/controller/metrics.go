@@ -23,6 +23,10 @@ var (
 	descDegraded = prometheus.NewDesc("raidpi_degraded_files", "Files with too few good copies on distinct nodes.", nil, nil)
 	descAtRisk   = prometheus.NewDesc("raidpi_files_at_risk", "Files of which some part has one good copy on a node that is there.", nil, nil)
 	descNoCopy   = prometheus.NewDesc("raidpi_files_unreadable", "Files of which some part has no good copy on a node that is there.", nil, nil)
+	descHealing  = prometheus.NewDesc("raidpi_healing_parts", "Parts of which copies are to be made, moved or removed.", nil, nil)
+	descHealLeft = prometheus.NewDesc("raidpi_healing_bytes", "Bytes of these parts.", nil, nil)
+	descHealRate = prometheus.NewDesc("raidpi_healing_bytes_per_second", "Bytes of copies made lately, per second.", nil, nil)
+	descHealHeld = prometheus.NewDesc("raidpi_healing_blocked", "1 when healing can't go on until a person acts.", nil, nil)
 	descHealth   = prometheus.NewDesc("raidpi_health", "1 for the word that says how the array is, 0 for the others.", []string{"health"}, nil)
 	descRemovals = prometheus.NewDesc("raidpi_removals_queued", "Chunks that wait for their removal from a node.", nil, nil)
 	descCommit   = prometheus.NewDesc("raidpi_catalog_commit", "The catalog's last durable commit number.", nil, nil)
@@ -64,11 +68,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	m.health(ctx, gauge)
 	gauge(descCommit, float64(m.c.catalog.Commit()))
 	gauge(descBuffers, float64(m.c.pool.InUse()))
-	behind := 0.0
-	if m.c.members.Behind() != nil {
-		behind = 1
-	}
-	gauge(descBehind, behind)
+	gauge(descBehind, is(m.c.members.Behind() != nil))
 	s := m.c.objects.Stats()
 	count(descUploads, s.Uploads, "stored")
 	count(descUploads, s.UploadsFailed, "failed")
@@ -86,14 +86,23 @@ func (m metrics) health(ctx context.Context, gauge func(*prometheus.Desc, float6
 	_, now := m.c.reach(m.c.members.Nodes())
 	gauge(descAtRisk, float64(now.OneCopy))
 	gauge(descNoCopy, float64(now.None))
+	p := m.c.repair.Progress()
+	gauge(descHealing, float64(p.PartsLeft))
+	gauge(descHealLeft, float64(p.BytesLeft))
+	gauge(descHealRate, float64(p.BytesPerSecond))
+	gauge(descHealHeld, is(p.BlockedBy != ""))
 	word := m.c.assess(ctx).Health
 	for _, h := range raid.Healths() {
-		is := 0.0
-		if h == word {
-			is = 1
-		}
-		gauge(descHealth, is, string(h))
+		gauge(descHealth, is(h == word), string(h))
 	}
+}
+
+// is is 1 for yes, as metrics have it.
+func is(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 func (m metrics) nodes(gauge func(*prometheus.Desc, float64, ...string)) {

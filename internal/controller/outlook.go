@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,50 +15,166 @@ import (
 // nothing else.
 type outlook struct {
 	nodes          []raid.NodeInfo
-	all, now       catalog.Reach // with all nodes of the array there, and as it is
-	lost           []raid.FileID // some of those of which no node has all parts
-	degraded       int64         // files that the catalog calls so
-	grace          time.Duration // so long a node may be away and is expected back
+	isLost         map[raid.NodeID]bool // away, or hanging, for longer than grace
+	all, now       catalog.Reach        // with all nodes of the array there, and as it is
+	lost           []raid.File          // some of those of which no node has all parts
+	degraded       int64                // files that the catalog calls so
+	healing        raid.HealingProgress // of what can be made again now
 	copies         int
 	degradedWrites bool
 }
 
 // findings are in the order of how bad they are.
-func (o outlook) findings() (found []raid.Finding) {
-	add := func(h raid.Health, impairs bool, format string, args ...any) {
-		found = append(found, raid.Finding{Health: h, Impairs: impairs, Text: fmt.Sprintf(format, args...)})
+func (o outlook) findings() []raid.Finding {
+	l := &listed{outlook: o}
+	l.up, l.away = o.split()
+	l.addFiles()
+	l.addNodes()
+	if o.now.Partial {
+		l.add(raid.Degraded, "after an update it is still being counted where files are, so there may be more")
 	}
-	up, away := o.split()
-	if o.all.None > 0 {
-		add(raid.DataLost, true, "%s lost: no node of the array has a good copy of some part%s", files(o.all.None, o.all.AtMost), o.whichLost())
+	return l.found
+}
+
+// listed are the findings of an outlook so far.
+type listed struct {
+	outlook
+	up      int             // nodes that take chunks
+	away    []raid.NodeInfo // native ones that are not there
+	told    bool            // somebody has said how healing goes
+	tooFew  bool            // somebody has said that nodes are missing
+	missing bool            // somebody has said who is away
+	found   []raid.Finding
+}
+
+func (l *listed) add(h raid.Health, format string, args ...any) {
+	l.found = append(l.found, raid.Finding{Health: h, Text: fmt.Sprintf(format, args...)})
+}
+
+// impairs is add for what keeps files from being read or stored.
+func (l *listed) impairs(h raid.Health, format string, args ...any) {
+	l.add(h, format, args...)
+	l.found[len(l.found)-1].Impairs = true
+}
+
+// addFiles tells of files without all their copies.
+func (l *listed) addFiles() {
+	if l.all.None > 0 {
+		l.impairs(raid.DataLost, "%s lost: no node of the array has a good copy of some part%s", files(l.all.None, l.all.AtMost), l.whichLost())
 	}
-	none, one := o.now.None-o.all.None, o.now.OneCopy-o.all.OneCopy // for want of nodes
-	oneCopy := fmt.Sprintf("%s %s one copy", files(one, o.now.AtMost), have(one))
-	switch unread := files(none, o.now.AtMost) + " can't be read"; {
+	none, one := l.now.None-l.all.None, l.now.OneCopy-l.all.OneCopy // for want of nodes
+	oneCopy := fmt.Sprintf("%s %s one copy", files(one, l.now.AtMost), have(one))
+	switch unread := files(none, l.now.AtMost) + " can't be read"; {
 	case none > 0 && one > 0:
-		add(raid.AtRisk, true, "%s and %s; %s", unread, oneCopy, whoIsAway(away, needed(away)))
+		l.impairs(raid.AtRisk, "%s and %s; %s", unread, oneCopy, whoIsAway(l.away, needed(l.away)))
 	case none > 0:
-		add(raid.AtRisk, true, "%s; %s", unread, whoIsAway(away, needed(away)))
-	case one > 0 && len(away) > 0:
-		add(o.patience(away), false, "%s; %s", oneCopy, whoIsAway(away, o.remedy(away, up)))
-	case len(away) > 0:
-		add(raid.Degraded, false, "%s", whoIsAway(away, o.remedy(away, up)))
+		l.impairs(raid.AtRisk, "%s; %s", unread, whoIsAway(l.away, needed(l.away)))
+	case one > 0:
+		h, how := l.oneCopyLeft()
+		l.add(h, "%s; %s%s", oneCopy, whoIsAway(l.away, how), l.remedy(l.away, l.up))
 	}
-	if o.degraded > 0 {
-		o.addDegraded(add, up)
+	l.missing = l.missing || none > 0 || one > 0
+	if l.degraded > l.all.None {
+		l.addFlawed()
+	}
+	if h := l.healing; !l.told && h.BlockedBy != "" {
+		l.add(raid.Degraded, "copies can't be moved: %s", h.BlockedBy)
+	} else if !l.told && h.PartsLeft > 0 {
+		l.add(raid.Healing, "copies are made or moved: %s", healingText(h))
+	}
+}
+
+// oneCopyLeft is how bad it is that files have one copy for want of nodes, and how that
+// ends without anybody's doing.
+func (l *listed) oneCopyLeft() (h raid.Health, how string) {
+	waits, lost := 0, 0
+	for _, n := range l.away {
+		if l.isLost[n.ID] {
+			lost++
+		} else {
+			waits++
+		}
+	}
+	blocked := ""
+	if l.healing.BlockedBy != "" {
+		blocked = "; copies can't be made now: " + l.healing.BlockedBy
 	}
 	switch {
-	case len(o.nodes) == 0:
-		add(raid.Degraded, true, "no node has joined yet, so nothing can be stored: sudo raidctl token create prints what to paste on each Pi")
-	case up == 0:
-		add(raid.AtRisk, true, "no node takes chunks now, so nothing can be stored")
-	case up < o.copies && !o.degradedWrites:
-		add(raid.AtRisk, true, "nothing can be stored: degraded_writes is off, and of %d nodes that this needs %d is up", o.copies, up)
+	case lost > 0 && l.up < l.copies:
+		l.told, l.tooFew = true, true
+		return raid.AtRisk, blocked
+	case lost > 0 && blocked != "":
+		l.told = true
+		return raid.AtRisk, blocked
+	case waits > 0 || lost == 0:
+		return raid.Degraded, ""
 	}
-	if o.now.Partial {
-		add(raid.Degraded, false, "after an update it is still being counted where files are, so there may be more")
+	l.told = true
+	if l.healing.PartsLeft == 0 {
+		return raid.Healing, "; copies are made again on other nodes"
 	}
-	return found
+	return raid.Healing, "; copies are made again on other nodes: " + healingText(l.healing)
+}
+
+// addFlawed tells of files with copies that are bad or on one node.
+func (l *listed) addFlawed() {
+	h := l.healing
+	switch comes := slices.ContainsFunc(l.away, func(n raid.NodeInfo) bool { return !l.isLost[n.ID] }); {
+	case l.up < l.copies && l.up+len(l.away) >= l.copies && comes:
+		l.add(raid.Degraded, "%s degraded, to be repaired when enough nodes are up", files(l.degraded, false))
+		l.told = true
+	case l.up < l.copies:
+		l.add(raid.AtRisk, "%s degraded: a second copy needs a second node that is up; add one, or start it", files(l.degraded, false))
+		l.told, l.tooFew = true, true
+	case h.BlockedBy != "" && !l.told:
+		l.add(raid.AtRisk, "%s degraded, and copies can't be made now: %s", files(l.degraded, false), h.BlockedBy)
+		l.told = true
+	case h.PartsLeft > 0 && !l.told:
+		l.add(raid.Healing, "%s degraded, being repaired: %s", files(l.degraded, false), healingText(h))
+		l.told = true
+	default:
+		l.add(raid.Degraded, "%s degraded, to be repaired", files(l.degraded, false))
+	}
+}
+
+// addNodes tells of nodes that are not as they should be.
+func (l *listed) addNodes() {
+	if len(l.away) > 0 && !l.missing {
+		l.addAway()
+	}
+	for _, n := range l.nodes {
+		if n.IsThere() && n.ReadOnly && n.Kind == raid.Native {
+			l.add(raid.Degraded, "%s takes no writes, since its disk failed or is mounted read-only: see journalctl -u raid-node there", calledNode(n))
+		}
+	}
+	switch {
+	case len(l.nodes) == 0:
+		l.impairs(raid.Degraded, "no node has joined yet, so nothing can be stored: sudo raidctl token create prints what to paste on each Pi")
+	case l.up == 0:
+		l.impairs(raid.AtRisk, "no node takes chunks now, so nothing can be stored")
+	case l.up < l.copies && !l.degradedWrites:
+		l.impairs(raid.AtRisk, "nothing can be stored: degraded_writes is off, and of %d nodes that this needs %d is up", l.copies, l.up)
+	case l.up < l.copies && !l.tooFew:
+		l.add(raid.Degraded, "files stored now get one copy: %d copies need as many nodes that are up; add one, or start it", l.copies)
+	}
+}
+
+// addAway tells of nodes that are away while every file has its copies. One that is lost
+// costs nothing any more: what it held is on others.
+func (l *listed) addAway() {
+	var waits, lost []raid.NodeInfo
+	for _, n := range l.away {
+		if l.isLost[n.ID] {
+			lost = append(lost, n)
+		} else {
+			waits = append(waits, n)
+		}
+	}
+	if len(waits) > 0 || l.now.Partial || l.now.AtMost {
+		l.add(raid.Degraded, "%s", whoIsAway(l.away, "")+l.remedy(l.away, l.up))
+		return
+	}
+	l.add(raid.Healthy, "%s", whoIsAway(lost, ", and every file has its copies on other nodes")+l.remedy(lost, l.up))
 }
 
 // whichLost names some of the files that are lost.
@@ -65,15 +182,26 @@ func (o outlook) whichLost() string {
 	if len(o.lost) == 0 {
 		return ""
 	}
-	var ids []string
-	for _, id := range o.lost[:min(len(o.lost), maxNamed)] {
-		ids = append(ids, strconv.FormatInt(int64(id), 10))
+	var names []string
+	for _, f := range o.lost[:min(len(o.lost), maxNamed)] {
+		names = append(names, fmt.Sprintf("%d %s", f.ID, shortName(f.Filename)))
 	}
-	text := " (ids " + strings.Join(ids, ", ")
-	if o.all.None > int64(len(ids)) {
-		text += ", ..."
+	text := " (" + strings.Join(names, ", ")
+	if o.all.None > int64(len(names)) {
+		text += ", ...: raidctl ls --lost"
 	}
 	return text + ")"
+}
+
+// longName is how many characters of a file's name a sentence has.
+const longName = 40
+
+// shortName quotes a file's name, which may be anything.
+func shortName(name string) string {
+	if runes := []rune(name); len(runes) > longName {
+		name = string(runes[:longName-1]) + "…"
+	}
+	return strconv.Quote(name)
 }
 
 // split tells how many nodes take chunks, and which native ones are not there.
@@ -89,24 +217,19 @@ func (o outlook) split() (up int, away []raid.NodeInfo) {
 	return up, away
 }
 
-// addDegraded tells of files that wait for their repair, which takes nodes.
-func (o outlook) addDegraded(add func(raid.Health, bool, string, ...any), up int) {
-	if up < o.copies {
-		add(raid.AtRisk, false, "%s degraded: a second copy needs a second node that is up; add one, or start it", files(o.degraded, false))
-		return
+// healingText says how far healing is: "1,204 parts (3.1 GB) left, 48.0 MB/s, about 2 min".
+func healingText(h raid.HealingProgress) string {
+	text := fmt.Sprintf("%s parts (%s) left", grouped(h.PartsLeft), gigabytes(h.BytesLeft))
+	if h.PartsLeft == 1 {
+		text = fmt.Sprintf("1 part (%s) left", gigabytes(h.BytesLeft))
 	}
-	add(raid.Degraded, false, "%s degraded, to be repaired", files(o.degraded, false))
-}
-
-// patience is how bad it is that nodes are away: one that restarts comes back by
-// itself.
-func (o outlook) patience(away []raid.NodeInfo) raid.Health {
-	for _, n := range away {
-		if n.Silent > o.grace {
-			return raid.AtRisk
-		}
+	if h.BytesPerSecond > 0 {
+		text += fmt.Sprintf(", %s/s", gigabytes(h.BytesPerSecond))
 	}
-	return raid.Degraded
+	if h.SecondsLeft > 0 {
+		text += ", about " + roughly(max(time.Duration(h.SecondsLeft)*time.Second, time.Minute))
+	}
+	return text
 }
 
 // maxNamed is how many nodes a sentence names.
@@ -117,14 +240,7 @@ func whoIsAway(away []raid.NodeInfo, advice string) string {
 	if len(away) == 0 {
 		return "start the nodes that have copies of them" // lab nodes
 	}
-	var names []string
-	for _, n := range away {
-		names = append(names, awayText(n))
-	}
-	if more := len(names) - maxNamed; more > 0 {
-		names = append(names[:maxNamed], fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(names, ", ") + advice
+	return listNodes(away, awayText) + advice
 }
 
 // needed is what to do about nodes without which files can't be read. To remove one is
@@ -145,11 +261,13 @@ func (o outlook) remedy(away []raid.NodeInfo, up int) string {
 		it = "them"
 	}
 	for _, n := range away {
-		if n.State == raid.Down && n.Silent > o.grace {
+		if n.State == raid.Down && o.isLost[n.ID] {
 			gone++
 		}
 	}
 	switch {
+	case len(away) == 0:
+		return ""
 	case len(away) == 1 && away[0].State == raid.Suspect && away[0].Problem != "":
 		return "" // which says what to do
 	case len(away) == 1 && away[0].State == raid.Suspect:

@@ -44,6 +44,21 @@ func (a *array) shown() (s shown) {
 	return s
 }
 
+// unplugged is what these tests read of /nodes/{id}/unplug.
+type unplugged struct {
+	Safe             bool
+	Text             string
+	WaitFor          string `json:"wait_for"`
+	UnreadableFiles  int    `json:"unreadable_files"`
+	UnprotectedFiles int    `json:"unprotected_files"`
+}
+
+func (a *array) unplug(n *testNode) (u unplugged) {
+	a.t.Helper()
+	a.getJSON("/nodes/"+a.id(n)+"/unplug", &u)
+	return u
+}
+
 // down stops a node and waits until the controller has seen it.
 func (a *array) down(n *testNode, want int) {
 	a.t.Helper()
@@ -68,7 +83,7 @@ func (a *array) unreadable(files map[int64][]byte) int {
 }
 
 // With one node after the other away, the number of files that are said to be
-// unreadable is the number of those that can't be read.
+// unreadable is the number of those that can't be read. And so much was told before.
 func TestStatusTellsTheFilesThatCantBeRead(t *testing.T) {
 	a := newArray(t, 5, nil)
 	files := map[int64][]byte{}
@@ -79,12 +94,18 @@ func TestStatusTellsTheFilesThatCantBeRead(t *testing.T) {
 	if s := a.shown(); s != (shown{Ready: true, Health: raid.Healthy}) {
 		t.Errorf("all are up: %+v", s)
 	}
+	before := 0
 	for away := 1; away <= 4; away++ {
+		unplug := a.unplug(a.nodes[away-1])
 		a.down(a.nodes[away-1], away)
 		s, unreadable := a.shown(), a.unreadable(files)
 		if s.FilesUnreadable != unreadable || s.Ready != (unreadable == 0) || s.FilesAtRisk > len(files)-unreadable {
 			t.Errorf("%d nodes away, %d files can't be read: %+v", away, unreadable, s)
 		}
+		if unplug.UnreadableFiles != unreadable || unplug.UnprotectedFiles != s.FilesAtRisk || unplug.Safe != (unreadable == before) {
+			t.Errorf("before the node went, it was said that %+v; then %+v", unplug, s)
+		}
+		before = unreadable
 		if away == 1 && (s.Health != raid.Degraded || s.FilesAtRisk == 0 || !strings.Contains(s.HealthText, fmt.Sprintf("%d file", s.FilesAtRisk))) {
 			t.Errorf("one is away: %+v", s)
 		}
@@ -184,6 +205,6 @@ func TestFilesAreLostWhenTheLastNodeThatHadThemIsRemoved(t *testing.T) {
 	}
 	a.eventually("the file is called lost, by its id", func() bool {
 		s := a.shown()
-		return s.Health == raid.DataLost && s.FilesUnreadable == 1 && !s.Ready && strings.Contains(s.HealthText, fmt.Sprintf("1 file lost: no node of the array has a good copy of some part (ids %d)", id))
+		return s.Health == raid.DataLost && s.FilesUnreadable == 1 && !s.Ready && strings.Contains(s.HealthText, fmt.Sprintf("1 file lost: no node of the array has a good copy of some part (%d ", id))
 	})
 }

@@ -33,6 +33,7 @@ func (c *Controller) newAPI() *httpapi.API {
 		Files: fileStore{c.objects}, Index: index{c}, Nodes: c.nodesByName,
 		Status: func(ctx context.Context) (httpapi.Status, error) { return c.status(ctx, started) },
 		Ready:  c.ready,
+		Node:   c.node,
 		Events: c.events, Tell: c.happened,
 		Metrics: registry, Version: c.cfg.Version, Log: c.cfg.Log,
 		MaxBody: c.cfg.MaxBody, MaxFile: maxFile, MaxRequests: c.cfg.MaxRequests,
@@ -86,7 +87,7 @@ func (i index) Names(ctx context.Context, f raid.File, part int) iter.Seq2[raid.
 
 // Files implements httpapi.Index.
 func (i index) Files(ctx context.Context, q httpapi.Query) iter.Seq2[raid.File, error] {
-	return i.c.catalog.Files(ctx, catalog.Query{After: q.After, Limit: q.Limit, Filename: q.Filename})
+	return i.c.catalog.Files(ctx, catalog.Query{After: q.After, Limit: q.Limit, Filename: q.Filename, Lost: q.Lost})
 }
 
 // FindKey implements httpapi.Index.
@@ -119,6 +120,10 @@ func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Sta
 	a := c.assess(ctx)
 	_, now := c.reach(c.members.Nodes())
 	s.FilesAtRisk, s.FilesUnreadable = now.OneCopy, now.None
+	h := c.repair.Progress()
+	s.Healing = httpapi.Healing{
+		PartsLeft: h.PartsLeft, BytesLeft: h.BytesLeft, BytesPerSecond: h.BytesPerSecond, SecondsLeft: h.SecondsLeft, BlockedBy: h.BlockedBy,
+	}
 	s.Health, s.HealthText, s.Message, s.Impaired = a.Health, a.Text(), a.Text(), a.Impaired
 	for _, node := range c.members.Nodes() {
 		if node.Kind == raid.Native && node.State != raid.Down {

@@ -56,6 +56,7 @@ type Query struct {
 	After    raid.FileID // only ids above it
 	Limit    int         // at most so many, 0: all
 	Filename string      // only names that contain it, "": all
+	Lost     bool        // only files of which some part has no good copy on any node
 }
 
 // Config is what an API is made of. Files, Index, Nodes, Status, Ready and Log
@@ -65,7 +66,8 @@ type Config struct {
 	Index  Index
 	Nodes  func() []raid.NodeInfo
 	Status func(context.Context) (Status, error)
-	Ready  func() error // nil when requests can be served; its text is for people
+	Node   func(context.Context, raid.NodeID) (NodeDetail, error) // must be set for the calls about one node; raid.ErrNotFound
+	Ready  func() error                                           // nil when requests can be served; its text is for people
 
 	// Metrics is where the API's own metrics go, and what /metrics shows. nil: a
 	// registry of its own.

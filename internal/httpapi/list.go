@@ -54,7 +54,7 @@ func (a *API) list(x *exchange) error {
 	return w.Flush()
 }
 
-// listQuery reads limit, after and q.
+// listQuery reads limit, after, q and lost.
 func listQuery(r *http.Request) (q Query, err error) {
 	values, err := parseQuery(r)
 	if err != nil {
@@ -68,6 +68,10 @@ func listQuery(r *http.Request) (q Query, err error) {
 	if err != nil {
 		return q, err
 	}
+	lost, err := number(values, "lost", 0, 1)
+	if err != nil {
+		return q, err
+	}
 	name, _, err := single(values, "q")
 	if err != nil {
 		return q, err
@@ -75,7 +79,7 @@ func listQuery(r *http.Request) (q Query, err error) {
 	if !utf8.ValidString(name) || len(name) > 4*maxFilename {
 		return q, bad("the parameter \"q\" must be UTF-8 of at most %d characters", maxFilename)
 	}
-	return Query{After: raid.FileID(after), Limit: int(limit), Filename: name}, nil
+	return Query{After: raid.FileID(after), Limit: int(limit), Filename: name, Lost: lost == 1}, nil
 }
 
 // number reads a parameter that is a whole number; 0 when it is not there.

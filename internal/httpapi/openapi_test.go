@@ -162,6 +162,10 @@ func TestDocumentAllowsWhatTheAPIDoes(t *testing.T) {
 	good(200, "GET", "/join-tokens", nil)
 	good(200, "DELETE", "/join-tokens/ID000001", nil)
 	bad(404, "DELETE", "/join-tokens/x", nil)
+	for _, path := range []string{"/nodes/n1", "/nodes/n1/unplug"} {
+		good(200, "GET", path, nil)
+		bad(404, "GET", strings.Replace(path, "n1", "x", 1), nil)
+	}
 	good(200, "DELETE", "/nodes/n1?force=1", nil)
 	bad(400, "DELETE", "/nodes/n1?force=x", nil)
 	bad(404, "DELETE", "/nodes/x", nil)

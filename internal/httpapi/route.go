@@ -44,6 +44,8 @@ func (a *API) table() []route {
 		{call: "joinTokens", method: "GET", path: "/join-tokens", scope: admin, serve: a.listJoinTokens},
 		{call: "createJoinToken", method: "POST", path: "/join-tokens", scope: admin, serve: a.createJoinToken},
 		{call: "revokeJoinToken", method: "DELETE", path: "/join-tokens/{id}", scope: admin, serve: a.revokeJoinToken},
+		{call: "node", method: "GET", path: "/nodes/{id}", scope: read, serve: a.showNode},
+		{call: "unplug", method: "GET", path: "/nodes/{id}/unplug", scope: read, serve: a.unplug},
 		{call: "removeNode", method: "DELETE", path: "/nodes/{id}", scope: admin, serve: a.removeNode},
 		{call: "changeNode", method: "PATCH", path: "/nodes/{id}", scope: admin, serve: a.changeNode},
 		{call: "rotateNode", method: "POST", path: "/nodes/{id}/rotate", scope: admin, serve: a.rotateNode},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -61,7 +62,13 @@ func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *ser
 				{ID: "lab-1", Kind: raid.Lab, State: raid.Suspect},
 			}
 		},
-		Status:  func(context.Context) (Status, error) { return Status{Array: "array"}, nil },
+		Status: func(context.Context) (Status, error) { return Status{Array: "array"}, nil },
+		Node: func(_ context.Context, id raid.NodeID) (NodeDetail, error) {
+			if id != "n1" {
+				return NodeDetail{}, fmt.Errorf("%w: there is no such node", raid.ErrNotFound)
+			}
+			return NodeDetail{Info: raid.NodeInfo{ID: id, Kind: raid.Native, State: raid.Up}, Files: 3, Unplug: Unplug{Node: id, Safe: true, Text: "go on"}}, nil
+		},
 		Ready:   func() error { return nil },
 		Tokens:  &tokens{},
 		Version: "test",

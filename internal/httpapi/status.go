@@ -31,6 +31,7 @@ type Status struct {
 	// none. When thousands of ways are in use to spread files, they are upper bounds.
 	FilesAtRisk     int64      `json:"files_at_risk"`
 	FilesUnreadable int64      `json:"files_unreadable"`
+	Healing         Healing    `json:"healing"`
 	RemovalsQueued  int64      `json:"removals_queued"`    // chunks that still have to go from nodes
 	Unexplained     *int64     `json:"unexplained_chunks"` // on nodes that are there; nil while they are not compared yet
 	Commit          uint64     `json:"commit"`             // the catalog's last durable commit number
@@ -39,6 +40,16 @@ type Status struct {
 	Strangers       []Stranger `json:"strangers"`          // nodes of other arrays that knock here; what they say is not proved
 	Proposals       []string   `json:"proposals"`          // of nodes, for people: what somebody may accept
 	Warnings        []string   `json:"warnings"`           // of the configuration, for people: what it leaves open
+}
+
+// Healing is how far the array is with making copies again, moving them, and removing
+// surplus ones.
+type Healing struct {
+	PartsLeft      int64  `json:"parts_left"` // an estimate while nodes are being looked through
+	BytesLeft      int64  `json:"bytes_left"`
+	BytesPerSecond int64  `json:"bytes_per_second"` // lately
+	SecondsLeft    int64  `json:"seconds_left"`     // -1: it can't be told
+	BlockedBy      string `json:"blocked_by"`       // why it does not go on and what would help, for people; empty: it does
 }
 
 // Stranger are the nodes of another array that knock here, and are not let in.
@@ -92,24 +103,74 @@ func (a *API) nodes(x *exchange) error {
 	infos := a.cfg.Nodes()
 	list := make([]node, 0, len(infos))
 	for _, n := range infos {
-		row := node{
-			ID: n.ID, Name: n.Name, Kind: n.Kind, State: n.State, Address: n.Address, Zone: n.Zone, TotalBytes: n.TotalBytes,
-			FreeBytes: n.FreeBytes, Chunks: n.Chunks, Version: n.Version, ReadOnly: n.ReadOnly,
-			TrashChunks: n.TrashChunks, TrashBytes: n.TrashBytes, Problem: n.Problem,
-			Proposed: n.ProposedZone, Claimed: n.ClaimedBytes,
-		}
-		if n.Recalled != "" {
-			row.Recalled, row.LastSeen = true, &n.Recalled
-		}
-		if n.Seen {
-			seen := n.LastSeen.UTC().Format(time.DateTime)
-			row.LastSeen = &seen
-		}
-		list = append(list, row)
+		list = append(list, rowOf(n))
 	}
 	return x.sendJSON(http.StatusOK, struct {
 		Nodes []node `json:"nodes"`
 	}{list})
+}
+
+func rowOf(n raid.NodeInfo) node {
+	row := node{
+		ID: n.ID, Name: n.Name, Kind: n.Kind, State: n.State, Address: n.Address, Zone: n.Zone, TotalBytes: n.TotalBytes,
+		FreeBytes: n.FreeBytes, Chunks: n.Chunks, Version: n.Version, ReadOnly: n.ReadOnly,
+		TrashChunks: n.TrashChunks, TrashBytes: n.TrashBytes, Problem: n.Problem,
+		Proposed: n.ProposedZone, Claimed: n.ClaimedBytes,
+	}
+	if n.Recalled != "" {
+		row.Recalled, row.LastSeen = true, &n.Recalled
+	}
+	if n.Seen {
+		seen := n.LastSeen.UTC().Format(time.DateTime)
+		row.LastSeen = &seen
+	}
+	return row
+}
+
+// NodeDetail is one node, with what rests on it.
+type NodeDetail struct {
+	Info   raid.NodeInfo
+	Lost   bool  // away for longer than grace: its copies are made again elsewhere
+	Files  int64 // of which some part has a good copy on it
+	Unplug Unplug
+}
+
+// Unplug says whether a node may be taken off now.
+type Unplug struct {
+	Node raid.NodeID `json:"node"`
+	Safe bool        `json:"safe"` // what can be read now still can, and no upload under way fails
+	Text string      `json:"text"` // a person's answer
+	// How many files would have no good copy of some part, or just one, on nodes that are
+	// there. They count those that are so already.
+	UnreadableFiles  int64  `json:"unreadable_files"`
+	UnprotectedFiles int64  `json:"unprotected_files"`
+	AtMost           bool   `json:"at_most"`  // both are upper bounds
+	Uploads          int    `json:"uploads"`  // under way, that would fail
+	WaitFor          string `json:"wait_for"` // what must come first; empty when it is safe
+	Seconds          int64  `json:"seconds"`  // about how long that takes; -1: it can't be told
+}
+
+// showNode serves GET /nodes/{id}.
+func (a *API) showNode(x *exchange) error {
+	d, err := a.cfg.Node(x.r.Context(), raid.NodeID(x.id))
+	if err != nil {
+		return conflict(err)
+	}
+	return x.sendJSON(http.StatusOK, struct {
+		node
+		Lost   bool   `json:"lost"`
+		Files  int64  `json:"files"`
+		Unplug Unplug `json:"unplug"`
+	}{rowOf(d.Info), d.Lost, d.Files, d.Unplug})
+}
+
+// unplug serves GET /nodes/{id}/unplug.
+func (a *API) unplug(x *exchange) error {
+	d, err := a.cfg.Node(x.r.Context(), raid.NodeID(x.id))
+	if err != nil {
+		return conflict(err)
+	}
+	return x.sendJSON(http.StatusOK, d.Unplug)
 }
 
 func (a *API) status(x *exchange) error {

@@ -149,7 +149,7 @@ func (s *store) Files(_ context.Context, q Query) iter.Seq2[raid.File, error] {
 	s.mu.Lock()
 	var all []raid.File
 	for _, f := range s.files {
-		if f.ID > q.After && strings.Contains(f.Filename, q.Filename) {
+		if f.ID > q.After && strings.Contains(f.Filename, q.Filename) && (!q.Lost || strings.HasPrefix(f.Filename, "lost")) {
 			all = append(all, f.File)
 		}
 	}

@@ -72,9 +72,27 @@ func showStatus(out io.Writer, s client.Status) error {
 		files += fmt.Sprintf("; %d degraded, to be repaired", s.DegradedFiles)
 	}
 	row("files", files)
+	if h := s.Healing; h != nil && h.PartsLeft > 0 {
+		row("healing", healingRow(*h))
+	}
 	row("removals", plural(s.RemovalsQueued, "chunk")+" queued")
 	row("transfers", plural(int64(s.Transfers), "transfer")+" under way")
 	return w.Flush()
+}
+
+// healingRow says how far healing is.
+func healingRow(h client.Healing) string {
+	text := fmt.Sprintf("%s (%s) left", plural(h.PartsLeft, "part"), humanSize(h.BytesLeft))
+	switch {
+	case h.BlockedBy != "":
+		return text + "; it can't go on: " + printable(h.BlockedBy)
+	case h.BytesPerSecond > 0:
+		text += fmt.Sprintf(", %s/s", humanSize(h.BytesPerSecond))
+	}
+	if h.SecondsLeft >= 0 {
+		text += ", about " + humanDuration(time.Duration(h.SecondsLeft)*time.Second)
+	}
+	return text
 }
 
 // stateOf is how the array is, in a word and a sentence. An older controller has no

@@ -133,6 +133,10 @@ func (c *controller) handler(trusted bool) http.Handler {
 	}
 	answer("GET /status", fmt.Sprintf(fakeStatus, true))
 	answer("GET /nodes", fakeNodes)
+	mux.HandleFunc("GET /nodes/{id}", func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, strings.Replace(fakeNodes[strings.Index(fakeNodes, "{\"id"):strings.Index(fakeNodes, "},")], `"zone": "attic"`, `"zone": "attic", "files": 7, "unplug": `+fakeUnplug, 1)+"}")
+	})
+	mux.HandleFunc("GET /nodes/{id}/unplug", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, fakeUnplug) })
 	answer("DELETE /nodes/{id}", "")
 	answer("POST /nodes/{id}/rotate", "{}")
 	answer("PATCH /nodes/{id}", "{}")

@@ -71,7 +71,7 @@ func statusOf(ctx context.Context, err error) int {
 		return exitNotAllowed
 	case code == http.StatusNotFound, errors.As(err, &noNode):
 		return exitNotFound
-	case code == http.StatusServiceUnavailable, code == http.StatusInsufficientStorage, errors.Is(err, errNotReady):
+	case code == http.StatusServiceUnavailable, code == http.StatusInsufficientStorage, errors.Is(err, errNotReady), errors.Is(err, errKeepOn):
 		return exitUnavailable
 	case code != 0:
 		return exitFailed

@@ -206,6 +206,9 @@ const fakeNodes = `{"nodes": [
  {"id": "lab-127.0.0.1:5000", "kind": "lab", "state": "down", "address": "127.0.0.1:5000", "zone": "", "total_bytes": 0,
   "free_bytes": 0, "chunks": 0, "version": "", "read_only": true, "last_seen": null}]}`
 
+const fakeUnplug = `{"node": "AbCdEfGhIjKlMnOpQrStUv", "safe": true, "text": "pi-2 may be unplugged", "unreadable_files": 0, "unprotected_files": 3, "at_most": false,
+ "uploads": 0, "wait_for": "", "seconds": 0}`
+
 const fakeStatus = `{"array": "TIzPgsHtLSx9sOLUYazQs6", "version": "0.1.0", "ready": %v, "message": "", "uptime_seconds": 93784,
  "nodes": {"up": 3, "suspect": 0, "down": 1, "draining": 0, "lab": 1}, "total_bytes": 32000000000, "free_bytes": 12345678,
  "files": 12, "file_bytes": 1536, "degraded_files": 2, "removals_queued": 1, "commit": 77, "transfers": 0,

@@ -30,6 +30,7 @@ func (a *app) lsCommand() *cobra.Command {
 	cmd.Flags().StringVar(&q.Filename, "filter", "", "only files whose name contains `TEXT`")
 	cmd.Flags().Int64Var(&q.Limit, "limit", 0, "at most `N` files")
 	cmd.Flags().Int64Var((*int64)(&q.After), "after", 0, "only files with an id above `ID`")
+	cmd.Flags().BoolVar(&q.Lost, "lost", false, "only files that can't be had any more: no node has a good copy of some part")
 	return cmd
 }
 

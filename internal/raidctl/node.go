@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) nodeCommand() *cobra.Command {
-	return group("node", "List nodes, say where they stand, remove them, renew their keys", a.nodeLsCommand("ls"), a.nodeZoneCommand(),
+	return group("node", "List nodes, say where they stand, remove them, renew their keys", a.nodeLsCommand("ls"), a.nodeShowCommand(), a.nodeZoneCommand(),
 		a.nodeAcceptCommand(), a.nodeRenameCommand(), a.nodeRemoveCommand(), a.nodeRotateCommand())
 }
 

@@ -1,0 +1,53 @@
+package raidctl
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestUnplugAnswersYesOrNoAndEndsSo(t *testing.T) {
+	c := newController(t)
+	c.local(t, "unplug", "pi-2").want(t, 0, "yes: pi-2 may be unplugged\n")
+	if got := c.last(t); got != "GET /nodes/AbCdEfGhIjKlMnOpQrStUv/unplug" {
+		t.Error(got)
+	}
+	if r := c.local(t, "unplug", "AbC", "--json"); r.status != 0 || !strings.Contains(r.stdout, `"safe":true`) || !strings.Contains(r.stdout, `"unprotected_files":3`) {
+		t.Errorf("%+v", r)
+	}
+	c.local(t, "unplug", "pi-9").want(t, exitNotFound, "", "there is no node")
+	c.local(t, "unplug").want(t, exitUsage, "", "--help")
+	c.before = func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/unplug") {
+			io.WriteString(w, `{"safe": false, "text": "leave pi-2 on. Wait for healing", "wait_for": "healing", "seconds": 130}`)
+		} else {
+			io.WriteString(w, fakeNodes)
+		}
+	}
+	c.local(t, "unplug", "pi-2").want(t, exitUnavailable, "no: leave pi-2 on. Wait for healing\n")
+	if r := c.local(t, "unplug", "pi-2", "--json"); r.status != exitUnavailable || !strings.Contains(r.stdout, `"wait_for":"healing","seconds":130`) {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestANodeIsShown(t *testing.T) {
+	c := newController(t)
+	c.local(t, "node", "show", "pi-2").want(t, 0, `node       pi-2
+id         AbCdEfGhIjKlMnOpQrStUv
+state      up
+files      7 files with a copy on it
+chunks     42
+space      11.8 MiB free of 29.8 GiB
+zone       attic
+kind       native
+address    192.168.1.11:40000
+version    0.1.0
+last seen  2026-01-02 03:04:05
+unplug     yes: pi-2 may be unplugged
+`)
+	if r := c.local(t, "node", "show", "pi-2", "--json"); r.status != 0 || !strings.Contains(r.stdout, `"files":7`) {
+		t.Errorf("%+v", r)
+	}
+	c.local(t, "node", "show", "pi-9").want(t, exitNotFound, "", "there is no node")
+}
