@@ -66,6 +66,7 @@ type Config struct {
 	MinProtocol, MaxProtocol int           // of the wire, that are spoken here
 	Version                  string        // of this program, for people
 	KeyLife                  time.Duration // after it a node is asked for a new key; 0: 90 days
+	Tell                     raid.Tell     // is told who joins and goes; nil: nobody is
 	Log                      *slog.Logger
 	Random                   io.Reader // fit for secrets: crypto/rand.Reader
 }
@@ -91,6 +92,9 @@ type Desk struct {
 func New(cfg Config) *Desk {
 	if cfg.KeyLife == 0 {
 		cfg.KeyLife = keyLife
+	}
+	if cfg.Tell == nil {
+		cfg.Tell = func(raid.Event) {}
 	}
 	if cfg.Live == nil {
 		cfg.Live = func(raid.NodeID) bool { return false }

@@ -48,6 +48,8 @@ func (d *Desk) Join(ctx context.Context, cs tls.ConnectionState, req raid.JoinRe
 	if entered {
 		// What was connected as this node did not have the key that now counts.
 		d.cfg.Cut(req.Node, fmt.Errorf("%w: node %s has joined with a new key", raid.ErrPeerGone, req.Node))
+		d.cfg.Tell(raid.Event{Kind: raid.NodeJoined, Node: req.Node,
+			Text: fmt.Sprintf("%s has joined the array from %s, with token %s", raid.Quoted(called(wish)), req.Remote, t.ID())})
 		d.cfg.Log.Info("node joined", "node", req.Node, "name", req.Name, "token", t.ID(), "version", repeat(req.Version), "remote", req.Remote)
 	}
 	return d.welcome(key, req.Node, up, known)

@@ -57,6 +57,11 @@ func (d *Desk) Remove(ctx context.Context, id raid.NodeID, order raid.RemoveOrde
 	case err != nil:
 		return fmt.Errorf("remove node %s: %w", id, err)
 	}
+	e := raid.Event{Kind: raid.NodeRemoved, Node: id, Text: raid.Quoted(called(m)) + " was removed from the array for good: what it held is made again on other nodes"}
+	if order.Lose > 0 {
+		e.Text = fmt.Sprintf("%s was removed from the array for good, and %s were lost with it, as it was ordered", raid.Quoted(called(m)), someFiles(order.Lose, false))
+	}
+	d.cfg.Tell(e)
 	d.cfg.Log.Info("node removed", "node", id, "name", m.Name, "forced", order.Force, "lost", order.Lose)
 	return nil
 }

@@ -40,6 +40,7 @@ func (c *Controller) admit(ctx context.Context) (member, port *tls.Config, err e
 			return mdns.OwnName(ctx, "", hostname, addresses)
 		}
 	}
+	c.leaf.tell = c.happened
 	if err := c.leaf.renew(time.Now()); err != nil {
 		return nil, nil, err
 	}
@@ -51,7 +52,7 @@ func (c *Controller) admit(ctx context.Context) (member, port *tls.Config, err e
 		CA: c.ca, Book: c.catalog, Live: c.isLive, Cut: c.cut, Counts: c.countNodes, Nodes: c.nodesByName,
 		Ports:       [3]int{portOf(c.nodes[0]), portOf(c.nodes[1]), portOf(c.nodes[2])},
 		MinProtocol: max(1, wire.ProtocolVersion-1), MaxProtocol: wire.ProtocolVersion, Version: cfg.Version,
-		KeyLife: cfg.KeyLife, Log: cfg.Log, Random: cfg.Random,
+		KeyLife: cfg.KeyLife, Tell: c.happened, Log: cfg.Log, Random: cfg.Random,
 	})
 	if err := c.desk.Load(ctx); err != nil {
 		return nil, nil, fmt.Errorf("read who has joined: %w", err)

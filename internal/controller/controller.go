@@ -318,6 +318,7 @@ func (c *Controller) serve(ctx context.Context) error {
 	midGroup.Go(func() error { return c.countSpread(midCtx) })
 	midGroup.Go(func() error { return c.noteExpired(midCtx) })
 	midGroup.Go(func() error { return c.desk.Run(midCtx) })
+	midGroup.Go(func() error { return c.monitor(midCtx) })
 	midGroup.Go(func() error { return c.leaf.run(midCtx) })
 	midGroup.Go(func() error { return c.followNames(midCtx) })
 

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/identity"
+	"github.com/raidpi/raidpi/internal/raid"
 )
 
 // leaf keeps the certificate that browsers see. It is the one that hangs on the
@@ -23,6 +25,7 @@ type leaf struct {
 	machine    func() (hostname string, addresses []netip.Addr)
 	announced  func(hostname string, addresses []netip.Addr) string // by avahi-daemon; nil: nobody is asked
 	random     io.Reader
+	tell       raid.Tell // nil: nobody is told
 	log        *slog.Logger
 
 	seen    identity.Hosts // by renew alone
@@ -95,7 +98,7 @@ func (l *leaf) look() machine {
 func (l *leaf) run(ctx context.Context) error {
 	tick := time.NewTicker(nameRound)
 	defer tick.Stop()
-	for last := time.Now(); ; {
+	for last, failed := time.Now(), false; ; {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -107,6 +110,13 @@ func (l *leaf) run(ctx context.Context) error {
 		last = time.Now()
 		if err := l.renew(time.Now()); err != nil {
 			l.log.Warn("the certificate for HTTPS could not be made anew; the old one stays in use", "error", err)
+			if l.tell != nil && !failed {
+				l.tell(raid.Event{Kind: raid.CertificateBad, Text: fmt.Sprintf("the certificate for HTTPS could not be made anew: %v", err),
+					Advice: "see whether the disk of state_dir is full or read-only; browsers and raidctl are served with the old one until it ends"})
+			}
+			failed = true
+		} else {
+			failed = false
 		}
 	}
 }

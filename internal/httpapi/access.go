@@ -106,6 +106,12 @@ func (a *API) countFailure(r *http.Request, what, reason string) error {
 	from := remoteAddr(r)
 	wait, lines := a.attempts.fail(network(from))
 	if lines > 0 {
+		times := "once"
+		if lines > 1 {
+			times = strconv.Itoa(lines) + " times"
+		}
+		a.cfg.Tell(raid.Event{Kind: raid.LoginFailed, Text: fmt.Sprintf("%s was refused %s: %s", from, times, clip(reason)),
+			Advice: "if that is a program of yours, give it a token that is good: sudo raidctl access create. Else somebody tries; no secret can be guessed"})
 		a.log.Warn(what, "remote", from.String(), "reason", clip(reason), "times", lines)
 	}
 	if wait <= 0 {

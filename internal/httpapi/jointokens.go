@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -81,6 +82,8 @@ func (a *API) createJoinToken(x *exchange) error {
 	if err != nil {
 		return conflict(err)
 	}
+	a.cfg.Tell(raid.Event{Kind: raid.TokenMade, Text: fmt.Sprintf("%s made the join token %s, which lets in %d nodes within %v", a.whoIs(x), k.ID, k.Uses, k.Expiry.Round(time.Second)),
+		Advice: "if nobody of yours did: sudo raidctl token revoke " + k.ID})
 	made := newJoinToken{joinToken: toJoinToken(k), Token: text, Hosts: a.cfg.Hosts(), Port: a.cfg.Port()}
 	if made.Hosts == nil {
 		made.Hosts = []string{}
@@ -92,6 +95,7 @@ func (a *API) revokeJoinToken(x *exchange) error {
 	if err := a.cfg.JoinTokens.RevokeToken(x.id); err != nil {
 		return err
 	}
+	a.cfg.Tell(raid.Event{Kind: raid.TokenRevoked, Text: fmt.Sprintf("%s revoked the join token %s", a.whoIs(x), clip(x.id))})
 	return x.sendNothing()
 }
 

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -78,17 +79,36 @@ func (a *API) createToken(x *exchange) error {
 		return conflict(err)
 	}
 	a.log.Info("REST token created", "token", k.ID, "name", k.Name, "scope", k.Scope.String(), "expires", k.Expires, "remote", x.r.RemoteAddr)
+	e := raid.Event{Kind: raid.TokenMade, Text: fmt.Sprintf("%s made the REST token %s (%s) of scope %s", a.whoIs(x), raid.Quoted(k.Name), k.ID, k.Scope),
+		Advice: "if nobody of yours did: sudo raidctl access revoke " + k.ID}
+	a.cfg.Tell(e)
 	t := newToken(k)
 	t.Token = text
 	return x.sendJSON(http.StatusCreated, t)
 }
 
+// whoIs says who has sent a request: a token's name, or where it came from.
+func (a *API) whoIs(x *exchange) string {
+	if x.token != "" {
+		k, _ := a.cfg.Tokens.Token(x.token)
+		return "who has the token " + raid.Quoted(k.Name)
+	}
+	if from := remoteAddr(x.r); from.IsValid() {
+		return "somebody at " + from.String()
+	}
+	return "root on the controller"
+}
+
 func (a *API) revokeToken(x *exchange) error {
+	k, _ := a.cfg.Tokens.Token(x.id)
 	if err := a.cfg.Tokens.RevokeToken(x.r.Context(), x.id); err != nil {
 		return err
 	}
 	cut := a.bearers.end(x.r.Context(), x.id)
 	await(x.r.Context(), cut)
+	if !k.Revoked {
+		a.cfg.Tell(raid.Event{Kind: raid.TokenRevoked, Text: fmt.Sprintf("%s revoked the REST token %s (%s)", a.whoIs(x), raid.Quoted(k.Name), x.id)})
+	}
 	a.log.Info("REST token revoked", "token", x.id, "remote", x.r.RemoteAddr, "requests_cut", len(cut))
 	return x.sendNothing()
 }

@@ -144,6 +144,9 @@ func (m *Members) info(n *member) raid.NodeInfo {
 		Version: n.beat.Version, ReadOnly: n.beat.ReadOnly, Seen: n.seen,
 		TrashChunks: n.beat.TrashChunks, TrashBytes: n.beat.TrashBytes, Problem: n.problem,
 	}
+	if n.session != nil {
+		i.DiskStall = n.beat.DiskStall
+	}
 	if n.session != nil && n.beat.DiskStall > 0 && i.Problem == "" {
 		i.Problem = fmt.Sprintf("its disk has not answered for %v: it gets nothing new, and reads ask other nodes first. Check the disk's cable and power there (journalctl -k)",
 			n.beat.DiskStall.Round(time.Second))

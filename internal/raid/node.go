@@ -53,6 +53,7 @@ type NodeInfo struct {
 	ReadOnly     bool
 	TrashChunks  int64
 	TrashBytes   int64         // part of FreeBytes
+	DiskStall    time.Duration // how long its disk has not answered; 0: it does
 	Problem      string        // what it does that no sound node does, for people; empty: nothing
 	Silent       time.Duration // since the last sign of life; meaningless when never seen
 	Seen         bool          // has been seen by this run of the controller

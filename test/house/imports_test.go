@@ -23,6 +23,7 @@ var order = []string{
 	"internal/reconcile", // what nodes hold against what they should
 	"internal/repair",
 	"internal/events",    // what happened, for people
+	"internal/monitor",   // what changes about the array that people want to know
 	"internal/admission", // who may be a node
 	"internal/inventory", // what a node says that it holds
 	"internal/membership",
