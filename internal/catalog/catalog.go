@@ -24,6 +24,10 @@ type Config struct {
 	// alone; time.Now when nil.
 	Wall func() time.Time
 
+	// Keep is how long a deleted file can be put back, of the time that controllers
+	// run with this catalog; 0: not at all.
+	Keep time.Duration
+
 	// Spare is a file on the same disk, for this alone, that keeps some room for when
 	// the disk is full; "": none is kept.
 	Spare string
@@ -41,27 +45,29 @@ type Config struct {
 type Catalog struct {
 	path    string
 	log     *slog.Logger
-	started time.Time // monotonic: what idempotency keys are timed from
+	started time.Time // monotonic: what idempotency keys and the trash are timed from
+	keep    time.Duration
 	lock    *os.File
 
-	array    raid.ArrayID
-	run      uint32
-	firstID  int64 // ids of earlier runs are lower
-	commit   atomic.Uint64
-	proofs   proofs
-	ids      ids
-	events   eventLog
-	wall     *wallClock
-	writer   *writer
-	readers  chan *conn   // those that nobody uses
-	reading  sync.RWMutex // held by readers; see writer.restartLog
-	closing  chan struct{}
-	health   *health
-	query    url.Values // of connections that only read
-	checker  checker
-	unwatch  func()
-	closer   sync.Once
-	closeErr error
+	array     raid.ArrayID
+	run       uint32
+	firstID   int64 // ids of earlier runs are lower
+	ranBefore int64 // milliseconds of meta.ran at the start
+	commit    atomic.Uint64
+	proofs    proofs
+	ids       ids
+	events    eventLog
+	wall      *wallClock
+	writer    *writer
+	readers   chan *conn   // those that nobody uses
+	reading   sync.RWMutex // held by readers; see writer.restartLog
+	closing   chan struct{}
+	health    *health
+	query     url.Values // of connections that only read
+	checker   checker
+	unwatch   func()
+	closer    sync.Once
+	closeErr  error
 
 	// mu guards state. Only the writer's goroutine changes it, after a commit.
 	mu    sync.RWMutex
@@ -88,6 +94,7 @@ type meta struct {
 	latest string // the highest time of day that is durable
 
 	spreadTo int64 // files with ids up to it are in spread
+	ran      int64 // milliseconds, see Catalog.Ran
 	counts   Counts
 }
 
@@ -104,6 +111,7 @@ type Counts struct {
 	Bytes    int64 // sum of their sizes
 	Degraded int64 // files of which some part has fewer good copies on distinct nodes than it should
 	Removals int64 // chunks that wait for their removal, over all nodes
+	Trash    raid.TrashTotals
 }
 
 // Array is the array's id, drawn at the first start.

@@ -17,12 +17,16 @@ func checkTotals(t *testing.T, c *Catalog) {
 		Bytes:    sqlInt(t, c, "SELECT coalesce(sum(size), 0) FROM upload WHERE state = 1"),
 		Degraded: sqlInt(t, c, "SELECT count(*) FROM upload WHERE state = 1 AND degraded = 1"),
 		Removals: sqlInt(t, c, "SELECT count(*) FROM removal"),
+		Trash: raid.TrashTotals{
+			Files: sqlInt(t, c, "SELECT count(*) FROM upload WHERE state = 2"),
+			Bytes: sqlInt(t, c, "SELECT coalesce(sum(size), 0) FROM upload WHERE state = 2"),
+		},
 	}
 	if got != want {
 		t.Errorf("totals %+v, tables hold %+v", got, want)
 	}
-	if n := sqlInt(t, c, "SELECT count(*) FROM meta WHERE files = ? AND bytes = ? AND degraded = ? AND removals = ?",
-		want.Files, want.Bytes, want.Degraded, want.Removals); n != 1 {
+	if n := sqlInt(t, c, "SELECT count(*) FROM meta WHERE files = ? AND bytes = ? AND degraded = ? AND removals = ? AND trash_files = ? AND trash_bytes = ?",
+		want.Files, want.Bytes, want.Degraded, want.Removals, want.Trash.Files, want.Trash.Bytes); n != 1 {
 		t.Errorf("the totals on disk are not %+v", want)
 	}
 	if n := sqlInt(t, c, "SELECT count(*) FROM node n WHERE removals <> (SELECT count(*) FROM removal r WHERE r.node = n.key)"); n != 0 {
@@ -31,6 +35,12 @@ func checkTotals(t *testing.T, c *Catalog) {
 	if n := sqlInt(t, c, `SELECT count(*) FROM upload u WHERE state = 1
 		AND degraded <> EXISTS (SELECT 1 FROM chunk WHERE file = u.id AND flaw > 0)`); n != 0 {
 		t.Errorf("%d files say wrongly whether they are degraded", n)
+	}
+	if n := sqlInt(t, c, "SELECT count(*) FROM trash WHERE file NOT IN (SELECT id FROM upload WHERE state = 2)"); n != 0 {
+		t.Errorf("%d rows of trash are for no file in it", n)
+	}
+	if n := sqlInt(t, c, "SELECT count(*) FROM trash"); n != want.Trash.Files {
+		t.Errorf("%d rows of trash for %d files", n, want.Trash.Files)
 	}
 	removalsOf(t, c) // by node, in memory
 }

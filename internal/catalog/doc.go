@@ -3,14 +3,18 @@
 //
 // # States
 //
-// An upload is uploading, complete, deleted or abandoned. Only a complete one is
-// a file; the last two wait until Sweep has turned their chunks into removals.
-// An upload has a row from Begin on; a small one gets its row with Finish.
+// An upload is uploading, complete, trashed or going. Only a complete one is a file. A
+// trashed one was deleted, and can be put back. One that is going never comes back: it
+// waits until Sweep has turned its chunks into removals. An upload has a row from Begin
+// on; a small one gets its row with Finish.
 //
-//	(none) --Begin--> uploading --Finish--> complete --Delete--> deleted ---+
-//	   \                   \                    ^                           |
-//	    \                   +--Abandon-----> abandoned -----------------Sweep--> (none)
-//	     +--------------------Finish-----------/ (complete)
+//	(none) --Begin--> uploading --Finish--> complete --Delete--> trashed
+//	   \                   \                 ^    \  <--Undelete--  /
+//	    +-------------------|----Finish------+     \               /
+//	                        +--Abandon--> going <--Purge, Discard-+
+//	                                        +--Sweep--> (none)
+//
+// With no time to keep them, Delete does what Purge does.
 //
 // # Durability
 //

@@ -56,7 +56,7 @@ func (w *writer) transact(ops []*op, results []error) (*tx, error) {
 	if _, err := w.conn.exec("BEGIN IMMEDIATE"); err != nil {
 		return nil, w.judged("begin", err)
 	}
-	t := &tx{conn: w.conn, log: w.log, random: w.random, now: w.now, base: w.base()}
+	t := &tx{conn: w.conn, log: w.log, random: w.random, now: w.now, ran: w.ran, base: w.base()}
 	t.meta = t.base.meta
 	for i, o := range ops {
 		if results[i] = w.may(o, free); results[i] != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Held is a copy that should lie on a node: of a file, of one that was deleted and not
-// swept yet, or of an upload under way.
+// Held is a copy that should lie on a node: of a file, of one that was deleted, be it in
+// the trash or not swept yet, or of an upload under way.
 type Held struct {
 	Node    raid.NodeID
 	File    raid.FileID
@@ -24,7 +24,7 @@ type Held struct {
 	Length  int64 // bytes of payload
 	CRC     uint32
 	Bad     bool // it does not count
-	Gone    bool // its file was deleted, or its upload given up
+	Gone    bool // its file was deleted for good, or its upload given up
 }
 
 // Key is the identity of the copy's chunk. It fails with raid.ErrBadID.
@@ -204,7 +204,7 @@ func heldOf(r *conn, u uploadRow, node int64, after HeldCursor, limit int) (out 
 		return nil, false, err
 	}
 	for i := range out {
-		out[i].Gone = state != uploading && state != complete
+		out[i].Gone = state == going
 	}
 	return out, more, nil
 }

@@ -53,9 +53,11 @@ func (c *Catalog) load(w *conn, cfg Config) error {
 		c.array, run = raid.ArrayID(text(r[0])), integer(r[1])
 		m.commit, m.nextID = uint64(integer(r[2])), integer(r[3])
 		m.counts = Counts{Files: integer(r[4]), Bytes: integer(r[5]), Degraded: integer(r[6]), Removals: integer(r[7])}
-		m.spreadTo = integer(r[9])
+		m.spreadTo, m.ran = integer(r[9]), integer(r[10])
+		m.counts.Trash = raid.TrashTotals{Files: integer(r[11]), Bytes: integer(r[12])}
+		c.ranBefore = m.ran
 		return c.wall.start(text(r[8]))
-	}, "SELECT array_id, run, commit_number, next_id, files, bytes, degraded, removals, latest, spread_to FROM meta")
+	}, "SELECT array_id, run, commit_number, next_id, files, bytes, degraded, removals, latest, spread_to, ran, trash_files, trash_bytes FROM meta")
 	if err != nil {
 		return fmt.Errorf("read totals: %w", err)
 	}
@@ -102,6 +104,6 @@ func (c *Catalog) drawArray(w *conn, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.exec("INSERT INTO meta VALUES (1, ?, 0, 0, 1, 0, 0, 0, 0, '1970-01-01 00:00:00', ?)", id, int64(allCounted))
+	_, err = w.exec("INSERT INTO meta VALUES (1, ?, 0, 0, 1, 0, 0, 0, 0, '1970-01-01 00:00:00', ?, 0, 0, 0)", id, int64(allCounted))
 	return err
 }

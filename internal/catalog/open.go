@@ -54,10 +54,10 @@ func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) 
 		cfg.Wall = time.Now
 	}
 	h := newHealth(cfg.Log)
-	c := &Catalog{health: h, path: cfg.Path, wall: &wallClock{read: cfg.Wall}, log: cfg.Log, started: time.Now(), lock: lock, closing: make(chan struct{})}
+	c := &Catalog{keep: cfg.Keep, health: h, path: cfg.Path, wall: &wallClock{read: cfg.Wall}, log: cfg.Log, started: time.Now(), lock: lock, closing: make(chan struct{})}
 	c.writer = &writer{
 		log: cfg.Log, random: cfg.Random, path: cfg.Path, reserve: cfg.Reserve, spare: room, checkpointAt: opt.checkpoint, restartAt: patience * opt.checkpoint,
-		reading: &c.reading, now: c.wall.text, base: c.committed, keep: c.publish, carried: c.carried, health: h,
+		reading: &c.reading, now: c.wall.text, ran: c.ran, base: c.committed, keep: c.publish, carried: c.carried, health: h,
 	}
 	c.readers = make(chan *conn, readers)
 	if err := c.prepare(ctx, cfg, opt); err != nil {

@@ -11,9 +11,10 @@ import (
 
 func isGone(err error) bool { return errors.Is(err, raid.ErrNotFound) }
 
-// inUse finds a chunk that a file, or an upload in progress, rests on.
+// inUse finds a chunk that a file, also one in the trash, or an upload in progress
+// rests on.
 const inUse = `SELECT 1 FROM upload u JOIN chunk c ON c.file = u.id
-	WHERE u.upload_id = ? AND u.state IN (0, 1) AND c.stripe = ? AND c.part = ? AND c.attempt = ? AND c.node = ?`
+	WHERE u.upload_id = ? AND u.state IN (0, 1, 2) AND c.stripe = ? AND c.part = ? AND c.attempt = ? AND c.node = ?`
 
 // recordRemovals queues chunks to be removed from their nodes. Those of lab nodes
 // are dropped: nothing can be removed from there. So are those of nodes that were

@@ -42,7 +42,8 @@ func (c *Catalog) Repairs(ctx context.Context, after RepairCursor, limit int) (o
 
 // MarkBad notes that a copy is missing or corrupt; its file is degraded from then
 // on. A copy that is no longer that attempt, is bad already or belongs to no file
-// any more stays as it is, without an error.
+// any more stays as it is, without an error. Files in the trash are told of, too: what
+// is put back has to say truly what is left of it.
 func (c *Catalog) MarkBad(ctx context.Context, file raid.FileID, stripe int64, part, index, attempt int) error {
 	id := int64(file)
 	name := fmt.Sprintf("mark bad copy %d of file %d stripe %d part %d", index, file, stripe, part)
@@ -56,7 +57,7 @@ func (c *Catalog) MarkBad(ctx context.Context, file raid.FileID, stripe int64, p
 func (t *tx) markBad(id, stripe, part, index, attempt int64) (marked int64, err error) {
 	err = t.movingCopy(id, stripe, part, func() (err error) {
 		marked, err = t.exec(`UPDATE chunk SET flaw = 1 WHERE file = ? AND stripe = ? AND part = ? AND copy = ? AND attempt = ? AND flaw <> 1
-			AND EXISTS (SELECT 1 FROM upload WHERE id = file AND state IN (0, 1))`, id, stripe, part, index, attempt)
+			AND EXISTS (SELECT 1 FROM upload WHERE id = file AND state IN (0, 1, 2))`, id, stripe, part, index, attempt)
 		return err
 	})
 	if err != nil || marked == 0 {

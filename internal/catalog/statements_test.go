@@ -82,6 +82,7 @@ func useEverything(t *testing.T, c *Catalog) {
 	must(t, err)
 	must(t, c.Delete(bg, f.ID))
 	sweepAll(t, c, 5)
+	useTrash(t, c)
 	join(t, c, "n4", 1)
 	_, err = c.Certify(bg, "n4", pinN(2))
 	must(t, err)
@@ -103,6 +104,37 @@ func useEverything(t *testing.T, c *Catalog) {
 		must(t, err)
 		must(t, c.Removed(bg, rs))
 	}
+}
+
+// useTrash does the same for the trash.
+func useTrash(t *testing.T, c *Catalog) {
+	t.Helper()
+	c.keep = 1
+	defer func() { c.keep = 0 }()
+	var trash []raid.FileID
+	for range 4 {
+		f := store(t, c, 1)
+		must(t, c.Delete(bg, f.ID))
+		trash = append(trash, f.ID)
+	}
+	must(t, c.MarkBad(bg, trash[0], 0, 1, 1, 1))
+	_, err := c.Undelete(bg, trash[0])
+	must(t, err)
+	must(t, c.write(bg, &op{name: "test", rows: 1, run: func(t *tx) error {
+		_, _, err := t.conn.queryInt(anyLost, int64(1))
+		return err
+	}}))
+	must(t, c.Purge(bg, trash[1]))
+	_, _, err = c.Oldest(bg)
+	must(t, err)
+	_, err = c.Trashed(bg, trash[2])
+	must(t, err)
+	for _, err := range c.Trash(bg, Query{}) {
+		must(t, err)
+	}
+	_, err = c.Discard(bg, Discard{Until: c.Ran(), Limit: 10})
+	must(t, err)
+	sweepAll(t, c, 5)
 }
 
 // statements are the texts of all that c has prepared, without those of tests.

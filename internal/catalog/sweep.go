@@ -8,7 +8,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Sweep turns up to limit chunks of deleted and abandoned uploads into removals
+// Sweep turns up to limit chunks of uploads that go for good into removals
 // and drops their rows, and the upload's own with the last. more says that there
 // is more to do. Chunks on lab nodes stay there, which is logged, and so do those on
 // nodes that were removed.
@@ -26,7 +26,7 @@ func (c *Catalog) Sweep(ctx context.Context, limit int) (more bool, err error) {
 	return more, err
 }
 
-const nextUnsettled = "SELECT id, upload_id, state FROM upload WHERE state IN (2, 3) AND state <> 1 ORDER BY state, id LIMIT 1"
+const nextUnsettled = "SELECT id, upload_id FROM upload WHERE state = 3 AND state <> 1 ORDER BY id LIMIT 1"
 
 func (c *Catalog) unsettled(ctx context.Context) (more bool, err error) {
 	err = c.read(ctx, "look for deleted files", func(r *conn) (err error) {
@@ -40,16 +40,16 @@ func (c *Catalog) unsettled(ctx context.Context) (more bool, err error) {
 // when nothing is left.
 func (t *tx) sweep(limit int64) (more bool, err error) {
 	for limit > 0 {
-		var id, state int64
+		var id int64
 		var upload string
 		err := t.conn.query(func(r []driver.Value) error {
-			id, upload, state = integer(r[0]), text(r[1]), integer(r[2])
+			id, upload = integer(r[0]), text(r[1])
 			return nil
 		}, nextUnsettled)
 		if err != nil || id == 0 {
 			return false, err
 		}
-		if err := t.isUnsettled(id, state); err != nil {
+		if err := t.isGoing(id); err != nil {
 			return false, err
 		}
 		n, err := t.sweepChunks(id, upload, limit)
@@ -75,17 +75,17 @@ func (t *tx) sweep(limit int64) (more bool, err error) {
 		if _, err := t.exec("DELETE FROM upload WHERE id = ?", id); err != nil {
 			return false, err
 		}
-		t.log.Debug("file swept", "file", id, "abandoned", state == abandoned)
+		t.log.Debug("file swept", "file", id)
 	}
 	return true, nil
 }
 
-// isUnsettled asks the table what the index of unsettled uploads says. What it gives up
+// isGoing asks the table what the index of unsettled uploads says. What it gives up
 // is gone, and one rotten byte in the index would do.
-func (t *tx) isUnsettled(id, state int64) error {
+func (t *tx) isGoing(id int64) error {
 	now, _, err := t.conn.queryInt("SELECT +state FROM upload NOT INDEXED WHERE id = ?", id)
-	if err == nil && (now != state || now == complete) {
-		err = fmt.Errorf("%w: the index of deleted files has file %d in state %d, the table in %d", raid.ErrCorrupt, id, state, now)
+	if err == nil && now != going {
+		err = fmt.Errorf("%w: the index of deleted files has file %d as going for good, the table in state %d", raid.ErrCorrupt, id, now)
 	}
 	return err
 }

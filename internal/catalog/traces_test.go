@@ -116,8 +116,8 @@ func TestAFileThatIsRemovedMeanwhileIsNoDamage(t *testing.T) {
 func TestARottenIndexOrRecordRemovesNoFile(t *testing.T) {
 	c := openTest(t, "")
 	f := store(t, c, 1)
-	wants(t, c.write(bg, &op{name: "test", rows: 1, run: func(t *tx) error { return t.isUnsettled(int64(f.ID), deleted) }}), raid.ErrCorrupt)
-	wants(t, c.write(bg, &op{name: "test", rows: 1, run: func(t *tx) error { return t.isUnsettled(int64(f.ID), complete) }}), raid.ErrCorrupt)
+	wants(t, c.write(bg, &op{name: "test", rows: 1, run: func(t *tx) error { return t.isGoing(int64(f.ID)) }}), raid.ErrCorrupt)
+	wants(t, c.write(bg, &op{name: "test", rows: 1, run: func(t *tx) error { return t.isTrashed(int64(f.ID), 1<<60) }}), raid.ErrCorrupt)
 
 	used := firstCopy(t, c, f.ID)
 	must(t, c.write(bg, &op{name: "test", rows: 1, run: func(t *tx) error {

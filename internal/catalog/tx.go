@@ -16,7 +16,8 @@ type tx struct {
 	log     *slog.Logger
 	random  io.Reader
 	now     func() string
-	base    state // what was committed before
+	ran     func() int64 // milliseconds, see Catalog.Ran
+	base    state        // what was committed before
 	meta    meta
 	changed bool
 
@@ -130,10 +131,12 @@ func (t *tx) settle() error {
 	if err := t.settleSpread(); err != nil {
 		return err
 	}
-	t.meta.latest = t.now()
+	t.meta.latest, t.meta.ran = t.now(), t.ran()
 	c := t.meta.counts
-	_, err := t.exec(`UPDATE meta SET run = ?, commit_number = ?, next_id = ?, files = ?, bytes = ?, degraded = ?, removals = ?, latest = ?, spread_to = ?`,
-		int64(t.meta.run), int64(t.meta.commit), t.meta.nextID, c.Files, c.Bytes, c.Degraded, c.Removals, t.meta.latest, t.meta.spreadTo)
+	_, err := t.exec(`UPDATE meta SET run = ?, commit_number = ?, next_id = ?, files = ?, bytes = ?, degraded = ?, removals = ?, latest = ?, spread_to = ?,
+		ran = ?, trash_files = ?, trash_bytes = ?`,
+		int64(t.meta.run), int64(t.meta.commit), t.meta.nextID, c.Files, c.Bytes, c.Degraded, c.Removals, t.meta.latest, t.meta.spreadTo,
+		t.meta.ran, c.Trash.Files, c.Trash.Bytes)
 	return err
 }
 

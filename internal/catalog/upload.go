@@ -3,7 +3,6 @@ package catalog
 import (
 	"cmp"
 	"context"
-	"database/sql/driver"
 	"fmt"
 	"slices"
 	"time"
@@ -15,8 +14,8 @@ import (
 const (
 	uploading = 0
 	complete  = 1
-	deleted   = 2
-	abandoned = 3
+	trashed   = 2 // deleted, and can be put back
+	going     = 3 // abandoned, or deleted for good; Sweep looks for these
 )
 
 // Finish says what makes an upload a file.
@@ -265,33 +264,4 @@ func (c *Catalog) AbandonUnfinished(ctx context.Context) (int, error) {
 		return err
 	}})
 	return int(n), err
-}
-
-// Delete deletes a file, durably: it is not found from now on, and Sweep turns
-// its chunks into removals. It fails with raid.ErrNotFound.
-func (c *Catalog) Delete(ctx context.Context, id raid.FileID) error {
-	return c.write(ctx, &op{name: fmt.Sprintf("delete file %d", id), rows: 1, frees: true, files: true, run: func(t *tx) error {
-		var size, degraded int64
-		found := false
-		err := t.conn.query(func(r []driver.Value) error {
-			size, degraded, found = integer(r[0]), integer(r[1]), true
-			return nil
-		}, "SELECT size, degraded FROM upload WHERE id = ? AND state = 1", int64(id))
-		if err != nil {
-			return err
-		}
-		if !found {
-			return raid.ErrNotFound
-		}
-		if err := t.moving(int64(id)); err != nil {
-			return err
-		}
-		if _, err := t.exec("UPDATE upload SET state = 2 WHERE id = ?", int64(id)); err != nil {
-			return err
-		}
-		t.meta.counts.Files--
-		t.meta.counts.Bytes -= size
-		t.meta.counts.Degraded -= degraded
-		return nil
-	}})
 }

@@ -50,6 +50,13 @@ var walks = []walk{
 		EXISTS (SELECT 1 FROM surplus s NOT INDEXED WHERE s.file = i.file AND s.stripe = i.stripe AND s.part = i.part AND s.attempt = i.attempt AND +s.node = i.node)
 		FROM surplus i INDEXED BY surplus_on WHERE (i.node, i.file, i.stripe, i.part, i.attempt) > (?, ?, ?, ?, ?) ORDER BY i.node, i.file, i.stripe, i.part, i.attempt LIMIT +?`,
 		[]any{int64(-1 << 63), int64(-1 << 63), int64(0), int64(0), int64(0)}},
+	{"the trash against the uploads and the index of its age", `SELECT t.file,
+		EXISTS (SELECT 1 FROM upload u NOT INDEXED WHERE u.id = t.file AND +u.state = 2)
+		AND EXISTS (SELECT 1 FROM trash i INDEXED BY trash_by_age WHERE i.since = t.since AND i.file = t.file)
+		FROM trash t NOT INDEXED WHERE t.file > ? ORDER BY t.file LIMIT +?`, []any{int64(-1 << 63)}},
+	{"the index of the age of the trash against it", `SELECT i.since, i.file,
+		EXISTS (SELECT 1 FROM trash t NOT INDEXED WHERE t.file = i.file AND +t.since = i.since)
+		FROM trash i INDEXED BY trash_by_age WHERE (i.since, i.file) > (?, ?) ORDER BY i.since, i.file LIMIT +?`, []any{int64(-1 << 63), int64(0)}},
 	{"the chunks that wait for their removal", `SELECT r.node, r.upload_id, r.stripe, r.part, r.attempt, 1
 		FROM removal r WHERE (r.node, r.upload_id, r.stripe, r.part, r.attempt) > (?, ?, ?, ?, ?) ORDER BY r.node, r.upload_id, r.stripe, r.part, r.attempt LIMIT +?`,
 		[]any{int64(-1 << 63), "", int64(0), int64(0), int64(0)}},

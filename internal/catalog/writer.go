@@ -41,6 +41,7 @@ type writer struct {
 	spare   *spare
 	reading *sync.RWMutex // readers hold it while they read
 	now     func() string // the time of day, noted by each transaction
+	ran     func() int64  // how long controllers have run, noted by each transaction
 	base    func() state  // what is committed
 	keep    func(*tx)     // publishes what was committed
 	carried func() *op    // what a transaction takes along; nil: nothing

@@ -131,7 +131,7 @@ func (c *Client) Unplug(ctx context.Context, id raid.NodeID) (u Unplug, err erro
 	return u, err
 }
 
-// Delete removes a file for good. When an earlier attempt of the same call may
+// Delete removes a file, which can be put back for a while. When an earlier attempt of the same call may
 // have arrived, the file's absence is success.
 func (c *Client) Delete(ctx context.Context, id raid.FileID) error {
 	return c.delete(ctx, fmt.Sprintf("/files/%d", id), nil)

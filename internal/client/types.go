@@ -76,6 +76,7 @@ type Status struct {
 	Files         int64        `json:"files"`
 	FileBytes     int64        `json:"file_bytes"`
 	DegradedFiles int64        `json:"degraded_files"`
+	Trash         *TrashTotals `json:"trash"` // nil: an older controller has none
 	// Files with one good copy of some part on nodes that are there, and with none.
 	FilesAtRisk     int64    `json:"files_at_risk"`
 	FilesUnreadable int64    `json:"files_unreadable"`

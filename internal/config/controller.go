@@ -61,7 +61,7 @@ type Repair struct {
 	ScrubEvery Duration `toml:"scrub_every"`
 }
 
-// Trash is how long nodes keep what they may have to give back.
+// Trash is how long deleted files can be put back, and nodes keep leftovers.
 type Trash struct {
 	Keep Duration `toml:"keep"`
 }

@@ -27,10 +27,12 @@ import (
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/object"
 	"github.com/raidpi/raidpi/internal/pace"
+	"github.com/raidpi/raidpi/internal/placement"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/reconcile"
 	"github.com/raidpi/raidpi/internal/repair"
 	"github.com/raidpi/raidpi/internal/service"
+	"github.com/raidpi/raidpi/internal/trash"
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
@@ -59,7 +61,7 @@ type Config struct {
 	MaxWholeFile   int64 // bytes
 	DegradedWrites bool
 	Grace          time.Duration
-	TrashKeep      time.Duration // how long nodes keep what they may have to give back; 0: not at all
+	TrashKeep      time.Duration // how long deleted files can be put back, and nodes keep leftovers; 0: not at all
 
 	Version     string
 	Log         *slog.Logger
@@ -108,6 +110,7 @@ type Controller struct {
 	repair    *repair.Repairer
 	pace      *pace.Governor // of all background work
 	reconcile *reconcile.Reconciler
+	trash     *trash.Bin
 	api       *httpapi.API
 	reached   reached
 	http      net.Listener // 9000
@@ -160,7 +163,7 @@ func openCatalog(ctx context.Context, cfg *Config) (*catalog.Catalog, error) {
 		return nil, fmt.Errorf("open the catalog: %w", catalog.RefuseGone(path, keys))
 	}
 	c, err := catalog.Open(ctx, catalog.Config{
-		Path: path, Random: cfg.Random, Log: cfg.Log, Reserve: cfg.Reserve, Progress: cfg.Progress,
+		Path: path, Random: cfg.Random, Log: cfg.Log, Reserve: cfg.Reserve, Progress: cfg.Progress, Keep: cfg.TrashKeep,
 		Spare: filepath.Join(cfg.StateDir, spareFile), Program: cfg.Version,
 	})
 	if err != nil {
@@ -234,11 +237,15 @@ func (c *Controller) build(ctx context.Context) error {
 	})
 	c.http = c.rest
 	c.pace = pace.New(piecesAtOnce)
+	c.trash = trash.New(trash.Config{
+		Record: c.catalog, Files: c.catalog, Removals: c.catalog, Nodes: c.members, Keep: cfg.TrashKeep, Vouched: c.catalog.Vouched,
+		Cost: func() placement.Cost { return c.objects.Cost() }, Wake: func() { c.repair.Wake() }, Tell: c.happened, Log: cfg.Log,
+	})
 	c.objects = object.New(object.Config{
-		Writer: c.catalog, Index: c.catalog, Nodes: c.members, LabGet: c.hub.LabGet, Pool: c.pool,
+		Trash: c.trash, Writer: c.catalog, Index: c.catalog, Nodes: c.members, LabGet: c.hub.LabGet, Pool: c.pool,
 		Array: c.catalog.Array(), Run: c.catalog.Run(), Level: cfg.Level, Copies: cfg.Copies,
 		StripeSize: cfg.StripeSize, MaxWholeFile: cfg.MaxWholeFile, DegradedWrites: cfg.DegradedWrites,
-		Commit: c.catalog.Commit, Random: cfg.Random, Draw: cfg.Draw, Wake: func() { c.repair.Wake() },
+		Commit: c.catalog.Commit, Random: cfg.Random, Draw: cfg.Draw, Wake: func() { c.repair.Wake(); c.trash.Wake() },
 		Request: c.pace.Request, Tell: c.happened, Log: cfg.Log,
 	})
 	c.repair = repair.New(repair.Config{
@@ -313,6 +320,7 @@ func (c *Controller) serve(ctx context.Context) error {
 	midGroup.Go(func() error { return c.members.Run(midCtx) })
 	midGroup.Go(func() error { return c.repair.Run(midCtx) })
 	midGroup.Go(func() error { return c.reconcile.Run(midCtx) })
+	midGroup.Go(func() error { return c.trash.Run(midCtx) })
 	midGroup.Go(func() error { return c.watchCatalog(midCtx) })
 	midGroup.Go(func() error { return c.report(midCtx) })
 	midGroup.Go(func() error { return c.countSpread(midCtx) })

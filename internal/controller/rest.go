@@ -30,7 +30,7 @@ func (c *Controller) newAPI() *httpapi.API {
 	}
 	started := time.Now()
 	return httpapi.New(httpapi.Config{
-		Files: fileStore{c.objects}, Index: index{c}, Nodes: c.nodesByName,
+		Files: fileStore{c.objects}, Index: index{c}, Trash: bin{c.trash}, Nodes: c.nodesByName,
 		Status: func(ctx context.Context) (httpapi.Status, error) { return c.status(ctx, started) },
 		Ready:  c.ready,
 		Node:   c.node,
@@ -135,12 +135,12 @@ func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Sta
 		s.Clones = append(s.Clones, httpapi.Clone{Node: clone.Node, Address: clone.Addr, LastRefused: clone.Last.UTC().Format(time.DateTime)})
 	}
 	nodes := c.nodesByName()
-	s.RoomBytes = c.room()
+	s.RoomBytes, s.Trash = c.room(), httpapi.TrashTotals(n.Trash)
 	if chunks, known := c.reconcile.Unexplained(); known {
 		s.Unexplained = &chunks
 	}
 	s.Strangers = c.strangers.there()
-	s.Warnings, s.Proposals = append(c.warnings(), nearlyFull(nodes)...), proposals(nodes)
+	s.Warnings, s.Proposals = append(c.warnings(), nearlyFull(nodes, n.Trash.Files > 0)...), proposals(nodes)
 	if len(s.Strangers) > 0 && len(nodes) > 0 {
 		s.Warnings = append(s.Warnings, "not let in, since they belong elsewhere: "+strangersText(s.Strangers))
 	}

@@ -31,7 +31,7 @@ type Files interface {
 	// ranges, or else WriteTo, which serves up to the end; without them bytes are
 	// copied through a buffer. Nothing is opened for HEAD, 304, 412 and 416.
 	Open(ctx context.Context, f raid.File) (io.ReadSeekCloser, error)
-	// Delete removes a file for good; raid.ErrNotFound.
+	// Delete removes a file, which can be put back for a while; raid.ErrNotFound.
 	Delete(ctx context.Context, id raid.FileID) error
 }
 
@@ -64,6 +64,7 @@ type Query struct {
 type Config struct {
 	Files  Files
 	Index  Index
+	Trash  Trash // must be set for the calls of deleted files
 	Nodes  func() []raid.NodeInfo
 	Status func(context.Context) (Status, error)
 	Node   func(context.Context, raid.NodeID) (NodeDetail, error) // must be set for the calls about one node; raid.ErrNotFound

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -9,15 +10,15 @@ import (
 )
 
 // checkConditions evaluates If-Match, If-None-Match and If-Unmodified-Since (RFC
-// 9110 section 13) before a file is deleted; ServeContent does it for GET. A file never changes
-// under its id, so nothing can come between this and the deletion.
-func (a *API) checkConditions(x *exchange, id raid.FileID) error {
+// 9110 section 13) before a file is deleted or put back; ServeContent does it for GET. A
+// file never changes under its id, so nothing can come between this and that.
+func (a *API) checkConditions(x *exchange, id raid.FileID, find func(context.Context, raid.FileID) (raid.File, error)) error {
 	match, none := x.r.Header["If-Match"], x.r.Header["If-None-Match"]
 	since := x.r.Header["If-Unmodified-Since"]
 	if match == nil && none == nil && since == nil {
 		return nil
 	}
-	f, err := a.cfg.Index.File(x.r.Context(), id)
+	f, err := find(x.r.Context(), id)
 	if err != nil {
 		return err
 	}

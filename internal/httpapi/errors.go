@@ -53,6 +53,7 @@ var statuses = []struct {
 	{raid.ErrForbidden, http.StatusForbidden},
 	{raid.ErrUpgrade, http.StatusUpgradeRequired},
 	{raid.ErrInvalid, http.StatusBadRequest},
+	{raid.ErrConflict, http.StatusConflict},
 	{raid.ErrPrecondition, http.StatusPreconditionFailed},
 	{raid.ErrCorrupt, http.StatusInternalServerError},
 	{raid.ErrNotFound, http.StatusNotFound},

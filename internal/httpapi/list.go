@@ -133,12 +133,24 @@ func (a *API) remove(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if err := a.checkConditions(x, id); err != nil {
+	values, err := parseQuery(x.r)
+	if err != nil {
 		return err
 	}
-	if err := a.cfg.Files.Delete(x.r.Context(), id); err != nil {
+	purge, err := number(values, "purge", 0, 1)
+	if err != nil {
 		return err
 	}
-	a.log.Info("File deleted", "file", int64(id), "duration", time.Since(x.started).Round(time.Millisecond))
+	find, remove := a.cfg.Index.File, a.cfg.Files.Delete
+	if purge == 1 {
+		find, remove = a.anywhere, a.cfg.Trash.Purge
+	}
+	if err := a.checkConditions(x, id, find); err != nil {
+		return err
+	}
+	if err := remove(x.r.Context(), id); err != nil {
+		return err
+	}
+	a.log.Info("File deleted", "file", int64(id), "for_good", purge == 1, "duration", time.Since(x.started).Round(time.Millisecond))
 	return x.sendNothing()
 }

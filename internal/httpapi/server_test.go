@@ -55,7 +55,7 @@ func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *ser
 	cfg := Config{
 		Desk: d, Change: d.change, JoinTokens: &joinTokens{}, CAPEM: []byte("-----BEGIN CERTIFICATE-----\n"),
 		Hosts: func() []string { return []string{"controller.local", "192.168.1.10"} }, Port: func() int { return 9000 },
-		Files: s, Index: s,
+		Files: s, Index: s, Trash: bin{s},
 		Nodes: func() []raid.NodeInfo {
 			return []raid.NodeInfo{
 				{ID: "n1", Kind: raid.Native, State: raid.Up, Seen: true, LastSeen: time.Unix(1e9, 0)},

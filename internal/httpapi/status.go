@@ -27,6 +27,7 @@ type Status struct {
 	Files         int64        `json:"files"`
 	FileBytes     int64        `json:"file_bytes"`
 	DegradedFiles int64        `json:"degraded_files"`
+	Trash         TrashTotals  `json:"trash"` // deleted files that can be put back; their room counts in RoomBytes
 	// Files of which some part has one good copy on a node that is there, and such with
 	// none. When thousands of ways are in use to spread files, they are upper bounds.
 	FilesAtRisk     int64      `json:"files_at_risk"`

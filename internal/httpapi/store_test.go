@@ -23,6 +23,7 @@ type store struct {
 	next  raid.FileID
 	files map[raid.FileID]stored
 	keys  map[string]stored
+	trash map[raid.FileID]stored
 
 	// How it misbehaves, set before use.
 	uploadErr error                                // instead of reading the body
@@ -47,7 +48,9 @@ type stored struct {
 	key  *raid.IdempotencyKey
 }
 
-func newStore() *store { return &store{files: map[raid.FileID]stored{}, keys: map[string]stored{}} }
+func newStore() *store {
+	return &store{files: map[raid.FileID]stored{}, keys: map[string]stored{}, trash: map[raid.FileID]stored{}}
+}
 
 func (s *store) CheckRoom(size int64) error {
 	if s.room > 0 && size > s.room {
@@ -183,6 +186,7 @@ func (s *store) Delete(_ context.Context, id raid.FileID) error {
 	if _, ok := s.files[id]; !ok {
 		return fmt.Errorf("delete file %d: %w", id, raid.ErrNotFound)
 	}
+	s.trash[id] = s.files[id]
 	delete(s.files, id)
 	return nil
 }

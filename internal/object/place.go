@@ -1,6 +1,7 @@
 package object
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,16 +74,41 @@ func (s *Store) idle() (n int) {
 	return n
 }
 
+// reclaimTries is how often one copy is placed anew after the trash made room: others
+// may take that first.
+const reclaimTries = 5
+
+// place chooses a node for one more copy of part p. When the nodes are full, the trash
+// has to make room. See placeNow.
+func (j *job) place(p int) (peer *membership.Peer, doubled bool, err error) {
+	for try := 0; ; try++ {
+		peer, doubled, err = j.placeNow(p)
+		trash := j.up.s.cfg.Trash
+		if trash == nil || !errors.Is(err, raid.ErrArrayFull) || try == reclaimTries {
+			return peer, doubled, err
+		}
+		if !trash.MakeRoom(j.up.ctx, j.parts[p].Length, func() bool { return j.fits(p) }) {
+			return nil, false, cmp.Or(context.Cause(j.up.ctx), err)
+		}
+	}
+}
+
+// fits reports whether the nodes have room for one more copy of part p.
+func (j *job) fits(p int) bool {
+	cost := j.up.s.Cost()
+	return cost.Lacking(j.up.s.cfg.Nodes.Candidates(), j.parts[p].Length) == 0
+}
+
 func tooManyAttempts() error {
 	return fmt.Errorf("%w: %d attempts to store one part failed", raid.ErrTooFewNodes, maxAttempts)
 }
 
-// place chooses a node for one more copy of part p, once it is clear that the
+// placeNow chooses a node for one more copy of part p, once it is clear that the
 // catalog is not an old one. When there are too few it
 // waits: for known nodes to settle, and as long for nodes that are up and failed
 // to recover. doubled says that the node has another copy of the part, since no
 // other node is up and none is expected back soon.
-func (j *job) place(p int) (peer *membership.Peer, doubled bool, err error) {
+func (j *job) placeNow(p int) (peer *membership.Peer, doubled bool, err error) {
 	for {
 		if err := j.up.s.cfg.Nodes.Behind(); err != nil {
 			return nil, false, err

@@ -20,7 +20,11 @@ func (s *Store) CheckRoom(size int64) error {
 		return nil
 	}
 	cost := placement.Cost{Copies: s.cfg.Copies, Chunk: 1, Degraded: s.cfg.DegradedWrites}
-	if room := cost.Most(nodes); size > room {
+	room := cost.Most(nodes)
+	if s.cfg.Trash != nil && size > room {
+		room += s.cfg.Trash.Makes()
+	}
+	if size > room {
 		if why := s.Full(); why != "" {
 			return fmt.Errorf("%w: %s", raid.ErrArrayFull, why)
 		}

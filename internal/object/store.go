@@ -39,12 +39,21 @@ type Index interface {
 // length, with the first answer that accept agrees to; see wire.Hub.LabGet.
 type LabGet func(ctx context.Context, name raid.ChunkName, size int64, dst []byte, accept func([]byte) bool) error
 
+// Trash is what deleted files still take of the nodes' space.
+type Trash interface {
+	// MakeRoom gives some of it back until enough says that there is room; see trash.Bin.
+	MakeRoom(ctx context.Context, bytes int64, enough func() bool) bool
+	// Makes is how many bytes of files could still be given way, about. No I/O.
+	Makes() int64
+}
+
 // Config is what a Store is made of.
 type Config struct {
 	Writer Writer
 	Index  Index
 	Nodes  *membership.Members
 	LabGet LabGet
+	Trash  Trash        // nil: there is none
 	Pool   *budget.Pool // of requests
 	// Healing bounds what copies that are made again hold, so that no request waits for
 	// that; nil: a pool of healingBudget.
@@ -180,8 +189,8 @@ func (s *Store) Stats() Stats {
 	}
 }
 
-// Delete removes a file: when it returns nil, the file is gone for good from
-// the catalog, durably; its chunks follow. raid.ErrNotFound, or
+// Delete removes a file: when it returns nil, the file is not found any more, durably.
+// Its chunks follow, once it can't be put back. raid.ErrNotFound, or
 // raid.ErrCatalogBehind when the catalog may be older than the nodes.
 func (s *Store) Delete(ctx context.Context, id raid.FileID) error {
 	if err := s.cfg.Nodes.Behind(); err != nil {

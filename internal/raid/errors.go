@@ -37,6 +37,8 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrTooLarge: the caller's input is over a limit.
 	ErrTooLarge = errors.New("too large")
+	// ErrConflict: what is asked for does not fit how things are now.
+	ErrConflict = errors.New("not possible as things are")
 	// ErrPrecondition: a condition that the caller named does not hold.
 	ErrPrecondition = errors.New("precondition failed")
 	// ErrUnauthorized: who asks has not proved who it is, or its token is over.

@@ -75,6 +75,9 @@ func showStatus(out io.Writer, s client.Status) error {
 	if h := s.Healing; h != nil && h.PartsLeft > 0 {
 		row("healing", healingRow(*h))
 	}
+	if t := s.Trash; t != nil && t.Files > 0 {
+		row("trash", fmt.Sprintf("%s, %s; see raidctl trash ls", plural(t.Files, "deleted file"), humanSize(t.Bytes)))
+	}
 	row("removals", plural(s.RemovalsQueued, "chunk")+" queued")
 	row("transfers", plural(int64(s.Transfers), "transfer")+" under way")
 	return w.Flush()

@@ -138,13 +138,19 @@ func (a *app) info(f client.File) error {
 }
 
 func (a *app) rmCommand() *cobra.Command {
-	return &cobra.Command{
+	purge := false
+	cmd := &cobra.Command{
 		Use:   "rm ID...",
-		Short: "Delete files for good",
+		Short: "Delete files",
+		Long:  "Delete files. For a while they are in the trash, from which raidctl undelete takes them back.",
 		Args:  cobra.MatchAll(cobra.MinimumNArgs(1), idArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.each(cmd.Context(), args, func(arg string) error {
-				if err := a.client.Delete(cmd.Context(), idOf(arg)); err != nil {
+				remove := a.client.Delete
+				if purge {
+					remove = a.client.Purge
+				}
+				if err := remove(cmd.Context(), idOf(arg)); err != nil {
 					return err
 				}
 				if a.json {
@@ -154,6 +160,8 @@ func (a *app) rmCommand() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&purge, "purge", false, "for good, at once; also what is in the trash already")
+	return cmd
 }
 
 // idArgs checks that all arguments are ids.

@@ -154,6 +154,9 @@ plaintext = %q
 store_listen = %q
 response_listen = %q
 request_listen = %q
+
+[trash]
+keep = "0"
 `, filepath.Join(c.dir, "controller"), Loopback(c.Ports.HTTP), c.Socket(), c.plaintext(),
 		Loopback(c.Ports.Store), Loopback(c.Ports.Response), Loopback(c.Ports.Request))
 }

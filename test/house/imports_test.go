@@ -21,6 +21,7 @@ var order = []string{
 	"internal/httpapi",
 	"internal/object",
 	"internal/reconcile", // what nodes hold against what they should
+	"internal/trash",     // deleted files that can be put back
 	"internal/repair",
 	"internal/events",    // what happened, for people
 	"internal/monitor",   // what changes about the array that people want to know

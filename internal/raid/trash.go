@@ -1,0 +1,21 @@
+package raid
+
+import "time"
+
+// TrashedFile is a deleted file that can still be put back.
+type TrashedFile struct {
+	File    File          // without its chunks' names
+	Deleted string        // UTC, YYYY-MM-DD HH:MM:SS, for people
+	Left    time.Duration // that the controller has to run until it goes for good
+}
+
+// TrashTotals is what the trash holds, or what went from it.
+type TrashTotals struct {
+	Files int64
+	Bytes int64 // sum of their sizes, copies not counted
+}
+
+// Add adds two totals.
+func (t TrashTotals) Add(o TrashTotals) TrashTotals {
+	return TrashTotals{Files: t.Files + o.Files, Bytes: t.Bytes + o.Bytes}
+}

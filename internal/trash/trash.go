@@ -1,0 +1,289 @@
+// Package trash is where deleted files wait: they can be put back until their time is
+// over, somebody empties the trash, or their room is needed. Then the oldest goes first.
+//
+// The files' chunks stay where they are, and their rows stay in the catalog. What goes
+// for good becomes removals there, as recorded deletes do; package repair has the nodes
+// carry them out.
+//
+// # Time
+//
+// The time of a deleted file is time that controllers ran, so what is deleted before the
+// array is switched off for a week is still there after it. What passed since the last
+// write to the catalog is forgotten with a power cut: the file then stays longer. It is
+// noted a few times in a file's time, and at the end of the process, only while
+// there is some file in the trash.
+//
+// # Room
+//
+// See [Bin.MakeRoom]. Nothing goes for room while the catalog can't be believed, nor
+// again and again for nodes that are full all the same afterwards.
+package trash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/catalog"
+	"github.com/raidpi/raidpi/internal/placement"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// Record is which files are in the trash, durably, and since when.
+type Record interface {
+	Discard(ctx context.Context, d catalog.Discard) (raid.TrashTotals, error)
+	Oldest(ctx context.Context) (since time.Duration, some bool, err error)
+	NoteRan(ctx context.Context, every time.Duration) error
+	Ran() time.Duration
+	Counts(ctx context.Context) (catalog.Counts, error)
+}
+
+// Files are the deleted files, one by one.
+type Files interface {
+	Undelete(ctx context.Context, id raid.FileID) (raid.File, error)
+	Purge(ctx context.Context, id raid.FileID) error
+	Trashed(ctx context.Context, id raid.FileID) (raid.TrashedFile, error)
+	Trash(ctx context.Context, q catalog.Query) iter.Seq2[raid.TrashedFile, error]
+}
+
+// Removals are the chunks that wait to be removed from nodes.
+type Removals interface {
+	Sweep(ctx context.Context, limit int) (more bool, err error)
+	RemovalCounts(ctx context.Context) (map[raid.NodeID]int64, error)
+}
+
+// Nodes are those of the array.
+type Nodes interface {
+	Behind() error // why the catalog may be older than the nodes; nil: it is not
+	Gathering() time.Duration
+	Changed() <-chan struct{}
+	Candidates() []placement.Candidate
+	Nodes() []raid.NodeInfo
+}
+
+// Config is what a Bin is made of.
+type Config struct {
+	Record   Record
+	Files    Files
+	Removals Removals
+	Nodes    Nodes
+	Keep     time.Duration // how long a deleted file can be put back
+	// Vouched is nil once the catalog's bytes were checked since the start, and found
+	// good. Until then no file goes by itself. It does no I/O.
+	Vouched func() error
+	Cost    func() placement.Cost // of the nodes' space
+	Wake    func()                // is called when there is something to remove or repair
+	Tell    raid.Tell
+	Log     *slog.Logger
+}
+
+// Bin is the trash. Its methods may be called concurrently.
+type Bin struct {
+	cfg    Config
+	wake   chan struct{}
+	making chan struct{} // held by who makes room
+	stats  counters
+
+	mu   sync.Mutex
+	vain vain
+	told told
+}
+
+const (
+	// batch is how many files go in one transaction.
+	batch = 1024
+	// retryAfter is how soon what failed, or may not be done now, is tried again.
+	retryAfter = 10 * time.Second
+	// Files go together, so that one that was deleted each second costs no write each
+	// second: keep/slackShare later than they could, at most slackMax.
+	slackShare = 100
+	slackMax   = 10 * time.Minute
+	// noteShare is how often run time is noted in the time that files are kept, where
+	// no other write does it; noteMin lies between two such notes.
+	noteShare = 8
+	noteMin   = time.Minute
+	// lastNote is how long the note at the end of the process may take.
+	lastNote = 5 * time.Second
+)
+
+// New makes a Bin; Run does what it does by itself.
+func New(cfg Config) *Bin {
+	return &Bin{cfg: cfg, wake: make(chan struct{}, 1), making: make(chan struct{}, 1)}
+}
+
+// Wake says that a file was deleted.
+func (b *Bin) Wake() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Held is what the trash holds. No I/O.
+func (b *Bin) Held() raid.TrashTotals {
+	n, _ := b.cfg.Record.Counts(context.Background()) // nothing, when the catalog is broken
+	return n.Trash
+}
+
+// Run lets files go whose time is over, and keeps some room on the nodes, until ctx
+// ends or the catalog is broken.
+func (b *Bin) Run(ctx context.Context) error {
+	var rooms sync.WaitGroup
+	defer rooms.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	rooms.Go(func() { b.keepRoom(ctx) })
+	err := b.expireAll(ctx)
+	if err == nil && b.cfg.Nodes.Behind() == nil {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastNote)
+		defer cancel()
+		if err := b.cfg.Record.NoteRan(last, noteMin); err != nil {
+			b.cfg.Log.Debug("how long the controller ran is not noted", "cause", err)
+		}
+	}
+	return err
+}
+
+func (b *Bin) expireAll(ctx context.Context) error {
+	for {
+		pause, err := b.expire(ctx)
+		switch {
+		case errors.Is(err, raid.ErrCatalogBroken):
+			return err
+		case err != nil && ctx.Err() == nil:
+			b.cfg.Log.Warn("the trash could not be looked through; it is tried again", "error", err)
+			pause = retryAfter
+		}
+		var again <-chan time.Time
+		if pause >= 0 {
+			again = time.After(pause)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-b.wake:
+		case <-again:
+		}
+	}
+}
+
+// expire lets files go whose time is over. It returns when to look again, less than
+// 0: when a file is deleted.
+func (b *Bin) expire(ctx context.Context) (pause time.Duration, err error) {
+	for {
+		since, some, err := b.cfg.Record.Oldest(ctx)
+		if err != nil || !some {
+			return -1, err
+		}
+		if b.mayGo() != nil {
+			return retryAfter, nil
+		}
+		if left := since + b.cfg.Keep - b.cfg.Record.Ran(); left > 0 {
+			every := max(b.cfg.Keep/noteShare, noteMin)
+			slack := min(b.cfg.Keep/slackShare, slackMax)
+			return min(left+slack, every), b.cfg.Record.NoteRan(ctx, every)
+		}
+		gone, err := b.cfg.Record.Discard(ctx, catalog.Discard{Until: b.cfg.Record.Ran() - b.cfg.Keep, Limit: batch})
+		if err != nil {
+			return 0, err
+		}
+		b.stats.expired.Add(gone.Files)
+		b.cfg.Log.Info("deleted files are gone for good: their time in the trash is over", "files", gone.Files, "bytes", gone.Bytes)
+		b.cfg.Wake()
+	}
+}
+
+// mayGo says why no file may go by itself now.
+func (b *Bin) mayGo() error {
+	if err := b.cfg.Nodes.Behind(); err != nil {
+		return err
+	}
+	if b.cfg.Nodes.Gathering() > 0 {
+		return fmt.Errorf("%w: it is not known yet whether the catalog is the newest", raid.ErrBusy)
+	}
+	return b.cfg.Vouched()
+}
+
+// orBehind is err, or that the catalog may be older than the nodes where that can be why
+// a file is not there.
+func (b *Bin) orBehind(err error) error {
+	if behind := b.cfg.Nodes.Behind(); behind != nil && errors.Is(err, raid.ErrNotFound) {
+		return behind
+	}
+	return err
+}
+
+// Undelete puts a file back; see catalog.Catalog.Undelete. It also fails with
+// raid.ErrCatalogBehind, when the catalog may be older than the nodes.
+func (b *Bin) Undelete(ctx context.Context, id raid.FileID) (raid.File, error) {
+	if err := b.cfg.Nodes.Behind(); err != nil {
+		return raid.File{}, err
+	}
+	f, err := b.cfg.Files.Undelete(ctx, id)
+	if err == nil {
+		b.stats.undeleted.Add(1)
+		b.cfg.Wake() // some copy may have to be made again
+	}
+	return f, err
+}
+
+// Purge deletes a file for good, also one that is in the trash already; see
+// catalog.Catalog.Purge. It also fails with raid.ErrCatalogBehind.
+func (b *Bin) Purge(ctx context.Context, id raid.FileID) error {
+	if err := b.cfg.Nodes.Behind(); err != nil {
+		return err
+	}
+	if err := b.cfg.Files.Purge(ctx, id); err != nil {
+		return err
+	}
+	b.stats.purged.Add(1)
+	b.cfg.Wake()
+	return nil
+}
+
+// Empty has all files go that are in the trash now, and returns what they were. After
+// an error some may have gone.
+func (b *Bin) Empty(ctx context.Context) (gone raid.TrashTotals, err error) {
+	if err := b.cfg.Nodes.Behind(); err != nil {
+		return gone, err
+	}
+	until := b.cfg.Record.Ran()
+	for {
+		some, err := b.cfg.Record.Discard(ctx, catalog.Discard{Until: until, Limit: batch})
+		gone = gone.Add(some)
+		if err == nil && some.Files > 0 {
+			continue
+		}
+		if gone.Files > 0 {
+			b.stats.purged.Add(gone.Files)
+			b.cfg.Wake()
+			b.cfg.Tell(raid.Event{Kind: raid.TrashEmptied, Text: "the trash was emptied by a person: " + describe(gone)})
+		}
+		return gone, err
+	}
+}
+
+// Find describes a file that is in the trash; raid.ErrNotFound, or
+// raid.ErrCatalogBehind where that may be why.
+func (b *Bin) Find(ctx context.Context, id raid.FileID) (raid.TrashedFile, error) {
+	f, err := b.cfg.Files.Trashed(ctx, id)
+	return f, b.orBehind(err)
+}
+
+// List lists deleted files that can be put back, by ascending id.
+func (b *Bin) List(ctx context.Context, q catalog.Query) iter.Seq2[raid.TrashedFile, error] {
+	return b.cfg.Files.Trash(ctx, q)
+}
+
+// describe says how much went.
+func describe(t raid.TrashTotals) string {
+	files := "1 file"
+	if t.Files != 1 {
+		files = fmt.Sprintf("%d files", t.Files)
+	}
+	return fmt.Sprintf("%s, %d MiB", files, (t.Bytes+1<<19)>>20)
+}
