@@ -102,6 +102,7 @@ func (w *world) nurse() {
 		case !p.running && !p.gone && int64(w.now()) >= p.backAt:
 			w.note(p.name + " is switched on")
 			p.start()
+			w.settle()
 		}
 	}
 	b := w.boss

@@ -1,11 +1,13 @@
 package sim
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -29,7 +31,8 @@ var disks *vfs
 func TestMain(m *testing.M) {
 	flag.Parse()
 	disks = newVFS()
-	debug.SetGCPercent(400)
+	debug.SetGCPercent(-1) // a collection would change the order of things; see run
+	debug.SetMemoryLimit(1 << 30)
 	os.Exit(m.Run())
 }
 
@@ -40,7 +43,7 @@ type result struct {
 	log    []string
 }
 
-// run runs a seed.
+// run runs a seed. What it left is collected when it is over.
 func run(t *testing.T, seed uint64) (r result) {
 	level := slog.LevelInfo
 	if *verbose != "" {
@@ -48,6 +51,7 @@ func run(t *testing.T, seed uint64) (r result) {
 			t.Fatal(err)
 		}
 	}
+	defer runtime.GC()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, seed, level)
 		w.live()
@@ -97,13 +101,27 @@ func TestSimulation(t *testing.T) {
 				fmt.Printf("seed %d %016x\n", seed, r.hash)
 			}
 			if len(r.faults) > 0 {
-				t.Errorf("seed %d:\n%s\nto see it again: make simulate SEED=%d", seed, strings.Join(r.faults, "\n"), seed)
+				t.Errorf("seed %d:\n%s\nwhat its machines logged: %s\nto see it again: make simulate SEED=%d", seed, strings.Join(r.faults, "\n"), r.keepLog(t, seed), seed)
 			}
 			if *verbose != "" {
 				fmt.Print(strings.Join(r.log, ""))
 			}
 		})
 	}
+}
+
+// keepLog writes the log of a run that failed where it can be looked at.
+func (r result) keepLog(t *testing.T, seed uint64) string {
+	f, err := os.CreateTemp("", fmt.Sprintf("raidpi-seed-%d-*.log", seed))
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	_, err = f.WriteString(strings.Join(r.log, ""))
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Error(err)
+	}
+	return f.Name()
 }
 
 // runJobs has other processes of this program run the seeds.

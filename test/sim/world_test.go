@@ -70,6 +70,7 @@ func (w *world) addPi(name string) *pi {
 	}
 	w.pis = append(w.pis, p)
 	p.start()
+	w.settle()
 	return p
 }
 
