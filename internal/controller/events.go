@@ -50,7 +50,9 @@ func (c *Controller) view(ctx context.Context) monitor.View {
 	}
 	all, _ := c.reach(v.Nodes)
 	if v.LostFiles = all.None; v.LostFiles > 0 && !all.Partial {
-		v.LostIDs = c.lostFiles(ctx)
+		for _, f := range c.lostFiles(ctx) {
+			v.LostIDs = append(v.LostIDs, f.ID)
+		}
 	}
 	return v
 }
