@@ -1,11 +1,16 @@
 package controller
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // trashList is what GET /trash answers.
@@ -105,5 +110,61 @@ func TestWhatLeavesTheTrashLeavesTheNodes(t *testing.T) {
 				t.Errorf("undelete: %d", s)
 			}
 		})
+	}
+}
+
+// A full array whose trash holds something takes uploads: nobody is told that it is full.
+func TestAFullArrayWithSomethingInTheTrashTakesUploads(t *testing.T) {
+	a := newArray(t, 0, func(c *Config) { c.TrashKeep = time.Hour })
+	for i := range 2 {
+		dir := filepath.Join(a.dir, fmt.Sprintf("node%d", i+1))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
+			t.Fatalf("mount a tmpfs (this test runs as root): %v", err)
+		}
+		t.Cleanup(func() {
+			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	a.addNode("")
+	a.addNode("")
+	a.awaitUp(2)
+	data := randomBytes(1 << 20)
+	var stored []int64
+	full := func() bool {
+		status, i := a.tryUpload(bytes.NewReader(data))
+		switch {
+		case status == http.StatusCreated:
+			stored = append(stored, i.ID)
+		case status != http.StatusInsufficientStorage:
+			t.Fatalf("upload: %d %+v", status, i)
+		}
+		return status == http.StatusInsufficientStorage
+	}
+	for n := 0; !full(); n++ {
+		if n == 30 {
+			t.Fatal("the disks are never full")
+		}
+	}
+	for _, id := range stored[:5] {
+		if s := a.delete(id); s != http.StatusOK {
+			t.Fatalf("delete: %d", s)
+		}
+	}
+	kept := stored[5:]
+	for n := range 4 {
+		if full() {
+			t.Fatalf("upload %d of 4 found no room, and five files of its size were deleted", n+1)
+		}
+	}
+	if s := a.undelete(stored[0]); s != http.StatusNotFound {
+		t.Errorf("the oldest deleted file is still there: %d", s)
+	}
+	for _, id := range kept {
+		a.mustEqual(id, data)
 	}
 }
