@@ -143,6 +143,7 @@ type memNode struct {
 	slow              time.Duration // how long a Store takes
 	forget            atomic.Bool   // the next Store is never answered
 	refuses           atomic.Bool   // it says of each Store that its time is over
+	loses             atomic.Bool   // it acknowledges what it does not keep
 	drains            atomic.Bool   // it says so, and goes on
 	stall             atomic.Int64  // it says that its disk hangs for so long
 	rate              int64         // bytes a second that its network takes; 0: any
@@ -213,6 +214,9 @@ func (n *memNode) Store(ctx context.Context, req wire.StoreRequest) error {
 	}
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if n.loses.Load() {
+		return nil
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
