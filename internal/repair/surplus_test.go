@@ -163,3 +163,32 @@ func TestSurplusTakesThePlaceOfWhatTheNextNodeHeld(t *testing.T) {
 		}
 	})
 }
+
+// A surplus copy on a node with more room takes the place of a good one, which goes only
+// after the third was read.
+func TestAGoodCopyGivesWayOnlyAfterTheOthersWereRead(t *testing.T) {
+	for name, found := range map[string]error{"good": nil, "rotten": raid.ErrCorrupt} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, a, f := spared(t, 10)
+				defer c.stop()
+				empty, other, fuller := c.nodes[0], c.nodes[1], c.nodes[2]
+				c.disks[0].mu.Lock()
+				c.disks[0].beat.FreeBytes = 1 << 39
+				c.disks[0].mu.Unlock()
+				a.set(func() { a.found = map[raid.NodeID]error{other: found} })
+				c.up[0]()
+				time.Sleep(10 * time.Minute)
+				if a.surplus(empty) != 0 || a.on(empty, f) != 10 {
+					t.Errorf("surplus %d, on the node that came back %d", a.surplus(empty), a.on(empty, f))
+				}
+				if found != nil && (a.on(fuller, f) != 10 || a.on(other, f) != 0) {
+					t.Errorf("beside rotten copies %d good ones are left, and %d rotten ones", a.on(fuller, f), a.on(other, f))
+				}
+				if found == nil && (a.removals(fuller) != 10 || a.read(other) != 10 || a.on(other, f) != 10) {
+					t.Errorf("%d go, %d were read", a.removals(fuller), a.read(other))
+				}
+			})
+		})
+	}
+}
