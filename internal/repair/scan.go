@@ -33,6 +33,7 @@ type scan struct {
 	room   uint64        // see view
 	done   bool          // it was gone through
 	left   bool          // and something was not made
+	worth  bool          // another one might find something, as far as can be told without
 	pause  time.Duration // before it is done again
 	ended  time.Time
 	took   time.Duration
@@ -67,7 +68,10 @@ func (r *Repairer) scanLoop(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		changed := r.cfg.Nodes.Changed()
-		if r.renew(s); s.due(time.Now()) && r.mayWork() {
+		if r.renew(s); s.done && !s.worth && r.worth(s) {
+			s.done = false // a file came, or came back, with a copy on a lost node
+		}
+		if s.due(time.Now()) && r.mayWork() {
 			err := r.scanPass(ctx, s)
 			switch {
 			case errors.Is(err, raid.ErrCatalogBroken):
@@ -148,19 +152,28 @@ func (r *Repairer) scanPass(ctx context.Context, s *scan) error {
 	left := r.endLost(s, lost)
 	r.progress.leave(ofMoved, wished.left())
 	r.progress.block(ofMoved, r.blockedBy(wished))
+	s.worth = r.worth(s)
 	s.rest(left.parts+wished.left().parts > 0, lost.passes() || wished.passes())
 	return nil
 }
 
-// makeLost has made what lost nodes hold.
-func (r *Repairer) makeLost(ctx context.Context, s *scan, t *tally) (over bool, err error) {
+// passes are the numbers of good copies that some part on a lost node may have left, the
+// fewest first. It looks at no part.
+func (r *Repairer) passes(s *scan) (out []int) {
 	there := func(id raid.NodeID) bool { return !r.Lost(id) }
-	var passes []int // by the number of good copies; of those that have none is only told
 	for n := range r.cfg.PerPart {
 		if len(s.lost) > 0 && r.cfg.Held.MayHave(n, there) {
-			passes = append(passes, n)
+			out = append(out, n)
 		}
 	}
+	return out
+}
+
+func (r *Repairer) worth(s *scan) bool { return len(r.passes(s)) > 0 }
+
+// makeLost has made what lost nodes hold.
+func (r *Repairer) makeLost(ctx context.Context, s *scan, t *tally) (over bool, err error) {
+	passes := r.passes(s)
 	if len(passes) == 0 {
 		return true, nil
 	}

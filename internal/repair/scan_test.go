@@ -76,6 +76,12 @@ func TestCopiesOfALostNodeAreMadeAgain(t *testing.T) {
 		if a.catalog.Commit() != commit {
 			t.Error("the catalog was written with nothing to do")
 		}
+		// A deleted file comes back from the trash, as it was before the node was lost.
+		g := a.storeOn(1, [2]raid.NodeID{lost, b})
+		time.Sleep(time.Minute)
+		if a.on(lost, g) != 0 || a.on(other, g) != 1 {
+			t.Errorf("of a file that came later %d copies are left there", a.on(lost, g))
+		}
 	})
 }
 
