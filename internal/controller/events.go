@@ -50,9 +50,7 @@ func (c *Controller) view(ctx context.Context) monitor.View {
 	}
 	all, _ := c.reach(v.Nodes)
 	if v.LostFiles = all.None; v.LostFiles > 0 && !all.Partial {
-		for _, f := range c.lostFiles(ctx) {
-			v.LostIDs = append(v.LostIDs, f.ID)
-		}
+		v.LostSome = c.lostFiles(ctx)
 	}
 	return v
 }

@@ -37,9 +37,9 @@ type Config struct {
 type View struct {
 	Nodes     []raid.NodeInfo // with their names
 	Clones    []Clone
-	Catalog   error         // wraps raid.ErrCatalogBehind or raid.ErrCatalogDamaged when it can't be believed
-	LostFiles int64         // of which some part has no good copy on any node
-	LostIDs   []raid.FileID // some of them
+	Catalog   error       // wraps raid.ErrCatalogBehind or raid.ErrCatalogDamaged when it can't be believed
+	LostFiles int64       // of which some part has no good copy on any node
+	LostSome  []raid.File // some of them
 }
 
 // Clone is a machine that is refused because another one has its node id.
@@ -276,10 +276,10 @@ func (m *Monitor) lookAtClones(v View) {
 func (m *Monitor) lookAtCatalog(v View) {
 	if v.LostFiles > m.lost && m.looked { // what was lost before the start was told then
 		e := raid.Event{Kind: raid.FileLost,
-			Text:   fmt.Sprintf("%d more files have lost all good copies of a part%s", v.LostFiles-m.lost, some(v.LostIDs)),
+			Text:   fmt.Sprintf("%d more files have lost all good copies of a part%s", v.LostFiles-m.lost, some(v.LostSome)),
 			Advice: "bring back nodes that are away or were removed, if there are any; raidctl status tells which files"}
 		if v.LostFiles-m.lost == 1 {
-			e.Text = "a file has lost all good copies of a part" + some(v.LostIDs)
+			e.Text = "a file has lost all good copies of a part" + some(v.LostSome)
 		}
 		m.cfg.Tell(e)
 	}
@@ -300,14 +300,14 @@ func (m *Monitor) lookAtCatalog(v View) {
 	}
 }
 
-// some names files by their ids.
-func some(ids []raid.FileID) string {
-	if len(ids) == 0 {
+// some names files.
+func some(files []raid.File) string {
+	if len(files) == 0 {
 		return ""
 	}
 	var out []string
-	for _, id := range ids[:min(len(ids), 10)] {
-		out = append(out, fmt.Sprint(id))
+	for _, f := range files[:min(len(files), 4)] {
+		out = append(out, fmt.Sprintf("%d (%s)", f.ID, raid.Quoted(f.Filename)))
 	}
-	return "; ids of such files: " + strings.Join(out, ", ")
+	return "; such files are " + strings.Join(out, ", ")
 }

@@ -171,9 +171,9 @@ func TestClonesAndWrongCatalogsAreToldOfOnce(t *testing.T) {
 		s.pass(time.Minute)
 		s.view.Clones = []Clone{{"a", "10.0.0.9:4711"}}
 		s.view.Catalog = fmt.Errorf("%w: number 7", raid.ErrCatalogBehind)
-		s.view.LostFiles, s.view.LostIDs = 2, []raid.FileID{7, 9}
+		s.view.LostFiles, s.view.LostSome = 2, []raid.File{{ID: 7, Filename: "a\x1b"}, {ID: 9, Filename: "b"}}
 		s.pass(time.Hour)
-		s.wants("node-clone: a second machine, at 10.0.0.9:4711, says that it is pi1", "file-lost: 2 more files have lost all good copies of a part; ids of such files: 7, 9", "catalog-behind: ")
+		s.wants("node-clone: a second machine, at 10.0.0.9:4711, says that it is pi1", "file-lost: 2 more files have lost all good copies of a part; such files are 7 (\"a\\x1b\"), 9 (\"b\")", "catalog-behind: ")
 		s.view.Clones, s.view.Catalog = nil, nil
 		s.pass(time.Hour)
 		s.view.Catalog, s.view.LostFiles = fmt.Errorf("%w: page 7", raid.ErrCatalogDamaged), 3
