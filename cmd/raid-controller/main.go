@@ -113,7 +113,8 @@ func compose(cfg *config.Controller, log *slog.Logger, notify *service.Notifier)
 		Level:  string(cfg.RAID.Level), Copies: cfg.RAID.Copies, StripeSize: stripe,
 		MaxWholeFile: int64(cfg.RAID.MaxWholeFile), DegradedWrites: cfg.RAID.DegradedWrites,
 		Grace: time.Duration(cfg.Repair.Grace), TrashKeep: time.Duration(cfg.Trash.Keep),
-		Version: service.Version(version), Log: log, Random: rand.Reader,
+		EventsExec: cfg.Events.Exec,
+		Version:    service.Version(version), Log: log, Random: rand.Reader,
 		Listen: new(net.ListenConfig).Listen, ListenLocal: service.ListenLocal, Built: service.Built(built),
 		Ready: notify.Ready, Status: notify.Status, Progress: notify.Progress, Watch: notify.Watch,
 	}

@@ -1,6 +1,14 @@
 package config
 
-import "time"
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // Limits of raid-controller.toml.
 const (
@@ -26,6 +34,7 @@ func (c *Controller) check(r *report) {
 	r.within("repair.grace", c.Repair.Grace, 0, MaxDuration)
 	r.within("repair.scrub_every", c.Repair.ScrubEvery, MinScrubEvery, MaxDuration)
 	r.within("trash.keep", c.Trash.Keep, 0, MaxDuration)
+	c.Events.check(r)
 	r.distinctListeners(
 		listener{"http.listen", c.HTTP.Listen},
 		listener{"nodes.store_listen", c.Nodes.StoreListen},
@@ -50,6 +59,30 @@ func (h *HTTP) check(r *report) {
 		}
 	}
 	r.between("http.max_requests", int64(h.MaxRequests), 1, MaxRequestLimit)
+}
+
+// check looks whether the program can be run. One that is missing is found now, and not
+// when a disk dies.
+func (e *Events) check(r *report) {
+	const key = "events.exec"
+	if e.Exec == "" {
+		return
+	}
+	if !filepath.IsAbs(e.Exec) {
+		r.bad(key, "%q is a relative path: write the whole path of the program, beginning with /, without arguments", e.Exec)
+		return
+	}
+	st, err := os.Stat(e.Exec)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		r.bad(key, "there is no program %q. Arguments can't be given; under systemd /home and /root can't be seen", e.Exec)
+	case err != nil:
+		r.bad(key, "the program can't be looked at: %v", err)
+	case !st.Mode().IsRegular():
+		r.bad(key, "%q is no file", e.Exec)
+	case unix.Access(e.Exec, unix.X_OK) != nil:
+		r.bad(key, "%q can't be executed by this user: sudo chmod 755 %s", e.Exec, e.Exec)
+	}
 }
 
 func (n *Nodes) check(r *report) {

@@ -24,6 +24,7 @@ type Controller struct {
 	RAID   RAID   `toml:"raid"`
 	Repair Repair `toml:"repair"`
 	Trash  Trash  `toml:"trash"`
+	Events Events `toml:"events"`
 }
 
 // HTTP is how the REST interface is served.
@@ -64,6 +65,11 @@ type Repair struct {
 // Trash is how long deleted files can be put back, and nodes keep leftovers.
 type Trash struct {
 	Keep Duration `toml:"keep"`
+}
+
+// Events is what else is done with what happened.
+type Events struct {
+	Exec string `toml:"exec"` // absolute path of a program that gets each event; empty: none
 }
 
 // DefaultController holds until a file or the environment says otherwise.

@@ -22,6 +22,7 @@ import (
 	"github.com/raidpi/raidpi/internal/budget"
 	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/events"
+	"github.com/raidpi/raidpi/internal/hook"
 	"github.com/raidpi/raidpi/internal/httpapi"
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/membership"
@@ -63,6 +64,7 @@ type Config struct {
 	Grace          time.Duration
 	TrashKeep      time.Duration // how long deleted files can be put back, and nodes keep leftovers; 0: not at all
 
+	EventsExec  string // absolute path of a program that gets each event; empty: none
 	Version     string
 	Log         *slog.Logger
 	Random      io.Reader           // of cryptographic quality
@@ -99,6 +101,7 @@ type Controller struct {
 	pool      *budget.Pool
 	catalog   *catalog.Catalog
 	events    *events.Log
+	hook      *hook.Hook // nil: none
 	ca        *identity.CA
 	leaf      *leaf
 	desk      *admission.Desk
@@ -147,7 +150,12 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.catalog.Close()) }()
-	c.events = events.New(events.Config{Store: c.catalog, Log: cfg.Log})
+	told := events.Config{Store: c.catalog, Log: cfg.Log}
+	if cfg.EventsExec != "" {
+		c.hook = hook.New(hook.Config{Path: cfg.EventsExec, Log: cfg.Log})
+		told.Heard = c.hook.Offer
+	}
+	c.events = events.New(told)
 	if err := c.build(ctx); err != nil {
 		c.closeListeners() // a Listener of httpapi too, which waits for its goroutines
 		return err
@@ -327,6 +335,9 @@ func (c *Controller) serve(ctx context.Context) error {
 	midGroup.Go(func() error { return c.noteExpired(midCtx) })
 	midGroup.Go(func() error { return c.desk.Run(midCtx) })
 	midGroup.Go(func() error { return c.monitor(midCtx) })
+	if c.hook != nil {
+		midGroup.Go(func() error { return c.hook.Run(midCtx) })
+	}
 	midGroup.Go(func() error { return c.leaf.run(midCtx) })
 	midGroup.Go(func() error { return c.followNames(midCtx) })
 

@@ -24,6 +24,7 @@ var order = []string{
 	"internal/trash",     // deleted files that can be put back
 	"internal/repair",
 	"internal/events",    // what happened, for people
+	"internal/hook",      // runs a program for each event
 	"internal/monitor",   // what changes about the array that people want to know
 	"internal/admission", // who may be a node
 	"internal/inventory", // what a node says that it holds
