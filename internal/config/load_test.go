@@ -48,6 +48,8 @@ grace = "2d"
 scrub_every = "0d12h"
 [trash]
 keep = "3d"
+[events]
+exec = "/bin/sh"
 `
 
 func TestEveryKeyOfTheControllerIsRead(t *testing.T) {
@@ -63,6 +65,7 @@ func TestEveryKeyOfTheControllerIsRead(t *testing.T) {
 		RAID:   RAID{RAID1, 3, WholeFile, 100 * MiB, false},
 		Repair: Repair{2 * Day, Duration(12 * time.Hour)},
 		Trash:  Trash{3 * Day},
+		Events: Events{"/bin/sh"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
