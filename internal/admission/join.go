@@ -99,6 +99,8 @@ func (d *Desk) enter(ctx context.Context, t *token, wish raid.Member, live bool)
 	switch {
 	case old.Removed:
 		return false, removedText(wish.ID)
+	case t.old != "" && wish.ID == t.old:
+		return false, refuse(raid.ErrForbidden, "This token is for the Pi that takes the place of node %s, and this is that node itself. Paste the line on the new one", t.old)
 	case joined(old) && (wish.Key == old.Key || wish.Key == old.Next):
 		return false, nil
 	case joined(old) && live:
@@ -113,7 +115,7 @@ func (d *Desk) enter(ctx context.Context, t *token, wish raid.Member, live bool)
 		write = d.cfg.Book.Rekey
 	}
 	// Who hangs up now does not make the outcome unknown to us.
-	m, err := write(context.WithoutCancel(ctx), wish, raid.TokenUse{Token: t.ID(), Uses: t.uses, Zone: t.zone})
+	m, err := write(context.WithoutCancel(ctx), wish, raid.TokenUse{Token: t.ID(), Uses: t.uses, Zone: t.zone, Replaces: t.old})
 	if err != nil {
 		return false, explain(err, wish.ID, users)
 	}

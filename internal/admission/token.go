@@ -29,6 +29,7 @@ type token struct {
 	ttl    time.Duration
 	node   raid.NodeID // the one that it is for, or ""
 	zone   string      // that it puts nodes into, or ""
+	old    raid.NodeID // whose place the node takes that it lets in, or ""
 	made   time.Time   // monotonic
 	usedBy []string
 }
@@ -40,7 +41,7 @@ func (t *token) dead() bool { return t.left() <= 0 || len(t.usedBy) >= t.uses }
 
 func (t *token) info() raid.JoinToken {
 	return raid.JoinToken{
-		ID: t.ID(), Uses: t.uses, Left: max(t.uses-len(t.usedBy), 0), Node: t.node, Zone: t.zone,
+		ID: t.ID(), Uses: t.uses, Left: max(t.uses-len(t.usedBy), 0), Node: t.node, Zone: t.zone, Replaces: t.old,
 		Expiry: t.left(), UsedBy: slices.Clone(t.usedBy),
 	}
 }
@@ -53,18 +54,47 @@ func (d *Desk) CreateToken(uses int, ttl time.Duration, node raid.NodeID, zone s
 	if err := d.checkOrder(uses, ttl, node, zone); err != nil {
 		return identity.Token{}, raid.JoinToken{}, err
 	}
+	return d.create(token{uses: uses, ttl: ttl, node: node, zone: zone})
+}
+
+// CreateReplacement makes a token for one new node, which takes the place of an old one,
+// in the old one's zone. Tokens that were made for that before end. It fails as
+// CreateToken does, and with raid.ErrNotFound.
+func (d *Desk) CreateReplacement(ttl time.Duration, old raid.NodeID) (identity.Token, raid.JoinToken, error) {
+	if err := d.checkOrder(1, ttl, "", ""); err != nil {
+		return identity.Token{}, raid.JoinToken{}, err
+	}
+	d.RevokeReplacements(old)
+	return d.create(token{uses: 1, ttl: ttl, old: old})
+}
+
+// RevokeReplacements takes the tokens back by which a node would take the place of an old
+// one.
+func (d *Desk) RevokeReplacements(old raid.NodeID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, t := range d.tokens {
+		if old != "" && t.old == old {
+			delete(d.tokens, id)
+		}
+	}
+}
+
+// create makes a token of these terms.
+func (d *Desk) create(terms token) (identity.Token, raid.JoinToken, error) {
 	secret, err := identity.NewToken(d.cfg.CA.Pin(), d.cfg.Random)
 	if err != nil {
 		return identity.Token{}, raid.JoinToken{}, err
 	}
-	t := &token{Token: secret, uses: uses, ttl: ttl, node: node, zone: zone, made: time.Now()}
+	t := &terms
+	t.Token, t.made = secret, time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.makeRoom(t.ID()); err != nil {
 		return identity.Token{}, raid.JoinToken{}, err
 	}
 	d.tokens[t.ID()] = t
-	d.cfg.Log.Info("join token made", "token", t.ID(), "uses", uses, "ttl", ttl, "node", node, "zone", zone)
+	d.cfg.Log.Info("join token made", "token", t.ID(), "uses", t.uses, "ttl", t.ttl, "node", t.node, "zone", t.zone, "replaces", t.old)
 	return secret, t.info(), nil
 }
 

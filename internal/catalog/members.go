@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"fmt"
@@ -90,19 +91,39 @@ func (t *tx) join(m raid.Member, use raid.TokenUse, rekey bool) (raid.Member, er
 	return i.member(m.ID), t.welcome(key, use)
 }
 
-// welcome puts a node that joins into its token's zone. Who joins with a token was
-// let in by a person, with the disk that it shows then.
+// welcome puts a node that joins into its token's zone, and in the place of the node that
+// it replaces. Who joins with a token was let in by a person, with the disk that it shows
+// then.
 func (t *tx) welcome(key int64, use raid.TokenUse) error {
 	before := t.record(key)
 	after := before
 	after.Disk = 0
-	if use.Zone != "" {
-		after.Zone = use.Zone
+	zone, err := t.succeed(key, use.Replaces)
+	if err != nil {
+		return err
+	}
+	if zone = cmp.Or(use.Zone, zone); zone != "" {
+		after.Zone = zone
 	}
 	if after == before {
 		return nil
 	}
 	return t.setRecord(key, after)
+}
+
+// succeed makes a node the successor of another one, which drains from then on, and
+// returns the zone of that one. Where nobody's place is free it does nothing.
+func (t *tx) succeed(key int64, replaces raid.NodeID) (zone string, err error) {
+	old := t.findNode(replaces)
+	if old == 0 || old == key || t.identity(old).removed != staying {
+		return "", nil
+	}
+	r := t.record(old)
+	if !r.Replaced || r.Successor != "" {
+		return "", nil
+	}
+	r.Draining, r.Drained, r.Successor = true, false, t.nodeID(key)
+	return r.Zone, t.setRecord(old, r)
 }
 
 func errRemoved() error {

@@ -382,7 +382,7 @@ func TestNodesOfAnOlderCatalogCanJoin(t *testing.T) {
 		t.Errorf("members %+v, %v", all, err)
 	}
 	nodes, err := c.Nodes(bg)
-	want := []raid.NodeRecord{{ID: "n0", Zone: "shed", Address: "10.0.0.1", Draining: true, CleanedRun: 3}, {ID: "n1"}}
+	want := []raid.NodeRecord{{ID: "n0", Zone: "shed", Address: "10.0.0.1", CleanedRun: 3, Relocation: raid.Relocation{Draining: true}}, {ID: "n1"}}
 	if err != nil || !reflect.DeepEqual(nodes, want) {
 		t.Errorf("nodes %+v, %v", nodes, err)
 	}

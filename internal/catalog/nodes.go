@@ -10,14 +10,17 @@ import (
 
 // recordColumns are what scanRecord reads, recordWidth of them.
 const (
-	recordColumns = "id, zone, address, draining, cleaned_run, disk, last_seen, last_total, last_free, last_chunks, last_version"
-	recordWidth   = 11
+	recordColumns = "id, zone, address, draining, cleaned_run, disk, last_seen, last_total, last_free, last_chunks, last_version, drained, replaced, successor, filling"
+	recordWidth   = 15
 )
 
 func scanRecord(r []driver.Value) raid.NodeRecord {
 	return raid.NodeRecord{
-		ID: raid.NodeID(text(r[0])), Zone: text(r[1]), Address: text(r[2]),
-		Draining: integer(r[3]) != 0, CleanedRun: uint32(integer(r[4])), Disk: integer(r[5]),
+		ID: raid.NodeID(text(r[0])), Zone: text(r[1]), Address: text(r[2]), CleanedRun: uint32(integer(r[4])), Disk: integer(r[5]),
+		Relocation: raid.Relocation{
+			Draining: integer(r[3]) != 0, Drained: integer(r[11]) != 0, Replaced: integer(r[12]) != 0, Successor: raid.NodeID(text(r[13])),
+			Filling: integer(r[14]) != 0,
+		},
 		Last: raid.NodeSight{At: text(r[6]), TotalBytes: integer(r[7]), FreeBytes: integer(r[8]), Chunks: integer(r[9]), Version: text(r[10])},
 	}
 }
@@ -47,8 +50,8 @@ func (c *Catalog) Node(id raid.NodeID) (raid.NodeRecord, bool) {
 
 // SaveNode records what was observed of a native node, durably. It writes only
 // when that changes something, and nothing of a node that was removed. What people
-// decide it leaves alone: the zone, and a size of the disk that is there; see
-// ChangeNode.
+// decide it leaves alone: the zone, whether it drains, and a size of the disk that is
+// there; see ChangeNode and Relocate.
 func (c *Catalog) SaveNode(ctx context.Context, r raid.NodeRecord) error {
 	if !native(r.ID) {
 		return fmt.Errorf("save node %q: %w: only native nodes are remembered", r.ID, raid.ErrInvalid)
@@ -67,7 +70,7 @@ func (c *Catalog) SaveNode(ctx context.Context, r raid.NodeRecord) error {
 
 // observed is a record with what was seen since.
 func observed(old, seen raid.NodeRecord) raid.NodeRecord {
-	seen.ID, seen.Zone = old.ID, old.Zone
+	seen.ID, seen.Zone, seen.Relocation = old.ID, old.Zone, old.Relocation
 	if old.Disk != 0 {
 		seen.Disk = old.Disk
 	}
@@ -141,9 +144,9 @@ func (t *tx) record(key int64) raid.NodeRecord {
 
 func (t *tx) setRecord(key int64, r raid.NodeRecord) error {
 	_, err := t.exec(`UPDATE node SET zone = ?, address = ?, draining = ?, cleaned_run = ?, disk = ?,
-		last_seen = ?, last_total = ?, last_free = ?, last_chunks = ?, last_version = ? WHERE key = ?`,
+		last_seen = ?, last_total = ?, last_free = ?, last_chunks = ?, last_version = ?, drained = ?, replaced = ?, successor = ?, filling = ? WHERE key = ?`,
 		r.Zone, r.Address, truth(r.Draining), int64(r.CleanedRun), r.Disk,
-		r.Last.At, r.Last.TotalBytes, r.Last.FreeBytes, r.Last.Chunks, r.Last.Version, key)
+		r.Last.At, r.Last.TotalBytes, r.Last.FreeBytes, r.Last.Chunks, r.Last.Version, truth(r.Drained), truth(r.Replaced), string(r.Successor), truth(r.Filling), key)
 	if err == nil {
 		t.saved = append(t.saved, r)
 	}

@@ -163,7 +163,7 @@ func TestNodesAreRemembered(t *testing.T) {
 	c := openTest(t, path)
 	f := store(t, c, 1) // on nodes that nobody saved
 	want := raid.NodeRecord{
-		ID: "n2", Address: "10.0.0.2", Draining: true, CleanedRun: 1<<32 - 1, Disk: 1 << 40,
+		ID: "n2", Address: "10.0.0.2", CleanedRun: 1<<32 - 1, Disk: 1 << 40,
 		Last: raid.NodeSight{At: "2026-01-02 03:04:05", TotalBytes: 1 << 40, FreeBytes: 5, Chunks: 6, Version: "0.7"},
 	}
 	must(t, c.SaveNode(bg, want))

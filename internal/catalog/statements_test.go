@@ -77,6 +77,11 @@ func useEverything(t *testing.T, c *Catalog) {
 	attic := "attic"
 	_, err = c.ChangeNode(bg, "n1", raid.NodeChange{Zone: &attic, Name: &attic})
 	must(t, err)
+	must(t, c.Relocate(bg, "n1", func(d raid.Relocation) (raid.Relocation, error) { d.Draining = true; return d, nil }))
+	_, err = c.Intends(bg, "n1")
+	must(t, err)
+	_, _, _, err = c.Holdings(bg, RepairCursor{}, 10)
+	must(t, err)
 	must(t, c.Abandon(bg, begin(t, c, 1).File, nil))
 	_, err = c.AbandonUnfinished(bg)
 	must(t, err)

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/raidpi/raidpi/internal/address"
 	"github.com/raidpi/raidpi/internal/identity"
@@ -50,10 +51,38 @@ func (c *Client) ChangeNode(ctx context.Context, id raid.NodeID, to NodeChange) 
 
 // RotateNode makes a node draw a new key.
 func (c *Client) RotateNode(ctx context.Context, id raid.NodeID) error {
+	return c.order(ctx, id, "rotate")
+}
+
+// DrainNode has everything moved off a node. An [*Error] says what is missing when the
+// others can't take it.
+func (c *Client) DrainNode(ctx context.Context, id raid.NodeID) error {
+	return c.order(ctx, id, "drain")
+}
+
+// UndrainNode lets a node take copies again. It ends a drain, and a replacement.
+func (c *Client) UndrainNode(ctx context.Context, id raid.NodeID) error {
+	return c.order(ctx, id, "undrain")
+}
+
+// ReplaceNode makes a token for the node that takes the place of another one.
+func (c *Client) ReplaceNode(ctx context.Context, id raid.NodeID, ttl time.Duration) (t JoinToken, err error) {
+	if err := checkElement(string(id)); err != nil {
+		return t, err
+	}
+	wish := struct {
+		TTLSeconds int64 `json:"ttl_seconds"`
+	}{int64(ttl / time.Second)}
+	err = c.post(ctx, "/nodes/"+string(id)+"/replace", wish, &t)
+	return t, err
+}
+
+// order has something done with a node that may be said twice.
+func (c *Client) order(ctx context.Context, id raid.NodeID, what string) error {
 	if err := checkElement(string(id)); err != nil {
 		return err
 	}
-	return c.retry(ctx, nil, func() error { return c.send(ctx, http.MethodPost, "/nodes/"+string(id)+"/rotate", nil, nil) })
+	return c.retry(ctx, nil, func() error { return c.send(ctx, http.MethodPost, "/nodes/"+string(id)+"/"+what, nil, nil) })
 }
 
 // ErrUnproved: what came over an unencrypted connection may be anybody's.

@@ -16,6 +16,7 @@ type JoinToken struct {
 	Left             int         `json:"left"`
 	Node             raid.NodeID `json:"node"`               // the one that it lets in again; empty: any new one
 	Zone             string      `json:"zone"`               // that it puts nodes into; empty: none
+	Replaces         raid.NodeID `json:"replaces"`           // whose place the new one takes; empty: nobody's
 	ExpiresInSeconds int64       `json:"expires_in_seconds"` // not positive: it is over
 	UsedBy           []string    `json:"used_by"`            // host names
 

@@ -34,6 +34,10 @@ type Node struct {
 	ReadOnly    bool           `json:"read_only"`
 	TrashChunks int64          `json:"trash_chunks"`
 	TrashBytes  int64          `json:"trash_bytes"` // part of FreeBytes
+	Draining    bool           `json:"draining"`    // a person wants it to hold nothing
+	Drain       string         `json:"drain"`       // what it waits for while it drains or is replaced; empty: it does neither
+	Replaced    bool           `json:"replaced"`    // another node takes its place
+	Successor   raid.NodeID    `json:"successor"`   // that node; empty: it has not joined yet
 	Problem     string         `json:"problem"`     // what it does that no sound node does; empty: nothing
 	LastSeen    *string        `json:"last_seen"`   // UTC; nil when it was never seen
 	Recalled    bool           `json:"recalled"`    // an earlier run of the controller saw it so

@@ -128,6 +128,9 @@ func (c *Controller) nodesByName() []raid.NodeInfo {
 	all := c.members.Nodes()
 	for i := range all {
 		all[i].Name = c.desk.Name(all[i].ID)
+		if c.relocate != nil {
+			all[i].Drain = c.relocate.State(all[i].ID)
+		}
 	}
 	return all
 }

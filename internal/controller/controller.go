@@ -31,6 +31,7 @@ import (
 	"github.com/raidpi/raidpi/internal/placement"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/reconcile"
+	"github.com/raidpi/raidpi/internal/relocate"
 	"github.com/raidpi/raidpi/internal/repair"
 	"github.com/raidpi/raidpi/internal/service"
 	"github.com/raidpi/raidpi/internal/trash"
@@ -114,6 +115,7 @@ type Controller struct {
 	pace      *pace.Governor // of all background work
 	reconcile *reconcile.Reconciler
 	trash     *trash.Bin
+	relocate  *relocate.Relocator
 	api       *httpapi.API
 	reached   reached
 	http      net.Listener // 9000
@@ -259,11 +261,12 @@ func (c *Controller) build(ctx context.Context) error {
 	c.repair = repair.New(repair.Config{
 		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Held: c.catalog, Spares: c.catalog, Pace: c.pace, Maker: c.objects, Nodes: c.members, Vouched: c.catalog.Vouched,
 		Array: c.catalog.Array(), Run: c.catalog.Run(), Keep: cfg.TrashKeep, Grace: cfg.Grace, PerPart: cfg.Copies,
-		Name: func(id raid.NodeID) string { return c.desk.Name(id) }, Tell: c.happened, Log: cfg.Log,
+		Name: func(id raid.NodeID) string { return c.desk.Name(id) }, Tell: c.happened, Log: cfg.Log, Wishes: c.wishes(),
 	})
 	c.reconcile = reconcile.New(reconcile.Config{
 		Catalog: c.catalog, Reader: c.objects, Leftovers: c.repair, Nodes: c.members, Pace: c.pace, Tell: c.happened, Log: cfg.Log,
 	})
+	c.relocate = c.newRelocator()
 	c.api = c.newAPI()
 	return nil
 }
@@ -329,6 +332,7 @@ func (c *Controller) serve(ctx context.Context) error {
 	midGroup.Go(func() error { return c.repair.Run(midCtx) })
 	midGroup.Go(func() error { return c.reconcile.Run(midCtx) })
 	midGroup.Go(func() error { return c.trash.Run(midCtx) })
+	midGroup.Go(func() error { return c.relocate.Run(midCtx) })
 	midGroup.Go(func() error { return c.watchCatalog(midCtx) })
 	midGroup.Go(func() error { return c.report(midCtx) })
 	midGroup.Go(func() error { return c.countSpread(midCtx) })

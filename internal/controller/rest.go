@@ -38,7 +38,7 @@ func (c *Controller) newAPI() *httpapi.API {
 		Metrics: registry, Version: c.cfg.Version, Log: c.cfg.Log,
 		MaxBody: c.cfg.MaxBody, MaxFile: maxFile, MaxRequests: c.cfg.MaxRequests,
 		Auth: c.cfg.Auth, Names: c.cfg.Names, Tokens: c.catalog, Random: c.cfg.Random,
-		Desk: c.desk, Change: c.changeNode, JoinTokens: joinTokens{c.desk}, Hosts: c.leaf.names, Port: func() int { return portOf(c.http) }, CAPEM: c.ca.PEM(), Pin: c.ca.Pin().Short(),
+		Desk: c.desk, Change: c.changeNode, Relocations: relocations{c}, JoinTokens: joinTokens{c.desk}, Hosts: c.leaf.names, Port: func() int { return portOf(c.http) }, CAPEM: c.ca.PEM(), Pin: c.ca.Pin().Short(),
 		Drain: drainTime,
 	})
 }

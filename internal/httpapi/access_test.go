@@ -118,7 +118,7 @@ var needed = map[string]raid.Scope{
 	"nodes": raid.ScopeRead, "status": raid.ScopeRead, "livez": raid.ScopeNone, "readyz": raid.ScopeNone, "metrics": raid.ScopeRead,
 	"openapi": raid.ScopeRead, "tokens": raid.ScopeAdmin, "createToken": raid.ScopeAdmin, "revokeToken": raid.ScopeAdmin,
 	"joinTokens": raid.ScopeAdmin, "createJoinToken": raid.ScopeAdmin, "revokeJoinToken": raid.ScopeAdmin,
-	"removeNode": raid.ScopeAdmin, "changeNode": raid.ScopeAdmin, "rotateNode": raid.ScopeAdmin,
+	"removeNode": raid.ScopeAdmin, "changeNode": raid.ScopeAdmin, "rotateNode": raid.ScopeAdmin, "drainNode": raid.ScopeAdmin, "undrainNode": raid.ScopeAdmin, "replaceNode": raid.ScopeAdmin,
 	"ca": raid.ScopeNone, "join": raid.ScopeNone, "renew": raid.ScopeNone, "leave": raid.ScopeNone,
 }
 

@@ -76,19 +76,21 @@ type Config struct {
 	Version string
 	Log     *slog.Logger
 
-	Auth       bool            // ask for tokens; see allow
-	Names      []string        // host names of this machine, besides localhost
-	Tokens     Tokens          // must be set with Auth, and for the calls that manage them
-	Desk       Desk            // must be set for the calls of nodes that join, and of who removes them
-	Events     Events          // nil: none are kept
-	Tell       raid.Tell       // is told what people did here; nil: nobody is
-	Change     ChangeNode      // must be set for the call that changes nodes
-	JoinTokens JoinTokens      // must be set for the calls that manage them
-	Hosts      func() []string // under which nodes and browsers reach this machine, the best first
-	Port       func() int      // of TCP, on which Serve answers
-	CAPEM      []byte          // the array's CA certificate
-	Pin        [16]byte        // the first half of the CA's pin, for access tokens
-	Random     io.Reader       // for secrets; crypto/rand when nil
+	Auth   bool       // ask for tokens; see allow
+	Names  []string   // host names of this machine, besides localhost
+	Tokens Tokens     // must be set with Auth, and for the calls that manage them
+	Desk   Desk       // must be set for the calls of nodes that join, and of who removes them
+	Events Events     // nil: none are kept
+	Tell   raid.Tell  // is told what people did here; nil: nobody is
+	Change ChangeNode // must be set for the call that changes nodes
+	// Relocations must be set for the calls that drain and replace nodes.
+	Relocations Relocations
+	JoinTokens  JoinTokens      // must be set for the calls that manage them
+	Hosts       func() []string // under which nodes and browsers reach this machine, the best first
+	Port        func() int      // of TCP, on which Serve answers
+	CAPEM       []byte          // the array's CA certificate
+	Pin         [16]byte        // the first half of the CA's pin, for access tokens
+	Random      io.Reader       // for secrets; crypto/rand when nil
 
 	// Peer is the id of the user whose program is at the other end of a connection on
 	// this machine; nil is passed for a request that did not come through Serve.

@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/raidpi/raidpi/internal/raid"
@@ -212,6 +213,53 @@ func (a *API) changeNode(x *exchange) error {
 		return conflict(err)
 	}
 	return x.sendJSON(http.StatusOK, struct{}{})
+}
+
+// Relocations have the copies on nodes moved to others.
+type Relocations interface {
+	// Drain has everything moved off a node; raid.ErrNotFound, raid.ErrPrecondition when
+	// the others can't take it.
+	Drain(ctx context.Context, id raid.NodeID) error
+	// Undrain ends that, and a replacement; raid.ErrNotFound.
+	Undrain(ctx context.Context, id raid.NodeID) error
+	// Replace makes a token for the node that takes the place of another one, good for so
+	// long; raid.ErrNotFound, raid.ErrInvalid, raid.ErrPrecondition.
+	Replace(ctx context.Context, id raid.NodeID, life time.Duration) (text string, k raid.JoinToken, err error)
+}
+
+// drainNode serves POST /nodes/{id}/drain.
+func (a *API) drainNode(x *exchange) error {
+	if err := a.cfg.Relocations.Drain(x.r.Context(), raid.NodeID(x.id)); err != nil {
+		return conflict(err)
+	}
+	return x.sendJSON(http.StatusOK, struct{}{})
+}
+
+// undrainNode serves POST /nodes/{id}/undrain.
+func (a *API) undrainNode(x *exchange) error {
+	if err := a.cfg.Relocations.Undrain(x.r.Context(), raid.NodeID(x.id)); err != nil {
+		return conflict(err)
+	}
+	return x.sendJSON(http.StatusOK, struct{}{})
+}
+
+// replaceNode serves POST /nodes/{id}/replace.
+func (a *API) replaceNode(x *exchange) error {
+	wish := struct {
+		TTLSeconds int64 `json:"ttl_seconds"`
+	}{int64(defaultLife / time.Second)}
+	if err := readJSON(x, maxWish, &wish, `{"ttl_seconds": 1800}`); err != nil {
+		return err
+	}
+	if wish.TTLSeconds < 0 || wish.TTLSeconds > maxTTL {
+		return bad("ttl_seconds is out of range")
+	}
+	text, k, err := a.cfg.Relocations.Replace(x.r.Context(), raid.NodeID(x.id), time.Duration(wish.TTLSeconds)*time.Second)
+	if err != nil {
+		return conflict(err)
+	}
+	a.tellJoinToken(x, k)
+	return x.sendJSON(http.StatusCreated, a.joinTokenMade(text, k))
 }
 
 // rotateNode serves POST /nodes/{id}/rotate.

@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
@@ -119,4 +121,56 @@ func (d *desk) change(_ context.Context, id raid.NodeID, to raid.NodeChange) err
 	}
 	d.changes = append(d.changes, to)
 	return nil
+}
+
+// moves are Relocations that know n1 alone; n2 has no room elsewhere.
+type moves struct {
+	mu   sync.Mutex
+	done []string
+}
+
+func (m *moves) note(what string, id raid.NodeID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch id {
+	case "n1":
+		m.done = append(m.done, what)
+		return nil
+	case "n2":
+		return fmt.Errorf("%w: n2 holds 40 GiB: add a node, or free 9.0 GiB", raid.ErrPrecondition)
+	}
+	return fmt.Errorf("%w: there is no node %.40q", raid.ErrNotFound, id)
+}
+
+func (m *moves) Drain(_ context.Context, id raid.NodeID) error   { return m.note("drain", id) }
+func (m *moves) Undrain(_ context.Context, id raid.NodeID) error { return m.note("undrain", id) }
+
+func (m *moves) Replace(_ context.Context, id raid.NodeID, life time.Duration) (string, raid.JoinToken, error) {
+	k := raid.JoinToken{ID: "ID000000", Uses: 1, Left: 1, Replaces: id, Expiry: life}
+	return "RAID1-" + joinSecret, k, m.note("replace", id)
+}
+
+func TestNodesAreDrainedAndReplaced(t *testing.T) {
+	m := &moves{}
+	s := serve(t, newStore(), func(c *Config) { c.Relocations = m })
+	for _, what := range []string{"drain", "undrain"} {
+		if r := s.root("POST", "/nodes/n1/"+what, nil); r.StatusCode != 200 || string(r.body) != "{}\n" {
+			t.Errorf("%s: %d %s", what, r.StatusCode, r.body)
+		}
+		s.wantError(s.root("POST", "/nodes/nobody/"+what, nil), 404)
+		if r := s.root("POST", "/nodes/n2/"+what, nil); r.StatusCode != 409 || !strings.Contains(string(r.body), "add a node, or free 9.0 GiB") {
+			t.Errorf("%s without room: %d %s", what, r.StatusCode, r.body)
+		}
+	}
+	r := s.root("POST", "/nodes/n1/replace", strings.NewReader(`{"ttl_seconds": 600}`), isJSON)
+	if r.StatusCode != 201 || !strings.Contains(string(r.body), `"replaces":"n1","expires_in_seconds":600`) || !strings.Contains(string(r.body), joinSecret) || r.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("%d %s", r.StatusCode, r.body)
+	}
+	for body, want := range map[string]int{`{"ttl_seconds": -1}`: 400, `{"uses": 2}`: 400, ``: 400} {
+		s.wantError(s.root("POST", "/nodes/n1/replace", strings.NewReader(body), isJSON), want)
+	}
+	s.wantError(s.root("POST", "/nodes/n2/replace", strings.NewReader(`{}`), isJSON), 409)
+	if want := []string{"drain", "undrain", "replace"}; !slices.Equal(m.done, want) {
+		t.Errorf("done: %v", m.done)
+	}
 }

@@ -163,7 +163,7 @@ func TestBadCallsOfNodesAreRefused(t *testing.T) {
 func TestJoinTokensAreMadeListedAndRevoked(t *testing.T) {
 	s := serve(t, newStore())
 	r := s.root("POST", "/join-tokens", strings.NewReader(`{"uses": 3, "ttl_seconds": 1800, "node": "n1"}`), isJSON)
-	row := `"uses":3,"left":3,"node":"n1","zone":"","expires_in_seconds":1800,"used_by":[]`
+	row := `"uses":3,"left":3,"node":"n1","zone":"","replaces":"","expires_in_seconds":1800,"used_by":[]`
 	want := `{"id":"ID000000",` + row + `,"token":"RAID1-PINPINPINPINPINPINPINPIN00-ID000000-` + joinSecret + `-CHEK","hosts":["controller.local","192.168.1.10"],"port":9000}` + "\n"
 	if r.StatusCode != 201 || string(r.body) != want || r.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("%d %s", r.StatusCode, r.body)
@@ -171,7 +171,7 @@ func TestJoinTokensAreMadeListedAndRevoked(t *testing.T) {
 	if r := s.root("GET", "/join-tokens", nil); string(r.body) != `{"tokens":[{"id":"ID000000",`+row+"}]}\n" {
 		t.Errorf("%s", r.body)
 	}
-	if r := s.root("POST", "/join-tokens", strings.NewReader(`{}`), isJSON); !strings.Contains(string(r.body), `"uses":1,"left":1,"node":"","zone":"","expires_in_seconds":1800,`) {
+	if r := s.root("POST", "/join-tokens", strings.NewReader(`{}`), isJSON); !strings.Contains(string(r.body), `"uses":1,"left":1,"node":"","zone":"","replaces":"","expires_in_seconds":1800,`) {
 		t.Errorf("%s", r.body)
 	}
 	for body, want := range map[string]int{`{"uses": 0}`: 400, `{"ttl_seconds": -1}`: 400, `{"ttl_seconds": 99999999999}`: 400, `{"use": 1}`: 400, ``: 400} {

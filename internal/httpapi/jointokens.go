@@ -28,13 +28,15 @@ const (
 
 // joinToken is a raid.JoinToken in answers.
 type joinToken struct {
-	ID      string      `json:"id"`
-	Uses    int         `json:"uses"`
-	Left    int         `json:"left"`
-	Node    raid.NodeID `json:"node"`
-	Zone    string      `json:"zone"`
-	Expires int64       `json:"expires_in_seconds"` // not positive: it is over
-	UsedBy  []string    `json:"used_by"`
+	ID   string      `json:"id"`
+	Uses int         `json:"uses"`
+	Left int         `json:"left"`
+	Node raid.NodeID `json:"node"`
+	Zone string      `json:"zone"`
+	// Replaces is the node whose place the one takes that it lets in; empty: none's.
+	Replaces raid.NodeID `json:"replaces"`
+	Expires  int64       `json:"expires_in_seconds"` // not positive: it is over
+	UsedBy   []string    `json:"used_by"`
 }
 
 // newJoinToken is the answer that makes a token: the only one with its secret,
@@ -51,7 +53,7 @@ func toJoinToken(k raid.JoinToken) joinToken {
 	if used == nil {
 		used = []string{}
 	}
-	return joinToken{ID: k.ID, Uses: k.Uses, Left: k.Left, Node: k.Node, Zone: k.Zone, Expires: int64(k.Expiry / time.Second), UsedBy: used}
+	return joinToken{ID: k.ID, Uses: k.Uses, Left: k.Left, Node: k.Node, Zone: k.Zone, Replaces: k.Replaces, Expires: int64(k.Expiry / time.Second), UsedBy: used}
 }
 
 func (a *API) listJoinTokens(x *exchange) error {
@@ -82,13 +84,22 @@ func (a *API) createJoinToken(x *exchange) error {
 	if err != nil {
 		return conflict(err)
 	}
+	a.tellJoinToken(x, k)
+	return x.sendJSON(http.StatusCreated, a.joinTokenMade(text, k))
+}
+
+// tellJoinToken tells that somebody made a join token.
+func (a *API) tellJoinToken(x *exchange, k raid.JoinToken) {
 	a.cfg.Tell(raid.Event{Kind: raid.TokenMade, Text: fmt.Sprintf("%s made the join token %s, which lets in %d nodes within %v", a.whoIs(x), k.ID, k.Uses, k.Expiry.Round(time.Second)),
 		Advice: "if nobody of yours did: sudo raidctl token revoke " + k.ID})
+}
+
+func (a *API) joinTokenMade(text string, k raid.JoinToken) newJoinToken {
 	made := newJoinToken{joinToken: toJoinToken(k), Token: text, Hosts: a.cfg.Hosts(), Port: a.cfg.Port()}
 	if made.Hosts == nil {
 		made.Hosts = []string{}
 	}
-	return x.sendJSON(http.StatusCreated, made)
+	return made
 }
 
 func (a *API) revokeJoinToken(x *exchange) error {

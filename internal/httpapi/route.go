@@ -52,6 +52,9 @@ func (a *API) table() []route {
 		{call: "removeNode", method: "DELETE", path: "/nodes/{id}", scope: admin, serve: a.removeNode},
 		{call: "changeNode", method: "PATCH", path: "/nodes/{id}", scope: admin, serve: a.changeNode},
 		{call: "rotateNode", method: "POST", path: "/nodes/{id}/rotate", scope: admin, serve: a.rotateNode},
+		{call: "drainNode", method: "POST", path: "/nodes/{id}/drain", scope: admin, serve: a.drainNode},
+		{call: "undrainNode", method: "POST", path: "/nodes/{id}/undrain", scope: admin, serve: a.undrainNode},
+		{call: "replaceNode", method: "POST", path: "/nodes/{id}/replace", scope: admin, serve: a.replaceNode},
 		// What nodes call says itself who they are.
 		{call: "join", method: "POST", path: "/v1/nodes/join", open: true, serve: a.join},
 		{call: "renew", method: "POST", path: "/v1/nodes/renew", open: true, serve: a.renew},

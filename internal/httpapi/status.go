@@ -95,6 +95,10 @@ type node struct {
 	ReadOnly    bool           `json:"read_only"`
 	TrashChunks int64          `json:"trash_chunks"` // that wait to be unlinked
 	TrashBytes  int64          `json:"trash_bytes"`  // part of free_bytes
+	Draining    bool           `json:"draining"`     // a person wants it to hold nothing, also while its state is another
+	Drain       string         `json:"drain"`        // what it waits for while it drains or is replaced, for people
+	Replaced    bool           `json:"replaced"`     // another node takes its place
+	Successor   raid.NodeID    `json:"successor"`    // that node; empty: it has not joined yet
 	Problem     string         `json:"problem"`      // what it does that no sound node does, for people
 	LastSeen    *string        `json:"last_seen"`    // UTC; null when it was never seen
 	Recalled    bool           `json:"recalled"`     // an earlier run of the controller saw it so
@@ -117,6 +121,7 @@ func rowOf(n raid.NodeInfo) node {
 		FreeBytes: n.FreeBytes, Chunks: n.Chunks, Version: n.Version, ReadOnly: n.ReadOnly,
 		TrashChunks: n.TrashChunks, TrashBytes: n.TrashBytes, Problem: n.Problem,
 		Proposed: n.ProposedZone, Claimed: n.ClaimedBytes,
+		Draining: n.Draining, Drain: n.Drain, Replaced: n.Replaced, Successor: n.Successor,
 	}
 	if n.Recalled != "" {
 		row.Recalled, row.LastSeen = true, &n.Recalled

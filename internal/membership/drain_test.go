@@ -39,7 +39,7 @@ func TestANodeThatEndsIsWaitedForWhileItIsStillThere(t *testing.T) {
 				cfg := config()
 				cfg.Known = nil
 				if c.known {
-					cfg.Known = []raid.NodeRecord{{ID: raid.NodeID(id), Draining: c.drained}}
+					cfg.Known = []raid.NodeRecord{{ID: raid.NodeID(id), Relocation: raid.Relocation{Draining: c.drained}}}
 				}
 				cfg.Remembers = func(raid.NodeID) bool { return c.known }
 				m := New(cfg)

@@ -85,7 +85,7 @@ func (m *Members) decided(n *member) {
 		return
 	}
 	if r, ok := m.cfg.Decided(n.id); ok {
-		n.record.Zone, n.record.Disk = r.Zone, r.Disk
+		n.record.Zone, n.record.Disk, n.record.Relocation = r.Zone, r.Disk, r.Relocation
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,6 +156,20 @@ func (s *Store) UnderWay(upload raid.UploadID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.underWay[upload] != nil
+}
+
+// Uploads returns a function that reports whether all uploads are over that are under way
+// now. One that begins later chooses nodes by what is known of them then.
+func (s *Store) Uploads() (over func() bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	begun := maps.Clone(s.underWay)
+	return func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		maps.DeleteFunc(begun, func(id raid.UploadID, _ *upload) bool { return s.underWay[id] == nil })
+		return len(begun) == 0
+	}
 }
 
 func (s *Store) setUnderWay(up *upload, on bool) {

@@ -40,6 +40,7 @@ const (
 	ScrubEnded   EventKind = "scrub-ended" // summed up
 	DrainBegan   EventKind = "drain-began"
 	DrainEnded   EventKind = "drain-ended"   // the node holds nothing any more
+	DrainStopped EventKind = "drain-stopped" // by a person
 	DiskFull     EventKind = "disk-full"     // or nearly
 	DiskReadOnly EventKind = "disk-readonly" // it takes no writes
 	DiskStalled  EventKind = "disk-stalled"  // it does not answer

@@ -24,18 +24,23 @@ type TokenUse struct {
 	Token string // its id
 	Uses  int    // how many it allows in all
 	Zone  string // that it puts the node into; empty: the one that it is in
+	// Replaces is the node whose place the new one takes, if that still waits for one.
+	// Without a Zone the new one gets its zone.
+	Replaces NodeID
 }
 
 // JoinToken is what the controller knows of a token that lets nodes in, without
 // its secret.
 type JoinToken struct {
-	ID     string
-	Uses   int           // allowed in all
-	Left   int           // still possible
-	Node   NodeID        // the one node that it lets in again, with a new key; empty: any new one
-	Zone   string        // that it puts nodes into; empty: none
-	Expiry time.Duration // until its end; not positive: it is over, for so long
-	UsedBy []string      // host names, for people
+	ID   string
+	Uses int    // allowed in all
+	Left int    // still possible
+	Node NodeID // the one node that it lets in again, with a new key; empty: any new one
+	Zone string // that it puts nodes into; empty: none
+	// Replaces is the node whose place the one takes that it lets in; empty: none's.
+	Replaces NodeID
+	Expiry   time.Duration // until its end; not positive: it is over, for so long
+	UsedBy   []string      // host names, for people
 }
 
 // JoinRequest is a node's wish to join: the body of POST /v1/nodes/join.

@@ -54,9 +54,11 @@ type NodeInfo struct {
 	TrashChunks  int64
 	TrashBytes   int64         // part of FreeBytes
 	DiskStall    time.Duration // how long its disk has not answered; 0: it does
-	Problem      string        // what it does that no sound node does, for people; empty: nothing
-	Silent       time.Duration // since the last sign of life; meaningless when never seen
-	Seen         bool          // has been seen by this run of the controller
+	Relocation
+	Drain   string        // what it waits for while it drains or is replaced, for people; empty: it does neither
+	Problem string        // what it does that no sound node does, for people; empty: nothing
+	Silent  time.Duration // since the last sign of life; meaningless when never seen
+	Seen    bool          // has been seen by this run of the controller
 	// Recalled is when an earlier run saw it last, in UTC, YYYY-MM-DD HH:MM:SS; sizes,
 	// Chunks and Version are as that noted them. Empty: this run has seen it.
 	Recalled string

@@ -92,6 +92,13 @@ type Surplus struct {
 	Copy Copy // the surplus one; its Index means nothing
 }
 
+// Holding is how much the parts are whose good copies are on the same nodes.
+type Holding struct {
+	Nodes []NodeID
+	Parts int64
+	Bytes int64 // of payload, of one copy
+}
+
 // IdempotencyKey makes a repeated upload answer as the first did.
 type IdempotencyKey struct {
 	Key         string   // as the client sent it, 1 to 255 bytes
@@ -103,12 +110,21 @@ type NodeRecord struct {
 	ID         NodeID
 	Zone       string // as a person has set it; what the node says of itself only proposes
 	Address    string
-	Draining   bool
 	CleanedRun uint32 // leftovers of runs below this one were removed from the node
+	Relocation
 	// Disk is the size of its disk in bytes: what it showed when it was first seen,
 	// or what a person has accepted since. 0: not seen yet.
 	Disk int64
 	Last NodeSight
+}
+
+// Relocation is what is to become of a node's copies. The zero value: they stay.
+type Relocation struct {
+	Draining  bool   // a person wants it to hold nothing: it gets nothing new, and its copies move
+	Drained   bool   // nothing rested on it any more, which was told
+	Replaced  bool   // another node takes its place, and it leaves the array then
+	Successor NodeID // that node; empty: it has not joined yet
+	Filling   bool   // it lacks copies, and has not got its share of those of others yet
 }
 
 // NodeSight is how a node was when it was last seen, for people alone.

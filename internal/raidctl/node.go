@@ -14,8 +14,9 @@ import (
 )
 
 func (a *app) nodeCommand() *cobra.Command {
-	return group("node", "List nodes, say where they stand, remove them, renew their keys", a.nodeLsCommand("ls"), a.nodeShowCommand(), a.nodeZoneCommand(),
-		a.nodeAcceptCommand(), a.nodeRenameCommand(), a.nodeRemoveCommand(), a.nodeRotateCommand())
+	return group("node", "List nodes, say where they stand, drain, replace and remove them", a.nodeLsCommand("ls"), a.nodeShowCommand(), a.nodeZoneCommand(),
+		a.nodeAcceptCommand(), a.nodeRenameCommand(), a.nodeDrainCommand(), a.nodeUndrainCommand(), a.nodeReplaceCommand(),
+		a.nodeRemoveCommand(), a.nodeRotateCommand())
 }
 
 // nodesCommand is raidctl node ls under its older name.

@@ -43,6 +43,11 @@ func nodeTable(out io.Writer, nodes []client.Node, wide bool) error {
 		return err
 	}
 	for _, n := range nodes {
+		if n.Drain != "" {
+			if _, err := fmt.Fprintf(out, "%s: %s\n", nodeName(n), printable(n.Drain)); err != nil {
+				return err
+			}
+		}
 		if n.Problem != "" {
 			if _, err := fmt.Fprintf(out, "%s: %s\n", nodeName(n), printable(n.Problem)); err != nil {
 				return err

@@ -56,6 +56,11 @@ func (a *app) tokenCreate(ctx context.Context, uses int, life time.Duration, nod
 	if err != nil {
 		return err
 	}
+	return a.showJoinToken(t)
+}
+
+// showJoinToken prints the line that joins a node with a new token.
+func (a *app) showJoinToken(t client.JoinToken) error {
 	line, err := a.joinLine(t)
 	if err != nil {
 		return err

@@ -243,14 +243,23 @@ func (r *Repairer) mendPart(ctx context.Context, w *raid.Repair) (o outcome, err
 	if !found {
 		return outcome{ok: true}, nil
 	}
-	c := m.Old
 	f, err := r.cfg.Copies.File(ctx, w.File)
 	if errors.Is(err, raid.ErrNotFound) {
 		return outcome{ok: true}, nil
 	} else if err != nil {
 		return o, err
 	}
-	fresh, cause := r.mendCopy(ctx, f, w.Part, m)
+	var fresh raid.Copy
+	if m.Wished {
+		var end func(raid.Copy, bool)
+		if m, end, found = r.begin(&w.Part); !found {
+			return outcome{ok: true}, nil // others have moved enough meanwhile
+		}
+		defer func() { end(fresh, o.ok) }()
+	}
+	c := m.Old
+	var cause error
+	fresh, cause = r.mendCopy(ctx, f, w.Part, m)
 	if cause == nil {
 		if o.ok, err = r.record(ctx, f, w.Part, m, fresh); o.ok {
 			w.Part.Copies[slices.Index(w.Part.Copies, c)] = fresh
@@ -314,6 +323,11 @@ func (r *Repairer) record(ctx context.Context, f raid.File, p raid.Part, m raid.
 	}
 	r.cfg.Log.Debug("copy repaired", "file", f.ID, "stripe", p.Stripe, "part", p.Number, "copy", old.Index, "from", old.Node, "to", fresh.Node, "moved", moved)
 	r.progress.made(kindOf(m), p.Length)
+	for _, w := range r.cfg.Wishes {
+		if moved && !m.Wished && w.Moved != nil {
+			w.Moved(&p, old, fresh)
+		}
+	}
 	if m.Kept {
 		if _, there := r.cfg.Nodes.Peer(old.Node); there { // it came back meanwhile
 			wake(r.spares)

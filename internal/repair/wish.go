@@ -13,6 +13,15 @@ type Wish struct {
 	// Pick says which copy of a part is wished elsewhere, if any is. All copies of the
 	// part are good, and on nodes that are not lost.
 	Pick func(part *raid.Part) (m raid.Move, ok bool)
+	// Instead says which nodes should get a copy in place of one on a node that is lost;
+	// nil: any may.
+	Instead func(part *raid.Part, lost raid.NodeID) (fits func(raid.NodeID) bool)
+	// Begin is Pick for a copy that is made at once. end is told whether it was, and is
+	// where the new copy is.
+	Begin func(part *raid.Part) (m raid.Move, end func(fresh raid.Copy, ok bool), found bool)
+	// Moved is told of each other copy that is on another node than it was, the part as it
+	// was before.
+	Moved func(part *raid.Part, old, fresh raid.Copy)
 }
 
 // pick says which copy of a part is to be made elsewhere, if any is: a bad one first,
@@ -28,6 +37,11 @@ func (r *Repairer) pick(p *raid.Part) (m raid.Move, found bool) {
 	for _, k := range p.Copies {
 		if k.Node != "" && r.Lost(k.Node) {
 			m.Old, m.Kept = k, true
+			for _, w := range r.cfg.Wishes {
+				if m.Fits == nil && w.Instead != nil {
+					m.Fits = w.Instead(p, k.Node)
+				}
+			}
 			return m, true
 		}
 	}
@@ -42,6 +56,17 @@ func (r *Repairer) pick(p *raid.Part) (m raid.Move, found bool) {
 		}
 	}
 	return m, false
+}
+
+// begin is pick for a copy that is wished elsewhere, and made at once.
+func (r *Repairer) begin(p *raid.Part) (m raid.Move, end func(fresh raid.Copy, ok bool), found bool) {
+	for _, w := range r.cfg.Wishes {
+		if m, end, found = w.Begin(p); found {
+			m.Missing, m.Wished = r.Lost, true
+			return m, end, true
+		}
+	}
+	return m, nil, false
 }
 
 // kindOf is what kind of work a move is.

@@ -62,6 +62,8 @@ type Node struct {
 	TotalBytes int64  `json:"total_bytes"`
 	FreeBytes  int64  `json:"free_bytes"`
 	Chunks     int64  `json:"chunks"`
+	Draining   bool   `json:"draining"`
+	Drain      string `json:"drain"` // what it waits for while it drains or is replaced
 }
 
 // StatusError is an answer with a status that was not hoped for.

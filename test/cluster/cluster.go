@@ -41,6 +41,8 @@ type Cluster struct {
 	Ports      Ports
 
 	dir     string
+	bin     string
+	nodeEnv []string
 	joined  bool
 	sockets string // folder of the control sockets, whose paths must be short; Close removes it
 	timeout time.Duration
@@ -81,7 +83,7 @@ func prepare(cfg Config) (*Cluster, error) {
 		return nil, fmt.Errorf("start array: %w", err)
 	}
 	c := &Cluster{
-		dir: dir, Ports: ports, timeout: cfg.Timeout, joined: cfg.Joined,
+		dir: dir, bin: cfg.Bin, nodeEnv: cfg.NodeEnv, Ports: ports, timeout: cfg.Timeout, joined: cfg.Joined,
 		API: &API{URL: "http://" + Loopback(ports.HTTP), HTTP: &http.Client{Transport: &http.Transport{
 			MaxIdleConnsPerHost: 64, DisableCompression: true,
 		}}},
@@ -99,14 +101,37 @@ func prepare(cfg Config) (*Cluster, error) {
 			return nil, err
 		}
 	}
-	for i := range cfg.Nodes {
-		node, err := c.daemon(cfg.Bin, "raid-node", fmt.Sprintf("node%d", i+1), c.nodeConfig(i), cfg.NodeEnv)
-		if err != nil {
+	for range cfg.Nodes {
+		if _, err := c.addNode(); err != nil {
 			return nil, err
 		}
-		c.Nodes = append(c.Nodes, node)
 	}
 	return c, nil
+}
+
+// addNode prepares one more node.
+func (c *Cluster) addNode() (*Daemon, error) {
+	i := len(c.Nodes)
+	node, err := c.daemon(c.bin, "raid-node", fmt.Sprintf("node%d", i+1), c.nodeConfig(i), c.nodeEnv)
+	if err == nil {
+		c.Nodes = append(c.Nodes, node)
+	}
+	return node, err
+}
+
+// Add starts one more node, and has it join with a token unless that is empty.
+func (c *Cluster) Add(ctx context.Context, token string) (*Daemon, error) {
+	node, err := c.addNode()
+	if err != nil {
+		return nil, err
+	}
+	if err := node.Start(); err != nil {
+		return nil, err
+	}
+	if token != "" {
+		err = c.Join(ctx, node, token)
+	}
+	return node, err
 }
 
 func fillPorts(p Ports) (Ports, error) {

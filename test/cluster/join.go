@@ -56,7 +56,7 @@ func (c *Cluster) Root(ctx context.Context, method, path, body string, answer an
 	}
 	req.Header.Set("Content-Type", "application/json")
 	want := http.StatusOK
-	if path == "/join-tokens" || path == "/access-tokens" {
+	if path == "/join-tokens" || path == "/access-tokens" || strings.HasSuffix(path, "/replace") {
 		want = http.StatusCreated
 	}
 	resp, err := api.Do(req, want)

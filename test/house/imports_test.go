@@ -26,6 +26,7 @@ var order = []string{
 	"internal/events",    // what happened, for people
 	"internal/hook",      // runs a program for each event
 	"internal/monitor",   // what changes about the array that people want to know
+	"internal/relocate",  // which good copies are to be elsewhere
 	"internal/admission", // who may be a node
 	"internal/inventory", // what a node says that it holds
 	"internal/membership",

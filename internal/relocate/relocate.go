@@ -1,0 +1,401 @@
+// Package relocate decides which good copies are to be on other nodes than they are:
+// those on nodes that a person drains or replaces, those of parts whose copies are all in
+// one zone, and those on nodes that hold more than their share.
+//
+// Package repair makes the moves. It asks a [Relocator] which nodes to look through and
+// which copy of a part is to go where, and tells it what was moved. A copy goes only when
+// the one that takes its place was read back, so no part has fewer copies meanwhile.
+//
+// # Balance
+//
+// A [Plan] is pure: from how much nodes hold and can hold it takes what each is to hold,
+// which is the same share of every disk, as far as copies on distinct nodes and in
+// distinct zones allow that. It begins when two nodes are apart by a tenth of their disks,
+// or when a node has less than half of its share, as one that was added does, and ends
+// well below that. A node either gives or takes. What a plan can't make even it leaves
+// alone.
+//
+// How much nodes hold is counted from the catalog and not asked of them: a node that
+// claims to be empty, or full, moves nothing by that. The count is taken anew when files
+// came or went that matter, and never while nothing changes.
+//
+// # Draining
+//
+// That a node drains is durable, and so is who takes its place. All else is found again
+// after a start: what it still holds is what the catalog says.
+package relocate
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/catalog"
+	"github.com/raidpi/raidpi/internal/placement"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+// Record is what the catalog knows of where copies are.
+type Record interface {
+	// Holdings sums up which nodes hold how much, page by page.
+	Holdings(ctx context.Context, after catalog.RepairCursor, rows int) (sums []raid.Holding, next catalog.RepairCursor, more bool, err error)
+	// Resting tells how many files rest on a node, and whether not all are counted yet;
+	// Intends, whether a copy is on its way there.
+	Resting(id raid.NodeID) (files int64, partial bool)
+	Intends(ctx context.Context, id raid.NodeID) (bool, error)
+	Counts(ctx context.Context) (catalog.Counts, error)
+	RemovalCounts(ctx context.Context) (map[raid.NodeID]int64, error)
+}
+
+// Wishes is the record of what is to become of nodes.
+type Wishes interface {
+	Nodes(ctx context.Context) ([]raid.NodeRecord, error)
+	Relocate(ctx context.Context, id raid.NodeID, change func(raid.Relocation) (raid.Relocation, error)) error
+}
+
+// Array is what else a Relocator knows of the nodes. None of it waits.
+type Array interface {
+	Nodes() []raid.NodeInfo // with their names
+	Candidates() []placement.Candidate
+	Changed() <-chan struct{}
+	// Reconsider follows what the catalog has of a node.
+	Reconsider(id raid.NodeID)
+}
+
+// Config is what a Relocator is made of.
+type Config struct {
+	Record Record
+	Wishes Wishes
+	Array  Array
+	// Lost reports whether a node is lost, so that its copies are made again elsewhere.
+	Lost func(raid.NodeID) bool
+	// Uploads returns a function that reports whether all uploads are over that are under
+	// way now. Those may place chunks by what they knew of the nodes before.
+	Uploads func() (over func() bool)
+	// Remove takes a node out of the array, unless files rest on it.
+	Remove func(ctx context.Context, id raid.NodeID) error
+	// Revoke takes the join tokens back that replace a node.
+	Revoke   func(id raid.NodeID)
+	Copies   int   // of each part
+	Overhead int64 // bytes that a chunk takes beside its payload
+	Tell     raid.Tell
+	Log      *slog.Logger
+}
+
+const (
+	// lookEvery is how often nodes that drain are looked at, and restEvery how often it is
+	// looked at all without an event.
+	lookEvery = 2 * time.Second
+	restEvery = 30 * time.Second
+	// lookPause lies between two looks that events bring about.
+	lookPause = 200 * time.Millisecond
+	// inVain is after how long without a move a plan for balance is given up.
+	inVain = 30 * time.Minute
+)
+
+// Relocator keeps the plan, and ends drains. Its methods may be called concurrently.
+type Relocator struct {
+	cfg  Config
+	wake chan struct{}
+
+	counting chan struct{} // of 1: held by who counts
+
+	mu    sync.Mutex
+	count count
+	plan  *Plan
+	seen  []Node // that plan was made for
+	waits map[raid.NodeID]*wait
+	// successors are the nodes that take the place of others.
+	successors map[raid.NodeID]raid.NodeID
+	moved      moved
+	// lastMove is when a copy moved last, or the plan was made.
+	lastMove time.Time
+}
+
+// wait is what is known of a node that drains.
+type wait struct {
+	over  func() bool // whether the uploads are over that may know it as one that takes chunks
+	text  string      // what is waited for, for a person
+	tried time.Time   // its removal was, in vain
+}
+
+// New makes a Relocator; Run does its work.
+func New(cfg Config) *Relocator {
+	if cfg.Tell == nil {
+		cfg.Tell = func(raid.Event) {}
+	}
+	return &Relocator{
+		cfg: cfg, wake: make(chan struct{}, 1), counting: make(chan struct{}, 1),
+		plan: NewPlan(nil, nil, 0), waits: map[raid.NodeID]*wait{},
+	}
+}
+
+// Run looks after drains and balance until ctx ends, or the catalog is broken.
+func (r *Relocator) Run(ctx context.Context) error {
+	for {
+		changed := r.cfg.Array.Changed()
+		busy, err := r.look(ctx)
+		switch {
+		case errors.Is(err, raid.ErrCatalogBroken):
+			return err
+		case err != nil && ctx.Err() == nil:
+			r.cfg.Log.Warn("what is to move could not be looked at; it is tried again", "error", err)
+		}
+		again := restEvery
+		if busy || err != nil {
+			again = lookEvery
+		}
+		if !r.rest(ctx, changed, again) {
+			return nil
+		}
+	}
+}
+
+// rest waits for an event, or for so long. It returns false when ctx ends.
+func (r *Relocator) rest(ctx context.Context, changed <-chan struct{}, again time.Duration) bool {
+	pause := time.NewTimer(again)
+	defer pause.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-pause.C:
+		return true
+	case <-r.wake:
+	case <-changed:
+	}
+	pause.Reset(lookPause)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-pause.C:
+		return true
+	}
+}
+
+// look does what is to be done now. busy says that something is under way.
+func (r *Relocator) look(ctx context.Context) (busy bool, err error) {
+	records, err := r.cfg.Wishes.Nodes(ctx)
+	if err != nil {
+		return false, err
+	}
+	r.replan(records)
+	for _, rec := range records {
+		if !rec.Draining && !rec.Replaced {
+			r.forget(rec.ID)
+			continue
+		}
+		busy = busy || !rec.Drained
+		if err := r.attend(ctx, rec); err != nil {
+			return busy, err
+		}
+	}
+	if r.stale(ctx) {
+		if err := r.recount(ctx); err != nil {
+			return busy, err
+		}
+		r.replan(records)
+	}
+	if err := r.noteFilling(ctx, records); err != nil {
+		return busy, err
+	}
+	r.sayMoved()
+	r.giveUp()
+	return busy || len(r.Sources()) > 0, nil
+}
+
+// replan makes the plan anew when the nodes are other ones than it was made for.
+func (r *Relocator) replan(records []raid.NodeRecord) {
+	nodes := r.nodes(records)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.successors = map[raid.NodeID]raid.NodeID{}
+	for _, rec := range records {
+		if rec.Successor != "" {
+			r.successors[rec.ID] = rec.Successor
+		}
+	}
+	if !r.count.fresh && slices.EqualFunc(nodes, r.seen, alike) {
+		return
+	}
+	r.plan, r.seen, r.count.fresh = NewPlan(nodes, r.count.sums(), r.cfg.Overhead), nodes, false
+	r.lastMove = time.Now()
+}
+
+// giveUp ends a plan for balance that moves nothing for long.
+func (r *Relocator) giveUp() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.lastMove) > inVain {
+		r.plan.GiveUp()
+	}
+}
+
+// alike reports whether two looks at a node make the same plan, but for a little room.
+func alike(a, b Node) bool {
+	room := a.Free - b.Free
+	a.Free = b.Free
+	const little = 32 // parts of the room
+	return a == b && room <= b.Free/little && -room <= b.Free/little
+}
+
+// nodes are the native nodes as a plan sees them.
+func (r *Relocator) nodes(records []raid.NodeRecord) (all []Node) {
+	free := map[raid.NodeID]int64{}
+	for _, c := range r.cfg.Array.Candidates() {
+		if !c.Lab {
+			free[c.ID] = c.Free
+		}
+	}
+	known := map[raid.NodeID]raid.NodeRecord{}
+	for _, rec := range records {
+		known[rec.ID] = rec
+	}
+	for _, info := range r.cfg.Array.Nodes() {
+		if info.Kind != raid.Native || r.cfg.Lost(info.ID) {
+			continue // what lost ones hold is made again by others
+		}
+		room, takes := free[info.ID]
+		rec := known[info.ID] // without TLS nodes are known from their first chunk on
+		n := Node{ID: info.ID, Zone: info.Zone, Free: room, Takes: takes, Gives: info.IsThere(), Filling: rec.Filling}
+		if rec.Draining {
+			n.Drains, n.Takes = true, false
+			if rec.Successor != "" && !r.cfg.Lost(rec.Successor) {
+				n.Successor = rec.Successor
+			}
+			n.Gives = n.Gives && !(rec.Drained && r.isEmpty(rec.ID))
+		}
+		all = append(all, n)
+	}
+	slices.SortFunc(all, func(a, b Node) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+// isEmpty reports whether no file rests on a node.
+func (r *Relocator) isEmpty(id raid.NodeID) bool {
+	files, partial := r.cfg.Record.Resting(id)
+	return files == 0 && !partial
+}
+
+// Wake has the nodes looked at again soon.
+func (r *Relocator) Wake() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Sources are the nodes that hold copies which are to move. It does no I/O.
+func (r *Relocator) Sources() []raid.NodeID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.plan.Sources()
+}
+
+// Pick says which copy of a part is to move, if any is, and which nodes may get it. All
+// copies of the part are good, and on nodes that are not lost. It does no I/O.
+func (r *Relocator) Pick(part *raid.Part) (m raid.Move, found bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m, _, _, found = r.pick(part)
+	return m, found
+}
+
+// Begin is Pick for a copy that is moved at once. Room for it is set aside until end is
+// called, with where it is now and whether it was moved.
+func (r *Relocator) Begin(part *raid.Part) (m raid.Move, end func(fresh raid.Copy, ok bool), found bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m, to, why, found := r.pick(part)
+	if !found {
+		return m, nil, false
+	}
+	// More moves are begun before this one is over.
+	plan, aside, size, was := r.plan, to[0], part.Length+r.cfg.Overhead, *part
+	was.Copies = slices.Clone(part.Copies)
+	if why == Balance {
+		plan.Moved(m.Old.Node, aside, size)
+	}
+	return m, func(fresh raid.Copy, ok bool) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if why == Balance {
+			plan.Moved(aside, m.Old.Node, size)
+		}
+		if ok {
+			r.hasMoved(&was, m.Old, fresh)
+			r.moved.add(was.Length)
+		}
+	}, true
+}
+
+// pick is Pick. mu is held.
+func (r *Relocator) pick(part *raid.Part) (m raid.Move, to []raid.NodeID, why Reason, found bool) {
+	on := make([]raid.NodeID, 0, len(part.Copies))
+	for _, c := range part.Copies {
+		if c.Bad {
+			return m, nil, "", false
+		}
+		if c.Node != "" && !slices.Contains(on, c.Node) {
+			on = append(on, c.Node)
+		}
+	}
+	from, to, why := r.plan.Move(on, part.Length+r.cfg.Overhead)
+	i := slices.IndexFunc(part.Copies, func(c raid.Copy) bool { return from != "" && c.Node == from })
+	if i < 0 || len(to) == 0 {
+		return m, nil, "", false
+	}
+	return raid.Move{Old: part.Copies[i], Wished: true, Fits: func(id raid.NodeID) bool { return slices.Contains(to, id) }}, to, why, true
+}
+
+// Instead says which nodes should get a copy in place of one on a node that is lost: the
+// one that takes its place, if there is one with room; nil: any may. It does no I/O.
+func (r *Relocator) Instead(part *raid.Part, lost raid.NodeID) (fits func(raid.NodeID) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	to := r.successors[lost]
+	if to == "" || slices.ContainsFunc(part.Copies, func(c raid.Copy) bool { return c.Node == to }) || !r.plan.HasRoom(to, part.Length+r.cfg.Overhead) {
+		return nil
+	}
+	return func(id raid.NodeID) bool { return id == to }
+}
+
+// Moved tells that a copy of a part is on another node now for other reasons.
+func (r *Relocator) Moved(part *raid.Part, old, fresh raid.Copy) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hasMoved(part, old, fresh)
+}
+
+// hasMoved counts a copy where it is now. mu is held.
+func (r *Relocator) hasMoved(part *raid.Part, old, fresh raid.Copy) {
+	var before, after []raid.NodeID
+	for _, c := range part.Copies {
+		if c.Node != "" && !c.Bad {
+			before = append(before, c.Node)
+		}
+		if c.Index == old.Index {
+			c = fresh
+		}
+		if c.Node != "" && !c.Bad {
+			after = append(after, c.Node)
+		}
+	}
+	r.count.shift(before, after, part.Length)
+	r.plan.Moved(old.Node, fresh.Node, part.Length+r.cfg.Overhead)
+	r.lastMove = time.Now()
+}
+
+// BytesLeft is how much is yet to move, about.
+func (r *Relocator) BytesLeft() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.plan.Left()
+}
