@@ -24,6 +24,7 @@ var deeds = []deed{
 	{"create", 30, (*world).create},
 	{"read", 16, (*world).read},
 	{"delete", 12, (*world).remove},
+	{"undelete", 5, (*world).undelete},
 	{"list", 3, (*world).list},
 	{"look", 4, (*world).look},
 	{"cut the network of a node", 4, func(w *world) { w.onPi(func(p *pi) { w.net.cut(p.name) }) }},
@@ -304,6 +305,14 @@ func (w *world) remove() {
 	if f != nil {
 		id := f.id
 		w.busy.Go(func() { c.remove(f, id) })
+	}
+}
+
+func (w *world) undelete() {
+	c, f := w.client(), w.model.choose(w.rng.IntN(1<<30), true)
+	if f != nil && f.doomed {
+		id := f.id
+		w.busy.Go(func() { c.undelete(f, id) })
 	}
 }
 

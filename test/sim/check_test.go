@@ -145,7 +145,7 @@ func (w *world) check() {
 		switch {
 		case len(all) == 0 && f.id != 0 && !f.doomed:
 			w.model.fault("%s (file %d) was acknowledged, never deleted, and is not listed", f.name, f.id)
-		case len(all) == 1 && f.gone:
+		case len(all) == 1 && f.gone && !f.undone:
 			w.model.fault("%s (file %d) was deleted, and is listed", f.name, f.id)
 		case len(all) == 1 && (all[0].Size != int64(len(f.content)) || all[0].Degraded):
 			w.model.fault("%s (file %d) is listed as %+v and has %d bytes", f.name, f.id, all[0], len(f.content))
@@ -219,6 +219,9 @@ func (w *world) checkDisks(files []listed) {
 			onDisk[name][p] = path
 		}
 	}
+	w.must(w.query(`SELECT c.name FROM chunk_name c JOIN upload u ON u.id = c.file WHERE u.state = 2`, func(v []driver.Value) {
+		delete(onDisk, raid.ChunkName(v[0].(string))) // of a deleted file that can still be put back
+	}))
 	byID := map[int64]*file{}
 	for _, f := range w.model.files {
 		byID[f.id] = f

@@ -106,6 +106,20 @@ func (c *client) remove(f *file, id int64) {
 	}
 }
 
+// undelete puts a file back. What can't be put back any more tells nothing.
+func (c *client) undelete(f *file, id int64) {
+	op := c.w.model.begin(c.name, opUndelete, f)
+	a := c.ask(http.MethodPost, pathOf(id)+"/undelete", nil)
+	switch {
+	case a.status >= 200 && a.status < 300:
+		c.w.model.ended(op, present)
+	case a.status >= 400 && a.status < 500:
+		c.w.model.drop(op, a)
+	default:
+		c.w.model.unknown(op, a)
+	}
+}
+
 // listed is what a list says of a file.
 type listed struct {
 	ID       int64

@@ -28,6 +28,7 @@ type file struct {
 	id      int64 // 0: no client was told
 	gone    bool  // a delete was acknowledged
 	doomed  bool  // one was tried
+	undone  bool  // it was tried to put it back
 }
 
 // opKind is what a request does with a file.
@@ -38,6 +39,7 @@ const (
 	opRead
 	opDelete
 	opList
+	opUndelete
 )
 
 // outcome is what the client was told.
@@ -87,9 +89,8 @@ func (m *model) begin(client string, kind opKind, f *file) *op {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	o := &op{client: client, kind: kind, file: f, from: m.w.now(), to: math.MaxInt64}
-	if kind == opDelete {
-		f.doomed = true
-	}
+	f.doomed = f.doomed || kind == opDelete
+	f.undone = f.undone || kind == opUndelete
 	m.ops = append(m.ops, o)
 	return o
 }
@@ -119,6 +120,13 @@ func (m *model) unknown(o *op, a answer) {
 	if o.kind == opRead || o.kind == opList {
 		o.forgotten = true
 	}
+}
+
+// drop is said of requests that were refused, for whatever reason.
+func (m *model) drop(o *op, a answer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o.was, o.forgotten = fmt.Sprint(a.status), true
 }
 
 // beginList begins one look at every file that is known by now.
@@ -178,7 +186,7 @@ func (m *model) checkHistory() {
 }
 
 func (m *model) historyOf(f *file) (text string) {
-	names := map[opKind]string{opCreate: "create", opRead: "read", opDelete: "delete", opList: "list"}
+	names := map[opKind]string{opCreate: "create", opRead: "read", opDelete: "delete", opList: "list", opUndelete: "undelete"}
 	outs := map[outcome]string{unknownOutcome: "?", present: "there", absent: "not there"}
 	for _, o := range m.ops {
 		if o.file == f && !o.forgotten {
@@ -192,7 +200,7 @@ func (m *model) historyOf(f *file) (text string) {
 	return text
 }
 
-// The life of a file: it is not there, is there, is gone.
+// The life of a file: it is not there, is there, is gone, and may be put back.
 const (
 	unborn = iota
 	alive
@@ -217,6 +225,14 @@ var lifeOfAFile = porcupine.Model{
 				return true, s
 			}
 			return out == absent && s != alive, s
+		case opUndelete:
+			switch {
+			case s == gone:
+				return true, alive
+			case out == unknownOutcome:
+				return true, s
+			}
+			return false, s
 		}
 		return (out == present) == (s == alive), s
 	},
