@@ -227,7 +227,7 @@ var lifeOfAFile = porcupine.Model{
 			return out == absent && s != alive, s
 		case opUndelete:
 			switch {
-			case s == gone:
+			case s == gone, s == alive: // where it is there, nothing is to be done
 				return true, alive
 			case out == unknownOutcome:
 				return true, s
