@@ -58,14 +58,18 @@ func (s *Store) describe(name raid.ChunkName) raid.Listed {
 		l.Err = fmt.Errorf("describe chunk %s: it was found corrupt before: %w", name, raid.ErrCorrupt)
 		return l
 	}
-	c, err := s.open(name)
-	if err != nil {
-		l.Err = fmt.Errorf("describe chunk %s: %w", name, err)
-		return l
+	m, ok := s.metaAtOnce(name)
+	if !ok {
+		c, err := s.open(name)
+		if err != nil {
+			l.Err = fmt.Errorf("describe chunk %s: %w", name, err)
+			return l
+		}
+		defer c.close()
+		m = c.meta
 	}
-	defer c.close()
-	l.Length = c.meta.Length
-	l.CRC, _ = raid.CombineBlocks(c.meta.Blocks, l.Length) // parseRecord has seen that they fit
+	l.Length = m.Length
+	l.CRC, _ = raid.CombineBlocks(m.Blocks, l.Length) // parseRecord has seen that they fit
 	return l
 }
 

@@ -348,3 +348,33 @@ func TestAListingFailsWithItsDisk(t *testing.T) {
 		}
 	}
 }
+
+// What is told from one read of a file's end is what an open file tells, also where that
+// read is not enough.
+func TestTheEndOfAFileTellsWhatTheOpenFileDoes(t *testing.T) {
+	s, dir := newStore(t)
+	var all []testChunk
+	for _, size := range []int{0, 1, 4000, 4096, 100_000, 70 << 20} { // the last one's record is longer than what is read
+		c := newChunk(t, size, 1)
+		write(t, s, c)
+		all = append(all, c)
+	}
+	link := newChunk(t, 10, 1)
+	link.meta.Key.Upload = all[1].meta.Key.Upload // in the same directory
+	link.meta.Key.Attempt = 2
+	if err := os.Symlink(all[1].path(dir), link.path(dir)); err != nil {
+		t.Fatal(err)
+	}
+	got := map[raid.ChunkName]raid.Listed{}
+	for _, l := range describe(t, s, 3) {
+		got[l.Name] = l
+	}
+	for _, c := range all {
+		if l := got[c.name()]; l.Err != nil || l.Length != c.meta.Length || l.CRC != c.crc() {
+			t.Errorf("%d bytes: described as %+v", len(c.payload), l)
+		}
+	}
+	if got[link.name()].Err == nil {
+		t.Error("a symbolic link counts as a chunk")
+	}
+}

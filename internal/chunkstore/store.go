@@ -38,7 +38,8 @@ const (
 // Store keeps chunks. It is safe for concurrent use.
 type Store struct {
 	fs      FS
-	calls   *calls // of fs
+	ends    endReader // of fs; nil: it has none
+	calls   *calls    // of fs
 	log     *slog.Logger
 	array   func() raid.ArrayID
 	pool    *budget.Pool
@@ -101,6 +102,7 @@ func Open(cfg Config) (*Store, error) {
 		names: newNames(), corrupt: corrupt{names: map[raid.ChunkName]struct{}{}},
 		space: space{usage: watched.Usage, reserve: cfg.Reserve},
 	}
+	s.ends, _ = cfg.FS.(endReader)
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
