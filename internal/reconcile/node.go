@@ -126,7 +126,7 @@ func (n *node) running(on bool) {
 func (n *node) plan(p *membership.Peer, err error, took time.Duration) {
 	now := time.Now()
 	if err == nil && !n.part {
-		n.full, n.rests = now, now.Add(min(restFactor*took, every))
+		n.full, n.rests = now, now.Add(min(restFactor*took, n.r.every))
 	}
 	older := n.older && err == nil
 	n.older = n.older && !older
@@ -139,17 +139,17 @@ func (n *node) plan(p *membership.Peer, err error, took time.Duration) {
 		n.due = now.Add(math.MaxInt64 - time.Hour) // its next connection begins anew
 	case err != nil:
 		n.pause = max(restMin, min(2*n.pause, restMax))
-		n.due = now.Add(min(max(n.pause, restFactor*took), every))
+		n.due = now.Add(min(max(n.pause, restFactor*took), n.r.every))
 		n.r.cfg.Log.Debug("a node could not be compared with the catalog", "node", p.ID(), "again_in", time.Until(n.due), "cause", err)
 	case n.result.strayed > 0 && n.result.strayed < strayedAtMost:
 		n.pause = min(max(2*n.pause, againMin), againMax)
-		n.due = now.Add(min(n.pause, time.Until(n.full.Add(every))))
+		n.due = now.Add(min(n.pause, time.Until(n.full.Add(n.r.every))))
 		if time.Until(n.due) > 0 { // else all of it is due
 			n.spans, n.part = n.result.strayAt, true
 		}
 	default:
 		n.pause = 0
-		n.due = n.full.Add(every)
+		n.due = n.full.Add(n.r.every)
 	}
 }
 

@@ -72,8 +72,8 @@ type unpaced struct{}
 func (unpaced) Begin(ctx context.Context) (end func(), err error) { return func() {}, ctx.Err() }
 
 const (
-	// every is how often a node is compared, of the controller's run time.
-	every = 7 * 24 * time.Hour
+	// week is how often a node is compared, of the controller's run time.
+	week = 7 * 24 * time.Hour
 	// Where something is unexplained it may have come meanwhile, and is looked at again:
 	// after againMin, and each time after twice as long.
 	againMin = time.Minute
@@ -93,6 +93,7 @@ const (
 // Reconciler compares nodes with the catalog. Its methods may be called concurrently.
 type Reconciler struct {
 	cfg   Config
+	every time.Duration   // week, but in tests
 	group *errgroup.Group // of all goroutines; Run sets it
 	lists chan struct{}   // one for each node that lists
 	room  *semaphore.Weighted
@@ -113,7 +114,7 @@ func New(cfg Config) *Reconciler {
 		cfg.Pace = unpaced{}
 	}
 	return &Reconciler{
-		cfg: cfg, group: &errgroup.Group{}, lists: make(chan struct{}, listedAtOnce), room: semaphore.NewWeighted(sumsAtMost),
+		cfg: cfg, every: week, group: &errgroup.Group{}, lists: make(chan struct{}, listedAtOnce), room: semaphore.NewWeighted(sumsAtMost),
 		walks: make(chan *walk), nodes: map[raid.NodeID]*node{},
 	}
 }

@@ -76,29 +76,33 @@ func TestWhatANodeLacksOrHasWrongIsMarkedBad(t *testing.T) {
 	})
 }
 
-// A node that is as it should be costs its pages and one walk, once a week, and no write.
-func TestASoundNodeIsComparedOnceAWeekAndNothingIsWritten(t *testing.T) {
+// A node that is as it should be costs its pages and one walk, then nothing until it is compared again.
+func TestASoundNodeIsComparedNowAndThenAndNothingIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t, 3)
 		defer s.stop()
+		if s.rec.every != 7*24*time.Hour {
+			t.Errorf("nodes are compared every %v", s.rec.every)
+		}
+		s.rec.every = 4 * time.Hour // a week of heartbeats takes a minute
 		for i := range 1000 {
 			s.store(i % 3)
 		}
 		s.begin()
-		time.Sleep(time.Hour)
+		time.Sleep(10 * time.Minute)
 		pages, walks := s.disks[0].pages(), s.book.walked()
 		if pages != 2 || walks < 1 || walks > 3 {
 			t.Errorf("%d pages and %d walks", pages, walks)
 		}
-		time.Sleep(6*24*time.Hour + 20*time.Hour)
+		time.Sleep(3*time.Hour + 40*time.Minute)
 		if n := s.disks[0].pages(); n != pages {
 			t.Errorf("an idle node was asked for %d more pages", n-pages)
 		}
 		gone := s.store(0)
 		s.disks[0].drop(gone)
-		time.Sleep(8 * time.Hour)
+		time.Sleep(30 * time.Minute)
 		if n := s.disks[0].pages(); n == pages || !s.isBad(gone) {
-			t.Errorf("after a week %d more pages; what went missing meanwhile is bad: %v", n-pages, s.isBad(gone))
+			t.Errorf("after 4 h %d more pages; what went missing meanwhile is bad: %v", n-pages, s.isBad(gone))
 		}
 		if s.book.marks != 1 || s.book.bad() != 1 {
 			t.Errorf("%d transactions, %d copies bad", s.book.marks, s.book.bad())
@@ -249,11 +253,11 @@ func TestAnEndlessListingIsNotCountedWithoutEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t, 1, func(s *scene) { s.disks[0].beat.Chunks = 100_000 })
 		defer s.stop()
-		for range 25_000 {
+		for range 22_500 {
 			s.disks[0].put(newKey(t))
 		}
 		s.begin()
-		time.Sleep(24 * time.Hour)
+		time.Sleep(2 * time.Hour)
 		if n, known := s.rec.Unexplained(); n < strayedAtMost || n > strayedAtMost+2*doubtsAtOnce || !known {
 			t.Errorf("%d chunks are unexplained (%v)", n, known)
 		}
