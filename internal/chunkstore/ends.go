@@ -14,7 +14,7 @@ import (
 // endReader is an FS that reads the end of a file with few calls: who looks at a million
 // trailers waits for little else. [Dir] is one.
 type endReader interface {
-	// ReadEnd fills b with the end of a regular file, or all of it, and returns how many
+	// ReadEnd fills b with the end of a file, or all of it, and returns how many
 	// bytes those are and the size of the file. errors.ErrUnsupported: it has to be
 	// opened instead.
 	ReadEnd(name string, b []byte) (n int, size int64, err error)
@@ -24,7 +24,7 @@ type endReader interface {
 // directory, and none may be a symbolic link.
 func (d *Dir) ReadEnd(name string, b []byte) (n int, size int64, err error) {
 	how := unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOATIME | unix.O_LARGEFILE,
+		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOATIME | unix.O_LARGEFILE | unix.O_NONBLOCK,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
 	}
 	fd, err := unix.Openat2(int(d.lock.Fd()), name, &how)
@@ -35,16 +35,13 @@ func (d *Dir) ReadEnd(name string, b []byte) (n int, size int64, err error) {
 		return 0, 0, errors.ErrUnsupported
 	}
 	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	size, err = unix.Seek(fd, 0, unix.SEEK_END) // what is no regular file fails here, or is no chunk
+	if err != nil {
 		return 0, 0, fmt.Errorf("ask for the size of %s: %w", name, err)
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return 0, 0, errors.ErrUnsupported
-	}
-	b = b[:min(int64(len(b)), st.Size)]
-	n, err = readFully(fd, b, st.Size-int64(len(b)))
-	return n, st.Size, err
+	b = b[:min(int64(len(b)), size)]
+	n, err = readFully(fd, b, size-int64(len(b)))
+	return n, size, err
 }
 
 func readFully(fd int, b []byte, at int64) (n int, err error) {
