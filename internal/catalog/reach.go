@@ -7,7 +7,8 @@ import (
 	"iter"
 	"maps"
 	"math"
-	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -146,12 +147,10 @@ func countRows(rows, sets iter.Seq2[string, int64], v view) (n count) {
 			n.addExact(places, k, v)
 		default:
 			files += k
-			r, _ := parsePlaces(places) // this program wrote it, or has read it at its start
-			copies, sure := r.within(v)
-			none.add(k, copies == 0, sure)
-			few.add(k, copies <= 1, sure)
-			gone, sure := r.without(v)
-			lost.add(k, gone, sure)
+			r := v.coarse(places)
+			none.add(k, r.copies == 0, r.sure)
+			few.add(k, r.copies <= 1, r.sure)
+			lost.add(k, r.lost, r.sureLost)
 		}
 	}
 	if files == 0 {
@@ -180,41 +179,39 @@ func (n *count) addExact(places string, files int64, v view) {
 	n.lost += files * truth(lost)
 }
 
-// within is how many copies the worst part of a coarser row's files has within reach:
-// at least so many, and not more if sure.
-func (r spreadRow) within(v view) (copies int, sure bool) {
-	if r.kind == anyRow {
-		if r.least == 0 || !v.away && (len(r.sets) == 0 || v.has(0)) {
-			return r.least, true
-		}
-		return 0, false
-	}
-	gone := 0
-	for _, k := range r.sets[0] {
-		if !v.has(k) && k == 0 {
-			gone++ // a part may have several copies on lab nodes
-		}
-		gone += int(truth(!v.has(k)))
-	}
-	// With one node away, some part has lost just that copy.
-	return max(0, r.least-gone), r.least == 0 || gone == 0 || gone == 1 && r.least == 2
+// coarseView is what a coarser row tells of its files.
+type coarseView struct {
+	copies   int  // that the worst part has within reach, at least
+	sure     bool // and not more
+	lost     bool // some part may be on view.node, and have no copy within reach
+	sureLost bool // which is so, or is not so, for sure
 }
 
-// without tells whether a part of a coarser row's files may be on view.node, and have no
-// copy within reach.
-func (r spreadRow) without(v view) (lost, sure bool) {
-	if r.kind == anyRow {
-		return true, false
+// coarse looks at a coarser row. Of the coarse ones there may be as many as of exact ones.
+func (v view) coarse(places string) coarseView {
+	if kindOf(places) == anyRow {
+		r, _ := parsePlaces(places) // this program wrote it, or has read it at its start
+		if r.least == 0 || !v.away && (len(r.sets) == 0 || v.has(0)) {
+			return coarseView{copies: r.least, sure: true, lost: true}
+		}
+		return coarseView{lost: true}
 	}
-	if !slices.Contains(r.sets[0], v.node) {
-		return false, true
+	number, set, _ := strings.Cut(places[len(coarseMark):], " ")
+	least, _ := strconv.Atoi(number) // as above
+	var all setView
+	v.look(set, func(s setView) { all = s })
+	out := all.copies - all.without
+	gone := out
+	if first, _, _ := strings.Cut(set, "."); first == "0" && !v.has(0) {
+		gone++ // a part may have several copies on lab nodes
 	}
-	gone := 0
-	for _, k := range r.sets[0] {
-		gone += int(truth(k != v.node && !v.has(k)))
+	// With one node away, some part has lost just that copy.
+	c := coarseView{copies: max(0, least-gone), sure: least == 0 || gone == 0 || gone == 1 && least == 2, sureLost: true}
+	if all.holds {
+		c.lost = out > 1 || least < 2
+		c.sureLost = !c.lost
 	}
-	lost = gone > 0 || r.least < 2
-	return lost, !lost
+	return c
 }
 
 // leaving counts what rests on a node, when the good copies on these other nodes
