@@ -44,7 +44,6 @@ const (
 	DiskFull     EventKind = "disk-full"     // or nearly
 	DiskReadOnly EventKind = "disk-readonly" // it takes no writes
 	DiskStalled  EventKind = "disk-stalled"  // it does not answer
-	DiskWorn     EventKind = "disk-worn"     // or nearly, as it says itself
 	DiskGood     EventKind = "disk-good"     // it was full, read-only or stalled, and is not any more
 	TrashEmptied EventKind = "trash-emptied" // before its time, or by a person
 	TokenMade    EventKind = "token-made"
