@@ -120,6 +120,7 @@ var needed = map[string]raid.Scope{
 	"joinTokens": raid.ScopeAdmin, "createJoinToken": raid.ScopeAdmin, "revokeJoinToken": raid.ScopeAdmin,
 	"removeNode": raid.ScopeAdmin, "changeNode": raid.ScopeAdmin, "rotateNode": raid.ScopeAdmin, "drainNode": raid.ScopeAdmin, "undrainNode": raid.ScopeAdmin, "replaceNode": raid.ScopeAdmin,
 	"ca": raid.ScopeNone, "join": raid.ScopeNone, "renew": raid.ScopeNone, "leave": raid.ScopeNone,
+	"node": raid.ScopeRead, "unplug": raid.ScopeRead,
 }
 
 // refusesByItself tells an answer that is not about tokens.
