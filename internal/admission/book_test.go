@@ -13,6 +13,8 @@ import (
 
 // memBook is a book in memory that keeps the promises of Book.
 type memBook struct {
+	last raid.TokenUse // that let somebody in
+
 	mu      sync.Mutex
 	members map[raid.NodeID]raid.Member
 	issued  map[raid.NodeID]time.Time
@@ -85,7 +87,7 @@ func (b *memBook) enter(ctx context.Context, m raid.Member, use raid.TokenUse, r
 	case len(b.uses[use.Token]) >= use.Uses:
 		return raid.Member{}, fmt.Errorf("join: %w: used by %s", raid.ErrUnauthorized, strings.Join(b.uses[use.Token], ", "))
 	}
-	b.uses[use.Token] = append(b.uses[use.Token], m.Name)
+	b.uses[use.Token], b.last = append(b.uses[use.Token], m.Name), use
 	if m.Named = old.Named; m.Named {
 		m.Name = old.Name
 	}
