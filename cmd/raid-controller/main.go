@@ -112,7 +112,7 @@ func compose(cfg *config.Controller, log *slog.Logger, notify *service.Notifier)
 		Settle: time.Duration(cfg.Nodes.Settle),
 		Level:  string(cfg.RAID.Level), Copies: cfg.RAID.Copies, StripeSize: stripe,
 		MaxWholeFile: int64(cfg.RAID.MaxWholeFile), DegradedWrites: cfg.RAID.DegradedWrites,
-		Grace: time.Duration(cfg.Repair.Grace), TrashKeep: time.Duration(cfg.Trash.Keep),
+		Grace: time.Duration(cfg.Repair.Grace), ScrubEvery: time.Duration(cfg.Repair.ScrubEvery), TrashKeep: time.Duration(cfg.Trash.Keep),
 		EventsExec: cfg.Events.Exec,
 		Version:    service.Version(version), Log: log, Random: rand.Reader,
 		Listen: new(net.ListenConfig).Listen, ListenLocal: service.ListenLocal, Built: service.Built(built),

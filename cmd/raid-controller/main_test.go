@@ -160,7 +160,7 @@ func TestEveryKeyReachesTheController(t *testing.T) {
 	env := []string{
 		"STATE_DIR=/s", "RESERVE=1", "HTTP_LISTEN=:2", "HTTP_SOCKET=/t", "HTTP_PLAINTEXT=any", "HTTP_AUTH=token", "HTTP_NAMES=a,b", "HTTP_MAX_BODY=3", "HTTP_MAX_REQUESTS=4", "NODES_STORE_LISTEN=:5",
 		"NODES_RESPONSE_LISTEN=:6", "NODES_REQUEST_LISTEN=:7", "NODES_PLAINTEXT=any", "NODES_SETTLE=8s", "RAID_COPIES=3",
-		"RAID_STRIPE_SIZE=64KiB", "RAID_MAX_WHOLE_FILE=9", "RAID_DEGRADED_WRITES=false", "REPAIR_GRACE=10s", "TRASH_KEEP=11s",
+		"RAID_STRIPE_SIZE=64KiB", "RAID_MAX_WHOLE_FILE=9", "RAID_DEGRADED_WRITES=false", "REPAIR_GRACE=10s", "REPAIR_SCRUB_EVERY=12h", "TRASH_KEEP=11s",
 	}
 	for i := range env {
 		env[i] = config.ControllerPrefix + env[i]
@@ -182,7 +182,7 @@ func TestEveryKeyReachesTheController(t *testing.T) {
 		StateDir: "/s", Reserve: 1, HTTPListen: ":2", HTTPSocket: "/t", HTTPPlain: wire.PlaintextAny, Auth: true, Names: []string{"a", "b"},
 		MaxBody: 3, MaxRequests: 4, StoreListen: ":5", ResponseListen: ":6",
 		RequestListen: ":7", Plaintext: wire.PlaintextAny, Settle: 8 * time.Second, Level: "raid1", Copies: 3, StripeSize: 64 << 10,
-		MaxWholeFile: 9, DegradedWrites: false, Grace: 10 * time.Second, TrashKeep: 11 * time.Second,
+		MaxWholeFile: 9, DegradedWrites: false, Grace: 10 * time.Second, ScrubEvery: 12 * time.Hour, TrashKeep: 11 * time.Second,
 	}
 	if got := compare(env); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -10,8 +10,9 @@ import (
 
 // recordColumns are what scanRecord reads, recordWidth of them.
 const (
-	recordColumns = "id, zone, address, draining, cleaned_run, disk, last_seen, last_total, last_free, last_chunks, last_version, drained, replaced, successor, filling"
-	recordWidth   = 15
+	recordColumns = "id, zone, address, draining, cleaned_run, disk, last_seen, last_total, last_free, last_chunks, last_version, drained, replaced, successor, filling, " +
+		"scrub_paused, scrub_pass, scrub_began, scrub_ended"
+	recordWidth = 19
 )
 
 func scanRecord(r []driver.Value) raid.NodeRecord {
@@ -21,7 +22,8 @@ func scanRecord(r []driver.Value) raid.NodeRecord {
 			Draining: integer(r[3]) != 0, Drained: integer(r[11]) != 0, Replaced: integer(r[12]) != 0, Successor: raid.NodeID(text(r[13])),
 			Filling: integer(r[14]) != 0,
 		},
-		Last: raid.NodeSight{At: text(r[6]), TotalBytes: integer(r[7]), FreeBytes: integer(r[8]), Chunks: integer(r[9]), Version: text(r[10])},
+		Last:        raid.NodeSight{At: text(r[6]), TotalBytes: integer(r[7]), FreeBytes: integer(r[8]), Chunks: integer(r[9]), Version: text(r[10])},
+		ScrubPaused: integer(r[15]) != 0, Scrub: raid.ScrubNote{Pass: integer(r[16]), Began: text(r[17]), Ended: text(r[18])},
 	}
 }
 
@@ -71,6 +73,7 @@ func (c *Catalog) SaveNode(ctx context.Context, r raid.NodeRecord) error {
 // observed is a record with what was seen since.
 func observed(old, seen raid.NodeRecord) raid.NodeRecord {
 	seen.ID, seen.Zone, seen.Relocation = old.ID, old.Zone, old.Relocation
+	seen.ScrubPaused, seen.Scrub = old.ScrubPaused, old.Scrub
 	if old.Disk != 0 {
 		seen.Disk = old.Disk
 	}
@@ -144,9 +147,11 @@ func (t *tx) record(key int64) raid.NodeRecord {
 
 func (t *tx) setRecord(key int64, r raid.NodeRecord) error {
 	_, err := t.exec(`UPDATE node SET zone = ?, address = ?, draining = ?, cleaned_run = ?, disk = ?,
-		last_seen = ?, last_total = ?, last_free = ?, last_chunks = ?, last_version = ?, drained = ?, replaced = ?, successor = ?, filling = ? WHERE key = ?`,
+		last_seen = ?, last_total = ?, last_free = ?, last_chunks = ?, last_version = ?, drained = ?, replaced = ?, successor = ?, filling = ?,
+		scrub_paused = ?, scrub_pass = ?, scrub_began = ?, scrub_ended = ? WHERE key = ?`,
 		r.Zone, r.Address, truth(r.Draining), int64(r.CleanedRun), r.Disk,
-		r.Last.At, r.Last.TotalBytes, r.Last.FreeBytes, r.Last.Chunks, r.Last.Version, truth(r.Drained), truth(r.Replaced), string(r.Successor), truth(r.Filling), key)
+		r.Last.At, r.Last.TotalBytes, r.Last.FreeBytes, r.Last.Chunks, r.Last.Version, truth(r.Drained), truth(r.Replaced), string(r.Successor), truth(r.Filling),
+		truth(r.ScrubPaused), r.Scrub.Pass, r.Scrub.Began, r.Scrub.Ended, key)
 	if err == nil {
 		t.saved = append(t.saved, r)
 	}

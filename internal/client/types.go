@@ -13,6 +13,7 @@ type File struct {
 	Stripes     int64       `json:"stripes"`
 	Degraded    bool        `json:"degraded"` // fewer good copies on distinct nodes than there should be
 	Lab         bool        `json:"lab"`      // some copy rests on a lab node
+	Verified    string      `json:"verified"` // when all copies were last known to be whole, UTC; empty in listings
 	Part1       string      `json:"part1_filenames"`
 	Part2       string      `json:"part2_filenames"`
 }
@@ -38,6 +39,8 @@ type Node struct {
 	Drain       string         `json:"drain"`       // what it waits for while it drains or is replaced; empty: it does neither
 	Replaced    bool           `json:"replaced"`    // another node takes its place
 	Successor   raid.NodeID    `json:"successor"`   // that node; empty: it has not joined yet
+	BadChunks   int64          `json:"bad_chunks"`  // that it has found corrupt and that are still there
+	LastScrub   *string        `json:"last_scrub"`  // when it last began to read all its chunks and got through, UTC; nil: never
 	Problem     string         `json:"problem"`     // what it does that no sound node does; empty: nothing
 	LastSeen    *string        `json:"last_seen"`   // UTC; nil when it was never seen
 	Recalled    bool           `json:"recalled"`    // an earlier run of the controller saw it so
@@ -85,6 +88,7 @@ type Status struct {
 	FilesAtRisk     int64    `json:"files_at_risk"`
 	FilesUnreadable int64    `json:"files_unreadable"`
 	Healing         *Healing `json:"healing"`            // nil: an older controller does not say
+	OldestVerified  string   `json:"oldest_verified"`    // every copy was read or stored since, UTC; empty without files
 	Unexplained     *int64   `json:"unexplained_chunks"` // on nodes, which nothing explains; nil: not known yet
 	RemovalsQueued  int64    `json:"removals_queued"`
 	Commit          uint64   `json:"commit"`

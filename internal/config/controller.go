@@ -101,7 +101,7 @@ func DefaultController() *Controller {
 		},
 		Repair: Repair{
 			Grace:      Duration(15 * time.Minute),
-			ScrubEvery: 30 * Day,
+			ScrubEvery: 7 * Day,
 		},
 		Trash: Trash{Keep: Day},
 	}

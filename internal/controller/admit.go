@@ -105,6 +105,7 @@ func (c *Controller) cut(id raid.NodeID, why error) {
 	c.hub.Cut(id, why)
 	if errors.Is(why, identity.ErrRemoved) {
 		c.members.Remove(id)
+		c.verify.Forget(id)
 		c.repair.Wake() // what it held is made anew
 	}
 }
@@ -128,6 +129,9 @@ func (c *Controller) nodesByName() []raid.NodeInfo {
 	all := c.members.Nodes()
 	for i := range all {
 		all[i].Name = c.desk.Name(all[i].ID)
+		if c.verify != nil { // it is made after the desk, which asks for this too
+			all[i].Scrubbed = c.verify.Note(all[i].ID)
+		}
 		if c.relocate != nil {
 			all[i].Drain = c.relocate.State(all[i].ID)
 		}

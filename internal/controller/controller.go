@@ -35,6 +35,7 @@ import (
 	"github.com/raidpi/raidpi/internal/repair"
 	"github.com/raidpi/raidpi/internal/service"
 	"github.com/raidpi/raidpi/internal/trash"
+	"github.com/raidpi/raidpi/internal/verify"
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
@@ -63,6 +64,7 @@ type Config struct {
 	MaxWholeFile   int64 // bytes
 	DegradedWrites bool
 	Grace          time.Duration
+	ScrubEvery     time.Duration // how often nodes read all their chunks; 0: when a person says so
 	TrashKeep      time.Duration // how long deleted files can be put back, and nodes keep leftovers; 0: not at all
 
 	EventsExec  string // absolute path of a program that gets each event; empty: none
@@ -112,6 +114,7 @@ type Controller struct {
 	hub       *wire.Hub
 	objects   *object.Store
 	repair    *repair.Repairer
+	verify    *verify.Verifier
 	pace      *pace.Governor // of all background work
 	reconcile *reconcile.Reconciler
 	trash     *trash.Bin
@@ -252,14 +255,14 @@ func (c *Controller) build(ctx context.Context) error {
 		Cost: func() placement.Cost { return c.objects.Cost() }, Wake: func() { c.repair.Wake() }, Tell: c.happened, Log: cfg.Log,
 	})
 	c.objects = object.New(object.Config{
-		Trash: c.trash, Writer: c.catalog, Index: c.catalog, Nodes: c.members, LabGet: c.hub.LabGet, Pool: c.pool,
+		Trash: c.trash, Writer: c.catalog, Index: c.badCopies(), Nodes: c.members, LabGet: c.hub.LabGet, Pool: c.pool,
 		Array: c.catalog.Array(), Run: c.catalog.Run(), Level: cfg.Level, Copies: cfg.Copies,
 		StripeSize: cfg.StripeSize, MaxWholeFile: cfg.MaxWholeFile, DegradedWrites: cfg.DegradedWrites,
 		Commit: c.catalog.Commit, Random: cfg.Random, Draw: cfg.Draw, Wake: func() { c.repair.Wake(); c.trash.Wake() },
-		Request: c.pace.Request, Tell: c.happened, Log: cfg.Log,
+		Request: c.pace.Request, Log: cfg.Log,
 	})
 	c.repair = repair.New(repair.Config{
-		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Held: c.catalog, Spares: c.catalog, Pace: c.pace, Maker: c.objects, Nodes: c.members, Vouched: c.catalog.Vouched,
+		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Held: c.catalog, Spares: c.badCopies(), Pace: c.pace, Maker: c.objects, Nodes: c.members, Vouched: c.catalog.Vouched,
 		Array: c.catalog.Array(), Run: c.catalog.Run(), Keep: cfg.TrashKeep, Grace: cfg.Grace, PerPart: cfg.Copies,
 		Name: func(id raid.NodeID) string { return c.desk.Name(id) }, Tell: c.happened, Log: cfg.Log, Wishes: c.wishes(),
 	})
@@ -267,6 +270,7 @@ func (c *Controller) build(ctx context.Context) error {
 		Catalog: c.catalog, Reader: c.objects, Leftovers: c.repair, Nodes: c.members, Pace: c.pace, Tell: c.happened, Log: cfg.Log,
 	})
 	c.relocate = c.newRelocator()
+	c.verify = c.newVerifier(known)
 	c.api = c.newAPI()
 	return nil
 }
@@ -333,6 +337,7 @@ func (c *Controller) serve(ctx context.Context) error {
 	midGroup.Go(func() error { return c.reconcile.Run(midCtx) })
 	midGroup.Go(func() error { return c.trash.Run(midCtx) })
 	midGroup.Go(func() error { return c.relocate.Run(midCtx) })
+	midGroup.Go(func() error { return c.verify.Run(midCtx) })
 	midGroup.Go(func() error { return c.watchCatalog(midCtx) })
 	midGroup.Go(func() error { return c.report(midCtx) })
 	midGroup.Go(func() error { return c.countSpread(midCtx) })

@@ -17,6 +17,8 @@ var (
 	descNodes    = prometheus.NewDesc("raidpi_nodes", "Nodes by kind and state.", []string{"kind", "state"}, nil)
 	descFree     = prometheus.NewDesc("raidpi_node_free_bytes", "Free bytes of a native node beyond its reserve.", []string{"node"}, nil)
 	descTotal    = prometheus.NewDesc("raidpi_node_total_bytes", "Size of a native node's disk.", []string{"node"}, nil)
+	descBad      = prometheus.NewDesc("raidpi_node_bad_chunks", "Chunks that a native node has found corrupt and that are still there.", []string{"node"}, nil)
+	descScrubbed = prometheus.NewDesc("raidpi_node_scrubbed_bytes_total", "Bytes of chunks that a native node's scrub has read since the node's start.", []string{"node"}, nil)
 	descRoom     = prometheus.NewDesc("raidpi_room_bytes", "Bytes that files can still take, with their copies on as many nodes.", nil, nil)
 	descFiles    = prometheus.NewDesc("raidpi_files", "Files in the catalog.", nil, nil)
 	descBytes    = prometheus.NewDesc("raidpi_file_bytes", "Bytes of all files in the catalog, copies not counted.", nil, nil)
@@ -60,7 +62,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	count := func(d *prometheus.Desc, v int64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
-	m.nodes(gauge)
+	m.nodes(gauge, count)
 	ctx, cancel := context.WithTimeout(context.Background(), metricsTimeout)
 	defer cancel()
 	if n, err := m.c.catalog.Counts(ctx); err == nil {
@@ -116,7 +118,7 @@ func is(yes bool) float64 {
 	return 0
 }
 
-func (m metrics) nodes(gauge func(*prometheus.Desc, float64, ...string)) {
+func (m metrics) nodes(gauge func(*prometheus.Desc, float64, ...string), count func(*prometheus.Desc, int64, ...string)) {
 	type group struct {
 		kind  raid.NodeKind
 		state raid.NodeState
@@ -127,6 +129,8 @@ func (m metrics) nodes(gauge func(*prometheus.Desc, float64, ...string)) {
 		if n.Kind == raid.Native {
 			gauge(descFree, float64(n.FreeBytes), string(n.ID))
 			gauge(descTotal, float64(n.TotalBytes), string(n.ID))
+			gauge(descBad, float64(n.Bad), string(n.ID))
+			count(descScrubbed, n.Scrub.Read, string(n.ID))
 		}
 	}
 	gauge(descRoom, float64(m.c.room()))

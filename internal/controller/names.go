@@ -18,10 +18,11 @@ const (
 	toldHosts = 8
 )
 
-// tell is what a node is told of names.
+// tell is what a node is told besides requests.
 func (c *Controller) tell(id raid.NodeID) wire.Told {
 	hosts := c.leaf.names()
-	return wire.Told{Hosts: hosts[:min(len(hosts), toldHosts)], Name: c.desk.Name(id)}
+	order := c.verify.Order(id)
+	return wire.Told{Hosts: hosts[:min(len(hosts), toldHosts)], Name: c.desk.Name(id), Scrub: &order}
 }
 
 // followNames follows the host names of nodes that are changed while they run, until

@@ -30,7 +30,7 @@ func (c *Controller) newAPI() *httpapi.API {
 	}
 	started := time.Now()
 	return httpapi.New(httpapi.Config{
-		Files: fileStore{c.objects}, Index: index{c}, Trash: bin{c.trash}, Nodes: c.nodesByName,
+		Files: fileStore{c.objects}, Index: index{c}, Trash: bin{c.trash}, Nodes: c.nodesByName, Scrubs: scrubs{c.verify},
 		Status: func(ctx context.Context) (httpapi.Status, error) { return c.status(ctx, started) },
 		Ready:  c.ready,
 		Node:   c.node,
@@ -141,6 +141,10 @@ func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Sta
 	}
 	s.Strangers = c.strangers.there()
 	s.Warnings, s.Proposals = append(c.warnings(), nearlyFull(nodes, n.Trash.Files > 0)...), proposals(nodes)
+	s.Warnings = append(s.Warnings, warnOfBadDisks(nodes)...)
+	if s.OldestVerified, err = c.verify.OldestVerified(ctx); err != nil {
+		return httpapi.Status{}, err
+	}
 	if len(s.Strangers) > 0 && len(nodes) > 0 {
 		s.Warnings = append(s.Warnings, "not let in, since they belong elsewhere: "+strangersText(s.Strangers))
 	}

@@ -114,6 +114,7 @@ func refused(status int) bool {
 // needed says what each call asks for, apart from what its route says.
 var needed = map[string]raid.Scope{
 	"upload": raid.ScopeWrite, "list": raid.ScopeRead, "download": raid.ScopeRead, "delete": raid.ScopeWrite, "info": raid.ScopeRead,
+	"scrub": raid.ScopeRead, "changeScrub": raid.ScopeAdmin,
 	"events": raid.ScopeRead, "undelete": raid.ScopeWrite, "trash": raid.ScopeRead, "emptyTrash": raid.ScopeWrite,
 	"nodes": raid.ScopeRead, "status": raid.ScopeRead, "livez": raid.ScopeNone, "readyz": raid.ScopeNone, "metrics": raid.ScopeRead,
 	"openapi": raid.ScopeRead, "tokens": raid.ScopeAdmin, "createToken": raid.ScopeAdmin, "revokeToken": raid.ScopeAdmin,

@@ -83,6 +83,9 @@ type Config struct {
 	Events Events     // nil: none are kept
 	Tell   raid.Tell  // is told what people did here; nil: nobody is
 	Change ChangeNode // must be set for the call that changes nodes
+	// Scrubs must be set for the calls about scrubs; without them no file has a time of
+	// its check.
+	Scrubs Scrubs
 	// Relocations must be set for the calls that drain and replace nodes.
 	Relocations Relocations
 	JoinTokens  JoinTokens      // must be set for the calls that manage them

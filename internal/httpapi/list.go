@@ -110,6 +110,12 @@ func (a *API) info(x *exchange) error {
 	if x.r.Method == http.MethodHead {
 		return nil
 	}
+	verified := ""
+	if a.cfg.Scrubs != nil {
+		if verified, err = a.cfg.Scrubs.Verified(x.r.Context(), f); err != nil {
+			return err
+		}
+	}
 	part1, part2, buffer := given(f.Part1Names), given(f.Part2Names), 4<<10
 	if f.Stripes > 1 || len(f.Part1Names) == 0 { // as many as the file is long
 		release, err := a.listings.enter(x.r.Context(), callerOf(x))
@@ -120,7 +126,9 @@ func (a *API) info(x *exchange) error {
 		part1, part2, buffer = a.cfg.Index.Names(x.r.Context(), f, 1), a.cfg.Index.Names(x.r.Context(), f, 2), listBuffer
 	}
 	w := bufio.NewWriterSize(x, buffer)
-	if err := newRecorder(w).write(&f, part1, part2); err != nil {
+	r := newRecorder(w)
+	r.verified = verified
+	if err := r.write(&f, part1, part2); err != nil {
 		return err
 	}
 	w.WriteByte('\n')

@@ -152,7 +152,7 @@ func TestDocumentAllowsWhatTheAPIDoes(t *testing.T) {
 	bad(404, "DELETE", "/files/1", nil)
 	good(200, "GET", "/events?after=0&limit=1", nil)
 	bad(400, "GET", "/events?limit=x", nil)
-	for _, path := range []string{"/events", "/nodes", "/status", "/livez", "/readyz", "/metrics", "/openapi.yaml"} {
+	for _, path := range []string{"/events", "/nodes", "/scrub", "/status", "/livez", "/readyz", "/metrics", "/openapi.yaml"} {
 		good(200, "GET", path, nil)
 	}
 
@@ -175,6 +175,9 @@ func TestDocumentAllowsWhatTheAPIDoes(t *testing.T) {
 		good(200, "GET", path, nil)
 		bad(404, "GET", strings.Replace(path, "n1", "x", 1), nil)
 	}
+	good(200, "POST", "/scrub", []byte(`{"action": "start", "node": "n1"}`), isJSON)
+	bad(400, "POST", "/scrub", []byte(`{"action": "stop"}`), isJSON)
+	good(404, "POST", "/scrub", []byte(`{"action": "pause", "node": "x"}`), isJSON)
 	good(200, "DELETE", "/nodes/n1?force=1", nil)
 	bad(400, "DELETE", "/nodes/n1?force=x", nil)
 	bad(404, "DELETE", "/nodes/x", nil)

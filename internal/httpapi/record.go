@@ -22,6 +22,7 @@ type record struct {
 	Stripes     int64       `json:"stripes"`
 	Degraded    bool        `json:"degraded"`
 	Lab         bool        `json:"lab"`
+	Verified    string      `json:"verified,omitempty"` // in /info alone
 }
 
 // recorder writes records as JSON, one after the other.
@@ -29,6 +30,8 @@ type recorder struct {
 	w   *bufio.Writer
 	buf bytes.Buffer
 	enc *json.Encoder
+
+	verified string // goes with the next ones
 }
 
 func newRecorder(w *bufio.Writer) *recorder {
@@ -58,7 +61,7 @@ func (r *recorder) write(f *raid.File, part1, part2 names) error {
 	r.buf.Reset()
 	err := r.enc.Encode(record{
 		ID: f.ID, Filename: f.Filename, Size: f.Size, ContentType: f.ContentType, Created: f.Created,
-		SHA256: hex.EncodeToString(f.SHA256[:]), Stripes: f.Stripes, Degraded: f.Degraded, Lab: f.Lab,
+		SHA256: hex.EncodeToString(f.SHA256[:]), Stripes: f.Stripes, Degraded: f.Degraded, Lab: f.Lab, Verified: r.verified,
 	})
 	if err != nil {
 		return err

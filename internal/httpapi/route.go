@@ -35,6 +35,8 @@ func (a *API) table() []route {
 		{call: "trash", method: "GET", path: "/trash", scope: read, serve: a.listTrash},
 		{call: "emptyTrash", method: "DELETE", path: "/trash", scope: write, serve: a.emptyTrash},
 		{call: "nodes", method: "GET", path: "/nodes", scope: read, serve: a.nodes},
+		{call: "scrub", method: "GET", path: "/scrub", scope: read, serve: a.scrub},
+		{call: "changeScrub", method: "POST", path: "/scrub", scope: admin, serve: a.changeScrub},
 		{call: "status", method: "GET", path: "/status", scope: read, serve: a.status},
 		{call: "events", method: "GET", path: "/events", scope: read, serve: a.events},
 		{call: "livez", method: "GET", path: "/livez", open: true, serve: a.livez},

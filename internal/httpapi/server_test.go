@@ -53,7 +53,7 @@ func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *ser
 	t.Helper()
 	logged, d := &syncBuffer{}, &desk{}
 	cfg := Config{
-		Desk: d, Change: d.change, Relocations: &moves{}, JoinTokens: &joinTokens{}, CAPEM: []byte("-----BEGIN CERTIFICATE-----\n"),
+		Desk: d, Change: d.change, Relocations: &moves{}, Scrubs: &testScrubs{}, JoinTokens: &joinTokens{}, CAPEM: []byte("-----BEGIN CERTIFICATE-----\n"),
 		Hosts: func() []string { return []string{"controller.local", "192.168.1.10"} }, Port: func() int { return 9000 },
 		Files: s, Index: s, Trash: bin{s},
 		Nodes: func() []raid.NodeInfo {

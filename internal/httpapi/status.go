@@ -34,6 +34,7 @@ type Status struct {
 	FilesUnreadable int64      `json:"files_unreadable"`
 	Healing         Healing    `json:"healing"`
 	RemovalsQueued  int64      `json:"removals_queued"`    // chunks that still have to go from nodes
+	OldestVerified  string     `json:"oldest_verified"`    // UTC: every copy was read or stored since; empty without files
 	Unexplained     *int64     `json:"unexplained_chunks"` // on nodes that are there; nil while they are not compared yet
 	Commit          uint64     `json:"commit"`             // the catalog's last durable commit number
 	Transfers       int        `json:"transfers"`          // uploads and downloads under way
@@ -95,6 +96,8 @@ type node struct {
 	ReadOnly    bool           `json:"read_only"`
 	TrashChunks int64          `json:"trash_chunks"` // that wait to be unlinked
 	TrashBytes  int64          `json:"trash_bytes"`  // part of free_bytes
+	BadChunks   int64          `json:"bad_chunks"`   // that it has found corrupt and that are still there
+	LastScrub   *string        `json:"last_scrub"`   // UTC, when it last began to read all its chunks and got through; null: never
 	Draining    bool           `json:"draining"`     // a person wants it to hold nothing, also while its state is another
 	Drain       string         `json:"drain"`        // what it waits for while it drains or is replaced, for people
 	Replaced    bool           `json:"replaced"`     // another node takes its place
@@ -120,8 +123,11 @@ func rowOf(n raid.NodeInfo) node {
 		ID: n.ID, Name: n.Name, Kind: n.Kind, State: n.State, Address: n.Address, Zone: n.Zone, TotalBytes: n.TotalBytes,
 		FreeBytes: n.FreeBytes, Chunks: n.Chunks, Version: n.Version, ReadOnly: n.ReadOnly,
 		TrashChunks: n.TrashChunks, TrashBytes: n.TrashBytes, Problem: n.Problem,
-		Proposed: n.ProposedZone, Claimed: n.ClaimedBytes,
+		Proposed: n.ProposedZone, Claimed: n.ClaimedBytes, BadChunks: n.Bad,
 		Draining: n.Draining, Drain: n.Drain, Replaced: n.Replaced, Successor: n.Successor,
+	}
+	if n.Scrubbed.Pass > 0 {
+		row.LastScrub = &n.Scrubbed.Began
 	}
 	if n.Recalled != "" {
 		row.Recalled, row.LastSeen = true, &n.Recalled

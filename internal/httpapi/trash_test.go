@@ -129,7 +129,8 @@ func TestADeletedFileIsPutBack(t *testing.T) {
 	s.wantError(s.do("POST", "/files/"+id+"/undelete", nil, `If-Match: "other"`), http.StatusPreconditionFailed)
 	for range 2 { // the second after an answer that was lost
 		r := s.do("POST", "/files/"+id+"/undelete", nil, "If-Match: "+etag)
-		if r.StatusCode != http.StatusOK || string(r.body) != string(before.body) {
+		record := strings.Replace(string(before.body), `,"verified":"2026-01-02 03:04:05"`, "", 1) // in info alone
+		if r.StatusCode != http.StatusOK || string(r.body) != record {
 			t.Errorf("undelete: %d %s, the record was %s", r.StatusCode, r.body, before.body)
 		}
 	}

@@ -250,6 +250,14 @@ func (p *Peer) Trash(ctx context.Context, names []raid.ChunkName, keep time.Dura
 	return results, err
 }
 
+// StartScrub has the node read all its chunks now; see wire.Session.StartScrub.
+func (p *Peer) StartScrub(ctx context.Context) error { return p.session.StartScrub(ctx) }
+
+// Bad pages through the chunks that the node calls corrupt; see wire.Session.Bad.
+func (p *Peer) Bad(ctx context.Context, after raid.ChunkName) ([]raid.ChunkName, bool, error) {
+	return p.session.Bad(ctx, after)
+}
+
 // Bounds of the delay before another copy is asked: below the first, hedging
 // would follow mere jitter; above the second, a person notices.
 const (

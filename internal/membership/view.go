@@ -151,6 +151,9 @@ func (m *Members) info(n *member) raid.NodeInfo {
 		i.Problem = fmt.Sprintf("its disk has not answered for %v: it gets nothing new, and reads ask other nodes first. Check the disk's cable and power there (journalctl -k)",
 			n.beat.DiskStall.Round(time.Second))
 	}
+	if n.session != nil {
+		i.Bad, i.Scrub = n.beat.Bad, n.beat.Scrub
+	}
 	i.TotalBytes, i.FreeBytes = n.room()
 	if !n.seen {
 		n.recall(&i)

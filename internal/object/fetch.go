@@ -363,7 +363,6 @@ func (s *Store) badCopy(f *raid.File, p *piece, c raid.Copy, err error) {
 		return
 	}
 	s.cfg.Log.Warn("bad copy: another one is served and this one will be replaced", "file", f.ID, "stripe", p.part.Stripe, "part", p.part.Number, "node", c.Node, "cause", err)
-	s.cfg.Tell(raid.Event{Kind: raid.ChunkBad, Node: c.Node, File: f.ID, Text: fmt.Sprintf("a copy of %q was found bad: %v", f.Filename, err)})
 	id, part := f.ID, p.part
 	s.spawn(func() {
 		ctx, cancel := context.WithTimeout(s.ctx, backgroundLimit)

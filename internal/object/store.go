@@ -77,9 +77,7 @@ type Config struct {
 	// Request is told that a request begins, and then that it is over and whether it was
 	// small; nil: nobody wants to know.
 	Request func() (end func(small bool))
-	// Tell is told what happened; nil: nobody wants to know.
-	Tell raid.Tell
-	Log  *slog.Logger
+	Log     *slog.Logger
 }
 
 // healingBudget is what copies that are made again may hold in buffers, in bytes, and up
@@ -133,9 +131,6 @@ func New(cfg Config) *Store {
 	}
 	if cfg.Request == nil {
 		cfg.Request = func() func(bool) { return func(bool) {} }
-	}
-	if cfg.Tell == nil {
-		cfg.Tell = func(raid.Event) {}
 	}
 	return &Store{cfg: cfg, ctx: ctx, cancel: cancel, underWay: map[raid.UploadID]*upload{}}
 }

@@ -51,6 +51,9 @@ type NodeInfo struct {
 	Chunks       int64
 	Version      string
 	ReadOnly     bool
+	Bad          int64     // chunks that it has found corrupt and that are still there
+	Scrub        Scrub     // how far it is with reading all its chunks, while it is there
+	Scrubbed     ScrubNote // when it last had read them all
 	TrashChunks  int64
 	TrashBytes   int64         // part of FreeBytes
 	DiskStall    time.Duration // how long its disk has not answered; 0: it does

@@ -116,6 +116,15 @@ type NodeRecord struct {
 	// or what a person has accepted since. 0: not seen yet.
 	Disk int64
 	Last NodeSight
+	// What a person decides about its scrub, and when that was last through.
+	ScrubPaused bool
+	Scrub       ScrubNote
+}
+
+// ScrubNote is when a node last read all its chunks, for people alone.
+type ScrubNote struct {
+	Pass         int64  // as the node counts; 0: it never did
+	Began, Ended string // UTC, YYYY-MM-DD HH:MM:SS
 }
 
 // Relocation is what is to become of a node's copies. The zero value: they stay.

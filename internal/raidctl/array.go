@@ -78,6 +78,9 @@ func showStatus(out io.Writer, s client.Status) error {
 	if t := s.Trash; t != nil && t.Files > 0 {
 		row("trash", fmt.Sprintf("%s, %s; see raidctl trash ls", plural(t.Files, "deleted file"), humanSize(t.Bytes)))
 	}
+	if s.OldestVerified != "" {
+		row("verified", "every copy was read or stored since "+printable(s.OldestVerified)+" UTC")
+	}
 	row("removals", plural(s.RemovalsQueued, "chunk")+" queued")
 	row("transfers", plural(int64(s.Transfers), "transfer")+" under way")
 	return w.Flush()

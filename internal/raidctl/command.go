@@ -102,7 +102,7 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.flags.tokenFile, "token-file", "", "read the token from `FILE`, - is standard input (default $RAID_TOKEN, else the login's)")
 	flags.BoolVar(&a.json, "json", false, "print results as JSON, one object a line")
 	root.AddCommand(a.uploadCommand(), a.downloadCommand(), a.lsCommand(), a.infoCommand(), a.rmCommand(), a.undeleteCommand(), a.trashCommand(),
-		a.statusCommand(), a.unplugCommand(), a.eventsCommand(), a.nodesCommand(), a.nodeCommand(), a.tokenCommand(), a.accessCommand(),
+		a.statusCommand(), a.unplugCommand(), a.eventsCommand(), a.nodesCommand(), a.nodeCommand(), a.scrubCommand(), a.tokenCommand(), a.accessCommand(),
 		a.loginCommand(), a.logoutCommand(), a.fingerprintCommand(), a.caCommand(), a.versionCommand())
 	ownBashCompletion(root)
 	plainUsage(root)

@@ -122,6 +122,9 @@ func (a *app) info(f client.File) error {
 	row("created", printable(f.Created)+" UTC")
 	row("sha256", printable(f.SHA256))
 	row("state", fileState(f))
+	if f.Verified != "" {
+		row("verified", printable(f.Verified)+" UTC")
+	}
 	row("stripes", strconv.FormatInt(f.Stripes, 10))
 	for i, names := range []string{f.Part1, f.Part2} {
 		label := fmt.Sprintf("half %d", i+1)

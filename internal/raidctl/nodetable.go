@@ -43,6 +43,11 @@ func nodeTable(out io.Writer, nodes []client.Node, wide bool) error {
 		return err
 	}
 	for _, n := range nodes {
+		if n.BadChunks > 0 {
+			if _, err := fmt.Fprintf(out, "%s: %s of its own found bad; good copies replace them\n", nodeName(n), plural(n.BadChunks, "chunk")); err != nil {
+				return err
+			}
+		}
 		if n.Drain != "" {
 			if _, err := fmt.Fprintf(out, "%s: %s\n", nodeName(n), printable(n.Drain)); err != nil {
 				return err

@@ -224,7 +224,6 @@ func (r *Repairer) readOthers(ctx context.Context, f raid.File, out *catalog.Set
 		}
 		switch err := r.cfg.Maker.Check(ctx, f, out.Part, c); {
 		case errors.Is(err, raid.ErrCorrupt), errors.Is(err, raid.ErrNotFound):
-			r.cfg.Tell(raid.Event{Kind: raid.ChunkBad, Node: c.Node, File: f.ID, Text: fmt.Sprintf("a copy of %q on node %s is bad", f.Filename, r.cfg.Name(c.Node))})
 			wake(r.mend)
 			return nil, r.cfg.Spares.MarkBad(ctx, f.ID, out.Part.Stripe, out.Part.Number, c.Index, c.Attempt)
 		case err != nil:

@@ -43,6 +43,7 @@ var dayAllowed = map[string]struct {
 	"internal/controller/rest.go":      {[]string{"UTC"}, "when a clone was last refused, for people"},
 	"internal/membership/sight.go":     {[]string{"UTC"}, "when a node was last seen, for people, of whom some look after a restart"},
 	"internal/scrub/scrub.go":          {[]string{"Unix"}, "when a pass began, for people"},
+	"internal/verify/verify.go":        {[]string{"time.Unix", "UTC"}, "when a node read its chunks, for people"},
 	"internal/httpapi/status.go":       {[]string{"UTC"}, "when a node was last seen, for people"},
 	"internal/httpapi/lastmodified.go": {[]string{"time.Parse", "http.ParseTime"}, "Last-Modified and its conditions, for caches: under its id a file never changes"},
 	"internal/service/built.go":        {[]string{"time.Parse"}, "the day of the build, which shows that a clock is wrong"},

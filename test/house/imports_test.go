@@ -27,6 +27,7 @@ var order = []string{
 	"internal/hook",      // runs a program for each event
 	"internal/monitor",   // what changes about the array that people want to know
 	"internal/relocate",  // which good copies are to be elsewhere
+	"internal/verify",    // when chunks were last read, and what was bad
 	"internal/admission", // who may be a node
 	"internal/inventory", // what a node says that it holds
 	"internal/membership",

@@ -1,0 +1,162 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/membership"
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+const (
+	// askLeast is the least time between two inquiries at a node, askAgain the time after
+	// which one is made although the node says nothing new.
+	askLeast = 10 * time.Second
+	askAgain = 15 * time.Minute
+	// askMost bounds the names of one inquiry: a node remembers no more.
+	askMost = 10_000
+	// mostVain is how many whole chunks a session may call corrupt.
+	mostVain    = 100
+	callTimeout = 30 * time.Second
+	checkLimit  = 2 * time.Minute
+	restLeast   = 5 * time.Millisecond
+)
+
+// inquiry is what came of asking one session of a node for bad chunks.
+type inquiry struct {
+	session raid.SessionID
+	under   bool // way
+	at      time.Time
+	said    int64                       // how many there are, when it was asked last
+	whole   map[raid.ChunkName]struct{} // that it calls bad and are not
+}
+
+// ask asks a node for the names of its bad chunks if it is time to, and sees to them.
+func (v *Verifier) ask(ctx context.Context, p *membership.Peer) {
+	if v.cfg.Nodes.Behind() != nil || v.cfg.Nodes.Gathering() > 0 || p.Suspect() || !v.due(p) {
+		return
+	}
+	v.asking.Go(func() {
+		err := v.seeTo(ctx, p)
+		if err != nil && ctx.Err() == nil && !errors.Is(err, raid.ErrPeerGone) {
+			v.cfg.Log.Warn("bad chunks that a node has found are not seen to yet", "node", p.ID(), "cause", err)
+		}
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.of(p.ID()).bad.under = false
+	})
+}
+
+// due reports whether a node is to be asked, and notes that it is.
+func (v *Verifier) due(p *membership.Peer) bool {
+	said, session := p.Beat().Bad, p.Session()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	q := &v.of(p.ID()).bad
+	if q.under || said == 0 {
+		return false
+	}
+	if q.session != session {
+		*q = inquiry{session: session, whole: map[raid.ChunkName]struct{}{}}
+	}
+	since := time.Since(q.at)
+	if len(q.whole) > mostVain || !q.at.IsZero() && (since < askLeast || said == q.said && since < askAgain) {
+		return false
+	}
+	q.under, q.at, q.said = true, time.Now(), said
+	return true
+}
+
+// seeTo goes through the names, page by page.
+func (v *Verifier) seeTo(ctx context.Context, p *membership.Peer) error {
+	var after raid.ChunkName
+	for seen, more := 0, true; more && seen < askMost; {
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		names, further, err := p.Bad(call, after)
+		cancel()
+		if err != nil {
+			return err
+		}
+		keys := make([]raid.ChunkKey, 0, len(names))
+		for _, name := range names {
+			key, err := raid.ParseChunkName(name)
+			if err != nil || name <= after {
+				p.Accuse("it lists bad chunks out of order, or what is no chunk's name. Upgrade it, or check its memory")
+				return nil
+			}
+			after, keys = name, append(keys, key)
+		}
+		parts, copies, err := v.cfg.Catalog.Named(ctx, p.ID(), keys)
+		if err != nil {
+			return err
+		}
+		for i := range parts {
+			if on, err := v.check(ctx, p, parts[i], copies[i]); err != nil || !on {
+				return err
+			}
+		}
+		seen, more = seen+len(names), further && len(names) > 0
+	}
+	return nil
+}
+
+// check reads a copy that its node calls bad, and marks it if it is. It then rests as
+// long as that took. on is false when the node is to be asked no more.
+func (v *Verifier) check(ctx context.Context, p *membership.Peer, w raid.Repair, c raid.Copy) (on bool, err error) {
+	f, err := v.cfg.Copies.File(ctx, w.File)
+	if errors.Is(err, raid.ErrNotFound) {
+		return true, nil
+	} else if err != nil {
+		return false, err
+	}
+	name := w.Part.Key(f.Upload, c).Name()
+	if v.isWhole(p, name) {
+		return true, nil
+	}
+	began := time.Now()
+	call, cancel := context.WithTimeout(ctx, checkLimit)
+	err = v.cfg.Copies.Check(call, f, w.Part, c)
+	cancel()
+	switch {
+	case err == nil:
+		if v.noteWhole(p, name) > mostVain {
+			p.Accuse("it calls chunks corrupt that are whole. Check its memory and its disk, then restart it")
+			return false, nil
+		}
+	case errors.Is(err, raid.ErrCorrupt), errors.Is(err, raid.ErrNotFound):
+		if err := v.cfg.Copies.MarkBad(ctx, w.File, w.Part.Stripe, w.Part.Number, c.Index, c.Attempt); err != nil {
+			return false, err
+		}
+	case errors.Is(err, raid.ErrUnsupported): // of a version that the node does not know
+	default:
+		return false, err
+	}
+	rest := time.NewTimer(max(time.Since(began), restLeast))
+	defer rest.Stop()
+	select {
+	case <-rest.C:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+func (v *Verifier) isWhole(p *membership.Peer, name raid.ChunkName) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	_, is := v.of(p.ID()).bad.whole[name]
+	return is
+}
+
+// noteWhole remembers a chunk that its node calls bad in vain, and returns how many there
+// are.
+func (v *Verifier) noteWhole(p *membership.Peer, name raid.ChunkName) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	q := &v.of(p.ID()).bad
+	if q.session == p.Session() {
+		q.whole[name] = struct{}{}
+	}
+	return len(q.whole)
+}
