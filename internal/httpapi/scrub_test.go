@@ -78,7 +78,7 @@ func TestScrubsAreStartedPausedAndShown(t *testing.T) {
 		t.Errorf("of one that waits: %v", r)
 	}
 	for _, body := range []string{`{"action": "pause", "node": "n1"}`, `{"action": "start"}`, `{"action": "pause"}`} {
-		if r := s.do("POST", "/scrub", strings.NewReader(body), isJSON); r.StatusCode != 200 {
+		if r := s.root("POST", "/scrub", strings.NewReader(body), isJSON); r.StatusCode != 200 {
 			t.Errorf("%s: %d %s", body, r.StatusCode, r.body)
 		}
 	}
@@ -89,7 +89,7 @@ func TestScrubsAreStartedPausedAndShown(t *testing.T) {
 		t.Errorf("of one that is paused: %v", r)
 	}
 	for body, status := range map[string]int{`{"action": "stop"}`: 400, `{}`: 400, `{"action": "start", "node": "n2"}`: 404} {
-		s.wantError(s.do("POST", "/scrub", strings.NewReader(body), isJSON), status)
+		s.wantError(s.root("POST", "/scrub", strings.NewReader(body), isJSON), status)
 	}
 }
 
