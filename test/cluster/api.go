@@ -226,6 +226,16 @@ func (a *API) Delete(ctx context.Context, id int64) error {
 	return a.call(ctx, http.MethodDelete, fmt.Sprintf("/files/%d", id), http.StatusOK, nil)
 }
 
+// Purge is DELETE /files/{id}?purge=1.
+func (a *API) Purge(ctx context.Context, id int64) error {
+	return a.call(ctx, http.MethodDelete, fmt.Sprintf("/files/%d?purge=1", id), http.StatusOK, nil)
+}
+
+// Undelete is POST /files/{id}/undelete.
+func (a *API) Undelete(ctx context.Context, id int64) error {
+	return a.call(ctx, http.MethodPost, fmt.Sprintf("/files/%d/undelete", id), http.StatusOK, nil)
+}
+
 // Nodes is GET /nodes.
 func (a *API) Nodes(ctx context.Context) ([]Node, error) {
 	var answer struct {
