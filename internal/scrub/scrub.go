@@ -125,7 +125,8 @@ func (s *Scrubber) Run(ctx context.Context) {
 // read at once: nobody knows when they last were.
 func (s *Scrubber) load(ctx context.Context) {
 	text, err := s.cfg.Disk.ScrubRecord()
-	rec := &record{Disk: s.cfg.ID, Pass: 1}
+	fresh := &record{Disk: s.cfg.ID, Pass: 1}
+	rec := fresh
 	if err == nil && text != "" {
 		var found *record
 		if found, err = parseRecord(text); err == nil && found.Disk == s.cfg.ID {
@@ -136,7 +137,7 @@ func (s *Scrubber) load(ctx context.Context) {
 		s.cfg.Log.Warn("How far the scrub was is not known; it begins anew", "reason", err)
 	}
 	switch {
-	case rec.Clock == 0 && !rec.Running && rec.Last.Number == 0:
+	case rec == fresh:
 		names, _, err := s.cfg.Disk.Names(ctx, "", 1)
 		rec.Running = err == nil && len(names) > 0
 	case !rec.Closed:
