@@ -326,7 +326,9 @@ func unsealed(t *testing.T) (path string, f raid.File) {
 	_, err = db.Exec("ATTACH ? AS s", sealedPath)
 	must(t, err)
 	for _, table := range []string{"meta", "epoch", "node", "upload", "part", "chunk"} {
-		_, err := db.Exec("INSERT INTO " + table + " SELECT * FROM s." + table)
+		var columns string // later versions have more
+		must(t, db.QueryRow("SELECT group_concat(name) FROM pragma_table_info(?, 'main')", table).Scan(&columns))
+		_, err := db.Exec("INSERT INTO " + table + " (" + columns + ") SELECT " + columns + " FROM s." + table)
 		must(t, err)
 	}
 	_, err = db.Exec(fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d; PRAGMA journal_mode = WAL;", applicationID, sealVersion-1))
