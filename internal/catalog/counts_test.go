@@ -96,6 +96,7 @@ func randomChange(t *testing.T, c *Catalog, rng *rand.Rand, files *[]raid.File) 
 		must(t, c.MarkBad(bg, f.ID, p.Stripe, p.Number, old.Index, old.Attempt))
 	case 3, 4:
 		fresh := next(t, c, f.ID, p.Stripe, p.Number, old.Index, nodeN(rng.IntN(4)))
+		old.Bad = true // so that it may double another
 		must(t, c.ReplaceCopy(bg, f.ID, p.Stripe, p.Number, old, fresh))
 	case 5:
 		rs, err := c.Removals(bg, nodeN(rng.IntN(4)), 3)

@@ -268,6 +268,7 @@ func tryChange(c *Catalog, rng *rand.Rand, f raid.File) error {
 		return err
 	}
 	to := raid.Copy{Index: old.Index, Attempt: n, Node: on}
+	old.Bad = true // so that it may double another
 	if err := c.ReplaceCopy(bg, f.ID, 0, 1, old, to); err != nil && !c.Gone(to.Node) {
 		return err
 	}

@@ -170,7 +170,8 @@ func (t *tx) checkNumber(id int64, key raid.ChunkKey) error {
 //
 // The number of a new chunk must come from NextAttempt, else it fails with
 // raid.ErrInvalid. It fails with raid.ErrPrecondition when the row is no longer as
-// old says, or the file is gone or the new copy's node was removed; the new chunk is then queued for removal instead. Once a deleted
+// old says, or the file is gone or the new copy's node was removed, or a good copy would
+// be given up for one on a node that has another; the new chunk is then queued for removal instead. Once a deleted
 // file is swept, though, its upload is not known here any more, and only a caller
 // that knows it can Record that.
 func (c *Catalog) ReplaceCopy(ctx context.Context, file raid.FileID, stripe int64, part int, old, new raid.Copy) error {
@@ -218,12 +219,18 @@ func (t *tx) replaceCopy(id, stripe, part int64, old, new raid.Copy, lost bool) 
 				return nil, err
 			}
 		}
-		if n, err = t.putCopy(id, newKey, old, new); err != nil {
+		doubles, err := t.doubles(id, newKey, old, new)
+		if err != nil {
 			return nil, err
+		}
+		if !doubles {
+			if n, err = t.putCopy(id, newKey, old, new); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if n == 0 {
-		refused := fmt.Errorf("%w: the copy changed, or the file or the new copy's node is gone", raid.ErrPrecondition)
+		refused := fmt.Errorf("%w: the copy changed, or the file or the new copy's node is gone, or has another copy", raid.ErrPrecondition)
 		if !moved {
 			return refused, nil // no new chunk was made
 		}
@@ -231,6 +238,18 @@ func (t *tx) replaceCopy(id, stripe, part int64, old, new raid.Copy, lost bool) 
 		return refused, err
 	}
 	return nil, t.replaced(id, upload, &raid.Part{Stripe: stripe, Number: int(part)}, old, new, lost)
+}
+
+// doubles reports whether a good copy would be given up for one on a node that has
+// another good copy of the part: one may have come there since the node was chosen.
+func (t *tx) doubles(id int64, key raid.ChunkKey, old, new raid.Copy) (yes bool, err error) {
+	node := t.findNode(new.Node)
+	if old.Bad || old.Node == new.Node || node == 0 {
+		return false, nil
+	}
+	_, yes, err = t.conn.queryInt("SELECT 1 FROM chunk WHERE file = ? AND stripe = ? AND part = ? AND copy <> ? AND node = ? AND flaw <> 1 LIMIT 1",
+		id, key.Stripe, int64(key.Part), int64(old.Index), node)
+	return yes, err
 }
 
 // putCopy changes the row of a copy when it still is as old says, and returns how

@@ -108,6 +108,44 @@ func TestBadCopyDoesNotDoubleAnother(t *testing.T) {
 	}
 }
 
+// Two copies of a part are moved at the same time, each by somebody who does not know of
+// the other, and to the same node.
+func TestGoodCopyIsNotGivenUpForOneBesideAnother(t *testing.T) {
+	for name, replace := range map[string]func(*Catalog, raid.FileID, raid.Copy, raid.Copy) error{
+		"moved": func(c *Catalog, id raid.FileID, old, new raid.Copy) error {
+			return c.ReplaceCopy(bg, id, 0, 1, old, new)
+		},
+		"lost": func(c *Catalog, id raid.FileID, old, new raid.Copy) error {
+			return c.ReplaceLost(bg, id, 0, 1, old, new)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := openTest(t, "")
+			f := store(t, c, 1)
+			copies := newParts(0, 1)[0].Copies
+			first, second := next(t, c, f.ID, 0, 1, 1, "n3"), next(t, c, f.ID, 0, 1, 2, "n3")
+			must(t, c.ReplaceCopy(bg, f.ID, 0, 1, copies[0], first))
+			wants(t, replace(c, f.ID, copies[1], second), raid.ErrPrecondition)
+			parts, err := c.Parts(bg, f.ID, 0, 1)
+			must(t, err)
+			if got := parts[0].Copies; got[0] != first || got[1] != copies[1] || degraded(t, c, f.ID) {
+				t.Errorf("copies %+v, want %+v and %+v", got, first, copies[1])
+			}
+			gone := raid.Part{Number: 1, Copies: []raid.Copy{copies[0], second}}
+			if got := removalsOf(t, c); !slices.Equal(got, chunksOf(f.Upload, []raid.Part{gone})) {
+				t.Errorf("to be removed: %v, want %v", got, chunksOf(f.Upload, []raid.Part{gone}))
+			}
+			if left := surplusOn(t, c, copies[1].Node); len(left) != 0 {
+				t.Errorf("surplus %+v", left)
+			}
+			must(t, c.MarkBad(bg, f.ID, 0, 1, 2, copies[1].Attempt)) // two copies on one node are better than one
+			bad := copies[1]
+			bad.Bad = true
+			must(t, c.ReplaceCopy(bg, f.ID, 0, 1, bad, next(t, c, f.ID, 0, 1, 2, "n3")))
+		})
+	}
+}
+
 func TestMarkBadOfAnotherAttemptChangesNothing(t *testing.T) {
 	c := openTest(t, "")
 	f := store(t, c, 1)

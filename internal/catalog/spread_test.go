@@ -188,6 +188,7 @@ func changeCopy(t *testing.T, c *Catalog, rng *rand.Rand, f raid.File) {
 		}
 	default:
 		to := next(t, c, f.ID, stripe, p.Number, old.Index, spreadNodes[rng.IntN(len(spreadNodes))])
+		old.Bad = true // so that it may double another
 		if err := c.ReplaceCopy(bg, f.ID, stripe, p.Number, old, to); err != nil && !c.Gone(to.Node) && !c.Gone(old.Node) {
 			t.Fatal(err)
 		}
