@@ -216,8 +216,8 @@ func (t *tx) dropSurplus(node int64, limit int) (int64, error) {
 		node, int64(limit))
 }
 
-// CountSurplus counts some surplus copies on a node after the cursor, and their bytes, at
-// most limit of them. Those of what is no file any more count, too.
+// CountSurplus counts the surplus copies of complete files among limit of those on a node
+// after the cursor, and their bytes. Those of deleted files wait for that, and not for work.
 func (c *Catalog) CountSurplus(ctx context.Context, node raid.NodeID, after SurplusCursor, limit int) (copies, bytes int64, next SurplusCursor, more bool, err error) {
 	c.mu.RLock()
 	key := c.state.byID[node]
@@ -225,14 +225,19 @@ func (c *Catalog) CountSurplus(ctx context.Context, node raid.NodeID, after Surp
 	if next = after; key == 0 || c.Gone(node) {
 		return 0, 0, next, false, c.writer.check()
 	}
+	rows := 0
 	err = c.read(ctx, fmt.Sprintf("count surplus copies on node %s", node), func(r *conn) error {
 		return r.query(func(row []driver.Value) error {
+			rows++
 			next = SurplusCursor{RepairCursor{raid.FileID(integer(row[0])), integer(row[1]), int(integer(row[2]))}, int(integer(row[3]))}
-			copies, bytes = copies+1, bytes+integer(row[4])
+			if integer(row[5]) == complete {
+				copies, bytes = copies+1, bytes+integer(row[4])
+			}
 			return nil
-		}, `SELECT file, stripe, part, attempt, ifnull((SELECT length FROM part p WHERE p.file = s.file AND p.stripe = s.stripe AND p.part = s.part), 0)
+		}, `SELECT file, stripe, part, attempt, ifnull((SELECT length FROM part p WHERE p.file = s.file AND p.stripe = s.stripe AND p.part = s.part), 0),
+			ifnull((SELECT state FROM upload u WHERE u.id = s.file), -1)
 			FROM surplus s INDEXED BY surplus_on WHERE node = ? AND (file, stripe, part, attempt) > (?, ?, ?, ?) ORDER BY file, stripe, part, attempt LIMIT +?`,
 			key, int64(after.File), after.Stripe, int64(after.Part), int64(after.Attempt), int64(limit))
 	})
-	return copies, bytes, next, copies == int64(limit), err
+	return copies, bytes, next, rows == limit, err
 }

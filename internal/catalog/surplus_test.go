@@ -179,6 +179,37 @@ func TestSurplusGoesWithItsFile(t *testing.T) {
 	}
 }
 
+// What waits in the trash is no work that is left.
+func TestSurplusOfADeletedFileIsNotCounted(t *testing.T) {
+	c := openKeeping(t, "", testKeep)
+	f := store(t, c, 1)
+	r, _ := spareOne(t, c, "n3")
+	other := store(t, c, 1)
+	r2, old := partOn(t, c, "n1")
+	if r2.File != other.ID {
+		t.Fatalf("the part is of file %d", r2.File)
+	}
+	must(t, c.ReplaceLost(bg, r2.File, r2.Part.Stripe, r2.Part.Number, old, next(t, c, r2.File, r2.Part.Stripe, r2.Part.Number, old.Index, "n3")))
+	count := func() (copies, bytes int64) {
+		var at SurplusCursor
+		for more := true; more; {
+			n, b, to, further, err := c.CountSurplus(bg, "n1", at, 1)
+			must(t, err)
+			copies, bytes, at, more = copies+n, bytes+b, to, further
+		}
+		return copies, bytes
+	}
+	must(t, c.Delete(bg, f.ID))
+	if n, b := count(); n != 1 || b != r2.Part.Length {
+		t.Errorf("%d copies of %d bytes without those of a deleted file", n, b)
+	}
+	_, err := c.Undelete(bg, f.ID)
+	must(t, err)
+	if n, b := count(); n != 2 || b != r.Part.Length+r2.Part.Length {
+		t.Errorf("%d copies of %d bytes when it is back", n, b)
+	}
+}
+
 func TestSurplusOnARemovedNodeIsForgotten(t *testing.T) {
 	c := openTest(t, "")
 	store(t, c, 3)
