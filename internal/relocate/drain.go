@@ -240,12 +240,12 @@ func (r *Relocator) progress(ctx context.Context, rec raid.NodeRecord, w *wait) 
 	if rec.Successor != "" {
 		to = " to " + r.name(rec.Successor)
 	}
-	rests, partial := r.cfg.Record.Resting(rec.ID)
 	over := w.over() // before the look for copies that are on their way
 	coming, err := r.cfg.Record.Intends(ctx, rec.ID)
 	if err != nil {
 		return "", false, err
 	}
+	rests, partial := r.cfg.Record.Resting(rec.ID) // after both: what was on its way may rest on it by now
 	removals, err := r.cfg.Record.RemovalCounts(ctx)
 	if err != nil {
 		return "", false, err
