@@ -278,9 +278,15 @@ func (r *Repairer) noteSuspect(node raid.NodeID, suspect bool) {
 // outFor is for how long a node has been away, or hangs.
 func (r *Repairer) outFor(node raid.NodeID, now time.Time) time.Duration {
 	out := r.cfg.Nodes.AwayFor(node)
+	p, there := r.cfg.Nodes.Peer(node)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if t := r.troubles[node]; t != nil {
+		// What another life of it did not answer, or was not asked again for long, says
+		// nothing: a node that holds nothing which counts may never be asked.
+		if there && (t.session != p.Session() || now.Sub(t.until) > tryAgainMost) {
+			t.since = time.Time{}
+		}
 		for _, since := range []time.Time{t.since, t.suspect} {
 			if !since.IsZero() {
 				out = max(out, now.Sub(since))
