@@ -142,8 +142,9 @@ func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Sta
 	s.Strangers = c.strangers.there()
 	s.Warnings, s.Proposals = append(c.warnings(), nearlyFull(nodes, n.Trash.Files > 0)...), proposals(nodes)
 	s.Warnings = append(s.Warnings, warnOfBadDisks(nodes)...)
-	if s.OldestVerified, err = c.verify.OldestVerified(ctx); err != nil {
-		return httpapi.Status{}, err
+	// Left out where a page of the catalog can't be read: the rest says so, and must.
+	if oldest, err := c.verify.OldestVerified(ctx); err == nil {
+		s.OldestVerified = oldest
 	}
 	if len(s.Strangers) > 0 && len(nodes) > 0 {
 		s.Warnings = append(s.Warnings, "not let in, since they belong elsewhere: "+strangersText(s.Strangers))

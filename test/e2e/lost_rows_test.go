@@ -168,7 +168,7 @@ func TestAFileWhoseRowIsGoneKeepsItsChunks(t *testing.T) {
 // far: when the catalog knows the file again, they are back.
 func TestAFileThatComesBackToTheCatalogComesBackFromTheTrash(t *testing.T) {
 	t.Parallel()
-	a := start(t, cluster.Config{Nodes: 4, Bin: programs.race, ControllerEnv: []string{smallStripes}})
+	a := start(t, cluster.Config{Nodes: 4, Bin: programs.race, ControllerEnv: []string{smallStripes, "RAID_CONTROLLER_TRASH_KEEP=1h"}})
 	c := content(3 * mib)
 	lost := a.upload(c).ID
 	before := a.liveChunks()
