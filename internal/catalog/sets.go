@@ -147,7 +147,7 @@ func tallySets(rows iter.Seq2[string, int64], v view, files int64) tally {
 			t.add(row, n, v)
 		}
 	}
-	away, reach := 0, int64(0) // nodes out of reach, and files on them at most
+	away, reach := int64(0), int64(0) // nodes out of reach, and files on them at most
 	for k, n := range t.onNode {
 		if n == 0 || v.has(k) {
 			continue
@@ -201,8 +201,9 @@ func (t *tally) add(row string, n int64, v view) {
 
 // addOthers adds what is known of sets without rows, when so many nodes are out of reach,
 // and view.node has files or not.
-func (t *tally) addOthers(away int, holds bool) {
-	for copies, n := range t.others {
+func (t *tally) addOthers(away int64, holds bool) {
+	for size, n := range t.others {
+		copies := int64(size)
 		if copies <= away {
 			t.none.high += n
 			t.stops += n * truth(holds)
