@@ -123,6 +123,8 @@ func (d *Desk) remove(ctx context.Context, m raid.Member, order raid.RemoveOrder
 func mayLeave(m raid.Member, l raid.Leaving, order raid.RemoveOrder, nodes []raid.NodeInfo) error {
 	const force = "To remove the node all the same, add --force"
 	switch {
+	case order.Replaced && !(l.Relocation.Replaced && l.Relocation.Draining && l.Relocation.Drained):
+		return refuse(raid.ErrPrecondition, "Node %s stays: it is not replaced any more, or something rests on it again", called(m))
 	case l.Partial:
 		return refuse(raid.ErrPrecondition, "After an update the controller still counts where files are; until then it can't tell which need node %s. Try again in some minutes; sudo raidctl status tells when it is done", called(m))
 	case l.Lost > 0 && (!order.Force || order.Lose != l.Lost):

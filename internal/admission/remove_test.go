@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +89,27 @@ func TestNodeWithCopiesIsRemovedByForceAlone(t *testing.T) {
 	}
 	if err := p.Remove(t.Context(), n.id, raid.RemoveOrder{}); err != nil {
 		t.Errorf("again: %v", err)
+	}
+}
+
+// A node that another one replaced leaves by itself. A person who has it stay may come in
+// between, until the last moment.
+func TestANodeThatIsNotReplacedAnyMoreStays(t *testing.T) {
+	p := newPlace(t)
+	n := p.joined(t, "pi-2")
+	drained := raid.Relocation{Draining: true, Drained: true, Replaced: true}
+	for _, r := range []raid.Relocation{{}, {Draining: true, Drained: true}, {Draining: true, Replaced: true}, {Drained: true, Replaced: true}} {
+		p.book.rests[n.id] = raid.Leaving{Relocation: r}
+		wants(t, fmt.Sprintf("%+v", r), p.Remove(t.Context(), n.id, raid.RemoveOrder{Replaced: true}), raid.ErrPrecondition, "Node pi-2 stays")
+	}
+	p.book.rests[n.id] = raid.Leaving{Relocation: drained, Files: 1}
+	wants(t, "a file rests on it", p.Remove(t.Context(), n.id, raid.RemoveOrder{Replaced: true}), raid.ErrPrecondition, "still has copies")
+	if !p.IsMember(n.id) {
+		t.Error("it was removed all the same")
+	}
+	p.book.rests[n.id] = raid.Leaving{Relocation: drained}
+	if err := p.Remove(t.Context(), n.id, raid.RemoveOrder{Replaced: true}); err != nil || p.IsMember(n.id) {
+		t.Errorf("replaced: %v", err)
 	}
 }
 

@@ -275,6 +275,18 @@ func tryChange(c *Catalog, rng *rand.Rand, f raid.File) error {
 	return nil
 }
 
+// Who removes a node is told in the same transaction what is to become of its copies: a
+// person may have changed that just now.
+func TestWhoRemovesANodeKnowsWhetherItDrains(t *testing.T) {
+	c := openTest(t, "")
+	store(t, c, 1)
+	want := raid.Relocation{Draining: true, Drained: true, Replaced: true, Successor: "n9"}
+	must(t, c.Relocate(bg, "n1", func(raid.Relocation) (raid.Relocation, error) { return want, nil }))
+	if l := restsOn(t, c, "n1", "n2"); l.Relocation != want {
+		t.Errorf("%+v", l)
+	}
+}
+
 // restsOn tells what rests on a node when these others are there.
 func restsOn(t testing.TB, c *Catalog, id raid.NodeID, there ...raid.NodeID) (out raid.Leaving) {
 	t.Helper()

@@ -228,7 +228,9 @@ func (t *tx) leaving(node int64, there func(raid.NodeID) bool) (out raid.Leaving
 		return out, err
 	}
 	n := countRows(sumOf(now.base.files, now.added), sumOf(now.base.sets, now.addedSets), v)
-	return raid.Leaving{Files: n.holds, Lost: n.lost, AtMost: n.lostAtMost, Partial: t.meta.spreadTo != allCounted}, nil
+	return raid.Leaving{
+		Files: n.holds, Lost: n.lost, AtMost: n.lostAtMost, Partial: t.meta.spreadTo != allCounted, Relocation: t.record(node).Relocation,
+	}, nil
 }
 
 // CountSpread counts some more files of a catalog from before spread was there. more

@@ -16,7 +16,9 @@ func (c *Controller) newRelocator() *relocate.Relocator {
 	cost := c.objects.Cost()
 	return relocate.New(relocate.Config{
 		Record: c.catalog, Wishes: c.catalog, Array: nodeArray{c}, Lost: c.repair.Lost, Uploads: c.objects.Uploads,
-		Remove:   func(ctx context.Context, id raid.NodeID) error { return c.desk.Remove(ctx, id, raid.RemoveOrder{}) },
+		Remove: func(ctx context.Context, id raid.NodeID) error {
+			return c.desk.Remove(ctx, id, raid.RemoveOrder{Replaced: true})
+		},
 		Revoke:   c.desk.RevokeReplacements,
 		Copies:   cost.Copies,
 		Overhead: cost.Overhead,

@@ -76,6 +76,9 @@ type RemoveOrder struct {
 	Force bool `json:"force"` // although it has copies of files
 	// Lose is how many files may be lost with it. It must be as many as there are.
 	Lose int64 `json:"lose,omitempty"`
+	// Replaced says that it is no person's wish: only a node leaves that another one
+	// replaces, and on which nothing rested any more, as long as that is so.
+	Replaced bool `json:"-"`
 }
 
 // LossError refuses to remove a node, which would lose another number of files than
@@ -98,4 +101,6 @@ type Leaving struct {
 	AtMost bool  // these are upper bounds; else they are exact
 
 	Partial bool // not all files are counted yet
+	// Relocation is what is to become of its copies.
+	Relocation Relocation
 }
