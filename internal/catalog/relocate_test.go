@@ -144,6 +144,51 @@ func TestAReplacementBeginsWhenTheSuccessorJoins(t *testing.T) {
 	}
 }
 
+// A move that began before the drain has chosen its node, and takes long to read the part.
+// Nothing new comes to the node, from when it is told that it may be unplugged at the latest.
+func TestANodeThatDrainsGetsNoCopyThatWasChosenForItBefore(t *testing.T) {
+	c := openTest(t, "")
+	f := store(t, c, 1)
+	join(t, c, "n3", 3)
+	drains := func(to raid.Relocation) {
+		t.Helper()
+		must(t, c.Relocate(bg, "n3", func(raid.Relocation) (raid.Relocation, error) { return to, nil }))
+	}
+	before, err := c.NextAttempt(bg, f.ID, 0, 1, "n3")
+	must(t, err)
+	drains(raid.Relocation{Draining: true})
+	_, err = c.NextAttempt(bg, f.ID, 0, 1, "n3")
+	wants(t, err, raid.ErrPeerGone)
+	// What was on its way already is known to be, and counts once it is there.
+	if some, err := c.Intends(bg, "n3"); err != nil || !some {
+		t.Errorf("%v, %v", some, err)
+	}
+	old := firstCopy(t, c, f.ID)
+	must(t, c.ReplaceCopy(bg, f.ID, 0, 1, old, raid.Copy{Index: old.Index, Attempt: before, Node: "n3"}))
+	if n, _ := c.Resting("n3"); n != 1 {
+		t.Errorf("%d files rest on it", n)
+	}
+	drains(raid.Relocation{})
+	_, err = c.NextAttempt(bg, f.ID, 0, 1, "n3")
+	must(t, err)
+}
+
+// A copy that was called bad proves good after all where it was said that nothing rests.
+func TestANodeIsNotEmptyAnyMoreWhenACopyOnItProvesGood(t *testing.T) {
+	c := openTest(t, "")
+	f := store(t, c, 1)
+	old := firstCopy(t, c, f.ID)
+	must(t, c.MarkBad(bg, f.ID, 0, 1, old.Index, old.Attempt))
+	drained := raid.Relocation{Draining: true, Drained: true}
+	must(t, c.Relocate(bg, old.Node, func(raid.Relocation) (raid.Relocation, error) { return drained, nil }))
+	bad := old
+	bad.Bad = true
+	must(t, c.ReplaceCopy(bg, f.ID, 0, 1, bad, old))
+	if r := relocationOf(t, c, old.Node); r != (raid.Relocation{Draining: true}) {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestACopyOnItsWayToANodeIsKnown(t *testing.T) {
 	c := openTest(t, "")
 	f := store(t, c, 1)

@@ -100,11 +100,15 @@ func (t *tx) findFlaws(id, stripe, part int64) error {
 // NextAttempt gives out, durably, a number for one more attempt to store a part
 // of a file, which no chunk of that part ever had, and notes that the chunk is about to
 // be stored on the node: until ReplaceCopy or Record says what became of it. It fails with raid.ErrNotFound
-// when there is no such file, and with raid.ErrUnsupported when a name has no
-// room for a higher number.
+// when there is no such file, with raid.ErrUnsupported when a name has no room for a
+// higher number, and with raid.ErrPeerGone when the node drains, and so gets nothing any
+// more. It may have been chosen before.
 func (c *Catalog) NextAttempt(ctx context.Context, file raid.FileID, stripe int64, part int, node raid.NodeID) (attempt int, err error) {
 	name := fmt.Sprintf("number an attempt to store file %d stripe %d part %d", file, stripe, part)
 	err = c.write(ctx, &op{name: name, rows: 1, files: true, run: func(t *tx) (err error) {
+		if err := t.takes(node); err != nil {
+			return err
+		}
 		upload, err := t.uploadOf(int64(file))
 		if err == nil {
 			attempt, err = t.nextAttempt(int64(file), stripe, int64(part))
@@ -115,6 +119,14 @@ func (c *Catalog) NextAttempt(ctx context.Context, file raid.FileID, stripe int6
 		return t.intend(node, raid.ChunkKey{Upload: upload, Stripe: stripe, Part: part, Attempt: attempt})
 	}})
 	return attempt, err
+}
+
+// takes fails with raid.ErrPeerGone when a node drains.
+func (t *tx) takes(node raid.NodeID) error {
+	if key := t.findNode(node); key != 0 && t.record(key).Draining {
+		return fmt.Errorf("%w: node %s drains, and gets no copies any more", raid.ErrPeerGone, node)
+	}
+	return nil
 }
 
 // uploadOf is the upload that made a file. It fails with raid.ErrNotFound.
@@ -279,7 +291,25 @@ func (t *tx) putCopy(id int64, key raid.ChunkKey, old, new raid.Copy) (int64, er
 			int64(new.Attempt), newNode, truth(new.Bad), id, key.Stripe, int64(key.Part), int64(old.Index), int64(old.Attempt), oldNode)
 		return err
 	})
-	return n, err
+	if err != nil || n == 0 || new.Bad {
+		return n, err
+	}
+	return n, t.restsAgain(new.Node)
+}
+
+// restsAgain takes back that nothing rests on a node that drains: a copy there counts as
+// good that did not before. Its drain ends once more when that has moved, too.
+func (t *tx) restsAgain(node raid.NodeID) error {
+	key := t.findNode(node)
+	if key == 0 {
+		return nil
+	}
+	r := t.record(key)
+	if !r.Drained {
+		return nil
+	}
+	r.Drained = false
+	return t.setRecord(key, r)
 }
 
 // renewFlags writes anew whether a complete file is degraded, and whether it has
