@@ -26,7 +26,7 @@ var deeds = []deed{
 	{"delete", 12, (*world).remove},
 	{"undelete", 5, (*world).undelete},
 	{"list", 3, (*world).list},
-	{"look", 4, (*world).look},
+	{"inspect", 6, (*world).inspect},
 	{"cut the network of a node", 4, func(w *world) { w.onPi(func(p *pi) { w.net.cut(p.name) }) }},
 	{"cut the network of a client", 3, func(w *world) { w.net.cut(w.clients[w.rng.IntN(len(w.clients))].name) }},
 	{"cut the network of the controller", 2, func(w *world) { w.net.cut("controller") }},
@@ -34,9 +34,13 @@ var deeds = []deed{
 	{"node loses its power", 4, (*world).crashPi},
 	{"node loses its power at a write", 5, func(w *world) { w.onPi(func(p *pi) { p.cutIn.Store(1 + w.rng.Int64N(30)) }) }},
 	{"node is restarted", 2, (*world).restartPi},
-	{"disk of a node fails", 2, func(w *world) { w.onPi(func(p *pi) { p.armed = true; p.failIn.Store(1 + w.rng.Int64N(20)) }) }},
+	{"disk of a node fails", 2, func(w *world) {
+		w.onPi(func(p *pi) { p.armed, w.failedDisk = true, true; p.failIn.Store(1 + w.rng.Int64N(20)) })
+	}},
 	{"disk of a node is full", 2, (*world).fill},
-	{"disk of a node can't be read", 1, func(w *world) { w.onPi(func(p *pi) { p.armed = true; p.unread.Store(!p.unread.Load()) }) }},
+	{"disk of a node can't be read", 1, func(w *world) {
+		w.onPi(func(p *pi) { p.armed, w.failedDisk = true, true; p.unread.Store(!p.unread.Load()) })
+	}},
 	{"controller loses its power", 2, (*world).crashBoss},
 	{"controller loses its power at a write", 4, func(w *world) { w.boss.disk.cutIn(1 + w.rng.IntN(40)) }},
 	{"controller is restarted", 1, (*world).restartBoss},
@@ -319,10 +323,4 @@ func (w *world) undelete() {
 func (w *world) list() {
 	c := w.client()
 	w.busy.Go(func() { c.list() })
-}
-
-// look asks for the status and compares it with what is known.
-func (w *world) look() {
-	c := w.client()
-	w.busy.Go(func() { c.status() })
 }

@@ -70,7 +70,7 @@ func (b *boss) start() {
 		StateDir: b.dir, HTTPListen: "controller:9000", HTTPPlain: wire.PlaintextAny,
 		StoreListen: "controller:5557", ResponseListen: "controller:5558", RequestListen: "controller:5559",
 		Plaintext: wire.PlaintextAny, Settle: 2 * time.Second, Level: "raid1", Copies: 2, StripeSize: stripeSize,
-		MaxWholeFile: 1 << 20, DegradedWrites: true, Grace: grace, TrashKeep: time.Minute, Version: "simulated",
+		MaxWholeFile: 1 << 20, DegradedWrites: true, Grace: grace, TrashKeep: time.Minute, ScrubEvery: scrubEvery, Version: "simulated",
 		Log: b.w.log.With("pi", "controller"), Random: random, Draw: random.draw, Listen: b.w.net.listen,
 		Machine: func() (string, []netip.Addr) { return "controller", nil }, Ready: func() { close(ready) },
 	}

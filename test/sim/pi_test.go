@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/raidpi/raidpi/internal/chunkstore"
 	"github.com/raidpi/raidpi/internal/chunkstore/faultfs"
@@ -31,7 +32,8 @@ type pi struct {
 	lives int
 	gone  bool // for good
 
-	removed bool // from the array
+	removed bool          // from the array
+	offAt   time.Duration // of the run: when it went down last
 
 	fs      atomic.Pointer[faultfs.FS]
 	running bool
@@ -138,7 +140,7 @@ func (p *pi) ended() bool {
 // crash takes the machine's power, or kills its process, and leaves its disk as it is
 // found then.
 func (p *pi) crash(l loss, rng *rand.Rand) error {
-	p.running = false
+	p.running, p.offAt = false, p.w.now()
 	fs := p.fs.Load()
 	if fs != nil {
 		fs.CutPower()
@@ -164,7 +166,7 @@ func (p *pi) end() error {
 	if !p.running {
 		return nil
 	}
-	p.running = false
+	p.running, p.offAt = false, p.w.now()
 	p.stop()
 	<-p.done
 	p.w.net.setDown(p.name, true)

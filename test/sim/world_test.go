@@ -15,6 +15,9 @@ import (
 // grace is [repair] grace: short, so that a run sees nodes lost.
 const grace = 15 * time.Second
 
+// scrubEvery is [repair] scrub_every: short, so that rot is found while a run lasts.
+const scrubEvery = 2 * time.Minute
+
 // world is one run: an array, what befalls it, and what is known of it.
 type world struct {
 	t        *testing.T
@@ -30,6 +33,8 @@ type world struct {
 	model    *model
 	clients  []*client
 	busy     sync.WaitGroup // requests under way
+
+	failedDisk bool // some node's disk was told to fail, by which good copies may be given up
 }
 
 // newWorld must be called inside a bubble; close must be called at its end.
