@@ -25,9 +25,10 @@ const (
 	healP99   = 2    // times as long as before
 )
 
-// heal measures how fast what a lost node held is made again, and what requests notice.
-func (s *suite) heal(ctx context.Context) error {
-	for _, l := range s.scale.loads {
+// heal measures how fast what a lost node held is made again, of files of one size.
+func (s *suite) heal(size int) func(context.Context) error {
+	return func(ctx context.Context) error {
+		l := s.scale.heal[size]
 		var rates, shares, costs []float64
 		for i := range s.scale.rounds {
 			rate, share, cost, err := s.healOnce(ctx, l)
@@ -48,8 +49,8 @@ func (s *suite) heal(ctx context.Context) error {
 		} else {
 			s.table.add(row{figure: "CPU of all processes, heal " + l.name, value: median(costs), unit: "ms/copy", cost: true})
 		}
+		return nil
 	}
-	return s.healBeside(ctx)
 }
 
 // healOnce loses a node of a fresh array. The share is of the bytes that the floor
@@ -153,8 +154,7 @@ func (s *suite) healBeside(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
 	c := newClient(a.API.URL)
-	l := s.scale.loads[1]
-	l.count *= 2
+	l := s.scale.heal[1]
 	if _, _, err := c.putAll(ctx, l); err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	bin := fs.String("bin", "bin", "where the built programs are")
 	dir := fs.String("dir", ".bench", "folder for all data; emptied at the start and at the end")
 	quick := fs.Bool("quick", false, "one short round of everything, for a first look")
-	only := fs.String("only", "", "regular expression: measure only what it matches, of: 64MiB 1MiB 4KiB memory tls stall heal start size")
+	only := fs.String("only", "", "regular expression: measure only what it matches, of: 64MiB 1MiB 4KiB memory tls stall heal-large heal-medium heal-small heal-beside start size")
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}

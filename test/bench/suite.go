@@ -26,6 +26,7 @@ const (
 type scale struct {
 	rounds int
 	loads  []load
+	heal   []load
 	big    int64         // bytes of the one big upload
 	hung   time.Duration // for how long a node hangs
 }
@@ -37,6 +38,11 @@ var thorough = scale{
 		{name: "1MiB", size: mib, clients: 8, count: 400},
 		{name: "4KiB", size: 4 * kib, clients: 16, count: 3000},
 	},
+	heal: []load{
+		{name: "64MiB", size: 64 * mib, clients: 4, count: 16},
+		{name: "1MiB", size: mib, clients: 8, count: 800},
+		{name: "4KiB", size: 4 * kib, clients: 16, count: 4000},
+	},
 	big: gib, hung: 20 * time.Second,
 }
 
@@ -46,6 +52,11 @@ var short = scale{
 		{name: "64MiB", size: 64 * mib, clients: 4, count: 6},
 		{name: "1MiB", size: mib, clients: 8, count: 100},
 		{name: "4KiB", size: 4 * kib, clients: 16, count: 800},
+	},
+	heal: []load{
+		{name: "64MiB", size: 64 * mib, clients: 4, count: 8},
+		{name: "1MiB", size: mib, clients: 8, count: 400},
+		{name: "4KiB", size: 4 * kib, clients: 16, count: 1200},
 	},
 	big: 256 * mib, hung: 6 * time.Second,
 }
@@ -84,7 +95,10 @@ func (s *suite) run(ctx context.Context) (err error) {
 		{"memory", s.peakMemory},
 		{"tls", s.tls},
 		{"stall", s.stall},
-		{"heal", s.heal},
+		{"heal-large", s.heal(0)},
+		{"heal-medium", s.heal(1)},
+		{"heal-small", s.heal(2)},
+		{"heal-beside", s.healBeside},
 		{"start", s.startToReady},
 		{"size", s.programSizes},
 	} {
