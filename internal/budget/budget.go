@@ -189,6 +189,7 @@ type storage struct{ data []byte }
 // Buffer is a slice of bytes that is counted while it has owners.
 type Buffer struct {
 	pool    *Pool
+	whole   *Buffer // of which it is a part, and an owner; nil: it is none
 	store   *storage
 	bytes   []byte
 	charged int64
@@ -207,6 +208,14 @@ func (b *Buffer) Retain() *Buffer {
 	return b
 }
 
+// Part is a buffer of its own that shows the bytes from one index to another of b. It is
+// one of b's owners until its own last Release.
+func (b *Buffer) Part(from, to int) *Buffer {
+	p := &Buffer{whole: b.Retain(), bytes: b.bytes[from:to:to]}
+	p.owners.Store(1)
+	return p
+}
+
 // Release ends one owner's use; the last one gives the bytes back.
 func (b *Buffer) Release() {
 	switch left := b.owners.Add(-1); {
@@ -215,8 +224,12 @@ func (b *Buffer) Release() {
 	case left < 0:
 		panic("budget: buffer released more often than it had owners")
 	}
-	p, store := b.pool, b.store
+	p, store, whole := b.pool, b.store, b.whole
 	b.store, b.bytes = nil, nil
+	if whole != nil {
+		whole.Release()
+		return
+	}
 	p.shelf(len(store.data)).Put(store)
 	p.mu.Lock()
 	p.inUse -= b.charged

@@ -163,6 +163,39 @@ func TestLastOwnerEndsTheBuffer(t *testing.T) {
 	}
 }
 
+// The bytes are given back when nobody uses the whole or a part any more.
+func TestAPartOwnsTheWhole(t *testing.T) {
+	p := New(1 << 20)
+	whole, err := p.Acquire(t.Context(), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := whole.Part(10, 20)
+	part.Bytes()[0] = 7
+	if whole.Bytes()[10] != 7 || len(part.Bytes()) != 10 || cap(part.Bytes()) != 10 {
+		t.Error("it shows other bytes")
+	}
+	part.Retain().Release()
+	whole.Release()
+	if _, ok := p.TryGet(1); ok {
+		t.Fatal("the bytes are given away while a part of them has an owner")
+	}
+	part.Release()
+	if p.InUse() != 0 {
+		t.Errorf("%d bytes in use without any owner", p.InUse())
+	}
+	for name, late := range map[string]func(){"Release": part.Release, "Part": func() { whole.Part(0, 1) }} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s after the last release did not panic", name)
+				}
+			}()
+			late()
+		}()
+	}
+}
+
 func TestLimitHoldsUnderContention(t *testing.T) {
 	const limit = 1 << 20
 	p := New(limit)

@@ -37,7 +37,7 @@ func (s *Store) checkRange(ctx context.Context, peer *membership.Peer, name raid
 	for at := from; at == from || at < to; at += maxPiece {
 		p := &piece{part: part, offset: at, length: min(maxPiece, to-at)}
 		call, cancel := context.WithTimeout(ctx, checkTimeout)
-		err := getChecked(call, peer, name, p, buf.Bytes()[:p.length])
+		_, err := getChecked(call, peer, name, p, buf.Bytes()[:p.length])
 		cancel()
 		if err != nil {
 			return fmt.Errorf("check a copy: %w", err)

@@ -27,9 +27,10 @@ const (
 
 // answer is what came of asking for one copy.
 type answer struct {
-	copy raid.Copy
-	buf  *budget.Buffer
-	err  error
+	copy   raid.Copy
+	buf    *budget.Buffer
+	blocks []uint32 // checksums of the part's blocks that the bytes were compared with; nil: unknown
+	err    error
 }
 
 // fetching is the state of one piece's fetch.
@@ -82,7 +83,7 @@ func (ft *fetching) salvage() error {
 		}
 		ft.take(b)
 	}
-	ft.rotten = false
+	ft.rotten, ft.p.blocks = false, nil
 	return ft.s.salvage(ft.ctx, ft.file, ft.p)
 }
 
@@ -127,6 +128,7 @@ func (ft *fetching) run() error {
 			ft.open--
 			if a.err == nil {
 				ft.take(a.buf)
+				ft.p.blocks = a.blocks
 				return nil
 			}
 			last = a.err
@@ -235,9 +237,9 @@ func (ft *fetching) ask(b *budget.Buffer) {
 		ft.peers = append(ft.peers, peer)
 	}
 	peer := ft.last
-	reply := func(err error) {
+	reply := func(blocks []uint32, err error) {
 		select {
-		case ft.answers <- answer{c, b, err}:
+		case ft.answers <- answer{c, b, blocks, err}:
 		case <-ft.ctx.Done():
 			b.Release()
 		}
@@ -245,7 +247,7 @@ func (ft *fetching) ask(b *budget.Buffer) {
 	if !ft.s.spawn(func() {
 		reply(ft.s.readCopy(ft.ctx, ft.file, ft.p, c, peer, b.Bytes()[:ft.p.length]))
 	}) {
-		go reply(raid.ErrShutdown) // run takes it, or has ended
+		go reply(nil, raid.ErrShutdown) // run takes it, or has ended
 	}
 }
 
@@ -281,39 +283,39 @@ func (s *Store) order(copies []raid.Copy) []raid.Copy {
 	return out
 }
 
-// readCopy reads and checks the piece from one copy.
-func (s *Store) readCopy(ctx context.Context, f *raid.File, p *piece, c raid.Copy, peer *membership.Peer, dst []byte) error {
+// readCopy reads and checks the piece from one copy. blocks are as in answer.
+func (s *Store) readCopy(ctx context.Context, f *raid.File, p *piece, c raid.Copy, peer *membership.Peer, dst []byte) (blocks []uint32, err error) {
 	name := p.part.Key(f.Upload, c).Name()
 	if c.Node == "" {
-		return s.readUnknown(ctx, p, name, dst)
+		return nil, s.readUnknown(ctx, p, name, dst)
 	}
 	if peer == nil {
-		return fmt.Errorf("node %s: %w", c.Node, raid.ErrPeerGone)
+		return nil, fmt.Errorf("node %s: %w", c.Node, raid.ErrPeerGone)
 	}
 	return getChecked(ctx, peer, name, p, dst)
 }
 
 // getChecked reads the piece from a native node and checks it against the
 // catalog: the block checksums that came with it must combine to the part's, and
-// the bytes must fit them.
-func getChecked(ctx context.Context, peer *membership.Peer, name raid.ChunkName, p *piece, dst []byte) error {
+// the bytes must fit them. It returns those of all blocks of the part.
+func getChecked(ctx context.Context, peer *membership.Peer, name raid.ChunkName, p *piece, dst []byte) ([]uint32, error) {
 	res, err := peer.Get(ctx, wire.GetRequest{
 		Name: name, Offset: p.offset, Length: p.length, ExpectLength: p.part.Length, ExpectCRC: p.part.CRC, Dst: dst,
 	})
 	if err != nil {
-		return fmt.Errorf("node %s: %w", peer.ID(), err)
+		return nil, fmt.Errorf("node %s: %w", peer.ID(), err)
 	}
 	crc, ok := raid.CombineBlocks(res.Blocks, res.Length)
 	if !ok || res.Length != p.part.Length || crc != p.part.CRC {
-		return fmt.Errorf("node %s: %w: its checksums are not those of the catalog", peer.ID(), raid.ErrCorrupt)
+		return nil, fmt.Errorf("node %s: %w: its checksums are not those of the catalog", peer.ID(), raid.ErrCorrupt)
 	}
 	for at := int64(0); at < p.length; at += raid.BlockSize {
 		block := (p.offset + at) / raid.BlockSize
 		if raid.Checksum(dst[at:min(at+raid.BlockSize, p.length)]) != res.Blocks[block] {
-			return fmt.Errorf("node %s: %w: block %d of the chunk fails its checksum", peer.ID(), raid.ErrCorrupt, block)
+			return nil, fmt.Errorf("node %s: %w: block %d of the chunk fails its checksum", peer.ID(), raid.ErrCorrupt, block)
 		}
 	}
-	return nil
+	return res.Blocks, nil
 }
 
 // readUnknown asks everybody for a chunk whose place is not known: lab peers as
@@ -336,7 +338,7 @@ func (s *Store) readUnknown(ctx context.Context, p *piece, name raid.ChunkName, 
 		return nil
 	}
 	for _, peer := range s.cfg.Nodes.Natives() {
-		if getChecked(ctx, peer, name, p, dst) == nil {
+		if _, err := getChecked(ctx, peer, name, p, dst); err == nil {
 			return nil
 		}
 	}

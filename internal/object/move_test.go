@@ -1,7 +1,9 @@
 package object
 
 import (
+	"bytes"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,6 +143,45 @@ func TestHealingAndRequestsWaitForNoMemoryOfEachOther(t *testing.T) {
 		all.Release()
 		if got := b.store.cfg.Healing.InUse(); got != 0 {
 			t.Errorf("%d bytes are held after it", got)
+		}
+	})
+}
+
+// Whoever was asked first and is slow may answer yet: what others have read meanwhile is
+// out of its reach.
+func TestWhatIsReadForACopyIsOutOfReachOfASlowNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, 3)
+		defer b.close()
+		want := content(bubbleStripe)
+		f, err := b.put(want, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts, err := b.cat.Parts(b.ctx, f.ID, 0, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		part := parts[0]
+		b.store.cfg.Draw = func(int64) int64 { return 0 }
+		slow := b.held(part.Key(f.Upload, b.store.order(part.Copies)[0]).Name())
+		slow.hangDisk()
+		buf, blocks, err := b.store.readPart(b.ctx, f, part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := bytes.Clone(buf.Bytes())
+		clear(buf.Bytes())
+		slow.thaw()
+		time.Sleep(time.Minute)
+		if !bytes.Equal(got, want[:part.Length]) || !slices.Equal(blocks, raid.BlockChecksums(got)) {
+			t.Error("other bytes were read")
+		}
+		if !bytes.Equal(buf.Bytes(), make([]byte, part.Length)) {
+			t.Error("the slow node's answer came into the bytes that were read already")
+		}
+		if buf.Release(); b.store.cfg.Healing.InUse() != 0 {
+			t.Errorf("%d bytes are in use", b.store.cfg.Healing.InUse())
 		}
 	})
 }

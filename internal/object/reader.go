@@ -56,7 +56,8 @@ type piece struct {
 	buf    *budget.Buffer
 	done   chan struct{}
 	err    error
-	heals  bool // it is read to make a copy again: nodes that are away are not waited for
+	blocks []uint32 // once it is fetched: checksums of the part's blocks; nil: nobody said
+	heals  bool     // it is read to make a copy again: nodes that are away are not waited for
 }
 
 // Open starts reading a file. Nothing is fetched before the first read.

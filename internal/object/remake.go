@@ -29,7 +29,7 @@ func (s *Store) Remake(ctx context.Context, f raid.File, part raid.Part, m raid.
 	if !ok {
 		return raid.Copy{}, fmt.Errorf("node %s: %w", c.ID, raid.ErrPeerGone)
 	}
-	buf, err := s.readPart(ctx, f, part)
+	buf, blocks, err := s.readPart(ctx, f, part)
 	if err != nil {
 		return raid.Copy{}, err
 	}
@@ -44,7 +44,7 @@ func (s *Store) Remake(ctx context.Context, f raid.File, part raid.Part, m raid.
 	fresh := raid.Copy{Index: m.Old.Index, Attempt: attempt, Node: c.ID}
 	meta := raid.ChunkMeta{
 		Array: s.cfg.Array, Key: part.Key(f.Upload, fresh), Level: f.Level, StripeSize: f.StripeSize,
-		Length: part.Length, Blocks: raid.BlockChecksums(payload), Commit: s.cfg.Commit(),
+		Length: part.Length, Blocks: blocks, Commit: s.cfg.Commit(),
 	}
 	if part.Stripe == f.Stripes-1 {
 		meta.File = &raid.FileMeta{
@@ -115,30 +115,57 @@ func (s *Store) readBack(ctx context.Context, peer *membership.Peer, name raid.C
 // The names of an upload's own attempts must end where those of repair begin.
 const _ = uint(raid.UploadAttempts - maxAttempts)
 
-// readPart reads a whole part, verified, piece by piece.
-func (s *Store) readPart(ctx context.Context, f raid.File, part raid.Part) (*budget.Buffer, error) {
+// readPart reads a whole part, verified, piece by piece, and returns the checksums of its
+// blocks too.
+func (s *Store) readPart(ctx context.Context, f raid.File, part raid.Part) (*budget.Buffer, []uint32, error) {
 	whole, err := s.cfg.Healing.Acquire(ctx, int(part.Length))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	step := int64(maxPiece)
 	if onlyLab(part) {
 		step = part.Length
 	}
+	blocks := make([]uint32, 0, raid.BlockCount(part.Length))
 	for at := int64(0); at < part.Length; at += step {
 		p := &piece{part: part, offset: at, length: min(step, part.Length-at), heals: true}
-		p.buf = s.cfg.Healing.Get(int(p.length))
-		err := s.fetch(ctx, &f, p)
-		if err == nil {
-			copy(whole.Bytes()[at:], p.buf.Bytes()[:p.length])
+		own := whole.Part(int(at), int(at+p.length))
+		p.buf = own
+		if err = s.fetch(ctx, &f, p); err == nil {
+			blocks = append(blocks, p.checksums()...)
+			if p.buf != own { // whoever was asked first may still write to the other one
+				whole = s.elsewhere(whole, p)
+			}
 		}
 		p.buf.Release()
 		if err != nil {
 			whole.Release()
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return whole, nil
+	if crc, ok := raid.CombineBlocks(blocks, part.Length); !ok || crc != part.CRC {
+		whole.Release()
+		return nil, nil, fmt.Errorf("%w: its copies say different checksums, each of which fits the catalog's", raid.ErrCorrupt)
+	}
+	return whole, blocks, nil
+}
+
+// elsewhere copies what was read of a part to other memory, the piece included.
+func (s *Store) elsewhere(whole *budget.Buffer, p *piece) *budget.Buffer {
+	other := s.cfg.Healing.Get(len(whole.Bytes()))
+	copy(other.Bytes(), whole.Bytes()[:p.offset])
+	copy(other.Bytes()[p.offset:], p.buf.Bytes()[:p.length])
+	whole.Release()
+	return other
+}
+
+// checksums are those of the blocks of a piece that was fetched.
+func (p *piece) checksums() []uint32 {
+	if p.blocks == nil {
+		return raid.BlockChecksums(p.buf.Bytes()[:p.length])
+	}
+	from := p.offset / raid.BlockSize
+	return p.blocks[from : from+raid.BlockCount(p.length)]
 }
 
 // placeAnew chooses the node for a copy that replaces another.

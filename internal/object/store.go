@@ -80,9 +80,9 @@ type Config struct {
 	Log     *slog.Logger
 }
 
-// healingBudget is what copies that are made again may hold in buffers, in bytes, and up
-// to half as much again while they are read.
-const healingBudget = 16 << 20
+// healingBudget is what copies that are made again may hold in buffers, in bytes. A block
+// of each that is read back comes on top, and a second buffer where a node is slow.
+const healingBudget = 24 << 20
 
 // smallRequest is the most bytes that a request moves whose time matters most.
 const smallRequest = raid.BlockSize
