@@ -272,6 +272,11 @@ func (h *Host) Shutdown(ctx context.Context) error {
 	if _, err := h.Run(ctx, Command{Lines: "systemctl --no-block poweroff"}); err != nil {
 		return err
 	}
+	return h.AwaitOff(ctx)
+}
+
+// AwaitOff waits until a host is off that was told to shut down.
+func (h *Host) AwaitOff(ctx context.Context) error {
 	select {
 	case <-h.ended:
 		return h.off()

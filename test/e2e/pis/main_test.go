@@ -25,7 +25,7 @@ var (
 
 // setting is what all tests share, made once by TestMain.
 var setting struct {
-	readme map[string]string // lines to paste, by the scene
+	readme, operations map[string]string // lines to paste, by the scene
 	source *packageSource
 }
 
@@ -47,13 +47,11 @@ func runTests(m *testing.M) (int, error) {
 	if *distDir == "" {
 		*distDir = filepath.Join(root, "dist")
 	}
-	text, err := os.ReadFile(filepath.Join(root, "README.md"))
-	if err != nil {
+	if setting.readme, err = scenes(filepath.Join(root, "README.md")); err != nil {
 		return 1, err
 	}
-	setting.readme = map[string]string{}
-	for _, m := range regexp.MustCompile("(?s)<!-- scene: ([\\w-]+) -->\n```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
-		setting.readme[m[1]] = m[2]
+	if setting.operations, err = scenes(filepath.Join(root, "docs", "operations.md")); err != nil {
+		return 1, err
 	}
 	if setting.source, err = newPackageSource(*distDir); err != nil {
 		return 1, err
@@ -63,6 +61,19 @@ func runTests(m *testing.M) (int, error) {
 		return 1, err
 	}
 	return m.Run(), nil
+}
+
+// scenes are the lines of a page that are marked to be pasted.
+func scenes(page string) (map[string]string, error) {
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for _, m := range regexp.MustCompile("(?s)<!-- scene: ([\\w-]+) -->\n```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+		all[m[1]] = m[2]
+	}
+	return all, nil
 }
 
 // setUp is a lab whose hosts can install from the package source.
