@@ -26,7 +26,7 @@ var (
 // setting is what all tests share, made once by TestMain.
 var setting struct {
 	readme, operations map[string]string // lines to paste, by the scene
-	source *packageSource
+	source             *packageSource
 }
 
 func TestMain(m *testing.M) {
