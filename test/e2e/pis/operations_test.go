@@ -174,7 +174,6 @@ func (o *owner) worn() {
 	o.says("wear", "pi-2")
 	o.says("drain", "pi-2")
 	o.store(3)
-	o.says("drained", "pi-2")
 	o.says("retire", "pi-2")
 	o.check(o.pis[1].Plug(o.t.Context()))
 	o.health("healthy")
