@@ -107,10 +107,9 @@ func (o *owner) rot(pi *host) {
 func TestOperationsByTheirPage(t *testing.T) {
 	t.Parallel()
 	o := &owner{array: newArray(t), files: map[int64]cluster.Content{}}
-	o.install()
 	// Lost after seconds, and not after a quarter of an hour.
 	o.check(o.controller.WriteFile("/etc/raid-controller/conf.d/grace.toml", "[repair]\ngrace = \"15s\"\n"))
-	o.controller.must("systemctl restart raid-controller")
+	o.install()
 	o.join()
 	o.store(20)
 	o.health("healthy")
