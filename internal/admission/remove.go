@@ -42,7 +42,11 @@ func (d *Desk) Remove(ctx context.Context, id raid.NodeID, order raid.RemoveOrde
 		return err
 	}
 	// Who hangs up now does not stop it half way.
-	err = d.change(ctx, func() error { return d.remove(context.WithoutCancel(ctx), m, order, begun) })
+	var held int64
+	err = d.change(ctx, func() (err error) {
+		held, err = d.remove(context.WithoutCancel(ctx), m, order, begun)
+		return err
+	})
 	if gone, _ := d.member(id); gone.Removed {
 		// Also when it failed after that was written.
 		d.cfg.Cut(id, fmt.Errorf("%w: %s", identity.ErrRemoved, id))
@@ -57,9 +61,16 @@ func (d *Desk) Remove(ctx context.Context, id raid.NodeID, order raid.RemoveOrde
 	case err != nil:
 		return fmt.Errorf("remove node %s: %w", id, err)
 	}
-	e := raid.Event{Kind: raid.NodeRemoved, Node: id, Text: raid.Quoted(called(m)) + " was removed from the array for good: what it held is made again on other nodes"}
-	if order.Lose > 0 {
-		e.Text = fmt.Sprintf("%s was removed from the array for good, and %s were lost with it, as it was ordered", raid.Quoted(called(m)), someFiles(order.Lose, false))
+	e := raid.Event{Kind: raid.NodeRemoved, Node: id, Text: raid.Quoted(called(m)) + " was removed from the array for good"}
+	switch {
+	case order.Lose == 1:
+		e.Text += ", and 1 file was lost with it, as it was ordered"
+	case order.Lose > 0:
+		e.Text += fmt.Sprintf(", and %d files were lost with it, as it was ordered", order.Lose)
+	case held > 0:
+		e.Text += ": what it held is made again on other nodes"
+	default:
+		e.Text += "; no file had a copy on it"
 	}
 	d.cfg.Tell(e)
 	d.cfg.Log.Info("node removed", "node", id, "name", m.Name, "forced", order.Force, "lost", order.Lose)
@@ -96,9 +107,9 @@ func (d *Desk) mute(since time.Time) bool {
 	return slices.ContainsFunc(d.cfg.Nodes(), func(n raid.NodeInfo) bool { return n.IsCountedOn() && n.Silent >= long })
 }
 
-// remove writes it down. The caller holds change. Nodes count that were heard of since
-// begun.
-func (d *Desk) remove(ctx context.Context, m raid.Member, order raid.RemoveOrder, begun time.Time) error {
+// remove writes it down, and returns of how many files the node had copies. The caller
+// holds change. Nodes count that were heard of since begun.
+func (d *Desk) remove(ctx context.Context, m raid.Member, order raid.RemoveOrder, begun time.Time) (held int64, err error) {
 	long, nodes := time.Since(begun), d.cfg.Nodes()
 	there := map[raid.NodeID]bool{}
 	for i := range nodes {
@@ -107,21 +118,22 @@ func (d *Desk) remove(ctx context.Context, m raid.Member, order raid.RemoveOrder
 		}
 		there[nodes[i].ID] = nodes[i].IsCountedOn()
 	}
-	err := d.cfg.Book.RemoveNode(ctx, m.ID, func(id raid.NodeID) bool { return there[id] }, func(l raid.Leaving) error {
+	err = d.cfg.Book.RemoveNode(ctx, m.ID, func(id raid.NodeID) bool { return there[id] }, func(l raid.Leaving) error {
+		held = l.Files
 		return mayLeave(m, l, order, nodes)
 	})
 	if err != nil && !d.isRemovedInBook(ctx, m.ID) {
-		return err
+		return 0, err
 	}
 	now, _ := d.member(m.ID)
 	now.ID, now.Removed = m.ID, true
 	d.keep(now)
-	return err
+	return held, err
 }
 
 // mayLeave decides whether a node goes, of which this is known.
 func mayLeave(m raid.Member, l raid.Leaving, order raid.RemoveOrder, nodes []raid.NodeInfo) error {
-	const force = "To remove the node all the same, add --force"
+	const force = "To remove the node all the same, with a copy less of these files until they are repaired, add --force"
 	switch {
 	case order.Replaced && !(l.Relocation.Replaced && l.Relocation.Draining && l.Relocation.Drained):
 		return refuse(raid.ErrPrecondition, "Node %s stays: it is not replaced any more, or something rests on it again", called(m))
@@ -132,10 +144,23 @@ func mayLeave(m raid.Member, l raid.Leaving, order raid.RemoveOrder, nodes []rai
 	case order.Lose != l.Lost:
 		return refuse(raid.ErrPrecondition, "No file would be lost with node %s, and not %d: nothing was changed. Leave --lose away", called(m), order.Lose)
 	case l.Files > 0 && !order.Force:
-		return refuse(raid.ErrPrecondition, "Node %s still has copies of %s, and each of them has a good copy on another node that is up: files stay, with a copy less until they are repaired. %s",
-			called(m), someFiles(l.Files, l.AtMost), force)
+		return refuse(raid.ErrPrecondition, "Node %s still has copies of %s, and each of them has a good copy on another node that is up. %s%s",
+			called(m), someFiles(l.Files, l.AtMost), moveFirst(m, nodes), force)
 	}
 	return nil
+}
+
+// moveFirst is what to do about a node that has copies of files.
+func moveFirst(m raid.Member, nodes []raid.NodeInfo) string {
+	for _, n := range nodes {
+		switch {
+		case n.ID == m.ID && n.State == raid.Draining:
+			return "They move to other nodes: wait until raidctl nodes says that no file rests on it. "
+		case n.ID == m.ID && n.State == raid.Up:
+			return "To have them moved first: sudo raidctl node drain. "
+		}
+	}
+	return ""
 }
 
 // lossText says what would be lost, and what keeps it.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,11 +75,20 @@ func TestRemovedNodeIsCutAndRefused(t *testing.T) {
 }
 
 func TestNodeWithCopiesIsRemovedByForceAlone(t *testing.T) {
-	p := newPlace(t)
+	nodes := []raid.NodeInfo{}
+	var told []raid.Event
+	p := newPlace(t, func(c *Config) {
+		c.Nodes = func() []raid.NodeInfo { return nodes }
+		c.Tell = func(e raid.Event) { told = append(told, e) }
+	})
 	n := p.joined(t, "pi-2")
 	p.book.rests[n.id] = raid.Leaving{Files: 120}
 	err := p.Remove(t.Context(), n.id, raid.RemoveOrder{})
 	wants(t, "all have copies", err, raid.ErrPrecondition, "Node pi-2 still has copies of 120 files", "each of them has a good copy on another node that is up", "add --force")
+	for state, words := range map[raid.NodeState]string{raid.Up: "sudo raidctl node drain", raid.Draining: "They move to other nodes: wait", raid.Down: "on another node that is up. To remove"} {
+		nodes = []raid.NodeInfo{{ID: n.id, Kind: raid.Native, State: state}}
+		wants(t, string(state), p.Remove(t.Context(), n.id, raid.RemoveOrder{}), raid.ErrPrecondition, words, "add --force")
+	}
 	err = p.Remove(t.Context(), n.id, raid.RemoveOrder{Force: true, Lose: 3})
 	wants(t, "a number that is not asked for", err, raid.ErrPrecondition, "No file would be lost", "not 3")
 	if !p.IsMember(n.id) || p.book.member(n.id).Removed || len(p.cuts) != 1 {
@@ -89,6 +99,13 @@ func TestNodeWithCopiesIsRemovedByForceAlone(t *testing.T) {
 	}
 	if err := p.Remove(t.Context(), n.id, raid.RemoveOrder{}); err != nil {
 		t.Errorf("again: %v", err)
+	}
+	if err := p.Remove(t.Context(), p.joined(t, "pi-3").id, raid.RemoveOrder{}); err != nil {
+		t.Errorf("one without copies: %v", err)
+	}
+	told = slices.DeleteFunc(told, func(e raid.Event) bool { return e.Kind != raid.NodeRemoved })
+	if len(told) < 2 || !strings.HasSuffix(told[0].Text, "for good: what it held is made again on other nodes") || !strings.HasSuffix(told[len(told)-1].Text, "for good; no file had a copy on it") {
+		t.Errorf("told: %+v", told)
 	}
 }
 

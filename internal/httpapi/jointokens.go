@@ -90,7 +90,11 @@ func (a *API) createJoinToken(x *exchange) error {
 
 // tellJoinToken tells that somebody made a join token.
 func (a *API) tellJoinToken(x *exchange, k raid.JoinToken) {
-	a.cfg.Tell(raid.Event{Kind: raid.TokenMade, Text: fmt.Sprintf("%s made the join token %s, which lets in %d nodes within %v", a.whoIs(x), k.ID, k.Uses, k.Expiry.Round(time.Second)),
+	nodes := "1 node"
+	if k.Uses != 1 {
+		nodes = fmt.Sprintf("%d nodes", k.Uses)
+	}
+	a.cfg.Tell(raid.Event{Kind: raid.TokenMade, Text: fmt.Sprintf("%s made the join token %s, which lets in %s", a.whoIs(x), k.ID, nodes),
 		Advice: "if nobody of yours did: sudo raidctl token revoke " + k.ID})
 }
 

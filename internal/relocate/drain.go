@@ -264,7 +264,7 @@ func (r *Relocator) progress(ctx context.Context, rec raid.NodeRecord, w *wait) 
 		return "no file rests on it; uploads that began before are waited for", false, nil
 	case coming:
 		return "no file rests on it; a copy that was on its way is waited for", false, nil
-	case removals[rec.ID] > 0 && info.IsThere():
+	case removals[rec.ID] > 0 && info.IsThere() && !info.ReadOnly: // a worn card may never delete them
 		return fmt.Sprintf("no file rests on it; %d chunks are yet to be deleted there", removals[rec.ID]), false, nil
 	}
 	return "", true, nil

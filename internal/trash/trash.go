@@ -285,5 +285,18 @@ func describe(t raid.TrashTotals) string {
 	if t.Files != 1 {
 		files = fmt.Sprintf("%d files", t.Files)
 	}
-	return fmt.Sprintf("%s, %d MiB", files, (t.Bytes+1<<19)>>20)
+	return files + ", " + size(t.Bytes)
+}
+
+// size writes a number of bytes for a person.
+func size(n int64) string {
+	for _, u := range []struct {
+		size int64
+		name string
+	}{{1 << 40, "TiB"}, {1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+		if n >= u.size {
+			return fmt.Sprintf("%.1f %s", float64(n)/float64(u.size), u.name)
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
 }

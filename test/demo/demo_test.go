@@ -49,3 +49,34 @@ func TestDemoSaysThatItsPortIsTaken(t *testing.T) {
 		t.Errorf("status %d, it says %q", code, errs.String())
 	}
 }
+
+// A node's plug is pulled for good in the demo's array. Nobody does anything: every file is
+// on two nodes again, and raidctl status says healthy. The node comes back, and what is
+// surplus goes. The demo looks at the nodes' folders for that, and fails otherwise.
+func TestDemoShowsThatADeadNodeIsHealed(t *testing.T) {
+	t.Parallel()
+	bin := t.TempDir()
+	if err := (cluster.Build{Dir: bin}).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ports, err := cluster.Free(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	args := []string{"-port", strconv.Itoa(ports[0]), "-bin", bin, "-dir", filepath.Join(t.TempDir(), "demo"), "-grace", "10s", "-once"}
+	if code := run(t.Context(), args, &out, &errs); code != 0 {
+		t.Fatalf("status %d: %s\n%s", code, errs.String(), out.String())
+	}
+	shown := out.String()
+	for _, want := range []string{
+		"| state      degraded: ", "every file is on two of the 3 others",
+		"| state      healthy: ", "every file has its copies on other nodes", "not needed any more is gone", "| state      healthy\n", "All of it worked",
+	} {
+		_, after, found := strings.Cut(shown, want)
+		if !found {
+			t.Errorf("the demo does not show %q, or too early:\n%s", want, out.String())
+		}
+		shown = after
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ const (
 	fileSize  = 3 << 20 // less than a stripe (4 MiB), so that there are exactly four chunks
 	fileName  = "holiday.bin"
 	stopLimit = 10 * time.Second
+	waitLimit = 2 * time.Minute // for what takes seconds
 )
 
 // start runs the array.
@@ -38,7 +40,8 @@ func (d *demo) start(ctx context.Context) error {
 	return nil
 }
 
-// show walks through the story: store, look, kill, read, repair.
+// show walks through the story: store, look, kill, read, repair. Where grace is set, what
+// the dead node held is waited for.
 func (d *demo) show(ctx context.Context) error {
 	content := cluster.Content{Seed: rand.Uint64(), Size: fileSize}
 	id, err := d.upload(ctx, content)
@@ -55,8 +58,13 @@ func (d *demo) show(ctx context.Context) error {
 	if err := d.download(ctx, id, content); err != nil {
 		return err
 	}
-	if err := d.status(ctx); err != nil {
+	if err := d.showStatus(ctx); err != nil {
 		return err
+	}
+	if d.grace > 0 {
+		if err := d.heal(ctx, victim); err != nil {
+			return err
+		}
 	}
 	return d.bringBack(ctx, victim)
 }
@@ -69,6 +77,9 @@ func (d *demo) upload(ctx context.Context, content cluster.Content) (int64, erro
 		return 0, fmt.Errorf("upload: %w", err)
 	}
 	d.line("201 Created after %s: it is file %d, and every copy is on disk.", rounded(time.Since(began)), created.ID)
+	if d.grace > 0 {
+		return created.ID, d.uploadMore(ctx)
+	}
 	return created.ID, nil
 }
 
@@ -145,8 +156,14 @@ func (d *demo) download(ctx context.Context, id int64, content cluster.Content) 
 	return nil
 }
 
-func (d *demo) status(ctx context.Context) error {
+func (d *demo) showStatus(ctx context.Context) error {
 	d.title("What raidctl status says now")
+	return d.status(ctx, "")
+}
+
+// status shows what raidctl status says. With a word for the array's health it fails, and
+// shows nothing, while the status has another one.
+func (d *demo) status(ctx context.Context, health string) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(d.bin, "raidctl"), "--controller", d.array.API.URL, "status")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -157,6 +174,9 @@ func (d *demo) status(ctx context.Context) error {
 	}
 	if len(out) == 0 {
 		return fmt.Errorf("raidctl status said nothing: %v: %s", err, stderr.String())
+	}
+	if is := regexp.MustCompile(`(?m)^state +([a-z-]+)`).FindStringSubmatch(string(out)); health != "" && (is == nil || is[1] != health) {
+		return fmt.Errorf("raidctl status says:\n%s", out)
 	}
 	for line := range strings.Lines(string(out)) {
 		d.line("| %s", strings.TrimRight(line, "\n"))
@@ -175,6 +195,11 @@ func (d *demo) bringBack(ctx context.Context, victim int) error {
 		return err
 	}
 	d.line("It is back after %s, and the array is whole.", rounded(time.Since(began)))
+	if d.grace > 0 {
+		if err := d.returned(ctx); err != nil {
+			return err
+		}
+	}
 	if d.once {
 		d.printf("\nAll of it worked.\n")
 	}

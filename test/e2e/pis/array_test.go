@@ -24,6 +24,7 @@ type array struct {
 	*setUp
 	controller, laptop *host
 	pis                []*host
+	addr               string // of the controller
 	key                string // the laptop's access token
 	api                *cluster.API
 }
@@ -32,7 +33,7 @@ const controllerAddr = "10.99.0.10"
 
 func newArray(t *testing.T) *array {
 	t.Helper()
-	a := &array{setUp: newLab(t)}
+	a := &array{setUp: newLab(t), addr: controllerAddr}
 	// Its owner has not called it controller yet.
 	a.controller = a.add("controller", controllerAddr, func(c *nspawn.HostConfig) { c.Files["/etc/hostname"] = "raspberrypi\n" })
 	for i := range 4 {
@@ -171,7 +172,7 @@ func (a *array) connect() {
 	t := &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: trusted},
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return a.lab.Dial(ctx, network, net.JoinHostPort(controllerAddr, "9000"))
+			return a.lab.Dial(ctx, network, net.JoinHostPort(a.addr, "9000"))
 		},
 		ResponseHeaderTimeout: patience,
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"testing"
 	"time"
 
@@ -25,8 +24,8 @@ var (
 
 // setting is what all tests share, made once by TestMain.
 var setting struct {
-	readme, operations map[string]string // lines to paste, by the scene
-	source             *packageSource
+	readme map[string]string // lines to paste, by the scene
+	source *packageSource
 }
 
 func TestMain(m *testing.M) {
@@ -47,12 +46,11 @@ func runTests(m *testing.M) (int, error) {
 	if *distDir == "" {
 		*distDir = filepath.Join(root, "dist")
 	}
-	if setting.readme, err = scenes(filepath.Join(root, "README.md")); err != nil {
+	readme, err := readPage(filepath.Join(root, "README.md"))
+	if err != nil {
 		return 1, err
 	}
-	if setting.operations, err = scenes(filepath.Join(root, "docs", "operations.md")); err != nil {
-		return 1, err
-	}
+	setting.readme = readme.scenes
 	if setting.source, err = newPackageSource(*distDir); err != nil {
 		return 1, err
 	}
@@ -61,19 +59,6 @@ func runTests(m *testing.M) (int, error) {
 		return 1, err
 	}
 	return m.Run(), nil
-}
-
-// scenes are the lines of a page that are marked to be pasted.
-func scenes(page string) (map[string]string, error) {
-	text, err := os.ReadFile(page)
-	if err != nil {
-		return nil, err
-	}
-	all := map[string]string{}
-	for _, m := range regexp.MustCompile("(?s)<!-- scene: ([\\w-]+) -->\n```sh\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
-		all[m[1]] = m[2]
-	}
-	return all, nil
 }
 
 // setUp is a lab whose hosts can install from the package source.
