@@ -121,7 +121,11 @@ func (o *owner) sees(name string) {
 	last := ""
 	until(o.t, "one sees "+name, recovery, func() bool {
 		last, _ = o.controller.all(s.command)
-		return s.in(last)
+		found, all := s.in(last)
+		if all {
+			o.t.Logf("%s\n%s", s.command, strings.Join(found, "\n"))
+		}
+		return all
 	}, func() string { return fmt.Sprintf("%s\nwas to show\n%v\nand shows\n%s", s.command, s.lines, last) })
 }
 

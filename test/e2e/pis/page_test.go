@@ -73,15 +73,15 @@ func pattern(line string) *regexp.Regexp {
 	return regexp.MustCompile(`^\s*` + expr + regexp.QuoteMeta(line[at:]) + `\s*$`)
 }
 
-// in reports whether all lines are in what a command printed.
-func (s sight) in(printed string) bool {
-	left := s.lines
+// in looks for the lines in what a command printed, and reports whether all are there.
+func (s sight) in(printed string) (found []string, all bool) {
 	for line := range strings.Lines(printed) {
-		if len(left) > 0 && left[0].MatchString(strings.TrimRight(line, "\n")) {
-			left = left[1:]
+		line = strings.TrimRight(line, "\n")
+		if n := len(found); n < len(s.lines) && s.lines[n].MatchString(line) {
+			found = append(found, line)
 		}
 	}
-	return len(left) == 0
+	return found, len(found) == len(s.lines)
 }
 
 // unused are the marks that nothing was done about.
