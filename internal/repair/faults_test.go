@@ -134,3 +134,25 @@ func TestFlawedCopiesWithoutRoomHaveWords(t *testing.T) {
 		}
 	})
 }
+
+// One copy of each part is bad, and the node with the other one is away: it is said that
+// this node is missing, and not that one is missing which takes copies.
+func TestFlawedCopiesWhoseGoodOnesAreAwayHaveWords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newArray(t)
+		c := newCrowd(t, 3, a.catalog, a)
+		defer c.stop()
+		a.set(func() { a.fails = fmt.Errorf("%w: no copy can be reached", raid.ErrTooFewNodes) })
+		a.storeOn(5, [2]raid.NodeID{c.nodes[0], c.nodes[1]})
+		c.down[1]()
+		if err := a.catalog.RemoveNode(t.Context(), c.nodes[0], nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		c.repair.Wake()
+		time.Sleep(10 * time.Minute)
+		p := c.repair.Progress()
+		if !strings.Contains(p.BlockedBy, "the good copies of 5 parts are all on nodes that are away: start "+string(c.nodes[1])) || strings.Contains(p.BlockedBy, "add a node") {
+			t.Errorf("%+v", p)
+		}
+	})
+}

@@ -129,9 +129,7 @@ func (r *Repairer) mendThose(ctx context.Context, v *view, last bool, p *pass) (
 			w := &batch[i]
 			found = found.plus(amount{1, w.Part.Length})
 			do := r.plan(v, w, time.Now())
-			if do.vain.cause != nil {
-				vain.failed(w.Part.Length, do.vain)
-			}
+			r.fail(vain, &w.Part, do.vain)
 			switch {
 			case do.done:
 			case do.waits:
@@ -201,7 +199,7 @@ func (r *Repairer) mendTask(ctx context.Context, node raid.NodeID, t task) (sile
 		}
 	}
 	f.vain = o
-	r.progress.failed(ofFlawed, t.repair.Part.Length, o)
+	r.fail(r.progress.vainOf(ofFlawed), &t.repair.Part, o)
 	r.failedNow(&t.repair, f, err != nil || who != "" || eventless(o.cause))
 	if r.look().sign != v.sign {
 		wake(r.mend) // it failed while that happened, which is no event for who looks later

@@ -131,14 +131,11 @@ func (p *progress) fails(kind int, t *tally) {
 	p.kinds[kind].vain = t
 }
 
-// failed notes one part that was tried in vain.
-func (p *progress) failed(kind int, bytes int64, o outcome) {
+// vainOf is what was tried in vain of a kind of work; nil: it is not known.
+func (p *progress) vainOf(kind int) *tally {
 	p.mu.Lock()
-	t := p.kinds[kind].vain
-	p.mu.Unlock()
-	if t != nil && o.cause != nil {
-		t.failed(bytes, o)
-	}
+	defer p.mu.Unlock()
+	return p.kinds[kind].vain
 }
 
 // leave notes how much of a kind of work is left.

@@ -323,7 +323,7 @@ func (r *Repairer) scanTask(ctx context.Context, node raid.NodeID, t task) (sile
 	case errors.Is(err, raid.ErrCatalogBroken):
 		return false, err
 	case err != nil:
-		t.tally.failed(p.Length, outcome{cause: err})
+		r.fail(t.tally, p, outcome{cause: err})
 		return false, nil
 	case o.ok:
 		r.heard(node, true)
@@ -337,6 +337,6 @@ func (r *Repairer) scanTask(ctx context.Context, node raid.NodeID, t task) (sile
 		t.tally.missed(p.Length)
 		return true, nil
 	}
-	t.tally.failed(p.Length, o)
+	r.fail(t.tally, p, o)
 	return false, nil
 }

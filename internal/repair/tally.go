@@ -73,6 +73,32 @@ func (t *tally) missed(bytes int64) {
 	}
 }
 
+// fail counts a part in a tally by why it could not be made. When no good copy of it can
+// be read, that is for want of the nodes that have them, and not of one that takes another.
+func (r *Repairer) fail(t *tally, p *raid.Part, o outcome) {
+	switch {
+	case t == nil || o.cause == nil:
+	case errors.Is(o.cause, raid.ErrTooFewNodes) && r.isDark(p):
+		t.isDark(p)
+	default:
+		t.failed(p.Length, o)
+	}
+}
+
+// isDark reports whether all nodes that have a good copy of a part are away.
+func (r *Repairer) isDark(p *raid.Part) (dark bool) {
+	for _, c := range p.Copies {
+		if c.Bad || c.Node == "" {
+			continue
+		}
+		if _, there := r.cfg.Nodes.Peer(c.Node); there {
+			return false
+		}
+		dark = true
+	}
+	return dark
+}
+
 // failed counts a part by why it could not be made.
 func (t *tally) failed(bytes int64, o outcome) {
 	t.mu.Lock()

@@ -234,21 +234,28 @@ func (o *owner) deleted() {
 	o.equal()
 }
 
-// rot changes a byte of every second chunk that a Pi holds.
-func (o *owner) rot(pi *host) {
+// rot changes bytes of every third chunk that a Pi holds, and returns how many.
+func (o *owner) rot(pi *host) (chunks int) {
 	o.t.Helper()
-	pi.must(`for f in $(find /var/lib/raid-node/chunks -path '*/??/*' -type f -size +1k | sort | awk 'NR % 2'); do
+	out := pi.must(`for f in $(find /var/lib/raid-node/chunks -path '*/??/*' -type f -size +1k | sort | awk 'NR % 3 == 1'); do
 		printf '\125\252\125' | dd of="$f" bs=1 seek=300 conv=notrunc status=none
+		echo "$f"
 	done`)
+	return strings.Count(out, "\n")
 }
 
 // rotten has bytes change on a card.
 func (o *owner) rotten() {
 	o.t.Helper()
-	o.rot(o.pis[0])
+	chunks := o.rot(o.pis[0])
 	o.says("scrub", "pi-1")
 	o.sees("rotten")
 	o.sees("wearing")
+	last := ""
+	until(o.t, fmt.Sprintf("%d bad chunks are told", chunks), recovery, func() bool {
+		last, _ = o.controller.all("raidctl events --kind chunk-bad")
+		return strings.Count(last, "chunk-bad") == chunks
+	}, func() string { return last })
 	o.healthy()
 	o.equal()
 }
