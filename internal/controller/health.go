@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,6 +46,7 @@ func (c *Controller) findFiles(ctx context.Context) []raid.Finding {
 		o.isLost[n.ID] = n.Kind == raid.Native && !n.IsThere() && c.repair.Lost(n.ID)
 	}
 	o.all, o.now = c.reach(o.nodes)
+	slices.SortStableFunc(o.nodes, func(a, b raid.NodeInfo) int { return strings.Compare(a.Name, b.Name) })
 	if n, err := c.catalog.Counts(ctx); err == nil {
 		o.degraded = n.Degraded
 	}

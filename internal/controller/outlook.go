@@ -311,8 +311,10 @@ func roughly(d time.Duration) string {
 		return fmt.Sprintf("%d days", d/(24*time.Hour))
 	case d >= 2*time.Hour:
 		return fmt.Sprintf("%d hours", d/time.Hour)
+	case d >= time.Minute:
+		return fmt.Sprintf("%d min", d/time.Minute)
 	}
-	return fmt.Sprintf("%d min", d/time.Minute)
+	return fmt.Sprintf("%d s", d/time.Second)
 }
 
 // files is a number of files in words: "2,032 files".

@@ -166,3 +166,13 @@ func lostAfter(grace time.Duration, nodes []raid.NodeInfo) map[raid.NodeID]bool 
 	}
 	return lost
 }
+
+func TestLengthsOfTimeAreWrittenInTheirLargestUnit(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		10 * time.Second: "10 s", 15 * time.Minute: "15 min", 119 * time.Minute: "119 min", 47 * time.Hour: "47 hours", 50 * time.Hour: "2 days",
+	} {
+		if got := roughly(d); got != want {
+			t.Errorf("%v is written as %q, want %q", d, got, want)
+		}
+	}
+}

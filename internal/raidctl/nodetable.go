@@ -3,6 +3,7 @@ package raidctl
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -24,8 +25,10 @@ const (
 	zoneWidth  = 8
 )
 
-// nodeTable lists nodes in 80 columns, or with all that is known of them.
+// nodeTable lists nodes by their names, in 80 columns or with all that is known of them.
 func nodeTable(out io.Writer, nodes []client.Node, wide bool) error {
+	nodes = slices.Clone(nodes)
+	slices.SortStableFunc(nodes, byName)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	header := "NAME\tSTATE\tFREE\tTOTAL\tCHUNKS\tZONE\tID"
 	if wide {
@@ -60,6 +63,14 @@ func nodeTable(out io.Writer, nodes []client.Node, wide bool) error {
 		}
 	}
 	return nil
+}
+
+// byName puts those without a name behind the others.
+func byName(a, b client.Node) int {
+	if (a.Name == "") != (b.Name == "") {
+		return strings.Compare(b.Name, a.Name)
+	}
+	return strings.Compare(a.Name, b.Name)
 }
 
 // nodeName is what people call a node.

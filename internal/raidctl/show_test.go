@@ -134,6 +134,20 @@ lab-127.0.0.1:5000  down   -         -         -       -      lab-127.0.0.1:5000
 	}
 }
 
+func TestNodesAreListedByTheirNames(t *testing.T) {
+	var out bytes.Buffer
+	if err := nodeTable(&out, []client.Node{{ID: "lab-1"}, {ID: "a", Name: "pi-3"}, {ID: "c", Name: "pi-1"}, {ID: "b", Name: "pi-2"}}, false); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for line := range strings.Lines(out.String()) {
+		names = append(names, strings.Fields(line)[0])
+	}
+	if got := strings.Join(names, " "); got != "NAME pi-1 pi-2 pi-3 lab-1" {
+		t.Errorf("listed: %s", got)
+	}
+}
+
 func TestNodesFitEightyColumnsWithTheNameFirst(t *testing.T) {
 	seen := "2026-01-02 03:04:05"
 	worst := client.Node{ID: "AbCdEfGhIjKlMnOpQrStUv", Name: strings.Repeat("ä", 63), Kind: raid.Native, State: raid.Draining, Address: "[fd00::1]:50000",
@@ -149,7 +163,7 @@ func TestNodesFitEightyColumnsWithTheNameFirst(t *testing.T) {
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}
-	if lines := strings.Split(out.String(), "\n"); !strings.HasPrefix(lines[0], "NAME ") || !strings.HasPrefix(lines[2], "pi ") || !strings.Contains(lines[2], "read-only") {
+	if lines := strings.Split(out.String(), "\n"); !strings.HasPrefix(lines[0], "NAME ") || !strings.HasPrefix(lines[1], "pi ") || !strings.Contains(lines[1], "read-only") {
 		t.Errorf("%s", out.String())
 	}
 	second.Problem = "it lists\x1b chunks that it can't have"
