@@ -79,7 +79,7 @@ func (l *listed) addFiles() {
 	}
 	if h := l.healing; !l.told && h.BlockedBy != "" {
 		l.add(raid.Degraded, "copies can't be moved: %s", h.BlockedBy)
-	} else if !l.told && h.PartsLeft > 0 {
+	} else if !l.told && h.PartsLeft > 0 && (l.all.None == 0 || h.BytesPerSecond > 0) { // what is lost is left, and nobody makes it
 		l.add(raid.Healing, "copies are made or moved: %s", healingText(h))
 	}
 }

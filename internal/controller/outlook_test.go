@@ -64,6 +64,8 @@ func situations() map[string]situation {
 			"2,032 files have one copy; pi-3 away for 17 min; copies are made again on other nodes: " + how + "; start it, or: " + remove + " pi-3"},
 		"just lost": {outlook{nodes: and(up("a", "b"), dead), now: reach(2032, 0)}, raid.Healing, false,
 			"2,032 files have one copy; pi-3 away for 17 min; copies are made again on other nodes; start it, or: " + remove + " pi-3"},
+		"lost for good": {outlook{nodes: up("a", "b"), all: reach(0, 1), now: reach(0, 1), degraded: 1, healing: raid.HealingProgress{PartsLeft: 1, BytesLeft: 5, SecondsLeft: -1}}, raid.DataLost, true,
+			"1 file lost: no node of the array has a good copy of some part"},
 		"lost, and no room": {outlook{nodes: and(up("a", "b"), dead), now: reach(2032, 0), healing: noRoom}, raid.AtRisk, false,
 			"2,032 files have one copy; pi-3 away for 17 min; copies can't be made now: add a node, or free 12 GiB; start it, or: " + remove + " pi-3"},
 		"lost, of two": {outlook{nodes: and(up("a"), node("c", raid.Down, time.Hour)), now: reach(30, 0)}, raid.AtRisk, false,
