@@ -1,6 +1,10 @@
 package raid
 
-import "hash/crc32"
+import (
+	"fmt"
+	"hash/crc32"
+	"strings"
+)
 
 // BlockSize is how many bytes of payload one checksum covers, in bytes. A range
 // read fetches whole blocks.
@@ -10,6 +14,18 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Checksum is the CRC-32C (Castagnoli, RFC 3720 appendix B.4) of b.
 func Checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
+// SealLine makes a small file of a line of text: the line, a space and its CRC-32C in
+// eight hexadecimal digits.
+func SealLine(line string) string { return fmt.Sprintf("%s %08x\n", line, Checksum([]byte(line))) }
+
+// OpenLine returns the line of which SealLine has made text. It fails with ErrCorrupt.
+func OpenLine(text string) (line string, err error) {
+	if i := strings.LastIndexByte(text, ' '); i >= 0 && SealLine(text[:i]) == text {
+		return text[:i], nil
+	}
+	return "", fmt.Errorf("its checksum is wrong: %w", ErrCorrupt)
+}
 
 // UpdateChecksum continues a CRC-32C over b.
 func UpdateChecksum(crc uint32, b []byte) uint32 { return crc32.Update(crc, castagnoli, b) }

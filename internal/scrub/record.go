@@ -3,7 +3,6 @@ package scrub
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -51,17 +50,14 @@ func (r *record) format() string {
 	if err != nil { // it has numbers, flags and texts alone
 		panic(fmt.Sprintf("write the record of the scrub: %v", err))
 	}
-	return sealed(string(b))
+	return raid.SealLine(string(b))
 }
-
-// sealed is a line with its checksum.
-func sealed(line string) string { return fmt.Sprintf("%s %08x\n", line, raid.Checksum([]byte(line))) }
 
 // parseRecord reads what format writes. It fails with raid.ErrCorrupt.
 func parseRecord(text string) (*record, error) {
-	line, _, ok := cutLast(text)
-	if !ok || sealed(line) != text {
-		return nil, fmt.Errorf("read the record of the scrub: its checksum is wrong: %w", raid.ErrCorrupt)
+	line, err := raid.OpenLine(text)
+	if err != nil {
+		return nil, fmt.Errorf("read the record of the scrub: %w", err)
 	}
 	var r record
 	if err := json.Unmarshal([]byte(line), &r); err != nil {
@@ -71,14 +67,6 @@ func parseRecord(text string) (*record, error) {
 		return nil, fmt.Errorf("read the record of the scrub: %w: %w", raid.ErrCorrupt, err)
 	}
 	return &r, nil
-}
-
-func cutLast(text string) (before, after string, ok bool) {
-	i := strings.LastIndexByte(text, ' ')
-	if i < 0 {
-		return "", "", false
-	}
-	return text[:i], text[i+1:], true
 }
 
 // check refuses what no program of ours writes.
