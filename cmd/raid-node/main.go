@@ -110,7 +110,7 @@ func compose(cfg *config.Node, origins config.Origins, newDisk bool, log *slog.L
 		Controller: written(fallback, origins), Fallback: fallback, Plaintext: wire.Plaintext(c.Plaintext),
 		ControlSocket: cfg.ControlSocket, Name: name, HostName: hostName(name), MachineID: string(machine), Now: time.Now, Built: service.Built(built),
 		Version: service.Version(version), Log: log, Random: rand.Reader, Dial: dialer.DialContext,
-		Ready: notify.Ready, Status: notify.Status, Watch: notify.Watch,
+		Machine: os.DirFS("/"), Ready: notify.Ready, Status: notify.Status, Watch: notify.Watch,
 	}
 }
 

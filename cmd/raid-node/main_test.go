@@ -274,12 +274,12 @@ func TestEveryKeyReachesTheNode(t *testing.T) {
 	}
 	c := compose(cfg, origins, true, slog.New(slog.DiscardHandler), &service.Notifier{})
 	if c.Log == nil || c.Random == nil || c.Dial == nil || c.Ready == nil || c.Status == nil || c.Watch == nil || c.Now == nil || c.Built.IsZero() ||
-		c.Version == "" || c.Name == "" {
+		c.Version == "" || c.Name == "" || c.Machine == nil {
 		t.Errorf("something of %+v is missing", c)
 	}
 	c.Log, c.Random, c.Dial, c.Ready, c.Status, c.Now, c.Built = nil, nil, nil, nil, nil, nil, time.Time{}
 	c.Version, c.Name, c.MachineID, c.Watch = "", "", "", nil
-	c.HostName = nil
+	c.HostName, c.Machine = nil, nil
 	place := node.Place{Host: "h", HTTPPort: 9, StorePort: 2, ResponsePort: 3, RequestPort: 4}
 	want := node.Config{
 		StateDir: "/s", ChunkDir: "/c", Reserve: 1, Zone: "z", NewDisk: true, ControlSocket: "/k",

@@ -21,6 +21,7 @@
 //	raid-node.json     the marker
 //	raid-node.trash    how long the store was open, while there is trash
 //	raid-node.scrub    how far the scrub is (see package scrub)
+//	raid-node.wear     how much was written to the disk (see package wear)
 //	raid-node.commit   the highest commit number seen (see checkpoint.go)
 //
 // Fan-out directories have two characters, so nothing else can clash with them.
@@ -48,8 +49,8 @@
 //   - CheckChunk reads the disk itself, and nothing but its error and the count of
 //     corrupt chunks tells that it was there.
 //   - Nothing is written unless chunks are, or a commit number is higher than all before;
-//     but for the time of the trash, now and then while there is any, and the record of
-//     the scrub when its owner says so.
+//     but for the time of the trash, now and then while there is any, and the records of
+//     scrub and wear when their owners say so.
 //
 // # Sharing fsyncs
 //

@@ -34,6 +34,7 @@ func (s *Store) WriteLab(ctx context.Context, name string, payload []byte) error
 	if _, err := s.durably(s.dirs.get(path[:len(path)-len(name)-1]), path, 0, payload); err != nil {
 		return fmt.Errorf("store lab chunk %s: %w", name, err)
 	}
+	s.stored.Add(int64(len(payload)))
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"slices"
 	"time"
@@ -13,9 +12,6 @@ import (
 
 	"github.com/raidpi/raidpi/internal/raid"
 )
-
-// scrubFile is the record of whoever reads all chunks now and then, see package scrub.
-const scrubFile = "raid-node.scrub"
 
 // A Turn is asked before each piece of work on the disk that no request waits for. It
 // returns when that may begin, and how many bytes of a chunk may be read at once: a
@@ -166,27 +162,13 @@ func (s *Store) trashCorrupt(ctx context.Context, names []raid.ChunkName, errs [
 }
 
 // ScrubRecord returns what SaveScrubRecord has written last; empty: nothing.
-func (s *Store) ScrubRecord() (string, error) {
-	text, err := readSmall(s.fs, scrubFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	return text, err
-}
+func (s *Store) ScrubRecord() (string, error) { return s.record(scrubFile) }
 
 // SaveScrubRecord writes a record of at most 64 KiB, in place of the one before,
 // durably. It may use the reserve. It fails with raid.ErrReadOnly, raid.ErrNoSpace or
 // raid.ErrBusy; the record before is there then.
 func (s *Store) SaveScrubRecord(text string) error {
-	leave, err := s.enterQuietly(context.Background())
-	if err != nil {
-		return err
-	}
-	defer leave()
-	if err := s.readOnly(); err != nil {
-		return fmt.Errorf("save the record of the scrub: %w", err)
-	}
-	if _, err := s.put(s.dirs.root, scrubFile, 0, []byte(text)); err != nil {
+	if err := s.saveRecord(scrubFile, text); err != nil {
 		return fmt.Errorf("save the record of the scrub: %w", err)
 	}
 	return nil

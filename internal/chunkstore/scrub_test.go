@@ -2,7 +2,6 @@ package chunkstore_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -166,40 +165,4 @@ func TestACorruptChunkIsDeletedFromAFullDisk(t *testing.T) {
 	if st := s.Stats(); st.Chunks != 0 || st.ReadOnly {
 		t.Errorf("%+v", st)
 	}
-}
-
-func TestTheRecordOfTheScrubFailsAtEveryCall(t *testing.T) {
-	for _, op := range []faultfs.Op{faultfs.Create, faultfs.Write, faultfs.Sync, faultfs.Rename, faultfs.SyncDir} {
-		for _, cause := range []error{syscall.ENOSPC, syscall.EIO} {
-			t.Run(fmt.Sprint(op, cause), func(t *testing.T) {
-				s, f := newFaulty(t, chunkstore.Config{})
-				if err := s.SaveScrubRecord("before\n"); err != nil {
-					t.Fatal(err)
-				}
-				f.OnCall(failing(op, "", cause))
-				want := raid.ErrReadOnly
-				if cause == syscall.ENOSPC && op != faultfs.Sync && op != faultfs.SyncDir {
-					want = raid.ErrNoSpace
-				}
-				wantErr(t, s.SaveScrubRecord("after\n"), want)
-				f.OnCall(nil)
-				text, err := s.ScrubRecord()
-				if err != nil || text != "before\n" && (text != "after\n" || op != faultfs.SyncDir) {
-					t.Errorf("the record is %q, %v", text, err)
-				}
-			})
-		}
-	}
-	s, f := newFaulty(t, chunkstore.Config{})
-	if text, err := s.ScrubRecord(); text != "" || err != nil {
-		t.Errorf("without a record: %q, %v", text, err)
-	}
-	if err := s.SaveScrubRecord("x\n"); err != nil {
-		t.Fatal(err)
-	}
-	f.OnCall(failing(faultfs.Read, "raid-node.scrub", syscall.EIO))
-	if _, err := s.ScrubRecord(); err == nil {
-		t.Error("a record that can't be read is none")
-	}
-	f.OnCall(nil)
 }

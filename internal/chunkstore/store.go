@@ -58,6 +58,7 @@ type Store struct {
 
 	scanned atomic.Bool
 	written atomic.Int64  // chunks of this life
+	stored  atomic.Int64  // bytes of their payload, and of lab chunks
 	used    chan struct{} // closed once the disk is known to be in use
 	working atomic.Int64  // requests under way, to which the scan gives way
 	worked  atomic.Int64  // when the last of them ended, as time since opened
@@ -88,6 +89,7 @@ type Stats struct {
 	Corrupt     int64 // chunks that were found corrupt and are still there
 	TrashChunks int64 // chunks in the trash
 	TrashBytes  int64 // what they take; part of FreeBytes
+	Stored      int64 // bytes of payload written since Open
 	// Stalled is for how long the disk has not answered a call, if that is too long.
 	Stalled time.Duration
 }
@@ -234,7 +236,7 @@ func (s *Store) Stats() Stats {
 	return Stats{
 		TotalBytes: total, FreeBytes: free + trash, TrashChunks: s.trash.chunks.Load(), TrashBytes: trash, Stalled: s.calls.stalled(),
 		Chunks: s.dirs.chunks.Load(), HighestCommit: seen.highest, FoundCommit: found.highest, Proven: seen.proven, FoundProven: found.proven,
-		Scanned: s.scanned.Load(), ReadOnly: s.readOnly() != nil, Corrupt: s.corrupt.count(),
+		Scanned: s.scanned.Load(), ReadOnly: s.readOnly() != nil, Corrupt: s.corrupt.count(), Stored: s.stored.Load(),
 	}
 }
 

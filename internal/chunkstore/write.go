@@ -57,6 +57,7 @@ func (s *Store) Write(ctx context.Context, m raid.ChunkMeta, payload []byte) err
 	}
 	s.commit.saw(raid.Commit{Number: m.Commit, MAC: m.CommitMAC})
 	s.wroteOne()
+	s.stored.Add(m.Length)
 	return nil
 }
 

@@ -142,7 +142,7 @@ func (m *Members) info(n *member) raid.NodeInfo {
 		ID: n.id, Kind: raid.Native, State: m.state(n), Address: n.record.Address, Zone: n.record.Zone,
 		ProposedZone: n.proposed(), ClaimedBytes: n.claimed(), Chunks: n.beat.Chunks,
 		Version: n.beat.Version, ReadOnly: n.beat.ReadOnly, Seen: n.seen,
-		TrashChunks: n.beat.TrashChunks, TrashBytes: n.beat.TrashBytes, Problem: n.problem, Relocation: n.record.Relocation,
+		TrashChunks: n.beat.TrashChunks, TrashBytes: n.beat.TrashBytes, Problem: n.problem, Relocation: n.record.Relocation, Wear: n.beat.Wear,
 	}
 	if n.session != nil {
 		i.DiskStall = n.beat.DiskStall

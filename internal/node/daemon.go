@@ -18,6 +18,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/scrub"
 	"github.com/raidpi/raidpi/internal/service"
+	"github.com/raidpi/raidpi/internal/wear"
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
@@ -61,9 +62,10 @@ type life struct {
 	log      *slog.Logger
 	store    *chunkstore.Store
 	scrub    *scrub.Scrubber
-	link     *wire.Link // nil: standing says why
-	volatile string     // what is to be said of the disks
-	open     bool       // what goes over the link can be read by others in the network
+	wear     *wear.Meter // nil: nothing is counted
+	link     *wire.Link  // nil: standing says why
+	volatile string      // what is to be said of the disks
+	open     bool        // what goes over the link can be read by others in the network
 	who      atomic.Pointer[identity.Node]
 
 	once   sync.Once
@@ -124,6 +126,9 @@ func (d *daemon) lead(ctx context.Context, before *change) (next *change, err er
 	defer end()
 	g.Go(func() error { return d.report(gctx, l) })
 	g.Go(func() error { return l.scrubs(gctx) })
+	if l.wear != nil {
+		g.Go(func() error { l.wear.Run(gctx); return nil })
+	}
 	if l.link != nil {
 		g.Go(func() error { return l.link.Run(gctx) })
 	}
@@ -155,7 +160,7 @@ func (d *daemon) begin() (*life, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the chunk store in %s: %w", d.cfg.ChunkDir, err)
 	}
-	l.scrub = d.newScrub(l)
+	l.scrub, l.wear = d.newScrub(l), d.newMeter(l)
 	l.who.Store(l.standing.who)
 	switch {
 	case l.broken:

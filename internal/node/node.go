@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"strconv"
@@ -43,6 +44,7 @@ type Config struct {
 	Random  io.Reader                                                            // of cryptographic quality
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error) // nil: net.Dialer's
 	OpenDir func(path string) (chunkstore.FS, error)                             // nil: the real directory
+	Machine fs.FS                                                                // the machine's files from its root; nil: nothing is counted of wear
 	Ready   func()                                                               // called once disk and control socket are open; the controller may be away
 	Status  func(string)                                                         // one line for a person, when it changes
 	// Watch asks the node's parts whether they move, until its context ends; nil:
@@ -110,13 +112,17 @@ func (d *daemon) newLink(l *life) *wire.Link {
 // says so.
 func beat(l *life, cfg *Config) wire.Beat {
 	s := l.store.Stats()
-	return wire.Beat{
+	b := wire.Beat{
 		TotalBytes: s.TotalBytes, FreeBytes: s.FreeBytes, Chunks: s.Chunks, HighestCommit: s.HighestCommit, FoundCommit: s.FoundCommit,
 		Proven: s.Proven, FoundProven: s.FoundProven,
 		Scanned: s.Scanned, ReadOnly: s.ReadOnly, Zone: cfg.Zone, Version: cfg.Version, Name: cfg.hostName(),
 		TrashChunks: s.TrashChunks, TrashBytes: s.TrashBytes,
 		DiskStall: s.Stalled, Bad: s.Corrupt, Scrub: l.scrub.Progress(),
 	}
+	if l.wear != nil {
+		b.Wear = l.wear.Wear()
+	}
+	return b
 }
 
 // report keeps the status line true.

@@ -45,6 +45,8 @@ const (
 	DiskReadOnly EventKind = "disk-readonly" // it takes no writes
 	DiskStalled  EventKind = "disk-stalled"  // it does not answer
 	DiskGood     EventKind = "disk-good"     // it was full, read-only or stalled, and is not any more
+	DiskWorn     EventKind = "disk-worn"     // it says that it comes to the end of its life
+	UnderVoltage EventKind = "under-voltage" // a Pi gets too little voltage, which spoils cards
 	TrashEmptied EventKind = "trash-emptied" // before its time, or by a person
 	TokenMade    EventKind = "token-made"
 	TokenRevoked EventKind = "token-revoked"
@@ -61,7 +63,7 @@ const (
 // rather than of others.
 func (k EventKind) IsGrave() bool {
 	switch k {
-	case FileLost, HealBlocked, CatalogBehind, CatalogDamaged, DiskReadOnly, NodeLost, NodeRemoved:
+	case FileLost, HealBlocked, CatalogBehind, CatalogDamaged, DiskReadOnly, DiskWorn, NodeLost, NodeRemoved:
 		return true
 	}
 	return false

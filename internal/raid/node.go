@@ -57,6 +57,7 @@ type NodeInfo struct {
 	TrashChunks  int64
 	TrashBytes   int64         // part of FreeBytes
 	DiskStall    time.Duration // how long its disk has not answered; 0: it does
+	Wear         Wear          // of its disk and its machine, as it told last
 	Relocation
 	Drain   string        // what it waits for while it drains or is replaced, for people; empty: it does neither
 	Problem string        // what it does that no sound node does, for people; empty: nothing

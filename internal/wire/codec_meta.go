@@ -80,7 +80,7 @@ func encodeBeat(b Beat) *wirepb.Heartbeat {
 		ProvenCommit: b.Proven.Number, ProvenMac: b.Proven.MAC.Bytes(), FoundProvenCommit: b.FoundProven.Number, FoundProvenMac: b.FoundProven.MAC.Bytes(),
 		TrashChunks: uint64(max(b.TrashChunks, 0)), TrashBytes: uint64(max(b.TrashBytes, 0)),
 		DiskStallMs: uint32(min((b.DiskStall+time.Millisecond-1)/time.Millisecond, math.MaxUint32)),
-		BadChunks:   uint64(max(b.Bad, 0)), Scrub: encodeScrub(b.Scrub),
+		BadChunks:   uint64(max(b.Bad, 0)), Scrub: encodeScrub(b.Scrub), Wear: encodeWear(b.Wear),
 	}
 }
 
@@ -100,6 +100,6 @@ func decodeBeat(pb *wirepb.Heartbeat) Beat {
 		FoundProven: raid.Commit{Number: pb.GetFoundProvenCommit(), MAC: raid.CommitMACOf(pb.GetFoundProvenMac())},
 		TrashChunks: cut(pb.GetTrashChunks()), TrashBytes: cut(pb.GetTrashBytes()),
 		DiskStall: time.Duration(pb.GetDiskStallMs()) * time.Millisecond,
-		Bad:       cut(pb.GetBadChunks()), Scrub: decodeScrub(pb.GetScrub()),
+		Bad:       cut(pb.GetBadChunks()), Scrub: decodeScrub(pb.GetScrub()), Wear: decodeWear(pb.GetWear()),
 	}
 }

@@ -74,6 +74,8 @@ func FuzzResponseFrames(f *testing.F) {
 				if b := decodeBeat(r.pb.GetHeartbeat()); b.TotalBytes < 0 || b.FreeBytes < 0 || b.Chunks < 0 ||
 					b.Bad < 0 || b.Scrub.Left < -1 || b.Scrub.OfBytes < 0 || b.Scrub.Last.Began < b.Scrub.Last.Ended {
 					t.Fatalf("negative heartbeat %+v", b)
+				} else if again := decodeWear(encodeWear(b.Wear)); again != b.Wear || b.Wear.Lately().Running < 0 {
+					t.Fatalf("wear %+v reads as %+v", b.Wear, again)
 				}
 			} else {
 				s.answer(r)

@@ -74,6 +74,7 @@ type Beat struct {
 	Name      string // the machine's host name
 	Bad       int64  // chunks that were found corrupt and are still there
 	Scrub     raid.Scrub
+	Wear      raid.Wear // the zero value: the node does not tell
 }
 
 // NodeGet is a Get as the node's handler sees it. Offset and Length lie within

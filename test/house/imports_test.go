@@ -34,6 +34,7 @@ var order = []string{
 	"internal/placement",
 	"internal/stripe",
 	"internal/scrub", // a node's reading of all its chunks
+	"internal/wear",  // what is written to a node's disk, and how worn it is
 	"internal/catalog",
 	"internal/chunkstore/faultfs", // a file system that fails on purpose, for tests
 	"internal/chunkstore",

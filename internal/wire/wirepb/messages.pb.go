@@ -97,6 +97,217 @@ func (Error) EnumDescriptor() ([]byte, []int) {
 	return file_messages_proto_rawDescGZIP(), []int{0}
 }
 
+type Wear_Medium int32
+
+const (
+	Wear_MEDIUM_UNKNOWN Wear_Medium = 0
+	Wear_SD             Wear_Medium = 1
+	Wear_EMMC           Wear_Medium = 2
+	Wear_NVME           Wear_Medium = 3
+	Wear_DISK           Wear_Medium = 4
+	Wear_MEMORY         Wear_Medium = 5
+)
+
+// Enum value maps for Wear_Medium.
+var (
+	Wear_Medium_name = map[int32]string{
+		0: "MEDIUM_UNKNOWN",
+		1: "SD",
+		2: "EMMC",
+		3: "NVME",
+		4: "DISK",
+		5: "MEMORY",
+	}
+	Wear_Medium_value = map[string]int32{
+		"MEDIUM_UNKNOWN": 0,
+		"SD":             1,
+		"EMMC":           2,
+		"NVME":           3,
+		"DISK":           4,
+		"MEMORY":         5,
+	}
+)
+
+func (x Wear_Medium) Enum() *Wear_Medium {
+	p := new(Wear_Medium)
+	*p = x
+	return p
+}
+
+func (x Wear_Medium) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Wear_Medium) Descriptor() protoreflect.EnumDescriptor {
+	return file_messages_proto_enumTypes[1].Descriptor()
+}
+
+func (Wear_Medium) Type() protoreflect.EnumType {
+	return &file_messages_proto_enumTypes[1]
+}
+
+func (x Wear_Medium) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Wear_Medium.Descriptor instead.
+func (Wear_Medium) EnumDescriptor() ([]byte, []int) {
+	return file_messages_proto_rawDescGZIP(), []int{20, 0}
+}
+
+type Wear_Source int32
+
+const (
+	Wear_NOT_COUNTED Wear_Source = 0
+	Wear_DEVICE      Wear_Source = 1 // all that the machine writes to the disk
+	Wear_SERVICE     Wear_Source = 2 // what the node alone has written
+)
+
+// Enum value maps for Wear_Source.
+var (
+	Wear_Source_name = map[int32]string{
+		0: "NOT_COUNTED",
+		1: "DEVICE",
+		2: "SERVICE",
+	}
+	Wear_Source_value = map[string]int32{
+		"NOT_COUNTED": 0,
+		"DEVICE":      1,
+		"SERVICE":     2,
+	}
+)
+
+func (x Wear_Source) Enum() *Wear_Source {
+	p := new(Wear_Source)
+	*p = x
+	return p
+}
+
+func (x Wear_Source) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Wear_Source) Descriptor() protoreflect.EnumDescriptor {
+	return file_messages_proto_enumTypes[2].Descriptor()
+}
+
+func (Wear_Source) Type() protoreflect.EnumType {
+	return &file_messages_proto_enumTypes[2]
+}
+
+func (x Wear_Source) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Wear_Source.Descriptor instead.
+func (Wear_Source) EnumDescriptor() ([]byte, []int) {
+	return file_messages_proto_rawDescGZIP(), []int{20, 1}
+}
+
+type Wear_Spare int32
+
+const (
+	Wear_SPARE_UNKNOWN Wear_Spare = 0
+	Wear_NORMAL        Wear_Spare = 1
+	Wear_LOW           Wear_Spare = 2
+	Wear_URGENT        Wear_Spare = 3
+)
+
+// Enum value maps for Wear_Spare.
+var (
+	Wear_Spare_name = map[int32]string{
+		0: "SPARE_UNKNOWN",
+		1: "NORMAL",
+		2: "LOW",
+		3: "URGENT",
+	}
+	Wear_Spare_value = map[string]int32{
+		"SPARE_UNKNOWN": 0,
+		"NORMAL":        1,
+		"LOW":           2,
+		"URGENT":        3,
+	}
+)
+
+func (x Wear_Spare) Enum() *Wear_Spare {
+	p := new(Wear_Spare)
+	*p = x
+	return p
+}
+
+func (x Wear_Spare) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Wear_Spare) Descriptor() protoreflect.EnumDescriptor {
+	return file_messages_proto_enumTypes[3].Descriptor()
+}
+
+func (Wear_Spare) Type() protoreflect.EnumType {
+	return &file_messages_proto_enumTypes[3]
+}
+
+func (x Wear_Spare) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Wear_Spare.Descriptor instead.
+func (Wear_Spare) EnumDescriptor() ([]byte, []int) {
+	return file_messages_proto_rawDescGZIP(), []int{20, 2}
+}
+
+type Wear_Power int32
+
+const (
+	Wear_POWER_UNKNOWN Wear_Power = 0
+	Wear_POWER_GOOD    Wear_Power = 1
+	Wear_POWER_WAS_LOW Wear_Power = 2
+	Wear_POWER_LOW     Wear_Power = 3
+)
+
+// Enum value maps for Wear_Power.
+var (
+	Wear_Power_name = map[int32]string{
+		0: "POWER_UNKNOWN",
+		1: "POWER_GOOD",
+		2: "POWER_WAS_LOW",
+		3: "POWER_LOW",
+	}
+	Wear_Power_value = map[string]int32{
+		"POWER_UNKNOWN": 0,
+		"POWER_GOOD":    1,
+		"POWER_WAS_LOW": 2,
+		"POWER_LOW":     3,
+	}
+)
+
+func (x Wear_Power) Enum() *Wear_Power {
+	p := new(Wear_Power)
+	*p = x
+	return p
+}
+
+func (x Wear_Power) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Wear_Power) Descriptor() protoreflect.EnumDescriptor {
+	return file_messages_proto_enumTypes[4].Descriptor()
+}
+
+func (Wear_Power) Type() protoreflect.EnumType {
+	return &file_messages_proto_enumTypes[4]
+}
+
+func (x Wear_Power) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Wear_Power.Descriptor instead.
+func (Wear_Power) EnumDescriptor() ([]byte, []int) {
+	return file_messages_proto_rawDescGZIP(), []int{20, 3}
+}
+
 type Scrub_State int32
 
 const (
@@ -133,11 +344,11 @@ func (x Scrub_State) String() string {
 }
 
 func (Scrub_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_messages_proto_enumTypes[1].Descriptor()
+	return file_messages_proto_enumTypes[5].Descriptor()
 }
 
 func (Scrub_State) Type() protoreflect.EnumType {
-	return &file_messages_proto_enumTypes[1]
+	return &file_messages_proto_enumTypes[5]
 }
 
 func (x Scrub_State) Number() protoreflect.EnumNumber {
@@ -146,7 +357,7 @@ func (x Scrub_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Scrub_State.Descriptor instead.
 func (Scrub_State) EnumDescriptor() ([]byte, []int) {
-	return file_messages_proto_rawDescGZIP(), []int{20, 0}
+	return file_messages_proto_rawDescGZIP(), []int{22, 0}
 }
 
 // Controller to node, port 5557: [storedata_request][payload].
@@ -1655,6 +1866,7 @@ type Heartbeat struct {
 	Name              string `protobuf:"bytes,60,opt,name=name,proto3" json:"name,omitempty"`                                     // the machine's host name
 	BadChunks         uint64 `protobuf:"varint,90,opt,name=bad_chunks,json=badChunks,proto3" json:"bad_chunks,omitempty"`         // found corrupt and still there; at most 10,000 are counted
 	Scrub             *Scrub `protobuf:"bytes,91,opt,name=scrub,proto3" json:"scrub,omitempty"`                                   // absent: the node has none, or was not told how often
+	Wear              *Wear  `protobuf:"bytes,110,opt,name=wear,proto3" json:"wear,omitempty"`                                    // absent: the node does not tell
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1829,6 +2041,199 @@ func (x *Heartbeat) GetScrub() *Scrub {
 	return nil
 }
 
+func (x *Heartbeat) GetWear() *Wear {
+	if x != nil {
+		return x.Wear
+	}
+	return nil
+}
+
+// How the node's disk is used up, and how its machine is. Days are of the node's own
+// running time. What is 0 or absent is not known, but for counts of bytes.
+type Wear struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Device          string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"` // of the kernel
+	Medium          Wear_Medium            `protobuf:"varint,2,opt,name=medium,proto3,enum=raidpi.Wear_Medium" json:"medium,omitempty"`
+	Model           string                 `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
+	Source          Wear_Source            `protobuf:"varint,4,opt,name=source,proto3,enum=raidpi.Wear_Source" json:"source,omitempty"`
+	All             *WearDay               `protobuf:"bytes,5,opt,name=all,proto3" json:"all,omitempty"`                            // since it was first counted on this disk
+	Days            []*WearDay             `protobuf:"bytes,6,rep,name=days,proto3" json:"days,omitempty"`                          // the newest first, which is under way; at most 8
+	LifeUsed        uint32                 `protobuf:"varint,7,opt,name=life_used,json=lifeUsed,proto3" json:"life_used,omitempty"` // percent, rounded up; 101: more than all
+	Spare           Wear_Spare             `protobuf:"varint,8,opt,name=spare,proto3,enum=raidpi.Wear_Spare" json:"spare,omitempty"`
+	CardMillikelvin uint32                 `protobuf:"varint,9,opt,name=card_millikelvin,json=cardMillikelvin,proto3" json:"card_millikelvin,omitempty"` // temperature of the disk
+	Millikelvin     uint32                 `protobuf:"varint,10,opt,name=millikelvin,proto3" json:"millikelvin,omitempty"`                               // and of the machine
+	Power           Wear_Power             `protobuf:"varint,11,opt,name=power,proto3,enum=raidpi.Wear_Power" json:"power,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Wear) Reset() {
+	*x = Wear{}
+	mi := &file_messages_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Wear) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Wear) ProtoMessage() {}
+
+func (x *Wear) ProtoReflect() protoreflect.Message {
+	mi := &file_messages_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Wear.ProtoReflect.Descriptor instead.
+func (*Wear) Descriptor() ([]byte, []int) {
+	return file_messages_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Wear) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *Wear) GetMedium() Wear_Medium {
+	if x != nil {
+		return x.Medium
+	}
+	return Wear_MEDIUM_UNKNOWN
+}
+
+func (x *Wear) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *Wear) GetSource() Wear_Source {
+	if x != nil {
+		return x.Source
+	}
+	return Wear_NOT_COUNTED
+}
+
+func (x *Wear) GetAll() *WearDay {
+	if x != nil {
+		return x.All
+	}
+	return nil
+}
+
+func (x *Wear) GetDays() []*WearDay {
+	if x != nil {
+		return x.Days
+	}
+	return nil
+}
+
+func (x *Wear) GetLifeUsed() uint32 {
+	if x != nil {
+		return x.LifeUsed
+	}
+	return 0
+}
+
+func (x *Wear) GetSpare() Wear_Spare {
+	if x != nil {
+		return x.Spare
+	}
+	return Wear_SPARE_UNKNOWN
+}
+
+func (x *Wear) GetCardMillikelvin() uint32 {
+	if x != nil {
+		return x.CardMillikelvin
+	}
+	return 0
+}
+
+func (x *Wear) GetMillikelvin() uint32 {
+	if x != nil {
+		return x.Millikelvin
+	}
+	return 0
+}
+
+func (x *Wear) GetPower() Wear_Power {
+	if x != nil {
+		return x.Power
+	}
+	return Wear_POWER_UNKNOWN
+}
+
+type WearDay struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seconds       uint64                 `protobuf:"varint,1,opt,name=seconds,proto3" json:"seconds,omitempty"` // of running
+	WrittenBytes  uint64                 `protobuf:"varint,2,opt,name=written_bytes,json=writtenBytes,proto3" json:"written_bytes,omitempty"`
+	StoredBytes   uint64                 `protobuf:"varint,3,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"` // of chunks
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WearDay) Reset() {
+	*x = WearDay{}
+	mi := &file_messages_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WearDay) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WearDay) ProtoMessage() {}
+
+func (x *WearDay) ProtoReflect() protoreflect.Message {
+	mi := &file_messages_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WearDay.ProtoReflect.Descriptor instead.
+func (*WearDay) Descriptor() ([]byte, []int) {
+	return file_messages_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *WearDay) GetSeconds() uint64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+func (x *WearDay) GetWrittenBytes() uint64 {
+	if x != nil {
+		return x.WrittenBytes
+	}
+	return 0
+}
+
+func (x *WearDay) GetStoredBytes() uint64 {
+	if x != nil {
+		return x.StoredBytes
+	}
+	return 0
+}
+
 // How far a node is with reading all its chunks. Seconds are of its own running time.
 type Scrub struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1851,7 +2256,7 @@ type Scrub struct {
 
 func (x *Scrub) Reset() {
 	*x = Scrub{}
-	mi := &file_messages_proto_msgTypes[20]
+	mi := &file_messages_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1863,7 +2268,7 @@ func (x *Scrub) String() string {
 func (*Scrub) ProtoMessage() {}
 
 func (x *Scrub) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_proto_msgTypes[20]
+	mi := &file_messages_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1876,7 +2281,7 @@ func (x *Scrub) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scrub.ProtoReflect.Descriptor instead.
 func (*Scrub) Descriptor() ([]byte, []int) {
-	return file_messages_proto_rawDescGZIP(), []int{20}
+	return file_messages_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Scrub) GetState() Scrub_State {
@@ -1978,7 +2383,7 @@ type ScrubPass struct {
 
 func (x *ScrubPass) Reset() {
 	*x = ScrubPass{}
-	mi := &file_messages_proto_msgTypes[21]
+	mi := &file_messages_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2395,7 @@ func (x *ScrubPass) String() string {
 func (*ScrubPass) ProtoMessage() {}
 
 func (x *ScrubPass) ProtoReflect() protoreflect.Message {
-	mi := &file_messages_proto_msgTypes[21]
+	mi := &file_messages_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2408,7 @@ func (x *ScrubPass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScrubPass.ProtoReflect.Descriptor instead.
 func (*ScrubPass) Descriptor() ([]byte, []int) {
-	return file_messages_proto_rawDescGZIP(), []int{21}
+	return file_messages_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ScrubPass) GetNumber() uint64 {
@@ -2171,7 +2576,7 @@ const file_messages_proto_rawDesc = "" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12%\n" +
 	"\x06errors\x18P \x03(\x0e2\r.raidpi.ErrorR\x06errors\x12\x18\n" +
 	"\alengths\x18Q \x03(\x04R\alengths\x12\x16\n" +
-	"\x06crc32c\x18R \x03(\aR\x06crc32c\"\x8c\x05\n" +
+	"\x06crc32c\x18R \x03(\aR\x06crc32c\"\xae\x05\n" +
 	"\tHeartbeat\x12\x1f\n" +
 	"\vtotal_bytes\x18\x01 \x01(\x04R\n" +
 	"totalBytes\x12\x1d\n" +
@@ -2198,7 +2603,51 @@ const file_messages_proto_rawDesc = "" +
 	"\x04name\x18< \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
 	"bad_chunks\x18Z \x01(\x04R\tbadChunks\x12#\n" +
-	"\x05scrub\x18[ \x01(\v2\r.raidpi.ScrubR\x05scrub\"\xb0\x03\n" +
+	"\x05scrub\x18[ \x01(\v2\r.raidpi.ScrubR\x05scrub\x12 \n" +
+	"\x04wear\x18n \x01(\v2\f.raidpi.WearR\x04wear\"\xa3\x05\n" +
+	"\x04Wear\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\tR\x06device\x12+\n" +
+	"\x06medium\x18\x02 \x01(\x0e2\x13.raidpi.Wear.MediumR\x06medium\x12\x14\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\x12+\n" +
+	"\x06source\x18\x04 \x01(\x0e2\x13.raidpi.Wear.SourceR\x06source\x12!\n" +
+	"\x03all\x18\x05 \x01(\v2\x0f.raidpi.WearDayR\x03all\x12#\n" +
+	"\x04days\x18\x06 \x03(\v2\x0f.raidpi.WearDayR\x04days\x12\x1b\n" +
+	"\tlife_used\x18\a \x01(\rR\blifeUsed\x12(\n" +
+	"\x05spare\x18\b \x01(\x0e2\x12.raidpi.Wear.SpareR\x05spare\x12)\n" +
+	"\x10card_millikelvin\x18\t \x01(\rR\x0fcardMillikelvin\x12 \n" +
+	"\vmillikelvin\x18\n" +
+	" \x01(\rR\vmillikelvin\x12(\n" +
+	"\x05power\x18\v \x01(\x0e2\x12.raidpi.Wear.PowerR\x05power\"N\n" +
+	"\x06Medium\x12\x12\n" +
+	"\x0eMEDIUM_UNKNOWN\x10\x00\x12\x06\n" +
+	"\x02SD\x10\x01\x12\b\n" +
+	"\x04EMMC\x10\x02\x12\b\n" +
+	"\x04NVME\x10\x03\x12\b\n" +
+	"\x04DISK\x10\x04\x12\n" +
+	"\n" +
+	"\x06MEMORY\x10\x05\"2\n" +
+	"\x06Source\x12\x0f\n" +
+	"\vNOT_COUNTED\x10\x00\x12\n" +
+	"\n" +
+	"\x06DEVICE\x10\x01\x12\v\n" +
+	"\aSERVICE\x10\x02\";\n" +
+	"\x05Spare\x12\x11\n" +
+	"\rSPARE_UNKNOWN\x10\x00\x12\n" +
+	"\n" +
+	"\x06NORMAL\x10\x01\x12\a\n" +
+	"\x03LOW\x10\x02\x12\n" +
+	"\n" +
+	"\x06URGENT\x10\x03\"L\n" +
+	"\x05Power\x12\x11\n" +
+	"\rPOWER_UNKNOWN\x10\x00\x12\x0e\n" +
+	"\n" +
+	"POWER_GOOD\x10\x01\x12\x11\n" +
+	"\rPOWER_WAS_LOW\x10\x02\x12\r\n" +
+	"\tPOWER_LOW\x10\x03\"k\n" +
+	"\aWearDay\x12\x18\n" +
+	"\aseconds\x18\x01 \x01(\x04R\aseconds\x12#\n" +
+	"\rwritten_bytes\x18\x02 \x01(\x04R\fwrittenBytes\x12!\n" +
+	"\fstored_bytes\x18\x03 \x01(\x04R\vstoredBytes\"\xb0\x03\n" +
 	"\x05Scrub\x12)\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x13.raidpi.Scrub.StateR\x05state\x12\x12\n" +
 	"\x04pass\x18\x02 \x01(\x04R\x04pass\x12\x16\n" +
@@ -2252,65 +2701,78 @@ func file_messages_proto_rawDescGZIP() []byte {
 	return file_messages_proto_rawDescData
 }
 
-var file_messages_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_messages_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_messages_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_messages_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_messages_proto_goTypes = []any{
 	(Error)(0),               // 0: raidpi.Error
-	(Scrub_State)(0),         // 1: raidpi.Scrub.State
-	(*StoredataRequest)(nil), // 2: raidpi.storedata_request
-	(*ChunkMeta)(nil),        // 3: raidpi.ChunkMeta
-	(*FileMeta)(nil),         // 4: raidpi.FileMeta
-	(*GetdataRequest)(nil),   // 5: raidpi.getdata_request
-	(*GetOp)(nil),            // 6: raidpi.GetOp
-	(*DeleteOp)(nil),         // 7: raidpi.DeleteOp
-	(*ListOp)(nil),           // 8: raidpi.ListOp
-	(*VerifyOp)(nil),         // 9: raidpi.VerifyOp
-	(*InspectOp)(nil),        // 10: raidpi.InspectOp
-	(*TrashOp)(nil),          // 11: raidpi.TrashOp
-	(*ScrubOrder)(nil),       // 12: raidpi.ScrubOrder
-	(*ScrubOp)(nil),          // 13: raidpi.ScrubOp
-	(*BadOp)(nil),            // 14: raidpi.BadOp
-	(*Response)(nil),         // 15: raidpi.response
-	(*GetResult)(nil),        // 16: raidpi.GetResult
-	(*DeleteResult)(nil),     // 17: raidpi.DeleteResult
-	(*InspectResult)(nil),    // 18: raidpi.InspectResult
-	(*Trailer)(nil),          // 19: raidpi.Trailer
-	(*ListResult)(nil),       // 20: raidpi.ListResult
-	(*Heartbeat)(nil),        // 21: raidpi.Heartbeat
-	(*Scrub)(nil),            // 22: raidpi.Scrub
-	(*ScrubPass)(nil),        // 23: raidpi.ScrubPass
+	(Wear_Medium)(0),         // 1: raidpi.Wear.Medium
+	(Wear_Source)(0),         // 2: raidpi.Wear.Source
+	(Wear_Spare)(0),          // 3: raidpi.Wear.Spare
+	(Wear_Power)(0),          // 4: raidpi.Wear.Power
+	(Scrub_State)(0),         // 5: raidpi.Scrub.State
+	(*StoredataRequest)(nil), // 6: raidpi.storedata_request
+	(*ChunkMeta)(nil),        // 7: raidpi.ChunkMeta
+	(*FileMeta)(nil),         // 8: raidpi.FileMeta
+	(*GetdataRequest)(nil),   // 9: raidpi.getdata_request
+	(*GetOp)(nil),            // 10: raidpi.GetOp
+	(*DeleteOp)(nil),         // 11: raidpi.DeleteOp
+	(*ListOp)(nil),           // 12: raidpi.ListOp
+	(*VerifyOp)(nil),         // 13: raidpi.VerifyOp
+	(*InspectOp)(nil),        // 14: raidpi.InspectOp
+	(*TrashOp)(nil),          // 15: raidpi.TrashOp
+	(*ScrubOrder)(nil),       // 16: raidpi.ScrubOrder
+	(*ScrubOp)(nil),          // 17: raidpi.ScrubOp
+	(*BadOp)(nil),            // 18: raidpi.BadOp
+	(*Response)(nil),         // 19: raidpi.response
+	(*GetResult)(nil),        // 20: raidpi.GetResult
+	(*DeleteResult)(nil),     // 21: raidpi.DeleteResult
+	(*InspectResult)(nil),    // 22: raidpi.InspectResult
+	(*Trailer)(nil),          // 23: raidpi.Trailer
+	(*ListResult)(nil),       // 24: raidpi.ListResult
+	(*Heartbeat)(nil),        // 25: raidpi.Heartbeat
+	(*Wear)(nil),             // 26: raidpi.Wear
+	(*WearDay)(nil),          // 27: raidpi.WearDay
+	(*Scrub)(nil),            // 28: raidpi.Scrub
+	(*ScrubPass)(nil),        // 29: raidpi.ScrubPass
 }
 var file_messages_proto_depIdxs = []int32{
-	3,  // 0: raidpi.storedata_request.meta:type_name -> raidpi.ChunkMeta
-	4,  // 1: raidpi.ChunkMeta.file:type_name -> raidpi.FileMeta
-	12, // 2: raidpi.getdata_request.scrub_order:type_name -> raidpi.ScrubOrder
-	6,  // 3: raidpi.getdata_request.get:type_name -> raidpi.GetOp
-	7,  // 4: raidpi.getdata_request.delete:type_name -> raidpi.DeleteOp
-	8,  // 5: raidpi.getdata_request.list:type_name -> raidpi.ListOp
-	9,  // 6: raidpi.getdata_request.verify:type_name -> raidpi.VerifyOp
-	10, // 7: raidpi.getdata_request.inspect:type_name -> raidpi.InspectOp
-	11, // 8: raidpi.getdata_request.trash:type_name -> raidpi.TrashOp
-	13, // 9: raidpi.getdata_request.scrub:type_name -> raidpi.ScrubOp
-	14, // 10: raidpi.getdata_request.bad:type_name -> raidpi.BadOp
+	7,  // 0: raidpi.storedata_request.meta:type_name -> raidpi.ChunkMeta
+	8,  // 1: raidpi.ChunkMeta.file:type_name -> raidpi.FileMeta
+	16, // 2: raidpi.getdata_request.scrub_order:type_name -> raidpi.ScrubOrder
+	10, // 3: raidpi.getdata_request.get:type_name -> raidpi.GetOp
+	11, // 4: raidpi.getdata_request.delete:type_name -> raidpi.DeleteOp
+	12, // 5: raidpi.getdata_request.list:type_name -> raidpi.ListOp
+	13, // 6: raidpi.getdata_request.verify:type_name -> raidpi.VerifyOp
+	14, // 7: raidpi.getdata_request.inspect:type_name -> raidpi.InspectOp
+	15, // 8: raidpi.getdata_request.trash:type_name -> raidpi.TrashOp
+	17, // 9: raidpi.getdata_request.scrub:type_name -> raidpi.ScrubOp
+	18, // 10: raidpi.getdata_request.bad:type_name -> raidpi.BadOp
 	0,  // 11: raidpi.response.error:type_name -> raidpi.Error
-	16, // 12: raidpi.response.get:type_name -> raidpi.GetResult
-	17, // 13: raidpi.response.delete:type_name -> raidpi.DeleteResult
-	20, // 14: raidpi.response.list:type_name -> raidpi.ListResult
-	21, // 15: raidpi.response.heartbeat:type_name -> raidpi.Heartbeat
-	18, // 16: raidpi.response.inspect:type_name -> raidpi.InspectResult
+	20, // 12: raidpi.response.get:type_name -> raidpi.GetResult
+	21, // 13: raidpi.response.delete:type_name -> raidpi.DeleteResult
+	24, // 14: raidpi.response.list:type_name -> raidpi.ListResult
+	25, // 15: raidpi.response.heartbeat:type_name -> raidpi.Heartbeat
+	22, // 16: raidpi.response.inspect:type_name -> raidpi.InspectResult
 	0,  // 17: raidpi.DeleteResult.errors:type_name -> raidpi.Error
-	19, // 18: raidpi.InspectResult.chunks:type_name -> raidpi.Trailer
+	23, // 18: raidpi.InspectResult.chunks:type_name -> raidpi.Trailer
 	0,  // 19: raidpi.Trailer.error:type_name -> raidpi.Error
-	4,  // 20: raidpi.Trailer.file:type_name -> raidpi.FileMeta
+	8,  // 20: raidpi.Trailer.file:type_name -> raidpi.FileMeta
 	0,  // 21: raidpi.ListResult.errors:type_name -> raidpi.Error
-	22, // 22: raidpi.Heartbeat.scrub:type_name -> raidpi.Scrub
-	1,  // 23: raidpi.Scrub.state:type_name -> raidpi.Scrub.State
-	23, // 24: raidpi.Scrub.last:type_name -> raidpi.ScrubPass
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	28, // 22: raidpi.Heartbeat.scrub:type_name -> raidpi.Scrub
+	26, // 23: raidpi.Heartbeat.wear:type_name -> raidpi.Wear
+	1,  // 24: raidpi.Wear.medium:type_name -> raidpi.Wear.Medium
+	2,  // 25: raidpi.Wear.source:type_name -> raidpi.Wear.Source
+	27, // 26: raidpi.Wear.all:type_name -> raidpi.WearDay
+	27, // 27: raidpi.Wear.days:type_name -> raidpi.WearDay
+	3,  // 28: raidpi.Wear.spare:type_name -> raidpi.Wear.Spare
+	4,  // 29: raidpi.Wear.power:type_name -> raidpi.Wear.Power
+	5,  // 30: raidpi.Scrub.state:type_name -> raidpi.Scrub.State
+	29, // 31: raidpi.Scrub.last:type_name -> raidpi.ScrubPass
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_messages_proto_init() }
@@ -2340,8 +2802,8 @@ func file_messages_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_messages_proto_rawDesc), len(file_messages_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   22,
+			NumEnums:      6,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
