@@ -20,30 +20,56 @@ type File struct {
 
 // Node is one node of the array.
 type Node struct {
-	ID          raid.NodeID    `json:"id"`
-	Name        string         `json:"name"` // host name, of one that has joined
-	Kind        raid.NodeKind  `json:"kind"`
-	State       raid.NodeState `json:"state"`
-	Address     string         `json:"address"`
-	Zone        string         `json:"zone"`
-	Proposed    string         `json:"proposed_zone"` // by the node itself; empty: nothing else
-	TotalBytes  int64          `json:"total_bytes"`
-	FreeBytes   int64          `json:"free_bytes"`    // beyond the node's reserve
-	Claimed     int64          `json:"claimed_bytes"` // of a larger disk that nobody has accepted; 0: none
-	Chunks      int64          `json:"chunks"`
-	Version     string         `json:"version"`
-	ReadOnly    bool           `json:"read_only"`
-	TrashChunks int64          `json:"trash_chunks"`
-	TrashBytes  int64          `json:"trash_bytes"` // part of FreeBytes
-	Draining    bool           `json:"draining"`    // a person wants it to hold nothing
-	Drain       string         `json:"drain"`       // what it waits for while it drains or is replaced; empty: it does neither
-	Replaced    bool           `json:"replaced"`    // another node takes its place
-	Successor   raid.NodeID    `json:"successor"`   // that node; empty: it has not joined yet
-	BadChunks   int64          `json:"bad_chunks"`  // that it has found corrupt and that are still there
-	LastScrub   *string        `json:"last_scrub"`  // when it last began to read all its chunks and got through, UTC; nil: never
-	Problem     string         `json:"problem"`     // what it does that no sound node does; empty: nothing
-	LastSeen    *string        `json:"last_seen"`   // UTC; nil when it was never seen
-	Recalled    bool           `json:"recalled"`    // an earlier run of the controller saw it so
+	ID          raid.NodeID      `json:"id"`
+	Name        string           `json:"name"` // host name, of one that has joined
+	Kind        raid.NodeKind    `json:"kind"`
+	State       raid.NodeState   `json:"state"`
+	Address     string           `json:"address"`
+	Zone        string           `json:"zone"`
+	Proposed    string           `json:"proposed_zone"` // by the node itself; empty: nothing else
+	TotalBytes  int64            `json:"total_bytes"`
+	FreeBytes   int64            `json:"free_bytes"`    // beyond the node's reserve
+	Claimed     int64            `json:"claimed_bytes"` // of a larger disk that nobody has accepted; 0: none
+	Chunks      int64            `json:"chunks"`
+	Version     string           `json:"version"`
+	ReadOnly    bool             `json:"read_only"`
+	TrashChunks int64            `json:"trash_chunks"`
+	TrashBytes  int64            `json:"trash_bytes"` // part of FreeBytes
+	Wear        *Wear            `json:"wear"`        // of its disk; nil: it does not tell
+	Temperature *float64         `json:"temperature"` // of the machine, in degrees Celsius; nil: it does not tell
+	Power       *raid.PowerState `json:"power"`       // nil: the machine does not tell
+	Draining    bool             `json:"draining"`    // a person wants it to hold nothing
+	Drain       string           `json:"drain"`       // what it waits for while it drains or is replaced; empty: it does neither
+	Replaced    bool             `json:"replaced"`    // another node takes its place
+	Successor   raid.NodeID      `json:"successor"`   // that node; empty: it has not joined yet
+	BadChunks   int64            `json:"bad_chunks"`  // that it has found corrupt and that are still there
+	LastScrub   *string          `json:"last_scrub"`  // when it last began to read all its chunks and got through, UTC; nil: never
+	Problem     string           `json:"problem"`     // what it does that no sound node does; empty: nothing
+	LastSeen    *string          `json:"last_seen"`   // UTC; nil when it was never seen
+	Recalled    bool             `json:"recalled"`    // an earlier run of the controller saw it so
+}
+
+// Wear is how the disk of a node is used up. Days are of the node's own running time.
+type Wear struct {
+	Device  string          `json:"device"` // as the kernel calls it; empty: not known
+	Medium  raid.Medium     `json:"medium"`
+	Model   string          `json:"model"`
+	Counted raid.WearSource `json:"counted"`
+	WearCounts
+	PerDay   *int64          `json:"bytes_per_day"`      // written lately; nil: it can't be told
+	PerByte  *float64        `json:"written_per_stored"` // the same, for each byte of a chunk stored
+	Days     []WearCounts    `json:"days"`               // the newest first, which is under way
+	LifeUsed *int            `json:"life_used"`          // percent, rounded up to tens; 101: more than all; nil: the disk does not tell
+	Spare    raid.SpareState `json:"spare"`
+	Celsius  *float64        `json:"disk_temperature"` // nil: the disk does not tell
+	Worn     bool            `json:"worn"`             // it should be replaced soon
+}
+
+// WearCounts are of a time of a node's running.
+type WearCounts struct {
+	Seconds int64 `json:"seconds"`
+	Written int64 `json:"written_bytes"`
+	Stored  int64 `json:"stored_bytes"` // of chunks
 }
 
 // NodeDetail is one node, with what rests on it.

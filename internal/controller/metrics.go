@@ -131,6 +131,7 @@ func (m metrics) nodes(gauge func(*prometheus.Desc, float64, ...string), count f
 			gauge(descTotal, float64(n.TotalBytes), string(n.ID))
 			gauge(descBad, float64(n.Bad), string(n.ID))
 			count(descScrubbed, n.Scrub.Read, string(n.ID))
+			m.wear(n, gauge, count)
 		}
 	}
 	gauge(descRoom, float64(m.c.room()))

@@ -141,7 +141,7 @@ func (c *Controller) status(ctx context.Context, started time.Time) (httpapi.Sta
 	}
 	s.Strangers = c.strangers.there()
 	s.Warnings, s.Proposals = append(c.warnings(), nearlyFull(nodes, n.Trash.Files > 0)...), proposals(nodes)
-	s.Warnings = append(s.Warnings, warnOfBadDisks(nodes)...)
+	s.Warnings = append(append(s.Warnings, warnOfBadDisks(nodes)...), warnOfPower(nodes)...)
 	// Left out where a page of the catalog can't be read: the rest says so, and must.
 	if oldest, err := c.verify.OldestVerified(ctx); err == nil {
 		s.OldestVerified = oldest

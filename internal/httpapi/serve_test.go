@@ -52,7 +52,7 @@ func TestSmallCallsAnswer(t *testing.T) {
 	for path, want := range map[string]string{
 		"/livez": `{"status":"live"}`, "/readyz": `{"status":"ready"}`, "/openapi.yaml": "openapi: 3.0.3",
 		"/status":  `"ready":true,"message":"","health":"healthy","health_text":"","uptime_seconds":0,"nodes":{"up":1,"suspect":1,"down":0,"draining":0,"lab":1}`,
-		"/nodes":   `"last_seen":"2001-09-09 01:46:40","recalled":false},{"id":"lab-1","name":"","kind":"lab","state":"suspect","address":"","zone":"","proposed_zone":"","total_bytes":0,"free_bytes":0,"claimed_bytes":0,"chunks":0,"version":"","read_only":false,"trash_chunks":0,"trash_bytes":0,"bad_chunks":0,"last_scrub":null,"draining":false,"drain":"","replaced":false,"successor":"","problem":"","last_seen":null,"recalled":false}`,
+		"/nodes":   `"last_seen":"2001-09-09 01:46:40","recalled":false},{"id":"lab-1","name":"","kind":"lab","state":"suspect","address":"","zone":"","proposed_zone":"","total_bytes":0,"free_bytes":0,"claimed_bytes":0,"chunks":0,"version":"","read_only":false,"trash_chunks":0,"trash_bytes":0,"bad_chunks":0,"last_scrub":null,"wear":null,"temperature":null,"power":null,"draining":false,"drain":"","replaced":false,"successor":"","problem":"","last_seen":null,"recalled":false}`,
 		"/metrics": `raid_http_requests_total{call="readyz",status="503"} 1`,
 	} {
 		if r := s.do("GET", path, nil); r.StatusCode != 200 || !strings.Contains(string(r.body), want) {

@@ -98,6 +98,9 @@ type node struct {
 	TrashBytes  int64          `json:"trash_bytes"`  // part of free_bytes
 	BadChunks   int64          `json:"bad_chunks"`   // that it has found corrupt and that are still there
 	LastScrub   *string        `json:"last_scrub"`   // UTC, when it last began to read all its chunks and got through; null: never
+	Wear        *wear          `json:"wear"`         // of its disk; null: it does not tell
+	Temperature *float64       `json:"temperature"`  // of the machine, in degrees Celsius; null: it does not tell
+	Power       *string        `json:"power"`        // good, was-low or low; null: the machine does not tell
 	Draining    bool           `json:"draining"`     // a person wants it to hold nothing, also while its state is another
 	Drain       string         `json:"drain"`        // what it waits for while it drains or is replaced, for people
 	Replaced    bool           `json:"replaced"`     // another node takes its place
@@ -125,6 +128,10 @@ func rowOf(n raid.NodeInfo) node {
 		TrashChunks: n.TrashChunks, TrashBytes: n.TrashBytes, Problem: n.Problem,
 		Proposed: n.ProposedZone, Claimed: n.ClaimedBytes, BadChunks: n.Bad,
 		Draining: n.Draining, Drain: n.Drain, Replaced: n.Replaced, Successor: n.Successor,
+		Wear: wearOf(n.Wear), Temperature: degrees(n.Wear.Heat),
+	}
+	if power := string(n.Wear.Power); power != "" {
+		row.Power = &power
 	}
 	if n.Scrubbed.Pass > 0 {
 		row.LastScrub = &n.Scrubbed.Began

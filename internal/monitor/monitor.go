@@ -79,6 +79,7 @@ type node struct {
 	problem   bool
 	seen      bool // by this look
 	nearlyOut bool // it was told that it is nearly full, not yet that it is full
+	wear      wear
 }
 
 // New makes a monitor that knows of nothing.
@@ -102,6 +103,7 @@ func (m *Monitor) Recall(events []raid.Event) {
 			continue
 		}
 		n := m.node(e.Node)
+		n.wear.recall(e)
 		switch e.Kind {
 		case raid.NodeDown:
 			n.told = away
@@ -134,6 +136,7 @@ func (m *Monitor) Look(v View) {
 		if info.IsThere() {
 			m.lookAtDisk(n, info)
 			m.lookAtRest(n, info)
+			m.lookAtWear(n, info, args[info.ID], now)
 		}
 	}
 	for id, n := range m.nodes {

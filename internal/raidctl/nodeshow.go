@@ -58,6 +58,7 @@ func showNode(out io.Writer, d client.NodeDetail) error {
 	if d.TrashChunks > 0 {
 		row("trash", strconv.FormatInt(d.TrashChunks, 10)+" chunks, "+humanSize(d.TrashBytes))
 	}
+	wearRows(row, d.Node)
 	row("zone", cells[5])
 	row("kind", cells[7])
 	row("address", cells[8])

@@ -51,6 +51,11 @@ func nodeTable(out io.Writer, nodes []client.Node, wide bool) error {
 				return err
 			}
 		}
+		if n.Wear != nil && n.Wear.Worn {
+			if _, err := fmt.Fprintf(out, "%s: its disk is nearly worn out; raidctl node show tells more\n", nodeName(n)); err != nil {
+				return err
+			}
+		}
 		if n.Drain != "" {
 			if _, err := fmt.Fprintf(out, "%s: %s\n", nodeName(n), printable(n.Drain)); err != nil {
 				return err

@@ -49,5 +49,24 @@ unplug     yes: pi-2 may be unplugged
 	if r := c.local(t, "node", "show", "pi-2", "--json"); r.status != 0 || !strings.Contains(r.stdout, `"files":7`) {
 		t.Errorf("%+v", r)
 	}
+	c.before = func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/nodes" {
+			io.WriteString(w, fakeNodes)
+			return
+		}
+		io.WriteString(w, `{"id": "AbCdEfGhIjKlMnOpQrStUv", "name": "pi-2", "kind": "native", "state": "up", "temperature": 61.3, "power": "was-low", "wear": {
+			"device": "mmcblk0", "medium": "emmc", "model": "BJ\u001bTD4R", "counted": "device", "seconds": 90000, "written_bytes": 9, "stored_bytes": 3,
+			"bytes_per_day": 3221225472, "written_per_stored": 2.125, "days": [{"seconds": 3600}, {"seconds": 86400}], "life_used": 90, "spare": "normal",
+			"disk_temperature": 40.8, "worn": true}}`)
+	}
+	const rows = `disk       eMMC BJ\x1bTD4R (mmcblk0), 41 °C
+written    3.0 GiB a day, 2.1 bytes for each byte stored (of 1 d 1 h that it ran)
+wear       up to 90 % of its life are used up: replace it soon
+`
+	const machine = "machine    61 °C, too little voltage at some time since it started: give it a stronger power supply and a shorter cable\n"
+	if r := c.local(t, "node", "show", "pi-2"); r.status != 0 || !strings.Contains(r.stdout, rows) || !strings.Contains(r.stdout, machine) {
+		t.Errorf("%+v", r)
+	}
+	c.before = nil
 	c.local(t, "node", "show", "pi-9").want(t, exitNotFound, "", "there is no node")
 }
