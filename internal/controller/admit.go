@@ -139,6 +139,11 @@ func (c *Controller) nodesByName() []raid.NodeInfo {
 	return all
 }
 
+// called is what people call a node: the name that it joined by, or else its id.
+func (c *Controller) called(id raid.NodeID) string {
+	return calledNode(raid.NodeInfo{ID: id, Name: c.desk.Name(id)})
+}
+
 // joinTokens gives the desk the interface that httpapi asks for.
 type joinTokens struct{ *admission.Desk }
 

@@ -11,7 +11,7 @@ import (
 // findClaims tells of nodes that say they have seen a newer catalog and are not believed.
 func (c *Controller) findClaims(context.Context) (found []raid.Finding) {
 	for _, claim := range c.members.Claims() {
-		name := calledNode(raid.NodeInfo{ID: claim.Node, Name: c.desk.Name(claim.Node)})
+		name := c.called(claim.Node)
 		remove := "sudo raidctl node remove " + string(claim.Node) // not by the name that it gives itself
 		switch {
 		case claim.Weight == membership.Impossible:

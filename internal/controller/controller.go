@@ -264,7 +264,7 @@ func (c *Controller) build(ctx context.Context) error {
 	c.repair = repair.New(repair.Config{
 		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Held: c.catalog, Spares: c.badCopies(), Pace: c.pace, Maker: c.objects, Nodes: c.members, Vouched: c.catalog.Vouched,
 		Array: c.catalog.Array(), Run: c.catalog.Run(), Keep: cfg.TrashKeep, Grace: cfg.Grace, PerPart: cfg.Copies,
-		Name: func(id raid.NodeID) string { return c.desk.Name(id) }, Tell: c.happened, Log: cfg.Log, Wishes: c.wishes(),
+		Name: c.called, Tell: c.happened, Log: cfg.Log, Wishes: c.wishes(),
 	})
 	c.reconcile = reconcile.New(reconcile.Config{
 		Catalog: c.catalog, Reader: c.objects, Leftovers: c.repair, Nodes: c.members, Pace: c.pace, Tell: c.happened, Log: cfg.Log,

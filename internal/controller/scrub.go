@@ -50,7 +50,7 @@ func (b badCopies) tell(ctx context.Context, m catalog.CopyID) {
 	}
 	where := "an unknown node"
 	if e.Node != "" {
-		where = calledNode(raid.NodeInfo{ID: e.Node, Name: b.c.desk.Name(e.Node)})
+		where = b.c.called(e.Node)
 	}
 	e.Text = fmt.Sprintf("a copy of a part of %s on %s is bad: it is missing, or its bytes are rotten", what, where)
 	b.c.happened(e)

@@ -89,6 +89,7 @@ func (a *app) scrubStatus(ctx context.Context, args []string) error {
 	if a.json {
 		return jsonLines(a.stdout, s.Nodes)
 	}
+	slices.SortStableFunc(s.Nodes, func(a, b client.NodeScrub) int { return strings.Compare(a.Name, b.Name) })
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tSTATE\tREAD\tBAD\tTIME LEFT\tLAST BEGAN (UTC)")
 	for _, n := range s.Nodes {

@@ -300,7 +300,7 @@ func (r *Repairer) endLost(s *scan, t *tally) (left amount) {
 	if s.told && left.parts == 0 {
 		s.told = false
 		made := r.progress.sum().less(s.made)
-		r.cfg.Tell(raid.Event{Kind: raid.HealEnded, Text: fmt.Sprintf("%d copies of %s were made again in %v", made.parts, humanBytes(made.bytes), time.Since(s.began).Round(time.Second))})
+		r.cfg.Tell(raid.Event{Kind: raid.HealEnded, Text: fmt.Sprintf("%d copies of %s were made again in %v", made.parts, humanBytes(made.bytes), max(time.Since(s.began).Round(time.Second), time.Second))})
 		r.cfg.Log.Info("what lost nodes held was made again", "copies", made.parts, "bytes", made.bytes, "took", time.Since(s.began).Round(time.Millisecond))
 	}
 	return left

@@ -2,6 +2,9 @@ package e2e
 
 import (
 	"fmt"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -70,6 +73,8 @@ func TestWhatADeadNodeHeldIsMadeAgain(t *testing.T) {
 		}
 		return err
 	})
+	a.shows(`(?m)^state +healthy: \S+ away.*, and every file has its copies on other nodes; start it, or: sudo raidctl node remove `, "status")
+	a.shows("heal-began .* copies .* are made again, since node "+a.nodeID(0)+" is lost", "events")
 	a.must(a.Nodes[1].Kill())
 	for id, c := range stored {
 		a.check(id, c)
@@ -79,10 +84,24 @@ func TestWhatADeadNodeHeldIsMadeAgain(t *testing.T) {
 	a.must(a.Nodes[0].Start())
 	a.must(a.WaitUp(t.Context(), 4))
 	a.becomesWhole()
+	a.shows(`(?m)^state +healthy$`, "status")
 	a.must(a.AllExplained(t.Context()))
 	for id, c := range stored {
 		a.check(id, c)
 	}
+}
+
+// shows waits until raidctl prints what matches.
+func (a *array) shows(want string, args ...string) {
+	a.t.Helper()
+	a.eventually("raidctl "+args[0]+" shows "+want, settled, func() error {
+		cmd := exec.CommandContext(a.t.Context(), filepath.Join(programs.plain, "raidctl"), append(args, "--controller", a.API.URL)...)
+		out, err := cmd.Output()
+		if !regexp.MustCompile(want).Match(out) {
+			return fmt.Errorf("it shows: %s (%v)", out, err)
+		}
+		return nil
+	})
 }
 
 // The controller is killed while copies are made again. The next one makes the others,
