@@ -33,7 +33,7 @@ func (a *app) scrubStartCommand() *cobra.Command {
 func (a *app) scrubPauseCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "pause [NODE...]",
-		Short: "Stop that until it is started",
+		Short: "Have nodes stop that until they are started again",
 		Long:  "Stop nodes from reading all that they keep, until raidctl scrub start; without NODE all of them.\nThis also holds over restarts.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.scrub(cmd.Context(), args, "pause", a.client.PauseScrub)
