@@ -278,7 +278,7 @@ func (o *owner) worn() {
 	o.sees("unplug")
 	o.check(o.pis[1].FailDisk())
 	o.sees("worn")
-	o.says("wear", "pi-2", "read-only")
+	o.says("wear", "pi-2", "read-only", "\nwritten ")
 	o.says("drain", "pi-2")
 	o.store(3)
 	o.says("retire", "removed ", "(pi-2)")
