@@ -214,6 +214,8 @@ func (u unplugging) whatStays() string {
 		return "no file has a copy on it"
 	case w.OneCopy > 0:
 		return fmt.Sprintf("every file can be read without it that can be read now. %s %s one copy meanwhile", files(w.OneCopy, w.AtMost), have(w.OneCopy))
+	case u.now.None > 0:
+		return "every file that can be read now has its copies elsewhere"
 	}
 	return "every file has its copies elsewhere"
 }

@@ -52,7 +52,7 @@ func TestUnplugSaysWhatMayBeDoneAndWhatToWaitFor(t *testing.T) {
 		"it has bad copies beside": {unplugging{node: pi3, others: 2, without: without(9, 0, 1, 1)}, false, -1, "second copies to be made",
 			"leave pi-3 on: without it 1 file could not be read. Wait for second copies to be made"},
 		"files are lost already": {unplugging{node: pi3, others: 2, without: without(9, 0, 3, 0), now: catalog.Reach{None: 3}}, true, 0, "",
-			"pi-3 may be unplugged: every file has its copies elsewhere. 3 files can't be read even with it. To take it away for good, first: sudo raidctl node drain pi-3"},
+			"pi-3 may be unplugged: every file that can be read now has its copies elsewhere. 3 files can't be read even with it. To take it away for good, first: sudo raidctl node drain pi-3"},
 		"an upload needs it": {unplugging{node: pi3, others: 2, uploads: 3, depending: 1}, false, -1, "1 upload to end, of which the only copy of some part is here",
 			"leave pi-3 on. Wait for 1 upload to end, of which the only copy of some part is here"},
 		"uploads go on elsewhere": {unplugging{node: pi3, others: 2, uploads: 3}, true, 0, "", "pi-3 may be unplugged: no file has a copy on it"},

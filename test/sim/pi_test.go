@@ -33,7 +33,8 @@ type pi struct {
 	gone  bool // for good
 
 	removed bool          // from the array
-	offAt   time.Duration // of the run: when it went down last
+	offAt   time.Duration // of the run: when it was found down last
+	cutAt   atomic.Int64  // nanoseconds of the run: when its power went at a write
 
 	fs      atomic.Pointer[faultfs.FS]
 	running bool
@@ -109,6 +110,7 @@ func (p *pi) onCall(fs *faultfs.FS, c faultfs.Call) error {
 	}
 	if p.cutIn.Load() > 0 && p.cutIn.Add(-1) == 0 {
 		fs.CutPower()
+		p.cutAt.Store(int64(p.w.now()))
 		p.w.net.setDown(p.name, true)
 		return faultfs.ErrPower
 	}
@@ -142,7 +144,9 @@ func (p *pi) ended() bool {
 func (p *pi) crash(l loss, rng *rand.Rand) error {
 	p.running, p.offAt = false, p.w.now()
 	fs := p.fs.Load()
-	if fs != nil {
+	if fs != nil && fs.Off() {
+		p.offAt = time.Duration(p.cutAt.Load())
+	} else if fs != nil {
 		fs.CutPower()
 	}
 	p.w.net.setDown(p.name, true)

@@ -22,7 +22,8 @@ type nodeView struct {
 	State string
 }
 
-func (n nodeView) there() bool { return n.State != "down" }
+// there is raid.NodeInfo.IsThere.
+func (n nodeView) there() bool { return raid.NodeInfo{State: raid.NodeState(n.State)}.IsThere() }
 
 // unplugged is the answer to whether a node may be unplugged.
 type unplugged struct {
