@@ -38,13 +38,20 @@ type task struct {
 // of several nodes at once. So a node that hangs holds up nobody's parts but its own.
 type lanes struct {
 	do    func(ctx context.Context, node raid.NodeID, t task) (silent bool, err error)
+	again func() // a part with a flawed row was in a scan's task, which is over
 	pace  Pace
 	slots chan struct{} // one for each task under way
 
 	mu    sync.Mutex
 	of    map[raid.NodeID]*lane
-	busy  map[catalog.RepairCursor]bool // in some lane
-	freed chan struct{}                 // closed and replaced when a task is over
+	busy  map[catalog.RepairCursor]*entry // in some lane
+	freed chan struct{}                   // closed and replaced when a task is over
+}
+
+// entry is a part that is in a lane.
+type entry struct {
+	tally  *tally // its task's
+	flawed bool   // it was offered for its flawed row meanwhile
 }
 
 // lane are the parts that wait for one node. It is there while there are any.
@@ -58,15 +65,17 @@ type lane struct {
 
 func (l *lane) slow() bool { return time.Since(l.moved) > slowTask }
 
-func newLanes(pace Pace, do func(context.Context, raid.NodeID, task) (bool, error)) *lanes {
+func newLanes(pace Pace, again func(), do func(context.Context, raid.NodeID, task) (bool, error)) *lanes {
 	return &lanes{
-		do: do, pace: pace, slots: make(chan struct{}, atOnce),
-		of: map[raid.NodeID]*lane{}, busy: map[catalog.RepairCursor]bool{}, freed: make(chan struct{}),
+		do: do, again: again, pace: pace, slots: make(chan struct{}, atOnce),
+		of: map[raid.NodeID]*lane{}, busy: map[catalog.RepairCursor]*entry{}, freed: make(chan struct{}),
 	}
 }
 
 // offer has a part mended in a node's lane, unless it is in one already. It waits for
 // room in the lane while that moves, but not for ever, and returns false when it got none.
+// When the part is in a lane for another reason, what is done there may not be what it
+// needs: it is looked at once more after that.
 func (ls *lanes) offer(ctx context.Context, g *errgroup.Group, node raid.NodeID, t task) bool {
 	key := catalog.Cursor(t.repair)
 	for ctx.Err() == nil {
@@ -75,10 +84,16 @@ func (ls *lanes) offer(ctx context.Context, g *errgroup.Group, node raid.NodeID,
 		if l == nil {
 			l = &lane{moved: time.Now()}
 		}
-		if busy := ls.busy[key]; busy || len(l.tasks) < laneRoom {
-			if !busy {
-				ls.put(ctx, g, node, l, t)
+		if e := ls.busy[key]; e != nil {
+			if e.tally != t.tally {
+				e.flawed = e.flawed || t.tally == nil
+				t.tally.missed(t.repair.Part.Length)
 			}
+			ls.mu.Unlock()
+			return true
+		}
+		if len(l.tasks) < laneRoom {
+			ls.put(ctx, g, node, l, t)
 			ls.mu.Unlock()
 			return true
 		}
@@ -100,7 +115,7 @@ func (ls *lanes) offer(ctx context.Context, g *errgroup.Group, node raid.NodeID,
 func (ls *lanes) put(ctx context.Context, g *errgroup.Group, node raid.NodeID, l *lane, t task) {
 	ls.of[node] = l
 	l.tasks = append(l.tasks, t)
-	ls.busy[catalog.Cursor(t.repair)] = true
+	ls.busy[catalog.Cursor(t.repair)] = &entry{tally: t.tally}
 	t.tally.begin()
 	ls.widen(ctx, g, node, l)
 }
@@ -158,7 +173,7 @@ func (ls *lanes) run(ctx context.Context, g *errgroup.Group, node raid.NodeID, l
 		silent, err := ls.one(ctx, node, t)
 		t.tally.end()
 		ls.mu.Lock()
-		delete(ls.busy, catalog.Cursor(t.repair))
+		ls.free(&t.repair)
 		l.moved = time.Now()
 		if silent || err != nil {
 			ls.end(node, l)
@@ -168,6 +183,15 @@ func (ls *lanes) run(ctx context.Context, g *errgroup.Group, node raid.NodeID, l
 		ls.widen(ctx, g, node, l)
 		ls.tell()
 	}
+}
+
+// free notes that a part is in no lane any more. Callers hold mu.
+func (ls *lanes) free(w *raid.Repair) {
+	key := catalog.Cursor(*w)
+	if e := ls.busy[key]; e != nil && e.flawed {
+		ls.again()
+	}
+	delete(ls.busy, key)
 }
 
 func (ls *lanes) one(ctx context.Context, node raid.NodeID, t task) (silent bool, err error) {
@@ -188,7 +212,7 @@ func (ls *lanes) one(ctx context.Context, node raid.NodeID, t task) (silent bool
 // end takes a lane away. Callers hold mu.
 func (ls *lanes) end(node raid.NodeID, l *lane) {
 	for _, t := range l.tasks {
-		delete(ls.busy, catalog.Cursor(t.repair))
+		ls.free(&t.repair)
 		t.tally.missed(t.repair.Part.Length)
 		t.tally.end()
 	}

@@ -158,6 +158,7 @@ const anew = 3
 // outcome is what came of mending one copy.
 type outcome struct {
 	ok     bool
+	moot   bool  // ok without a new copy: the file is gone, or nothing is wrong with it now
 	placed bool  // a node was given a new copy, in vain
 	cause  error // why it is not ok; nil: the row is another one now
 }
@@ -185,6 +186,9 @@ func (r *Repairer) mendTask(ctx context.Context, node raid.NodeID, t task) (sile
 	case o.ok:
 		r.mended(&t.repair)
 		r.heard(node, true)
+		if o.moot {
+			r.progress.over(ofFlawed, t.repair.Part.Length)
+		}
 		return false, nil
 	}
 	if errors.Is(o.cause, raid.ErrCorrupt) && !o.placed {
@@ -239,11 +243,11 @@ func eventless(err error) bool {
 func (r *Repairer) mendPart(ctx context.Context, w *raid.Repair) (o outcome, err error) {
 	m, found := r.pick(&w.Part)
 	if !found {
-		return outcome{ok: true}, nil
+		return outcome{ok: true, moot: true}, nil
 	}
 	f, err := r.cfg.Copies.File(ctx, w.File)
 	if errors.Is(err, raid.ErrNotFound) {
-		return outcome{ok: true}, nil
+		return outcome{ok: true, moot: true}, nil
 	} else if err != nil {
 		return o, err
 	}
@@ -251,7 +255,7 @@ func (r *Repairer) mendPart(ctx context.Context, w *raid.Repair) (o outcome, err
 	if m.Wished {
 		var end func(raid.Copy, bool)
 		if m, end, found = r.begin(&w.Part); !found {
-			return outcome{ok: true}, nil // others have moved enough meanwhile
+			return outcome{ok: true, moot: true}, nil // others have moved enough meanwhile
 		}
 		defer func() { end(fresh, o.ok) }()
 	}

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -153,3 +155,59 @@ func TestANodeThatIsSlowDoesNotHoldUpTheOthers(t *testing.T) {
 }
 
 func (h *hands) triesOf(node raid.NodeID) (n int) { h.set(func() { n = h.tries[node] }); return n }
+
+// A scan makes a part, and meanwhile its row turns bad. What the scan does may not be what
+// the row needs: who mends flawed rows looks once more, and so does another scan.
+func TestAPartThatIsInALaneForAnotherReasonIsLookedAtAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var again atomic.Int32
+		hold := make(chan struct{})
+		ls := newLanes(unpaced{}, func() { again.Add(1) }, func(context.Context, raid.NodeID, task) (bool, error) {
+			<-hold
+			return false, nil
+		})
+		g := &errgroup.Group{}
+		part := raid.Repair{File: 7, Part: raid.Part{Stripe: 1, Number: 2, Length: 100}}
+		first, later := newTally(), newTally()
+		for _, tl := range []*tally{first, first, nil, later} {
+			if !ls.offer(t.Context(), g, "n", task{repair: part, tally: tl}) {
+				t.Error("it found no room")
+			}
+		}
+		synctest.Wait()
+		if n := again.Load(); n != 0 {
+			t.Errorf("looked at again %d times while it is made", n)
+		}
+		close(hold)
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+		if n := again.Load(); n != 1 {
+			t.Errorf("looked at again %d times", n)
+		}
+		if first.left().parts != 0 || later.left().parts != 1 || !later.passes() {
+			t.Errorf("left by the scan that makes it: %+v, by a later one: %+v", first.left(), later.left())
+		}
+	})
+}
+
+// gone is a catalog whose files were deleted after their rows were read.
+type gone struct{ *rows }
+
+func (gone) File(context.Context, raid.FileID) (raid.File, error) {
+	return raid.File{}, raid.ErrNotFound
+}
+
+func TestPartsOfAFileThatIsGoneAreNotLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := gone{&rows{}}
+		c := newCrowd(t, 2, r, newHands())
+		defer c.stop()
+		r.add(3, c.nodes[0], c.nodes[1], true)
+		c.repair.Wake()
+		time.Sleep(time.Minute)
+		if p := c.repair.Progress(); p.PartsLeft != 0 {
+			t.Errorf("progress %+v", p)
+		}
+	})
+}

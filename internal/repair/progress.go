@@ -106,6 +106,14 @@ func (p *progress) made(kind int, bytes int64) {
 	}
 }
 
+// over counts a part that needs nothing any more.
+func (p *progress) over(kind int, bytes int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := &p.kinds[kind]
+	w.left, w.since = w.left.less(amount{1, bytes}), w.since.plus(amount{1, bytes})
+}
+
 // beginCount begins to count what is left of a kind of work.
 func (p *progress) beginCount(kind int) {
 	p.mu.Lock()

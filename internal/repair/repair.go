@@ -201,7 +201,7 @@ func New(cfg Config) *Repairer {
 		searches: map[raid.NodeID]*search{}, records: map[raid.NodeID]*record{}, cleanings: map[raid.NodeID]*cleaning{},
 		astray: map[raid.NodeID]raid.SessionID{}, troubles: map[raid.NodeID]*trouble{}, failed: map[catalog.RepairCursor]failure{},
 	}
-	r.lanes = newLanes(cfg.Pace, func(ctx context.Context, node raid.NodeID, t task) (bool, error) {
+	r.lanes = newLanes(cfg.Pace, func() { wake(r.mend) }, func(ctx context.Context, node raid.NodeID, t task) (bool, error) {
 		if t.tally != nil {
 			return r.scanTask(ctx, node, t)
 		}
