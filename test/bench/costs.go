@@ -183,3 +183,44 @@ func (s *suite) programSizes(context.Context) error {
 	}
 	return nil
 }
+
+// idleCPU is what each process may take of a core, in percent.
+const idleCPU = 0.5
+
+// idle measures what an array of which nothing is asked takes of the processor, and
+// what it writes to the disk.
+func (s *suite) idle(ctx context.Context) error {
+	if err := s.quiet(ctx); err != nil {
+		return err
+	}
+	time.Sleep(5 * time.Second) // let what went before be over
+	usage := func() (all []cluster.Usage, err error) {
+		for _, d := range s.array.Daemons() {
+			u, err := d.Usage()
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, u)
+		}
+		return all, nil
+	}
+	before, err := usage()
+	if err != nil {
+		return err
+	}
+	time.Sleep(s.scale.idle)
+	after, err := usage()
+	if err != nil {
+		return err
+	}
+	var most float64
+	var written int64
+	for i := range before {
+		most = max(most, 100*(after[i].CPU-before[i].CPU).Seconds()/s.scale.idle.Seconds())
+		written += after[i].Written - before[i].Written
+	}
+	note := fmt.Sprintf("in %v", s.scale.idle)
+	s.table.add(row{figure: "CPU of a process, idle, the most", value: most, unit: "%", target: idleCPU, cost: true, note: note})
+	s.table.add(row{figure: "written to the disk, idle", value: float64(written), unit: "bytes", cost: true, note: note + ", should be 0"})
+	return nil
+}

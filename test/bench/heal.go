@@ -237,10 +237,13 @@ func (c *client) sample(ctx context.Context, stored []*object, d time.Duration, 
 	return reads, writes, err
 }
 
-func p99(all []time.Duration) time.Duration {
+func p50(all []time.Duration) time.Duration { return percentile(all, 50) }
+func p99(all []time.Duration) time.Duration { return percentile(all, 99) }
+
+func percentile(all []time.Duration, percent int) time.Duration {
 	if len(all) == 0 {
 		return 0
 	}
 	sorted := slices.Sorted(slices.Values(all))
-	return sorted[(len(sorted)-1)*99/100]
+	return sorted[(len(sorted)-1)*percent/100]
 }

@@ -16,6 +16,13 @@
 //   - what TLS between controller and nodes costs: the same loads on an array whose
 //     nodes have joined, in turn with the first;
 //   - the longest request while one of four nodes hangs;
+//   - how fast what a lost node held is made again, of large, medium and small files,
+//     and what small requests notice of it;
+//   - how fast an idle node reads its chunks, beside cat(1), and what requests notice;
+//   - how long a node's chunks take to be compared with the catalog, and what memory;
+//   - of a generated catalog with 500 nodes, how long it takes to find what one held
+//     and to say whether one may be unplugged, and how large it is;
+//   - what an idle array takes of the processor and writes to the disk;
 //   - the time from starting all processes to the first /readyz with all nodes up;
 //   - the size of the programs.
 package main
@@ -45,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	bin := fs.String("bin", "bin", "where the built programs are")
 	dir := fs.String("dir", ".bench", "folder for all data; emptied at the start and at the end")
 	quick := fs.Bool("quick", false, "one short round of everything, for a first look")
-	only := fs.String("only", "", "regular expression: measure only what it matches, of: 64MiB 1MiB 4KiB memory tls stall heal-large heal-medium heal-small heal-beside start size")
+	only := fs.String("only", "", "regular expression: measure only what it matches, of: 64MiB 1MiB 4KiB memory tls stall heal-large heal-medium heal-small heal-beside scrub reconcile many idle start size")
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}

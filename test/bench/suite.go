@@ -27,6 +27,9 @@ type scale struct {
 	rounds int
 	loads  []load
 	heal   []load
+	held   int           // chunks of a node that is compared
+	many   []int         // chunks of a generated catalog
+	idle   time.Duration // for which nothing is asked
 	big    int64         // bytes of the one big upload
 	hung   time.Duration // for how long a node hangs
 }
@@ -43,6 +46,7 @@ var thorough = scale{
 		{name: "1MiB", size: mib, clients: 8, count: 800},
 		{name: "4KiB", size: 4 * kib, clients: 16, count: 4000},
 	},
+	held: reconcileChunks, many: []int{1_000_000, 10_000_000}, idle: time.Minute,
 	big: gib, hung: 20 * time.Second,
 }
 
@@ -58,6 +62,7 @@ var short = scale{
 		{name: "1MiB", size: mib, clients: 8, count: 400},
 		{name: "4KiB", size: 4 * kib, clients: 16, count: 1200},
 	},
+	held: 50_000, many: []int{50_000, 200_000}, idle: 10 * time.Second,
 	big: 256 * mib, hung: 6 * time.Second,
 }
 
@@ -99,6 +104,10 @@ func (s *suite) run(ctx context.Context) (err error) {
 		{"heal-medium", s.heal(1)},
 		{"heal-small", s.heal(2)},
 		{"heal-beside", s.healBeside},
+		{"scrub", s.scrubs},
+		{"reconcile", s.reconcile},
+		{"many", s.manyChunks},
+		{"idle", s.idle},
 		{"start", s.startToReady},
 		{"size", s.programSizes},
 	} {

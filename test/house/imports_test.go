@@ -86,8 +86,9 @@ func TestImportsRunDownwards(t *testing.T) {
 
 // insiders are the packages of tests that are made of the programs' own parts.
 var insiders = []string{
-	"test/liar", // a node but for its honesty
-	"test/sim",  // a whole array in one process
+	"test/bench/inside", // what can't be measured or made from outside
+	"test/liar",         // a node but for its honesty
+	"test/sim",          // a whole array in one process
 }
 
 // The end-to-end tests, the demo and the benchmark know the programs from
