@@ -29,6 +29,7 @@ type inquiry struct {
 	under   bool // way
 	at      time.Time
 	said    int64                       // how many there are, when it was asked last
+	marked  bool                        // then some were marked: as many that are left now may be others
 	whole   map[raid.ChunkName]struct{} // that it calls bad and are not
 }
 
@@ -38,13 +39,14 @@ func (v *Verifier) ask(ctx context.Context, p *membership.Peer) {
 		return
 	}
 	v.asking.Go(func() {
-		err := v.seeTo(ctx, p)
+		marked, err := v.seeTo(ctx, p)
 		if err != nil && ctx.Err() == nil && !errors.Is(err, raid.ErrPeerGone) {
 			v.cfg.Log.Warn("bad chunks that a node has found are not seen to yet", "node", p.ID(), "cause", err)
 		}
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		v.of(p.ID()).bad.under = false
+		q := &v.of(p.ID()).bad
+		q.under, q.marked = false, marked
 	})
 }
 
@@ -61,58 +63,59 @@ func (v *Verifier) due(p *membership.Peer) bool {
 		*q = inquiry{session: session, whole: map[raid.ChunkName]struct{}{}}
 	}
 	since := time.Since(q.at)
-	if len(q.whole) > mostVain || !q.at.IsZero() && (since < askLeast || said == q.said && since < askAgain) {
+	if len(q.whole) > mostVain || !q.at.IsZero() && (since < askLeast || said == q.said && !q.marked && since < askAgain) {
 		return false
 	}
 	q.under, q.at, q.said = true, time.Now(), said
 	return true
 }
 
-// seeTo goes through the names, page by page.
-func (v *Verifier) seeTo(ctx context.Context, p *membership.Peer) error {
+// seeTo goes through the names, page by page, and reports whether it marked a copy.
+func (v *Verifier) seeTo(ctx context.Context, p *membership.Peer) (marked bool, err error) {
 	var after raid.ChunkName
 	for seen, more := 0, true; more && seen < askMost; {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		names, further, err := p.Bad(call, after)
 		cancel()
 		if err != nil {
-			return err
+			return marked, err
 		}
 		keys := make([]raid.ChunkKey, 0, len(names))
 		for _, name := range names {
 			key, err := raid.ParseChunkName(name)
 			if err != nil || name <= after {
 				p.Accuse("it lists bad chunks out of order, or what is no chunk's name. Upgrade it, or check its memory")
-				return nil
+				return marked, nil
 			}
 			after, keys = name, append(keys, key)
 		}
 		parts, copies, err := v.cfg.Catalog.Named(ctx, p.ID(), keys)
 		if err != nil {
-			return err
+			return marked, err
 		}
 		for i := range parts {
-			if on, err := v.check(ctx, p, parts[i], copies[i]); err != nil || !on {
-				return err
+			bad, on, err := v.check(ctx, p, parts[i], copies[i])
+			if marked = marked || bad; err != nil || !on {
+				return marked, err
 			}
 		}
 		seen, more = seen+len(names), further && len(names) > 0
 	}
-	return nil
+	return marked, nil
 }
 
 // check reads a copy that its node calls bad, and marks it if it is. It then rests as
 // long as that took. on is false when the node is to be asked no more.
-func (v *Verifier) check(ctx context.Context, p *membership.Peer, w raid.Repair, c raid.Copy) (on bool, err error) {
+func (v *Verifier) check(ctx context.Context, p *membership.Peer, w raid.Repair, c raid.Copy) (bad, on bool, err error) {
 	f, err := v.cfg.Copies.File(ctx, w.File)
 	if errors.Is(err, raid.ErrNotFound) {
-		return true, nil
+		return false, true, nil
 	} else if err != nil {
-		return false, err
+		return false, false, err
 	}
 	name := w.Part.Key(f.Upload, c).Name()
 	if v.isWhole(p, name) {
-		return true, nil
+		return false, true, nil
 	}
 	began := time.Now()
 	call, cancel := context.WithTimeout(ctx, checkLimit)
@@ -122,23 +125,24 @@ func (v *Verifier) check(ctx context.Context, p *membership.Peer, w raid.Repair,
 	case err == nil:
 		if v.noteWhole(p, name) > mostVain {
 			p.Accuse("it calls chunks corrupt that are whole. Check its memory and its disk, then restart it")
-			return false, nil
+			return false, false, nil
 		}
 	case errors.Is(err, raid.ErrCorrupt), errors.Is(err, raid.ErrNotFound):
 		if err := v.cfg.Copies.MarkBad(ctx, w.File, w.Part.Stripe, w.Part.Number, c.Index, c.Attempt); err != nil {
-			return false, err
+			return false, false, err
 		}
+		bad = true
 	case errors.Is(err, raid.ErrUnsupported): // of a version that the node does not know
 	default:
-		return false, err
+		return false, false, err
 	}
 	rest := time.NewTimer(max(time.Since(began), restLeast))
 	defer rest.Stop()
 	select {
 	case <-rest.C:
-		return true, nil
+		return bad, true, nil
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return bad, false, ctx.Err()
 	}
 }
 

@@ -322,6 +322,22 @@ func TestOnlyWhatProvesWrongIsMarked(t *testing.T) {
 	})
 }
 
+// What was bad is replaced while the node finds as many others: it says the same number, and
+// is asked for them all the same, soon.
+func TestAsManyOtherBadChunksAreSeenTo(t *testing.T) {
+	inBubble(t, func(a *array) {
+		a.calls(2, 0)
+		a.holds(1, true)
+		time.Sleep(askLeast / 2)
+		_, first, _, _ := a.seen()
+		a.holds(2, true)
+		time.Sleep(time.Minute)
+		if _, marked, _, _ := a.seen(); !slices.Equal(first, []raid.FileID{1}) || !slices.Equal(marked, []raid.FileID{1, 2}) {
+			t.Errorf("marked %v, and after a minute %v", first, marked)
+		}
+	})
+}
+
 func TestANodeThatCallsEverythingBadCostsOnlyItself(t *testing.T) {
 	inBubble(t, func(a *array) {
 		a.calls(9000, 9000)
