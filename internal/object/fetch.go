@@ -39,6 +39,7 @@ type fetching struct {
 	ctx     context.Context // ends with the fetch
 	file    *raid.File
 	p       *piece
+	copies  []raid.Copy // of the part; bad is what has proved so
 	left    []raid.Copy // not yet asked, best first
 	open    int         // asked and not yet answered
 	peers   []*membership.Peer
@@ -56,7 +57,8 @@ func (s *Store) fetch(ctx context.Context, f *raid.File, p *piece) error {
 	s.hedges.read()
 	ctx, cancel := context.WithTimeout(ctx, getLimit)
 	defer cancel()
-	ft := &fetching{s: s, ctx: ctx, file: f, p: p, left: s.order(p.part.Copies), answers: make(chan answer)}
+	ft := &fetching{s: s, ctx: ctx, file: f, p: p, copies: slices.Clone(p.part.Copies), answers: make(chan answer)}
+	ft.left = s.order(ft.copies)
 	deadline := time.Now().Add(reachWait)
 	for {
 		err := ft.run()
@@ -69,7 +71,7 @@ func (s *Store) fetch(ctx context.Context, f *raid.File, p *piece) error {
 		if err := ft.waitForChange(); err != nil {
 			return err
 		}
-		ft.left, ft.away = s.order(p.part.Copies), nil
+		ft.left, ft.away = s.order(ft.copies), nil
 	}
 }
 
@@ -96,6 +98,12 @@ func (ft *fetching) failed(a answer) {
 		ft.away = a.err
 	}
 	ft.s.badCopy(ft.file, ft.p, a.copy, a.err)
+	if a.copy.Node != "" && (errors.Is(a.err, raid.ErrCorrupt) || errors.Is(a.err, raid.ErrNotFound)) {
+		// While nodes with others are waited for, it is asked again, and told of once.
+		if i := slices.Index(ft.copies, a.copy); i >= 0 {
+			ft.copies[i].Bad = true
+		}
+	}
 }
 
 // worthWaiting tells nodes that are away, and may come back, from bad copies.

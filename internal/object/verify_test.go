@@ -3,8 +3,11 @@ package object
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -43,6 +46,39 @@ func TestWrongBytesUnderTheRightChecksumsAreNeverServed(t *testing.T) {
 			})
 		})
 	}
+}
+
+// lines counts the lines of a log. It may be written to by several.
+type lines struct{ n atomic.Int32 }
+
+func (l *lines) Write(b []byte) (int, error) { l.n.Add(1); return len(b), nil }
+
+// The other copy's node may come back, and is waited for. Meanwhile the bad copy is not told
+// of again and again.
+func TestABadCopyIsToldOfOnceWhileTheOtherIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, 2)
+		defer b.close()
+		f, err := b.put(content(bubbleStripe), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.nodes[0].corrupt(0)
+		b.nodes[1].cut()
+		time.Sleep(time.Second)
+		var log lines
+		b.store.cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+		began := time.Now()
+		if _, err := b.get(f); err == nil {
+			t.Error("it was read")
+		}
+		if took := time.Since(began); took < time.Second {
+			t.Errorf("the other copy was waited for %v", took)
+		}
+		if n := log.n.Load(); n == 0 || n > 2 {
+			t.Errorf("%d lines for two parts", n)
+		}
+	})
 }
 
 // corrupt changes one byte of every chunk and leaves the checksums that go with

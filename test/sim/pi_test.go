@@ -34,6 +34,8 @@ type pi struct {
 
 	removed bool          // from the array
 	offAt   time.Duration // of the run: when it was found down last
+	awayAt  time.Duration // the same, but that lives too short to join the array count as none
+	onAt    time.Duration // when it was switched on last
 	cutAt   atomic.Int64  // nanoseconds of the run: when its power went at a write
 
 	fs      atomic.Pointer[faultfs.FS]
@@ -60,7 +62,7 @@ func (p *pi) start() {
 	p.failIn.Store(0)
 	p.unread.Store(false)
 	p.armed = false
-	p.running, p.backAt = true, 0
+	p.running, p.backAt, p.onAt = true, 0, p.w.now()
 	p.w.net.setDown(p.name, false)
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stop, p.done = cancel, make(chan struct{})
@@ -142,13 +144,13 @@ func (p *pi) ended() bool {
 // crash takes the machine's power, or kills its process, and leaves its disk as it is
 // found then.
 func (p *pi) crash(l loss, rng *rand.Rand) error {
-	p.running, p.offAt = false, p.w.now()
-	fs := p.fs.Load()
+	fs, at := p.fs.Load(), p.w.now()
 	if fs != nil && fs.Off() {
-		p.offAt = time.Duration(p.cutAt.Load())
+		at = time.Duration(p.cutAt.Load())
 	} else if fs != nil {
 		fs.CutPower()
 	}
+	p.isOff(at)
 	p.w.net.setDown(p.name, true)
 	p.stop()
 	<-p.done
@@ -165,12 +167,20 @@ func (p *pi) crash(l loss, rng *rand.Rand) error {
 	return fs.Close()
 }
 
+// isOff notes when the machine went down.
+func (p *pi) isOff(at time.Duration) {
+	p.running, p.offAt = false, at
+	if at-p.onAt > notice {
+		p.awayAt = at
+	}
+}
+
 // end stops the node as systemd does.
 func (p *pi) end() error {
 	if !p.running {
 		return nil
 	}
-	p.running, p.offAt = false, p.w.now()
+	p.isOff(p.w.now())
 	p.stop()
 	<-p.done
 	p.w.net.setDown(p.name, true)

@@ -62,7 +62,7 @@ func (w *world) inspect() {
 	for _, f := range files {
 		w.checkHealth(f, s, copies[f], there)
 		for p, a := range answers {
-			if a.Safe && readable(copies[f], there) && !readable(copies[f], func(q *pi) bool { return q != p && there(q) }) {
+			if a.Safe && !anyMarked(copies[f]) && readable(copies[f], there) && !readable(copies[f], func(q *pi) bool { return q != p && there(q) }) {
 				w.model.fault("%s may be unplugged, it was said (%s), and without it %s (file %d) can't be read: %v", p.name, a.Text, f.name, f.id, copies[f])
 			}
 		}
@@ -102,7 +102,7 @@ func (w *world) checkStates(s status, nodes map[*pi]nodeView, off map[*pi]time.D
 		if n.there() {
 			w.model.fault("%s has been off for %v, and is said to be %s", p.name, d, n.State)
 		}
-		if s.Health == string(raid.Healthy) && d < grace {
+		if s.Health == string(raid.Healthy) && w.now()-p.awayAt < grace {
 			w.model.fault("%s has been off for %v, and the array calls itself healthy", p.name, d)
 		}
 	}
@@ -165,6 +165,17 @@ func readable(parts map[partKey]partCopies, there func(*pi) bool) bool {
 		}
 	}
 	return true
+}
+
+// anyMarked reports whether the catalog has given up a copy of some part. Then it knows less
+// good ones than there are.
+func anyMarked(parts map[partKey]partCopies) bool {
+	for _, c := range parts {
+		if c.marked {
+			return true
+		}
+	}
+	return false
 }
 
 // goodCopies looks on all disks for the parts of files. Bits that have flipped count as
