@@ -143,11 +143,26 @@ func mayLeave(m raid.Member, l raid.Leaving, order raid.RemoveOrder, nodes []rai
 		return lossText(m, l, order, nodes)
 	case order.Lose != l.Lost:
 		return refuse(raid.ErrPrecondition, "No file would be lost with node %s, and not %d: nothing was changed. Leave --lose away", called(m), order.Lose)
-	case l.Files > 0 && !order.Force:
+	case l.TrashLost > 0 && !order.Force:
+		return refuse(raid.ErrPrecondition, "With node %s up to %s could not be put back any more: no other node that is up has a good copy of all their parts. %sTo give them up: raidctl trash empty. %s",
+			called(m), deletedFiles(l.TrashLost), whatHelps(m, nodes), force)
+	case l.Files+l.Trash > 0 && !order.Force:
 		return refuse(raid.ErrPrecondition, "Node %s still has copies of %s, and each of them has a good copy on another node that is up. %s%s",
-			called(m), someFiles(l.Files, l.AtMost), moveFirst(m, nodes), force)
+			called(m), whatRests(l), moveFirst(m, nodes), force)
 	}
 	return nil
+}
+
+// whatRests says what has copies on a node.
+func whatRests(l raid.Leaving) string {
+	switch files := someFiles(l.Files, l.AtMost); {
+	case l.Files == 0:
+		return deletedFiles(l.Trash) + " that can be put back"
+	case l.Trash > 0:
+		return files + " and " + deletedFiles(l.Trash)
+	default:
+		return files
+	}
 }
 
 // moveFirst is what to do about a node that has copies of files.
@@ -165,23 +180,37 @@ func moveFirst(m raid.Member, nodes []raid.NodeInfo) string {
 
 // lossText says what would be lost, and what keeps it.
 func lossText(m raid.Member, l raid.Leaving, order raid.RemoveOrder, nodes []raid.NodeInfo) error {
+	text := fmt.Sprintf("With node %s %s would be LOST: no other node that is up has a good copy of all their parts. ", called(m), someFiles(l.Lost, l.AtMost))
+	if order.Lose > 0 {
+		text = fmt.Sprintf("Nothing was changed: it is not %d files. ", order.Lose) + text
+	}
+	if l.TrashLost > 0 {
+		text += fmt.Sprintf("Up to %s could not be put back any more either. ", deletedFiles(l.TrashLost))
+	}
+	return &raid.LossError{Files: l.Lost, Text: text + whatHelps(m, nodes) + fmt.Sprintf("To lose them for good: --force --lose %d", l.Lost)}
+}
+
+// whatHelps says how what rests on a node gets copies elsewhere.
+func whatHelps(m raid.Member, nodes []raid.NodeInfo) string {
 	var away []string
 	for _, n := range nodes {
 		if n.ID != m.ID && n.Kind == raid.Native && !n.IsCountedOn() {
 			away = append(away, called(raid.Member{ID: n.ID, Name: n.Name}))
 		}
 	}
-	text := fmt.Sprintf("With node %s %s would be LOST: no other node that is up has a good copy of all their parts. ", called(m), someFiles(l.Lost, l.AtMost))
-	if order.Lose > 0 {
-		text = fmt.Sprintf("Nothing was changed: it is not %d files. ", order.Lose) + text
+	if len(away) == 0 {
+		return "Wait until they are repaired. "
 	}
-	if len(away) > 0 {
-		slices.Sort(away)
-		text += fmt.Sprintf("Not up now: %s; start them first. ", strings.Join(away, ", "))
-	} else {
-		text += "Wait until they are repaired. "
+	slices.Sort(away)
+	return fmt.Sprintf("Not up now: %s; start them first. ", strings.Join(away, ", "))
+}
+
+// deletedFiles is a number of files in the trash.
+func deletedFiles(n int64) string {
+	if n == 1 {
+		return "1 deleted file"
 	}
-	return &raid.LossError{Files: l.Lost, Text: text + fmt.Sprintf("To lose them for good: --force --lose %d", l.Lost)}
+	return fmt.Sprintf("%d deleted files", n)
 }
 
 func someFiles(n int64, atMost bool) string {

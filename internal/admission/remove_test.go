@@ -109,6 +109,31 @@ func TestNodeWithCopiesIsRemovedByForceAlone(t *testing.T) {
 	}
 }
 
+// What is in the trash can be put back, as was promised: it is no word's cost.
+func TestForceAloneLosesWhatIsInTheTrash(t *testing.T) {
+	p := newPlace(t)
+	n := p.joined(t, "pi-2")
+	for _, c := range []struct {
+		rests raid.Leaving
+		words []string
+	}{
+		{raid.Leaving{Trash: 1}, []string{"still has copies of 1 deleted file that can be put back", "add --force"}},
+		{raid.Leaving{Files: 2, Trash: 3}, []string{"still has copies of 2 files and 3 deleted files"}},
+		{raid.Leaving{Trash: 7, TrashLost: 4}, []string{"up to 4 deleted files could not be put back any more", "Wait until they are repaired", "raidctl trash empty", "add --force"}},
+		{raid.Leaving{Files: 1, Lost: 1, Trash: 7, TrashLost: 4}, []string{"1 file would be LOST", "Up to 4 deleted files could not be put back any more either", "--lose 1"}},
+	} {
+		p.book.rests[n.id] = c.rests
+		wants(t, fmt.Sprintf("%+v", c.rests), p.Remove(t.Context(), n.id, raid.RemoveOrder{}), raid.ErrPrecondition, c.words...)
+	}
+	drained := raid.Relocation{Draining: true, Drained: true, Replaced: true}
+	p.book.rests[n.id] = raid.Leaving{Relocation: drained, Trash: 1}
+	wants(t, "by itself", p.Remove(t.Context(), n.id, raid.RemoveOrder{Replaced: true}), raid.ErrPrecondition, "1 deleted file")
+	p.book.rests[n.id] = raid.Leaving{Trash: 7, TrashLost: 4}
+	if err := p.Remove(t.Context(), n.id, raid.RemoveOrder{Force: true}); err != nil || p.IsMember(n.id) {
+		t.Errorf("by force: %v", err)
+	}
+}
+
 // A node that another one replaced leaves by itself. A person who has it stay may come in
 // between, until the last moment.
 func TestANodeThatIsNotReplacedAnyMoreStays(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 // partsAtOnce bounds the parts that one call of PartsOn returns.
 const partsAtOnce = 256
 
-// PartsOn returns parts of complete files that have a copy which counts as good on one of
+// PartsOn returns parts of files, also of those in the trash, that have a copy which counts as good on one of
 // the nodes, in order after the cursor. It looks at about so many rows of chunk, writes
 // nothing, and may return none although there are more: next is where to go on.
 func (c *Catalog) PartsOn(ctx context.Context, nodes []raid.NodeID, after RepairCursor, rows int) (parts []raid.Repair, next RepairCursor, more bool, err error) {
@@ -87,8 +87,7 @@ func (c *Catalog) partsOf(r *conn, at []RepairCursor) (out []raid.Repair, err er
 	return out, nil
 }
 
-// CountOn is PartsOn that only counts: good copies on the nodes, and their bytes. One of
-// an upload that is no file counts, too.
+// CountOn is PartsOn that only counts: good copies on the nodes, and their bytes.
 func (c *Catalog) CountOn(ctx context.Context, nodes []raid.NodeID, after RepairCursor, rows int) (copies, bytes int64, next RepairCursor, more bool, err error) {
 	keys := c.keySet(nodes)
 	if keys == "" {
@@ -105,7 +104,7 @@ func (c *Catalog) CountOn(ctx context.Context, nodes []raid.NodeID, after Repair
 			return nil
 		}, `SELECT count(*), ifnull(sum((SELECT length FROM part p WHERE p.file = c.file AND p.stripe = c.stripe AND p.part = c.part)), 0)
 			FROM chunk c WHERE (file, stripe, part) > (?, ?, ?) AND (file, stripe, part) <= (?, ?, ?)
-			AND flaw <> 1 AND instr(?, '.' || node || '.') > 0`,
+			AND flaw <> 1 AND instr(?, '.' || node || '.') > 0 AND EXISTS (SELECT 1 FROM upload u WHERE u.id = c.file AND u.state IN (1, 2))`,
 			int64(after.File), after.Stripe, int64(after.Part), int64(end.File), end.Stripe, int64(end.Part), keys)
 	})
 	if err != nil {
@@ -127,7 +126,7 @@ func (c *Catalog) MayHave(copies int, there func(raid.NodeID) bool) bool {
 		return true
 	}
 	for places, files := range c.state.spread.files {
-		if files == 0 {
+		if files == (rowCount{}) {
 			continue
 		}
 		r, _ := parsePlaces(places) // this program wrote it, or has read it at its start

@@ -5,7 +5,6 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"iter"
-	"maps"
 	"math"
 	"strconv"
 	"strings"
@@ -27,7 +26,7 @@ type Reach struct {
 func (c *Catalog) Reach(there func(raid.NodeID) bool, lab bool) Reach {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.state.count(c.state.view(nobody, there, lab)).reach(c.state.meta)
+	return c.state.count(c.state.view(nobody, there, lab), asFile).reach(c.state.meta)
 }
 
 // Without is what can be read without a node that is there.
@@ -37,6 +36,9 @@ type Without struct {
 	// 0 there is none.
 	Stops int64
 	Files int64 // of which some part has a good copy on the node
+	// TrashStops counts the files in the trash that could be put back now and not then, at
+	// most, and Trash those of which some part has a good copy on the node.
+	TrashStops, Trash int64
 }
 
 // Without counts what can be read when a node is taken off, see Reach. All lab nodes
@@ -51,8 +53,9 @@ func (c *Catalog) Without(id raid.NodeID, there func(raid.NodeID) bool, lab bool
 	case k != 0:
 		key = k
 	}
-	n := c.state.count(c.state.view(key, there, lab))
-	return Without{n.reach(c.state.meta), n.stops, n.holds}
+	v := c.state.view(key, there, lab)
+	n, trash := c.state.count(v, asFile), c.state.count(v, asTrash)
+	return Without{n.reach(c.state.meta), n.stops, n.holds, trash.stops, trash.holds}
 }
 
 // nobody is the key of no node.
@@ -131,8 +134,11 @@ func (n count) reach(m meta) Reach {
 	}
 }
 
-func (s *state) count(v view) count {
-	return countRows(maps.All(s.spread.files), maps.All(s.spread.sets), v)
+func (s *state) count(v view, as countedAs) count {
+	if as == asTrash && s.meta.counts.Trash.Files == 0 {
+		return count{}
+	}
+	return countRows(countOf(s.spread.files, as), countOf(s.spread.sets, as), v)
 }
 
 // countRows counts exact rows one by one. What files of coarser rows have within reach
@@ -227,9 +233,14 @@ func (t *tx) leaving(node int64, there func(raid.NodeID) bool) (out raid.Leaving
 	if err != nil {
 		return out, err
 	}
-	n := countRows(sumOf(now.base.files, now.added), sumOf(now.base.sets, now.addedSets), v)
+	counts := [countedKinds]count{}
+	for as := range countedKinds {
+		counts[as] = countRows(sumOf(now.base.files, now.added, as), sumOf(now.base.sets, now.addedSets, as), v)
+	}
+	n, trash := counts[asFile], counts[asTrash]
 	return raid.Leaving{
-		Files: n.holds, Lost: n.lost, AtMost: n.lostAtMost, Partial: t.meta.spreadTo != allCounted, Relocation: t.record(node).Relocation,
+		Files: n.holds, Lost: n.lost, AtMost: n.lostAtMost, Trash: trash.holds, TrashLost: trash.lost,
+		Partial: t.meta.spreadTo != allCounted, Relocation: t.record(node).Relocation,
 	}, nil
 }
 
@@ -264,7 +275,7 @@ func (t *tx) countSpread(files int64) error {
 			ids, long = append(ids, integer(r[0])), integer(r[1]) > longFile
 		}
 		return nil
-	}, "SELECT id, stripes FROM upload WHERE id > ? AND state = 1 ORDER BY id LIMIT +?", from, files)
+	}, "SELECT id, stripes FROM upload WHERE id > ? AND state IN (1, 2) ORDER BY id LIMIT +?", from, files)
 	if err != nil {
 		return err
 	}
@@ -272,7 +283,7 @@ func (t *tx) countSpread(files int64) error {
 		to = ids[len(ids)-1]
 	}
 	for _, id := range ids {
-		t.note(id, &moved{})
+		t.note(id, &moved{was: uncounted})
 	}
 	t.meta.spreadTo = to
 	return nil
@@ -285,15 +296,9 @@ func (c *Catalog) loadSpread(w *conn) error {
 	if err != nil {
 		return err
 	}
-	m, sum, inSets, sound := &c.state.meta, int64(0), int64(0), true
-	for places, n := range rows.files {
-		r, err := parsePlaces(places)
-		sum, sound = sum+n, sound && n >= 0 && err == nil
-		inSets += n * truth(r.kind != exactRow)
-	}
-	sound = sound && soundSets(rows.sets, inSets)
-	if m.spreadTo == allCounted && (!sound || sum != m.counts.Files) {
-		c.log.Warn("how files are spread over nodes does not add up, and is counted anew", "counted", sum, "files", m.counts.Files)
+	m := &c.state.meta
+	if m.spreadTo == allCounted && !rows.sound(rowCount{m.counts.Files, m.counts.Trash.Files}) {
+		c.log.Warn("how files are spread over nodes does not add up, and is counted anew", "files", m.counts.Files, "in_trash", m.counts.Trash.Files)
 		if err := w.script("DELETE FROM spread; DELETE FROM spread_set; DELETE FROM long_file; UPDATE meta SET spread_to = 0"); err != nil {
 			return fmt.Errorf("begin to count how files are spread: %w", err)
 		}
@@ -303,12 +308,31 @@ func (c *Catalog) loadSpread(w *conn) error {
 	return nil
 }
 
+// sound reports whether rows can be those of so many files.
+func (s *spreadTable) sound(want rowCount) bool {
+	for as := range countedKinds {
+		sum, inSets := int64(0), int64(0)
+		for places, n := range countOf(s.files, as) {
+			r, err := parsePlaces(places)
+			if err != nil || n < 0 {
+				return false
+			}
+			sum += n
+			inSets += n * truth(r.kind != exactRow)
+		}
+		if sum != want[as] || !soundSets(countOf(s.sets, as), inSets) {
+			return false
+		}
+	}
+	return true
+}
+
 // readSpread reads the rows of spread. Those without files go while none is needed to
 // tell which row a file is in.
 func readSpread(w *conn) (rows spreadTable, err error) {
-	_, err = w.exec("DELETE FROM spread WHERE files = 0 AND NOT EXISTS (SELECT 1 FROM spread WHERE files > 0 AND (places LIKE '~%' OR places LIKE '*%'))")
+	_, err = w.exec("DELETE FROM spread WHERE files = 0 AND trash = 0 AND NOT EXISTS (SELECT 1 FROM spread WHERE (files > 0 OR trash > 0) AND (places LIKE '~%' OR places LIKE '*%'))")
 	if err == nil {
-		_, err = w.exec("DELETE FROM spread_set WHERE files = 0 AND NOT EXISTS (SELECT 1 FROM spread WHERE files > 0 AND (places LIKE '~%' OR places LIKE '*%'))")
+		_, err = w.exec("DELETE FROM spread_set WHERE files = 0 AND trash = 0 AND NOT EXISTS (SELECT 1 FROM spread WHERE (files > 0 OR trash > 0) AND (places LIKE '~%' OR places LIKE '*%'))")
 	}
 	if err != nil {
 		return rows, fmt.Errorf("drop empty places: %w", err)
@@ -316,15 +340,15 @@ func readSpread(w *conn) (rows spreadTable, err error) {
 	rows = newSpread()
 	err = w.query(func(r []driver.Value) error {
 		places := text(r[0])
-		rows.files[places] = integer(r[1])
+		rows.files[places] = rowCount{integer(r[1]), integer(r[2])}
 		rows.kinds[kindOf(places)]++
 		return nil
-	}, "SELECT places, files FROM spread")
+	}, "SELECT places, files, trash FROM spread")
 	if err == nil {
 		err = w.query(func(r []driver.Value) error {
-			rows.addSet(text(r[0]), integer(r[1]))
+			rows.addSet(text(r[0]), rowCount{integer(r[1]), integer(r[2])})
 			return nil
-		}, "SELECT places, files FROM spread_set")
+		}, "SELECT places, files, trash FROM spread_set")
 	}
 	if err != nil {
 		return rows, fmt.Errorf("read how files are spread: %w", err)

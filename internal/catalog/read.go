@@ -85,13 +85,25 @@ func (c *Catalog) File(ctx context.Context, id raid.FileID) (f raid.File, err er
 	return f, err
 }
 
-func findFile(r *conn, id int64) (f raid.File, err error) {
+// Stored is File that also describes a file in the trash: what is stored of it is kept
+// as that of others is.
+func (c *Catalog) Stored(ctx context.Context, id raid.FileID) (f raid.File, err error) {
+	err = c.read(ctx, fmt.Sprintf("look up file %d", id), func(r *conn) error {
+		f, err = findUpload(r, int64(id), "u.state IN (1, 2)")
+		return err
+	})
+	return f, err
+}
+
+func findFile(r *conn, id int64) (f raid.File, err error) { return findUpload(r, id, "u.state = 1") }
+
+func findUpload(r *conn, id int64, state string) (f raid.File, err error) {
 	found := false
 	err = r.query(func(row []driver.Value) error {
 		found = true
 		f, err = scanFile(row)
 		return err
-	}, "SELECT "+fileColumns+" FROM upload u WHERE u.id = ? AND u.state = 1", id)
+	}, "SELECT "+fileColumns+" FROM upload u WHERE u.id = ? AND "+state, id)
 	if err == nil && !found {
 		err = raid.ErrNotFound
 	}

@@ -28,18 +28,27 @@ func (c *Catalog) Relocate(ctx context.Context, id raid.NodeID, change func(raid
 	}})
 }
 
-// Resting tells what rests on a node: how many complete files at most have a good copy of
-// some part there; 0 when there is none. No I/O; it takes time by the number of rows of
+// Resting is what rests on a node.
+type Resting struct {
+	Files   int64 // complete files at most that have a good copy of some part there
+	Trash   int64 // the same of files in the trash
+	Partial bool  // not all are counted yet
+}
+
+// None reports whether nothing rests on the node.
+func (r Resting) None() bool { return r == Resting{} }
+
+// Resting tells what rests on a node. No I/O; it takes time by the number of rows of
 // spread and spread_set.
-func (c *Catalog) Resting(id raid.NodeID) (files int64, partial bool) {
+func (c *Catalog) Resting(id raid.NodeID) Resting {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	partial = c.state.meta.spreadTo != allCounted
-	key := c.state.byID[id]
-	if key == 0 {
-		return 0, partial
+	out := Resting{Partial: c.state.meta.spreadTo != allCounted}
+	if key := c.state.byID[id]; key != 0 {
+		v := c.state.view(key, func(raid.NodeID) bool { return true }, true)
+		out.Files, out.Trash = c.state.count(v, asFile).holds, c.state.count(v, asTrash).holds
 	}
-	return c.state.count(c.state.view(key, func(raid.NodeID) bool { return true }, true)).holds, partial
+	return out
 }
 
 // Intends reports whether a copy is about to be stored on a node outside of an upload,

@@ -78,8 +78,8 @@ func TestHoldingsAndRestingAreWhatTheChunksSay(t *testing.T) {
 				}
 			}
 			for _, id := range spreadNodes {
-				if n, partial := c.Resting(id); !partial && n != rests[id] {
-					t.Fatalf("seed %d step %d: %d files rest on %s, the chunks say %d", seed, step, n, id, rests[id])
+				if n := c.Resting(id); !n.Partial && n.Files != rests[id] {
+					t.Fatalf("seed %d step %d: %+v rest on %s, the chunks say %d", seed, step, n, id, rests[id])
 				}
 			}
 		}
@@ -165,8 +165,8 @@ func TestANodeThatDrainsGetsNoCopyThatWasChosenForItBefore(t *testing.T) {
 	}
 	old := firstCopy(t, c, f.ID)
 	must(t, c.ReplaceCopy(bg, f.ID, 0, 1, old, raid.Copy{Index: old.Index, Attempt: before, Node: "n3"}))
-	if n, _ := c.Resting("n3"); n != 1 {
-		t.Errorf("%d files rest on it", n)
+	if n := c.Resting("n3"); n.Files != 1 {
+		t.Errorf("%+v rests on it", n)
 	}
 	drains(raid.Relocation{})
 	_, err = c.NextAttempt(bg, f.ID, 0, 1, "n3")

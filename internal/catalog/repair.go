@@ -20,16 +20,18 @@ func Cursor(r raid.Repair) RepairCursor {
 	return RepairCursor{File: r.File, Stripe: r.Part.Stripe, Part: r.Part.Number}
 }
 
-// Repairs returns up to limit parts of complete files that have a bad copy, or
-// two good ones on one node, in order after the cursor.
+// Repairs returns up to limit parts of files that have a bad copy, or two good ones on one
+// node, in order after the cursor. Files in the trash are among them, but for parts that
+// have no good copy left: nothing of those can be put back.
 func (c *Catalog) Repairs(ctx context.Context, after RepairCursor, limit int) (out []raid.Repair, err error) {
 	err = c.read(ctx, "look for repairs", func(r *conn) error {
 		var found []RepairCursor
 		err := r.query(func(row []driver.Value) error {
 			found = append(found, RepairCursor{raid.FileID(integer(row[0])), integer(row[1]), int(integer(row[2]))})
 			return nil
-		}, `SELECT DISTINCT c.file, c.stripe, c.part FROM chunk c INDEXED BY chunk_flawed CROSS JOIN upload u ON u.id = c.file AND u.state = 1
-			WHERE c.flaw > 0 AND (c.file, c.stripe, c.part) > (?, ?, ?) ORDER BY c.file, c.stripe, c.part LIMIT +?`,
+		}, `SELECT DISTINCT c.file, c.stripe, c.part FROM chunk c INDEXED BY chunk_flawed CROSS JOIN upload u ON u.id = c.file
+			WHERE c.flaw > 0 AND (u.state = 1 OR u.state = 2 AND EXISTS
+				(SELECT 1 FROM chunk o WHERE o.file = c.file AND o.stripe = c.stripe AND o.part = c.part AND o.flaw <> 1)) AND (c.file, c.stripe, c.part) > (?, ?, ?) ORDER BY c.file, c.stripe, c.part LIMIT +?`,
 			int64(after.File), after.Stripe, int64(after.Part), int64(limit))
 		if err != nil {
 			return err
@@ -129,14 +131,15 @@ func (t *tx) takes(node raid.NodeID) error {
 	return nil
 }
 
-// uploadOf is the upload that made a file. It fails with raid.ErrNotFound.
+// uploadOf is the upload that made a file, also one in the trash. It fails with
+// raid.ErrNotFound.
 func (t *tx) uploadOf(id int64) (u raid.UploadID, err error) {
 	found := false
 	err = t.conn.query(func(r []driver.Value) (err error) {
 		found = true
 		u, err = raid.ParseUploadID(text(r[0]))
 		return err
-	}, "SELECT upload_id FROM upload WHERE id = ? AND state = 1", id)
+	}, "SELECT upload_id FROM upload WHERE id = ? AND state IN (1, 2)", id)
 	if err == nil && !found {
 		err = raid.ErrNotFound
 	}
@@ -225,7 +228,7 @@ func (t *tx) replaceCopy(id, stripe, part int64, old, new raid.Copy, lost bool) 
 	newKey := raid.ChunkKey{Upload: upload, Stripe: stripe, Part: int(part), Attempt: new.Attempt}
 	n := int64(0)
 	moved := old.Node != new.Node || old.Attempt != new.Attempt
-	if state == complete {
+	if state == complete || state == trashed {
 		if moved {
 			if err := t.checkNumber(id, newKey); err != nil {
 				return nil, err
@@ -312,18 +315,19 @@ func (t *tx) restsAgain(node raid.NodeID) error {
 	return t.setRecord(key, r)
 }
 
-// renewFlags writes anew whether a complete file is degraded, and whether it has
-// a copy on a lab node when that may have ended.
+// renewFlags writes anew whether a file is degraded, also one in the trash, and whether it
+// has a copy on a lab node when that may have ended.
 func (t *tx) renewFlags(id int64, wasLab bool) error {
 	_, flawed, err := t.conn.queryInt(anyFlaw, id)
 	if err != nil {
 		return err
 	}
-	n, err := t.exec("UPDATE upload SET degraded = ? WHERE id = ? AND state = 1 AND degraded <> ?", truth(flawed), id, truth(flawed))
+	state, is, err := t.conn.queryInt("UPDATE upload SET degraded = ? WHERE id = ? AND state IN (1, 2) AND degraded <> ? RETURNING state", truth(flawed), id, truth(flawed))
 	if err != nil {
 		return err
 	}
-	t.meta.counts.Degraded += n * (2*truth(flawed) - 1)
+	t.changed = t.changed || is
+	t.meta.counts.Degraded += truth(is && state == complete) * (2*truth(flawed) - 1)
 	if !wasLab {
 		return nil
 	}

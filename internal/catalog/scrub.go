@@ -42,12 +42,12 @@ func (c *Catalog) changeRecord(ctx context.Context, name string, id raid.NodeID,
 	}})
 }
 
-// Named returns the parts of complete files that have a copy which counts as good, under
+// Named returns the parts of files, also of those in the trash, that have a copy which counts as good, under
 // one of these names, on a node. Names of which that is not so are passed over.
 func (c *Catalog) Named(ctx context.Context, node raid.NodeID, keys []raid.ChunkKey) (parts []raid.Repair, copies []raid.Copy, err error) {
 	err = c.read(ctx, fmt.Sprintf("look for chunks on node %s", node), func(r *conn) error {
 		for _, k := range keys {
-			file, known, err := r.queryInt("SELECT id FROM upload WHERE upload_id = ? AND state = 1", k.Upload.String())
+			file, known, err := r.queryInt("SELECT id FROM upload WHERE upload_id = ? AND state IN (1, 2)", k.Upload.String())
 			if err != nil {
 				return err
 			}

@@ -24,7 +24,7 @@ const nodeMark = "@"
 var maxSets = 262144
 
 // moveSets counts n more files of these places in the rows of spread_set.
-func (s *spreadOf) moveSets(places string, n int64) {
+func (s *spreadOf) moveSets(places string, n rowCount) {
 	touched := map[string]bool{}
 	for set := range strings.FieldsSeq(places) {
 		keys, _ := parseSet(set) // this program wrote it, or has read it at its start
@@ -42,7 +42,7 @@ func (s *spreadOf) moveSets(places string, n int64) {
 		}
 	}
 	for row := range touched {
-		s.addedSets[row] += n
+		s.addedSets[row] = s.addedSets[row].plus(n)
 	}
 }
 
@@ -89,7 +89,7 @@ func parseSetRow(row string) (r setRow, err error) {
 }
 
 // soundSets reports whether the rows of spread_set can be those of so many files.
-func soundSets(rows map[string]int64, files int64) bool {
+func soundSets(rows iter.Seq2[string, int64], files int64) bool {
 	sum := int64(0)
 	for row, n := range rows {
 		r, err := parseSetRow(row)

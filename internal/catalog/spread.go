@@ -14,8 +14,8 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// The table spread counts complete files by their places: the sets of nodes that
-// good copies of their parts are on. A set is written as the keys of its nodes in
+// The table spread counts complete files, and beside them those in the trash, by their
+// places: the sets of nodes that good copies of their parts are on. A set is written as the keys of its nodes in
 // ascending order with dots between, a copy on a lab node as 0, and no copy at all as
 // "-". Sets are sorted, each stands once, and spaces are between: "1.2 3.4" is a file
 // of which some parts are on nodes 1 and 2, others on 3 and 4.
@@ -44,39 +44,81 @@ var longFile int64 = 64
 // allCounted is meta.spreadTo when every file is in spread.
 const allCounted = math.MaxInt64
 
+// countedAs is what spread counts an upload as.
+type countedAs int
+
+const (
+	asFile countedAs = iota
+	asTrash
+	countedKinds
+	uncounted
+)
+
+// countsAs is what an upload in a state counts as.
+func countsAs(state int64) countedAs {
+	switch state {
+	case complete:
+		return asFile
+	case trashed:
+		return asTrash
+	}
+	return uncounted
+}
+
+// rowCount is how many files are in a row, by what they count as.
+type rowCount [countedKinds]int64
+
+func (n rowCount) plus(other rowCount) rowCount {
+	for s := range n {
+		n[s] += other[s]
+	}
+	return n
+}
+
 // spreadTable is spread in memory.
 type spreadTable struct {
-	files map[string]int64 // by places
-	kinds [kinds]int       // rows of each kind
+	files map[string]rowCount // by places
+	kinds [kinds]int          // rows of each kind
 
-	sets    map[string]int64 // the rows of spread_set
-	setRows int              // those of them that are sets
+	sets    map[string]rowCount // the rows of spread_set
+	setRows int                 // those of them that are sets
 }
 
 func newSpread() spreadTable {
-	return spreadTable{files: map[string]int64{}, sets: map[string]int64{}}
+	return spreadTable{files: map[string]rowCount{}, sets: map[string]rowCount{}}
 }
 
 // add counts n more files in a row.
-func (s *spreadTable) add(row string, n int64) {
+func (s *spreadTable) add(row string, n rowCount) {
 	if _, there := s.files[row]; !there {
-		if n == 0 {
+		if n == (rowCount{}) {
 			return
 		}
 		s.kinds[kindOf(row)]++
 	}
-	s.files[row] += n
+	s.files[row] = s.files[row].plus(n)
 }
 
 // addSet counts n more files in a row of spread_set.
-func (s *spreadTable) addSet(row string, n int64) {
+func (s *spreadTable) addSet(row string, n rowCount) {
 	if _, there := s.sets[row]; !there {
-		if n == 0 {
+		if n == (rowCount{}) {
 			return
 		}
 		s.setRows += int(truth(isSet(row)))
 	}
-	s.sets[row] += n
+	s.sets[row] = s.sets[row].plus(n)
+}
+
+// countOf yields each row with its files of one kind.
+func countOf(rows map[string]rowCount, as countedAs) iter.Seq2[string, int64] {
+	return func(yield func(string, int64) bool) {
+		for row, n := range rows {
+			if !yield(row, n[as]) {
+				return
+			}
+		}
+	}
 }
 
 // The kinds of rows.
@@ -188,11 +230,11 @@ func coarsest(places string) string {
 // spreadOf are the rows of spread as a transaction sees them.
 type spreadOf struct {
 	base             spreadTable
-	added, addedSets map[string]int64
+	added, addedSets map[string]rowCount
 }
 
 // move counts n more files of these places, in the row that there is for them.
-func (s *spreadOf) move(places string, n int64) {
+func (s *spreadOf) move(places string, n rowCount) {
 	row := places
 	if !s.fits(row) {
 		if row = coarser(places); !s.fits(row) {
@@ -202,7 +244,7 @@ func (s *spreadOf) move(places string, n int64) {
 	if !s.has(row) {
 		s.base.kinds[kindOf(row)]++ // of this copy
 	}
-	s.added[row] += n
+	s.added[row] = s.added[row].plus(n)
 	if kindOf(row) != exactRow {
 		s.moveSets(places, n)
 	}
@@ -217,16 +259,16 @@ func (s *spreadOf) has(row string) bool {
 	return base || added
 }
 
-// sumOf yields each row of two tables with the sum of both.
-func sumOf(base, added map[string]int64) iter.Seq2[string, int64] {
+// sumOf yields each row of two tables with the files of one kind in both.
+func sumOf(base, added map[string]rowCount, as countedAs) iter.Seq2[string, int64] {
 	return func(yield func(string, int64) bool) {
 		for places, n := range base {
-			if !yield(places, n+added[places]) {
+			if !yield(places, n[as]+added[places][as]) {
 				return
 			}
 		}
 		for places, n := range added {
-			if _, there := base[places]; !there && !yield(places, n) {
+			if _, there := base[places]; !there && !yield(places, n[as]) {
 				return
 			}
 		}
@@ -235,22 +277,22 @@ func sumOf(base, added map[string]int64) iter.Seq2[string, int64] {
 
 // moved is a file whose places a transaction may have changed.
 type moved struct {
-	old, now string // places before, and after when known
-	counted  bool   // in spread before
-	known    bool   // now is right
+	old, now string    // places before, and after when known
+	was      countedAs // before
+	known    bool      // now is right, of a file
 }
 
 // moving must be called before anything is changed of a file that says where its
-// copies are, or whether it is a file.
+// copies are, or whether it is a file or in the trash.
 func (t *tx) moving(id int64) error {
 	if m, ok := t.moves[id]; ok {
 		m.known = false
 		return nil
 	}
-	m := &moved{}
+	m := &moved{was: uncounted}
 	if id <= t.base.meta.spreadTo {
 		var err error
-		if m.old, m.counted, err = t.placesOf(id); err != nil {
+		if m.old, m.was, err = t.placesOf(id); err != nil {
 			return err
 		}
 	}
@@ -260,7 +302,7 @@ func (t *tx) moving(id int64) error {
 
 // arriving is moving for a file that has no row yet, and will have these parts.
 func (t *tx) arriving(f *raid.File, parts []raid.Part) error {
-	m := &moved{known: f.Stripes <= longFile}
+	m := &moved{was: uncounted, known: f.Stripes <= longFile}
 	if m.known {
 		sets := map[string]int64{}
 		for i := range parts {
@@ -293,25 +335,29 @@ func writePlaces(sets map[string]int64) string {
 	return strings.Join(slices.Sorted(maps.Keys(sets)), " ")
 }
 
-// placesOf are the places of a complete file. What has many stripes gets its row in
-// long_file with that.
-func (t *tx) placesOf(id int64) (places string, isFile bool, err error) {
-	stripes, isFile, err := t.conn.queryInt("SELECT stripes FROM upload WHERE id = ? AND state = 1", id)
-	if err != nil || !isFile {
-		return "", false, err
+// placesOf are the places of a file, and as what it counts. What has many stripes gets its
+// row in long_file with that.
+func (t *tx) placesOf(id int64) (places string, as countedAs, err error) {
+	as, stripes := uncounted, int64(0)
+	err = t.conn.query(func(r []driver.Value) error {
+		as, stripes = countsAs(integer(r[0])), integer(r[1])
+		return nil
+	}, "SELECT state, stripes FROM upload WHERE id = ?", id)
+	if err != nil || as == uncounted {
+		return "", uncounted, err
 	}
 	if stripes <= longFile {
 		sets, err := t.setsOf(id)
-		return writePlaces(sets), true, err
+		return writePlaces(sets), as, err
 	}
 	sets, found, err := t.longSets(id)
 	if err != nil || found {
-		return writePlaces(sets), true, err
+		return writePlaces(sets), as, err
 	}
 	if sets, err = t.setsOf(id); err != nil {
-		return "", true, err
+		return "", as, err
 	}
-	return writePlaces(sets), true, t.writeLong(id, sets)
+	return writePlaces(sets), as, t.writeLong(id, sets)
 }
 
 // setsOf finds on which sets of nodes how many parts of a file are.
@@ -403,30 +449,36 @@ func (t *tx) movingCopy(id, stripe, part int64, change func() error) error {
 
 // spreadNow are the rows of spread with the files that have moved so far.
 func (t *tx) spreadNow() (*spreadOf, error) {
-	rows := &spreadOf{base: t.base.spread, added: map[string]int64{}, addedSets: map[string]int64{}}
+	rows := &spreadOf{base: t.base.spread, added: map[string]rowCount{}, addedSets: map[string]rowCount{}}
 	for _, id := range slices.Sorted(maps.Keys(t.moves)) {
 		m := t.moves[id]
-		now, isFile, err := m.now, true, error(nil)
+		now, as, err := m.now, asFile, error(nil)
 		switch {
 		case id > t.meta.spreadTo:
-			isFile = false
+			as = uncounted
 		case !m.known:
-			now, isFile, err = t.placesOf(id)
+			now, as, err = t.placesOf(id)
 		}
 		if err != nil {
 			return nil, err
 		}
-		if isFile && m.counted && now == m.old {
+		if as == m.was && (as == uncounted || now == m.old) {
 			continue
 		}
-		if m.counted {
-			rows.move(m.old, -1)
+		if m.was != uncounted {
+			rows.move(m.old, one(m.was, -1))
 		}
-		if isFile {
-			rows.move(now, 1)
+		if as != uncounted {
+			rows.move(now, one(as, 1))
 		}
 	}
 	return rows, nil
+}
+
+// one counts n files of one kind.
+func one(as countedAs, n int64) (out rowCount) {
+	out[as] = n
+	return out
 }
 
 // settleSpread counts anew the files that have moved.
@@ -437,15 +489,15 @@ func (t *tx) settleSpread() error {
 	}
 	t.spread, t.spreadSets = rows.added, rows.addedSets
 	for _, table := range []struct {
-		rows map[string]int64
+		rows map[string]rowCount
 		sql  string
 	}{
-		{rows.added, "INSERT INTO spread (places, files) VALUES (?, ?) ON CONFLICT DO UPDATE SET files = files + excluded.files"},
-		{rows.addedSets, "INSERT INTO spread_set (places, files) VALUES (?, ?) ON CONFLICT DO UPDATE SET files = files + excluded.files"},
+		{rows.added, "INSERT INTO spread (places, files, trash) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET files = files + excluded.files, trash = trash + excluded.trash"},
+		{rows.addedSets, "INSERT INTO spread_set (places, files, trash) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET files = files + excluded.files, trash = trash + excluded.trash"},
 	} {
 		for _, row := range slices.Sorted(maps.Keys(table.rows)) {
-			if n := table.rows[row]; n != 0 {
-				if _, err := t.exec(table.sql, row, n); err != nil {
+			if n := table.rows[row]; n != (rowCount{}) {
+				if _, err := t.exec(table.sql, row, n[asFile], n[asTrash]); err != nil {
 					return err
 				}
 			}

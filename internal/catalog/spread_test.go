@@ -21,16 +21,22 @@ type fileTruth struct {
 	on, last     bool // last: it alone has a good copy of some part, of those that are there
 }
 
-// readTruth reads the rows of chunk of all files.
-func readTruth(t testing.TB, c *Catalog) (files [][]raid.Part) {
+// readTruth reads the rows of chunk of all files, and of those in the trash.
+func readTruth(t testing.TB, c *Catalog) (files, trash [][]raid.Part) {
 	t.Helper()
+	for f, err := range c.Trash(bg, Query{}) {
+		must(t, err)
+		parts, err := c.Parts(bg, f.File.ID, 0, f.File.Stripes)
+		must(t, err)
+		trash = append(trash, parts)
+	}
 	for f, err := range c.Files(bg, Query{}) {
 		must(t, err)
 		parts, err := c.Parts(bg, f.ID, 0, f.Stripes)
 		must(t, err)
 		files = append(files, parts)
 	}
-	return files
+	return files, trash
 }
 
 func truthOf(parts []raid.Part, node raid.NodeID, there func(raid.NodeID) bool, lab bool) fileTruth {
@@ -77,7 +83,7 @@ func trueWithout(files [][]raid.Part, node raid.NodeID, there func(raid.NodeID) 
 // checkReach compares it for random sets of nodes.
 func checkReach(t *testing.T, c *Catalog, rng *rand.Rand) {
 	t.Helper()
-	files := readTruth(t, c)
+	files, trash := readTruth(t, c)
 	for range 8 {
 		set := map[raid.NodeID]bool{}
 		for _, n := range spreadNodes {
@@ -98,6 +104,10 @@ func checkReach(t *testing.T, c *Catalog, rng *rand.Rand) {
 			}
 			if got.Files != want.Files || got.Stops < want.Stops || got.Stops > most {
 				t.Fatalf("without %s (lab %v): %+v, the chunks say %+v", node, lab, got, want)
+			}
+			if inTrash, _ := trueWithout(trash, node, there, lab); got.Trash != inTrash.Files || got.TrashStops < inTrash.Stops ||
+				maxSets >= 10 && inTrash.Stops == 0 && got.TrashStops > most+int64(len(trash)) {
+				t.Fatalf("without %s (lab %v): of the trash %+v, the chunks say %+v", node, lab, got, inTrash)
 			}
 		}
 	}
@@ -169,6 +179,34 @@ func changeRandomly(t *testing.T, c *Catalog, rng *rand.Rand, files *[]raid.File
 	}
 }
 
+// changeTrash does one of what happens to files in the trash.
+func changeTrash(t *testing.T, c *Catalog, rng *rand.Rand, files *[]raid.File) {
+	t.Helper()
+	ids := trashOf(t, c, Query{})
+	if len(ids) == 0 {
+		return
+	}
+	id := ids[rng.IntN(len(ids))]
+	switch rng.IntN(24) {
+	case 0, 1:
+		f, err := c.Undelete(bg, id)
+		if errors.Is(err, raid.ErrConflict) {
+			return
+		}
+		must(t, err)
+		*files = append(*files, f)
+	case 2:
+		must(t, c.Purge(bg, id))
+	case 3:
+		_, err := c.Discard(bg, Discard{Until: c.Ran(), Bytes: 1, Limit: 1})
+		must(t, err)
+	default:
+		f, err := c.Stored(bg, id)
+		must(t, err)
+		changeCopy(t, c, rng, f)
+	}
+}
+
 // changeCopy marks a copy bad or puts it elsewhere.
 func changeCopy(t *testing.T, c *Catalog, rng *rand.Rand, f raid.File) {
 	t.Helper()
@@ -211,10 +249,13 @@ func TestReachIsWhatTheChunksSay(t *testing.T) {
 			fewer(t, most.places, most.sets)
 			rng := rand.New(rand.NewPCG(uint64(most.places), 3))
 			path := filepath.Join(t.TempDir(), "catalog.db")
-			c := openTest(t, path)
+			c := openKeeping(t, path, testKeep)
 			var files []raid.File
+			var inTrash int64
 			for step := range 160 {
 				changeRandomly(t, c, rng, &files)
+				changeTrash(t, c, rng, &files)
+				inTrash = max(inTrash, c.trash().Files)
 				switch step {
 				case 80:
 					must(t, c.RemoveNode(bg, "n4", nil, nil))
@@ -222,17 +263,23 @@ func TestReachIsWhatTheChunksSay(t *testing.T) {
 					loseAll(t, c, 7)
 				case 120:
 					must(t, c.Close())
-					c = openTest(t, path)
+					c = openKeeping(t, path, testKeep)
 				}
 				if step%8 == 0 {
 					checkReach(t, c, rng)
 				}
 			}
-			if n := sqlInt(t, c, "SELECT count(*) FROM spread WHERE files < 0"); n != 0 {
+			if n := sqlInt(t, c, "SELECT count(*) FROM spread WHERE files < 0 OR trash < 0"); n != 0 {
 				t.Errorf("%d rows count less than nothing", n)
 			}
 			if n := sqlInt(t, c, "SELECT sum(files) FROM spread"); n != int64(len(files)) {
 				t.Errorf("%d files are counted of %d", n, len(files))
+			}
+			if n, all := sqlInt(t, c, "SELECT sum(trash) FROM spread"), int64(len(trashOf(t, c, Query{}))); n != all {
+				t.Errorf("%d files in the trash are counted of %d", n, all)
+			}
+			if inTrash < 2 {
+				t.Errorf("never were more than %d files in the trash", inTrash)
 			}
 		})
 	}
@@ -243,10 +290,11 @@ func TestAnOlderCatalogIsCountedInSteps(t *testing.T) {
 	fewer(t, maxPlaces, maxSets)
 	rng := rand.New(rand.NewPCG(5, 5))
 	path := filepath.Join(t.TempDir(), "catalog.db")
-	c := openTest(t, path)
+	c := openKeeping(t, path, testKeep)
 	var files []raid.File
 	for range 150 {
 		changeRandomly(t, c, rng, &files)
+		changeTrash(t, c, rng, &files)
 	}
 	must(t, c.write(bg, &op{name: "test", rows: 1, run: func(t *tx) error {
 		t.meta.spreadTo = 0
@@ -255,7 +303,7 @@ func TestAnOlderCatalogIsCountedInSteps(t *testing.T) {
 	}}))
 	sqlDo(t, c, "DELETE FROM long_file")
 	must(t, c.Close())
-	c = openTest(t, path)
+	c = openKeeping(t, path, testKeep)
 	if r := c.Reach(func(raid.NodeID) bool { return true }, true); !r.Partial || r.None+r.OneCopy != 0 {
 		t.Errorf("nothing is counted, and it says %+v", r)
 	}
@@ -265,9 +313,10 @@ func TestAnOlderCatalogIsCountedInSteps(t *testing.T) {
 		more, err = c.CountSpread(bg, 10)
 		must(t, err)
 		changeRandomly(t, c, rng, &files)
+		changeTrash(t, c, rng, &files)
 		if steps == 3 {
 			must(t, c.Close())
-			c = openTest(t, path)
+			c = openKeeping(t, path, testKeep)
 		}
 	}
 	if steps < 5 {
@@ -282,7 +331,7 @@ func TestAnOlderCatalogIsCountedInSteps(t *testing.T) {
 
 // What a removal is decided by is not believed when it does not add up.
 func TestSpreadThatDoesNotAddUpIsCountedAnew(t *testing.T) {
-	for _, harm := range []string{"UPDATE spread SET files = files + 1", "DELETE FROM spread", "UPDATE spread SET places = 'x' || places", "INSERT INTO spread VALUES ('7.8', 1), ('8.9', -1)"} {
+	for _, harm := range []string{"UPDATE spread SET files = files + 1", "DELETE FROM spread", "UPDATE spread SET places = 'x' || places", "UPDATE spread SET trash = trash + 1", "INSERT INTO spread VALUES ('7.8', 1, 0), ('8.9', -1, 0)"} {
 		path := filepath.Join(t.TempDir(), "catalog.db")
 		c := openTest(t, path)
 		rng := rand.New(rand.NewPCG(9, 9))

@@ -33,7 +33,7 @@ type SurplusCursor struct {
 	Attempt int
 }
 
-// Surpluses returns up to limit surplus copies of complete files on a node, in order
+// Surpluses returns up to limit surplus copies on a node, in order
 // after the cursor, with their parts as they are now. next is where to go on; more says
 // that there may be others.
 func (c *Catalog) Surpluses(ctx context.Context, node raid.NodeID, after SurplusCursor, limit int) (out []raid.Surplus, next SurplusCursor, more bool, err error) {
@@ -70,9 +70,9 @@ func (c *Catalog) Surpluses(ctx context.Context, node raid.NodeID, after Surplus
 	return out, next, more, err
 }
 
-// partOf is a part of a complete file.
+// partOf is a part of a file, also of one in the trash.
 func (c *Catalog) partOf(r *conn, at RepairCursor) (p raid.Part, ok bool, err error) {
-	_, isFile, err := r.queryInt("SELECT 1 FROM upload WHERE id = ? AND state = 1", int64(at.File))
+	_, isFile, err := r.queryInt("SELECT 1 FROM upload WHERE id = ? AND state IN (1, 2)", int64(at.File))
 	if err != nil || !isFile {
 		return p, false, err
 	}
@@ -216,8 +216,8 @@ func (t *tx) dropSurplus(node int64, limit int) (int64, error) {
 		node, int64(limit))
 }
 
-// CountSurplus counts the surplus copies of complete files among limit of those on a node
-// after the cursor, and their bytes. Those of deleted files wait for that, and not for work.
+// CountSurplus counts the surplus copies of files among limit of those on a node after the
+// cursor, and their bytes. Those of files that go for good wait for that, and not for work.
 func (c *Catalog) CountSurplus(ctx context.Context, node raid.NodeID, after SurplusCursor, limit int) (copies, bytes int64, next SurplusCursor, more bool, err error) {
 	c.mu.RLock()
 	key := c.state.byID[node]
@@ -230,7 +230,7 @@ func (c *Catalog) CountSurplus(ctx context.Context, node raid.NodeID, after Surp
 		return r.query(func(row []driver.Value) error {
 			rows++
 			next = SurplusCursor{RepairCursor{raid.FileID(integer(row[0])), integer(row[1]), int(integer(row[2]))}, int(integer(row[3]))}
-			if integer(row[5]) == complete {
+			if state := integer(row[5]); state == complete || state == trashed {
 				copies, bytes = copies+1, bytes+integer(row[4])
 			}
 			return nil

@@ -117,6 +117,9 @@ func (t *tx) intoTrash(id, size int64) error {
 }
 
 func (t *tx) outOfTrash(id, size int64) error {
+	if err := t.moving(id); err != nil {
+		return err
+	}
 	t.meta.counts.Trash = t.meta.counts.Trash.Add(raid.TrashTotals{Files: -1, Bytes: -size})
 	_, err := t.exec("DELETE FROM trash WHERE file = ?", id)
 	return err
@@ -125,9 +128,6 @@ func (t *tx) outOfTrash(id, size int64) error {
 func (t *tx) putBack(id, size int64) error {
 	flawed, err := t.whole(id)
 	if err != nil {
-		return err
-	}
-	if err := t.moving(id); err != nil {
 		return err
 	}
 	if err := t.outOfTrash(id, size); err != nil {

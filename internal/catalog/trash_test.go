@@ -293,8 +293,8 @@ func TestWhatIsPutBackSaysWhatIsLeftOfIt(t *testing.T) {
 		must(t, c.MarkBad(bg, lost.ID, stripe, p, 2, 2))
 	}
 	checkTotals(t, c)
-	if repairs, err := c.Repairs(bg, RepairCursor{}, 10); err != nil || len(repairs) != 0 {
-		t.Errorf("files in the trash are repaired: %v, %v", repairs, err)
+	if repairs, err := c.Repairs(bg, RepairCursor{}, 10); err != nil || len(repairs) != 1 || repairs[0].File != f.ID {
+		t.Errorf("of files in the trash are repaired %v, %v", repairs, err)
 	}
 	_, err := c.Undelete(bg, lost.ID)
 	wants(t, err, raid.ErrConflict)
@@ -335,38 +335,40 @@ func TestNoChunkOfAFileInTheTrashIsRemoved(t *testing.T) {
 	}
 }
 
-// A copy that was being made when the file was deleted comes to nothing, or takes its
-// place when the file was put back meanwhile.
+// A copy that is made while the file is in the trash takes its place there, so that all of
+// it can be put back. Of one that goes for good it comes to nothing.
 func TestARepairUnderWayAndTheTrash(t *testing.T) {
-	for _, back := range []bool{false, true} {
+	for _, then := range []string{"stays", "is put back", "goes"} {
 		c := openKeeping(t, "", testKeep)
 		f := store(t, c, 1)
 		must(t, c.MarkBad(bg, f.ID, 0, 1, 1, 1))
 		repairs, err := c.Repairs(bg, RepairCursor{}, 10)
 		must(t, err)
-		fresh := next(t, c, f.ID, 0, 1, 1, "n3")
 		must(t, c.Delete(bg, f.ID))
-		if back {
+		fresh := next(t, c, f.ID, 0, 1, 1, "n3")
+		switch then {
+		case "is put back":
 			_, err := c.Undelete(bg, f.ID)
 			must(t, err)
+		case "goes":
+			must(t, c.Purge(bg, f.ID))
 		}
 		err = c.ReplaceCopy(bg, f.ID, 0, 1, repairs[0].Part.Copies[0], fresh)
-		if back {
-			must(t, err)
-		} else {
+		checkTotals(t, c)
+		checkReach(t, c, rand.New(rand.NewPCG(5, 6)))
+		if then == "goes" {
 			wants(t, err, raid.ErrPrecondition)
 			_, err = c.NextAttempt(bg, f.ID, 0, 1, "n3")
 			wants(t, err, raid.ErrNotFound)
-			_, err = c.Undelete(bg, f.ID)
-			must(t, err)
+			continue
 		}
-		g, err := c.File(bg, f.ID)
 		must(t, err)
-		if g.Degraded == back {
-			t.Errorf("put back: %v, degraded: %v", back, g.Degraded)
+		g, err := c.Undelete(bg, f.ID)
+		must(t, err)
+		if g.Degraded {
+			t.Errorf("the file %s, and is degraded with all its copies", then)
 		}
 		checkTotals(t, c)
-		checkReach(t, c, rand.New(rand.NewPCG(5, 6)))
 	}
 }
 

@@ -25,11 +25,11 @@ type tx struct {
 	saved      []raid.NodeRecord // nodes whose records changed
 	identities []identityChange
 	removals   []removalDelta
-	ended      []uint64         // last commit numbers of epochs
-	moves      map[int64]*moved // files whose copies may have changed, by id
-	spread     map[string]int64 // files that rows of spread gain
-	spreadSets map[string]int64 // the same of spread_set
-	after      []func()         // run once it is durable, on the writer's goroutine
+	ended      []uint64            // last commit numbers of epochs
+	moves      map[int64]*moved    // files whose copies may have changed, by id
+	spread     map[string]rowCount // files that rows of spread gain
+	spreadSets map[string]rowCount // the same of spread_set
+	after      []func()            // run once it is durable, on the writer's goroutine
 }
 
 type removalDelta struct{ node, n int64 }

@@ -21,19 +21,19 @@ func spreadOut(tb testing.TB, c *Catalog, nodes, files int) {
 	}
 	rng := rand.New(rand.NewPCG(1, uint64(nodes)))
 	must(tb, c.write(bg, &op{name: "test", rows: 1, run: func(t *tx) error {
-		rows := &spreadOf{base: t.base.spread, added: map[string]int64{}, addedSets: map[string]int64{}}
+		rows := &spreadOf{base: t.base.spread, added: map[string]rowCount{}, addedSets: map[string]rowCount{}}
 		for range files {
 			var at [4]int64
 			for i, p := range rng.Perm(max(nodes, 4))[:4] {
 				at[i] = int64(p%nodes) + 1
 			}
-			rows.move(writePlaces(map[string]int64{writeSet([]int64{at[0], at[1]}): 1, writeSet([]int64{at[2], at[3]}): 1}), 1)
+			rows.move(writePlaces(map[string]int64{writeSet([]int64{at[0], at[1]}): 1, writeSet([]int64{at[2], at[3]}): 1}), rowCount{1})
 		}
 		t.changed = true
 		t.meta.counts.Files, t.meta.spreadTo = int64(files), allCounted
-		for table, added := range map[string]map[string]int64{"spread": rows.added, "spread_set": rows.addedSets} {
+		for table, added := range map[string]map[string]rowCount{"spread": rows.added, "spread_set": rows.addedSets} {
 			for row, n := range added {
-				if _, err := t.exec("INSERT INTO "+table+" (places, files) VALUES (?, ?)", row, n); err != nil {
+				if _, err := t.exec("INSERT INTO "+table+" (places, files) VALUES (?, ?)", row, n[asFile]); err != nil {
 					return err
 				}
 			}

@@ -37,7 +37,7 @@ func (b badCopies) MarkAllBad(ctx context.Context, copies []catalog.CopyID) (mar
 func (b badCopies) tell(ctx context.Context, m catalog.CopyID) {
 	e := raid.Event{Kind: raid.ChunkBad, File: m.File, Advice: "it is replaced from what is good. If that happens often on one node, replace its disk"}
 	what := fmt.Sprintf("file %d", m.File)
-	if f, err := b.File(ctx, m.File); err == nil {
+	if f, err := b.Stored(ctx, m.File); err == nil {
 		what = fmt.Sprintf("%q", f.Filename)
 	}
 	parts, err := b.Parts(ctx, m.File, m.Stripe, m.Stripe+1)

@@ -118,6 +118,9 @@ func (u unplugging) waitFor() (what string, seconds int64) {
 		return "the count of where files are, which goes on after an update", unknown
 	case u.without.Stops > 0:
 		return u.waitForCopies()
+	case u.without.TrashStops > 0:
+		what, seconds = u.waitForCopies()
+		return what + "; to give the deleted files up: raidctl trash empty", seconds
 	case u.depending > 0:
 		return uploads(u.depending) + " to end, of which the only copy of some part is here", unknown
 	case u.uploads > 0 && (u.here || !u.canStore()):
@@ -171,7 +174,7 @@ func (u unplugging) isAway() string {
 	switch w := u.without; {
 	case u.broken != nil:
 		return text + ". What it has is not known: " + u.broken.Error()
-	case w.Files == 0 && !w.Partial:
+	case w.Files+w.Trash == 0 && !w.Partial:
 		return text + ". No file has a copy on it"
 	case w.None > 0:
 		return fmt.Sprintf("%s, and %s can't be read, maybe for want of it: keep its disk, and start it", text, files(w.None, w.AtMost))
@@ -190,6 +193,8 @@ func (u unplugging) sentence(a httpapi.Unplug) string {
 		said = append(said, fmt.Sprintf("leave %s on: what it has is not known. %v", name, u.broken))
 	case w.Stops > 0 && !w.Partial:
 		said = append(said, fmt.Sprintf("leave %s on: without it %s could not be read. Wait for %s", name, files(w.Stops, w.AtMost), a.WaitFor))
+	case w.TrashStops > 0 && !w.Partial:
+		said = append(said, fmt.Sprintf("leave %s on: without it %s could not be put back. Wait for %s", name, deleted(w.TrashStops), a.WaitFor))
 	default:
 		said = append(said, fmt.Sprintf("leave %s on. Wait for %s", name, a.WaitFor))
 	}
@@ -201,7 +206,7 @@ func (u unplugging) sentence(a httpapi.Unplug) string {
 	} else if a.Safe && !u.canStore() {
 		said = append(said, "Nothing can be stored while it is off")
 	}
-	if a.Safe && w.Files > 0 && u.node.Kind == raid.Native {
+	if a.Safe && w.Files+w.Trash > 0 && u.node.Kind == raid.Native {
 		said = append(said, u.forHowLong())
 	}
 	return strings.Join(said, ". ")
@@ -210,14 +215,24 @@ func (u unplugging) sentence(a httpapi.Unplug) string {
 func (u unplugging) whatStays() string {
 	w := u.without
 	switch {
-	case w.Files == 0:
+	case w.Files == 0 && w.Trash == 0:
 		return "no file has a copy on it"
+	case w.Files == 0:
+		return "only files that were deleted and can be put back have copies on it, and elsewhere"
 	case w.OneCopy > 0:
 		return fmt.Sprintf("every file can be read without it that can be read now. %s %s one copy meanwhile", files(w.OneCopy, w.AtMost), have(w.OneCopy))
 	case u.now.None > 0:
 		return "every file that can be read now has its copies elsewhere"
 	}
 	return "every file has its copies elsewhere"
+}
+
+// deleted is a number of files in the trash, at most.
+func deleted(n int64) string {
+	if n == 1 {
+		return "up to 1 deleted file"
+	}
+	return fmt.Sprintf("up to %s deleted files", grouped(n))
 }
 
 // forHowLong tells a pause from a farewell.

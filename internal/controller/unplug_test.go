@@ -51,6 +51,12 @@ func TestUnplugSaysWhatMayBeDoneAndWhatToWaitFor(t *testing.T) {
 			"leave pi-3 on: without it 9 files could not be read. Wait for second copies, which need another node: sudo raidctl token create prints what to paste there"},
 		"it has bad copies beside": {unplugging{node: pi3, others: 2, without: without(9, 0, 1, 1)}, false, -1, "second copies to be made",
 			"leave pi-3 on: without it 1 file could not be read. Wait for second copies to be made"},
+		"deleted files have their last copies on it": {unplugging{node: pi3, others: 2, without: catalog.Without{TrashStops: 2, Trash: 3}, healing: moves}, false, 130,
+			"healing: 1,204 parts (3.1 GB) left, 48.0 MB/s, about 2 min; to give the deleted files up: raidctl trash empty",
+			"leave pi-3 on: without it up to 2 deleted files could not be put back. " +
+				"Wait for healing: 1,204 parts (3.1 GB) left, 48.0 MB/s, about 2 min; to give the deleted files up: raidctl trash empty"},
+		"deleted files have copies elsewhere": {unplugging{node: pi3, others: 2, without: catalog.Without{Trash: 1}}, true, 0, "",
+			"pi-3 may be unplugged: only files that were deleted and can be put back have copies on it, and elsewhere. To take it away for good, first: sudo raidctl node drain pi-3"},
 		"files are lost already": {unplugging{node: pi3, others: 2, without: without(9, 0, 3, 0), now: catalog.Reach{None: 3}}, true, 0, "",
 			"pi-3 may be unplugged: every file that can be read now has its copies elsewhere. 3 files can't be read even with it. To take it away for good, first: sudo raidctl node drain pi-3"},
 		"an upload needs it": {unplugging{node: pi3, others: 2, uploads: 3, depending: 1}, false, -1, "1 upload to end, of which the only copy of some part is here",

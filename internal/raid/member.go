@@ -100,6 +100,9 @@ type Leaving struct {
 	Lost   int64 // those of them of which some part has no good copy on another node that is there
 	AtMost bool  // these are upper bounds; else they are exact
 
+	Trash     int64 // the same as Files of those in the trash, at most
+	TrashLost int64 // those of them that could not be put back any more, at most
+
 	Partial bool // not all files are counted yet
 	// Relocation is what is to become of its copies.
 	Relocation Relocation

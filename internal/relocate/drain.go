@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -245,21 +246,21 @@ func (r *Relocator) progress(ctx context.Context, rec raid.NodeRecord, w *wait) 
 	if err != nil {
 		return "", false, err
 	}
-	rests, partial := r.cfg.Record.Resting(rec.ID) // after both: what was on its way may rest on it by now
+	rests := r.cfg.Record.Resting(rec.ID) // after both: what was on its way may rest on it by now
 	removals, err := r.cfg.Record.RemovalCounts(ctx)
 	if err != nil {
 		return "", false, err
 	}
 	info := r.info(rec.ID)
 	switch {
-	case partial:
+	case rests.Partial:
 		return "it is being counted what rests on it", false, nil
-	case rests > 0 && r.cfg.Lost(rec.ID):
-		return fmt.Sprintf("is away, and its copies are made again%s: %s", to, files(rests)), false, nil
-	case rests > 0 && !info.IsThere():
-		return fmt.Sprintf("is away while its copies are to move%s: start it. %s", to, files(rests)), false, nil
-	case rests > 0:
-		return fmt.Sprintf("its copies move%s: %s", to, files(rests)), false, nil
+	case !rests.None() && r.cfg.Lost(rec.ID):
+		return fmt.Sprintf("is away, and its copies are made again%s: %s", to, resting(rests)), false, nil
+	case !rests.None() && !info.IsThere():
+		return fmt.Sprintf("is away while its copies are to move%s: start it. %s", to, resting(rests)), false, nil
+	case !rests.None():
+		return fmt.Sprintf("its copies move%s: %s", to, resting(rests)), false, nil
 	case !over:
 		return "no file rests on it; uploads that began before are waited for", false, nil
 	case coming:
@@ -270,11 +271,29 @@ func (r *Relocator) progress(ctx context.Context, rec raid.NodeRecord, w *wait) 
 	return "", true, nil
 }
 
-func files(n int64) string {
-	if n == 1 {
-		return "1 file rests on it yet"
+// resting says what rests on a node yet. What is in the trash is told apart: it may be
+// news to a person that it counts.
+func resting(r catalog.Resting) string {
+	verb := "rest"
+	if r.Files+r.Trash == 1 {
+		verb = "rests"
 	}
-	return fmt.Sprintf("%d files rest on it yet", n)
+	deleted := number(r.Trash, "deleted file") + " that can be put back"
+	switch {
+	case r.Files == 0:
+		return fmt.Sprintf("%s %s on it yet (raidctl trash ls)", deleted, verb)
+	case r.Trash > 0:
+		return fmt.Sprintf("%s and %s %s on it yet", number(r.Files, "file"), deleted, verb)
+	}
+	return fmt.Sprintf("%s %s on it yet", number(r.Files, "file"), verb)
+}
+
+// number counts things in words.
+func number(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // emptied is for a node on which nothing rests any more: that is told, once, and one that

@@ -42,9 +42,8 @@ import (
 type Record interface {
 	// Holdings sums up which nodes hold how much, page by page.
 	Holdings(ctx context.Context, after catalog.RepairCursor, rows int) (sums []raid.Holding, next catalog.RepairCursor, more bool, err error)
-	// Resting tells how many files rest on a node, and whether not all are counted yet;
-	// Intends, whether a copy is on its way there.
-	Resting(id raid.NodeID) (files int64, partial bool)
+	// Resting tells what rests on a node; Intends, whether a copy is on its way there.
+	Resting(id raid.NodeID) catalog.Resting
 	Intends(ctx context.Context, id raid.NodeID) (bool, error)
 	Counts(ctx context.Context) (catalog.Counts, error)
 	RemovalCounts(ctx context.Context) (map[raid.NodeID]int64, error)
@@ -278,11 +277,8 @@ func (r *Relocator) nodes(records []raid.NodeRecord) (all []Node) {
 	return all
 }
 
-// isEmpty reports whether no file rests on a node.
-func (r *Relocator) isEmpty(id raid.NodeID) bool {
-	files, partial := r.cfg.Record.Resting(id)
-	return files == 0 && !partial
-}
+// isEmpty reports whether no file rests on a node, nor one in the trash.
+func (r *Relocator) isEmpty(id raid.NodeID) bool { return r.cfg.Record.Resting(id).None() }
 
 // Wake has the nodes looked at again soon.
 func (r *Relocator) Wake() {

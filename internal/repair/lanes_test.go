@@ -123,7 +123,7 @@ type rows struct {
 	done []catalog.RepairCursor
 }
 
-func (r *rows) File(_ context.Context, id raid.FileID) (raid.File, error) {
+func (r *rows) Stored(_ context.Context, id raid.FileID) (raid.File, error) {
 	return raid.File{ID: id}, nil
 }
 

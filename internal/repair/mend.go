@@ -245,7 +245,7 @@ func (r *Repairer) mendPart(ctx context.Context, w *raid.Repair) (o outcome, err
 	if !found {
 		return outcome{ok: true, moot: true}, nil
 	}
-	f, err := r.cfg.Copies.File(ctx, w.File)
+	f, err := r.cfg.Copies.Stored(ctx, w.File)
 	if errors.Is(err, raid.ErrNotFound) {
 		return outcome{ok: true, moot: true}, nil
 	} else if err != nil {

@@ -46,7 +46,8 @@ type Queue interface {
 
 // Copies is the record of which copies are bad.
 type Copies interface {
-	File(ctx context.Context, id raid.FileID) (raid.File, error)
+	// Stored describes a file, also one in the trash.
+	Stored(ctx context.Context, id raid.FileID) (raid.File, error)
 	Repairs(ctx context.Context, after catalog.RepairCursor, limit int) ([]raid.Repair, error)
 	ReplaceCopy(ctx context.Context, file raid.FileID, stripe int64, part int, old, fresh raid.Copy) error
 	// ReplaceLost is ReplaceCopy for a good copy on a lost node, which becomes surplus.

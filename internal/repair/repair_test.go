@@ -42,7 +42,9 @@ type failing struct {
 	replaced error
 }
 
-func (f *failing) File(context.Context, raid.FileID) (raid.File, error) { return raid.File{ID: 1}, nil }
+func (f *failing) Stored(context.Context, raid.FileID) (raid.File, error) {
+	return raid.File{ID: 1}, nil
+}
 func (f *failing) Repairs(context.Context, catalog.RepairCursor, int) ([]raid.Repair, error) {
 	f.repairs++
 	return []raid.Repair{{File: 1, Part: raid.Part{Number: 1, Copies: []raid.Copy{{Index: 1, Attempt: 1, Bad: true}}}}}, nil

@@ -183,7 +183,7 @@ func (r *Repairer) settlePage(ctx context.Context, page []raid.Surplus) (settled
 // verified decides what becomes of a surplus copy and reads what stays. It returns nil
 // when that can't be told now. The error is the catalog's.
 func (r *Repairer) verified(ctx context.Context, s raid.Surplus, places map[raid.NodeID]placeInfo) (*catalog.Settlement, error) {
-	f, err := r.cfg.Copies.File(ctx, s.File)
+	f, err := r.cfg.Copies.Stored(ctx, s.File)
 	if errors.Is(err, raid.ErrNotFound) {
 		return nil, nil // it goes with the file
 	} else if err != nil {

@@ -107,7 +107,7 @@ func (v *Verifier) seeTo(ctx context.Context, p *membership.Peer) (marked bool, 
 // check reads a copy that its node calls bad, and marks it if it is. It then rests as
 // long as that took. on is false when the node is to be asked no more.
 func (v *Verifier) check(ctx context.Context, p *membership.Peer, w raid.Repair, c raid.Copy) (bad, on bool, err error) {
-	f, err := v.cfg.Copies.File(ctx, w.File)
+	f, err := v.cfg.Copies.Stored(ctx, w.File)
 	if errors.Is(err, raid.ErrNotFound) {
 		return false, true, nil
 	} else if err != nil {

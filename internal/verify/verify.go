@@ -24,7 +24,8 @@ type Catalog interface {
 
 // Copies checks copies, and has bad ones made anew.
 type Copies interface {
-	File(ctx context.Context, id raid.FileID) (raid.File, error)
+	// Stored describes a file, also one in the trash.
+	Stored(ctx context.Context, id raid.FileID) (raid.File, error)
 	// Check reads a copy on its node. It fails with raid.ErrCorrupt or raid.ErrNotFound
 	// when the copy is bad.
 	Check(ctx context.Context, f raid.File, part raid.Part, c raid.Copy) error

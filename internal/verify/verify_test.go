@@ -128,7 +128,7 @@ func (r *record) PauseScrub(_ context.Context, _ raid.NodeID, paused bool) error
 
 func (r *record) FirstCreated(context.Context) (string, error) { return r.first, nil }
 
-func (r *record) File(_ context.Context, id raid.FileID) (raid.File, error) {
+func (r *record) Stored(_ context.Context, id raid.FileID) (raid.File, error) {
 	return raid.File{ID: id, Upload: raid.UploadID{14: byte(id >> 8), 15: byte(id)}}, nil
 }
 

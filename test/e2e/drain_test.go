@@ -111,6 +111,32 @@ func TestADrainedNodeMayBeTakenAway(t *testing.T) {
 	a.becomesWhole()
 }
 
+// Files are deleted, and then both of the nodes are drained and taken away that each of
+// them may have been on. All can be put back, as was promised.
+func TestWhatIsInTheTrashMovesWithADrain(t *testing.T) {
+	t.Parallel()
+	a := start(t, cluster.Config{Nodes: 4, ControllerEnv: []string{"RAID_CONTROLLER_TRASH_KEEP=1h"}})
+	stored := a.fill(12, 20_000)
+	for id := range stored {
+		a.must(a.API.Delete(t.Context(), id))
+	}
+	for i := range 2 {
+		id := a.nodeID(i)
+		a.must(a.order(id, "drain", "", nil))
+		a.awaitDrained(id)
+		if n := a.holds(i); n != 0 {
+			t.Errorf("%d chunks are in its folder", n)
+		}
+		a.must(a.Root(t.Context(), http.MethodDelete, "/nodes/"+id, "", nil))
+		a.must(a.Nodes[i].Kill())
+	}
+	for id := range stored {
+		a.must(a.API.Undelete(t.Context(), id))
+	}
+	a.checkAll(stored)
+	a.becomesWhole()
+}
+
 // Undrained in the middle, a node stays and takes copies again.
 func TestADrainCanBeTakenBack(t *testing.T) {
 	t.Parallel()
