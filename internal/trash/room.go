@@ -74,16 +74,22 @@ func (b *Bin) discardUntil(ctx context.Context, bytes int64, enough func() bool)
 		if b.resting() {
 			return false
 		}
+		step, unused := max(bytes, roomStep), b.unused()
+		if unused > (allowedSteps-1)*step {
+			b.judge(false, false)
+			b.allow(unused, step)
+			return false
+		}
 		before := b.room()
-		gone, err := b.cfg.Record.Discard(ctx, catalog.Discard{Until: b.cfg.Record.Ran(), Bytes: max(bytes, roomStep), Limit: batch})
+		gone, err := b.cfg.Record.Discard(ctx, catalog.Discard{Until: b.cfg.Record.Ran(), Bytes: step, Limit: batch})
 		if err != nil {
 			b.cfg.Log.Warn("the trash could not make room", "error", err)
 			return enough()
 		}
 		b.wentForRoom(gone)
-		made, grown := b.await(ctx, before, enough)
+		made, grown := b.await(ctx, before+gone.Bytes/grownShare, enough)
 		if gone.Files > 0 && ctx.Err() == nil {
-			b.judge(made || grown)
+			b.judge(made || grown, unused < step)
 		}
 		if made || gone.Files == 0 || ctx.Err() != nil {
 			return made
@@ -93,15 +99,15 @@ func (b *Bin) discardUntil(ctx context.Context, bytes int64, enough func() bool)
 }
 
 // await waits until there is enough, or what was to be removed from the nodes that take
-// chunks is removed and they have told what is free. grown says that there is more than
-// before.
-func (b *Bin) await(ctx context.Context, before int64, enough func() bool) (made, grown bool) {
+// chunks is removed and they have told what is free. grown says that there was room for
+// so many bytes.
+func (b *Bin) await(ctx context.Context, room int64, enough func() bool) (made, grown bool) {
 	b.cfg.Wake()
 	for quiet := time.Duration(0); quiet < beats; quiet += poll {
 		if enough() {
 			return true, true
 		}
-		grown = grown || b.room() > before
+		grown = grown || b.room() >= room
 		if b.removing(ctx) {
 			quiet = 0
 		}
@@ -163,13 +169,16 @@ const (
 	maxRest   = 6 * time.Hour
 )
 
-// judge notes whether what went was of use. A node that is full whatever goes from it, as
-// one may say that does not tell the truth, does not empty the trash.
-func (b *Bin) judge(useful bool) {
+// judge notes whether what went was of use, and whether files had taken the room that was
+// made before. A node that is full whatever goes from it, or now and then, as one may say
+// that does not tell the truth, does not empty the trash.
+func (b *Bin) judge(useful, taken bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if useful {
-		b.vain = vain{}
+		if taken {
+			b.vain = vain{}
+		}
 		return
 	}
 	rest := min(firstRest<<min(b.vain.times, 10), maxRest)
@@ -187,6 +196,7 @@ func (b *Bin) resting() bool {
 func (b *Bin) keepRoom(ctx context.Context) {
 	for {
 		changed := b.cfg.Nodes.Changed()
+		b.unused()
 		if b.Held().Files > 0 && b.mayGo() == nil && !b.resting() && b.low() {
 			select {
 			case b.making <- struct{}{}:

@@ -16,7 +16,8 @@
 // # Room
 //
 // See [Bin.MakeRoom]. Nothing goes for room while the catalog can't be believed, nor
-// again and again for nodes that are full all the same afterwards.
+// again and again for nodes that are full all the same afterwards. What nodes say is free
+// is no evidence: where files have been, there is room once they went.
 package trash
 
 import (
@@ -88,9 +89,10 @@ type Bin struct {
 	making chan struct{} // held by who makes room
 	stats  counters
 
-	mu   sync.Mutex
-	vain vain
-	told told
+	mu        sync.Mutex
+	vain      vain
+	told      told
+	allowance allowance
 }
 
 const (

@@ -31,7 +31,9 @@ type fake struct {
 	used     int64         // bytes of each disk
 	slow     time.Duration // until a node has removed what it has to
 	dueAt    time.Time
-	liar     bool // the nodes are full, whatever goes
+	liar     bool                              // the nodes are full, whatever goes
+	lie      func(f *fake, second int64) int64 // what n2 says is free, instead of the truth
+	stored   int64                             // bytes of files
 	told     []raid.Event
 	discards int
 }
@@ -102,6 +104,7 @@ func (f *fake) NoteRan(_ context.Context, every time.Duration) error {
 func (f *fake) Counts(context.Context) (n catalog.Counts, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	n.Bytes = f.stored
 	for _, e := range f.files {
 		n.Trash = n.Trash.Add(raid.TrashTotals{Files: 1, Bytes: e.size})
 	}
@@ -144,7 +147,17 @@ func (f *fake) Candidates() (out []placement.Candidate) {
 	for _, id := range []raid.NodeID{"n1", "n2"} {
 		out = append(out, placement.Candidate{ID: id, Free: disk - f.used})
 	}
+	if f.lie != nil {
+		out[1].Free = f.lie(f, int64(time.Since(f.began)/time.Second))
+	}
 	return out
+}
+
+// store has the nodes take a file.
+func (f *fake) store(size int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stored, f.used = f.stored+size, f.used+size
 }
 
 // has is what an upload of so many bytes waits for.
@@ -307,13 +320,63 @@ func TestALiarDoesNotEmptyTheTrash(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		if n := f.left(); n < 980 {
-			t.Errorf("%d of 1000 files are left after a day", n)
+			t.Errorf("%d of 1000 files are left", n)
 		}
 		f.mu.Lock()
 		f.liar, f.used = false, 0
 		f.mu.Unlock()
 		if !b.MakeRoom(t.Context(), mib, f.has(mib)) {
 			t.Error("no room on empty nodes")
+		}
+	})
+}
+
+// One of two nodes shows a little more room after each removal and is full again then, or
+// has room for a moment. Neither is what was removed from it, and the trash stays.
+func TestALiarThatShowsSomeRoomDoesNotEmptyTheTrash(t *testing.T) {
+	for name, lie := range map[string]func(f *fake, second int64) int64{
+		"a little at a time": func(f *fake, second int64) int64 { return second % 4 * 2 * mib },
+		"as much as a step":  func(f *fake, second int64) int64 { return second % 4 * 30 * mib },
+		"for a moment":       func(f *fake, second int64) int64 { return second % 4 / 3 * 200 * mib },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				f.lie = lie
+				for range 1000 {
+					f.delete(64 * mib)
+				}
+				b := f.bin(1000 * time.Hour)
+				defer run(t, b)()
+				for range 24 * 60 {
+					b.MakeRoom(t.Context(), mib, func() bool { return f.Candidates()[1].Free >= 100*mib })
+					time.Sleep(10 * time.Second)
+				}
+				if n := f.left(); n < 900 {
+					t.Errorf("%d of 1000 files are left", n)
+				}
+			})
+		})
+	}
+}
+
+// Files come all the time to a full array that tells the truth. Each finds room, and
+// about as much goes from the trash as comes.
+func TestAFullArrayTakesFilesAsLongAsTheTrashHasSome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.used, f.slow = disk, time.Second
+		for range 18 {
+			f.delete(50 * mib)
+		}
+		b := f.bin(1000 * time.Hour)
+		defer run(t, b)()
+		for range 200 {
+			if !b.MakeRoom(t.Context(), 4*mib, f.has(4*mib)) {
+				t.Fatalf("no room, and %d files in the trash", f.left())
+			}
+			f.store(4 * mib)
+			time.Sleep(time.Second)
 		}
 	})
 }

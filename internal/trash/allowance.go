@@ -1,0 +1,49 @@
+package trash
+
+import (
+	"context"
+	"slices"
+	"strings"
+)
+
+const (
+	// allowedSteps is how many steps may go for room until files take it. More than one, as
+	// what goes frees room on other nodes than those that are full, too.
+	allowedSteps = 4
+	// grownShare is which share of what went must be seen as room, to go on with it.
+	grownShare = 8
+)
+
+// allowance bounds what goes for room by what the controller knows of itself, whatever
+// nodes say is free on them. They have held so many bytes of files: when fewer are there
+// now, the rest of it is room. Once that is much, and still none is seen, no more goes.
+type allowance struct {
+	nodes string // that take chunks
+	most  int64  // bytes of files that they were seen to hold, those in the trash included
+}
+
+// unused looks at how many bytes of files there are, and returns how many fewer than there
+// were on these nodes.
+func (b *Bin) unused() int64 {
+	n, _ := b.cfg.Record.Counts(context.Background()) // nothing, when the catalog is broken
+	held := n.Bytes + n.Trash.Bytes
+	var ids []string
+	for _, c := range b.cfg.Nodes.Candidates() {
+		ids = append(ids, string(c.ID))
+	}
+	slices.Sort(ids)
+	nodes := strings.Join(ids, " ")
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a := &b.allowance; a.nodes != nodes || held > a.most {
+		*a = allowance{nodes, held}
+	}
+	return b.allowance.most - held
+}
+
+// allow leaves room for one more step, after a rest. unused is what unused has returned.
+func (b *Bin) allow(unused, step int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.allowance.most -= unused - (allowedSteps-1)*step
+}
