@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/relocate"
 )
 
 // metrics reports the array when it is asked to; nothing is counted twice, the
@@ -29,6 +30,9 @@ var (
 	descHealLeft = prometheus.NewDesc("raidpi_healing_bytes", "Bytes of these parts.", nil, nil)
 	descHealRate = prometheus.NewDesc("raidpi_healing_bytes_per_second", "Bytes of copies made lately, per second.", nil, nil)
 	descHealHeld = prometheus.NewDesc("raidpi_healing_blocked", "1 when healing can't go on until a person acts.", nil, nil)
+	descToMove   = prometheus.NewDesc("raidpi_moving_bytes", "Bytes of good copies that are yet to move to other nodes, about, by why.", []string{"why"}, nil)
+	descDraining = prometheus.NewDesc("raidpi_node_draining", "1 while a person wants a native node to hold nothing.", []string{"node"}, nil)
+	descDrained  = prometheus.NewDesc("raidpi_node_drained", "1 when nothing rests on a draining native node any more.", []string{"node"}, nil)
 	descHealth   = prometheus.NewDesc("raidpi_health", "1 for the word that says how the array is, 0 for the others.", []string{"health"}, nil)
 	descTrash    = prometheus.NewDesc("raidpi_trash_files", "Deleted files that can be put back.", nil, nil)
 	descTrashed  = prometheus.NewDesc("raidpi_trash_bytes", "Bytes of deleted files that can be put back, copies not counted.", nil, nil)
@@ -41,6 +45,8 @@ var (
 	descDownloads = prometheus.NewDesc("raidpi_downloads_total", "Downloads begun.", nil, nil)
 	descDeletes   = prometheus.NewDesc("raidpi_deletes_total", "Files deleted.", nil, nil)
 	descGone      = prometheus.NewDesc("raidpi_trash_gone_total", "Deleted files that went for good, by why.", []string{"why"}, nil)
+	descMoves     = prometheus.NewDesc("raidpi_copies_moved_total", "Good copies that were moved to other nodes, by why.", []string{"why"}, nil)
+	descMoveBytes = prometheus.NewDesc("raidpi_copies_moved_bytes_total", "Bytes of good copies that were moved to other nodes, by why.", []string{"why"}, nil)
 	descUndeletes = prometheus.NewDesc("raidpi_undeletes_total", "Files put back.", nil, nil)
 	descMoved     = prometheus.NewDesc("raidpi_payload_bytes_total", "Bytes of files, by direction.", []string{"direction"}, nil)
 	descReplaced  = prometheus.NewDesc("raidpi_copies_placed_again_total", "Copies of uploads that were placed again because a node failed.", nil, nil)
@@ -87,6 +93,11 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	count(descGone, gone.Purged, "purged")
 	count(descGone, gone.Room, "room")
 	count(descUndeletes, gone.Undeleted)
+	moves := m.c.relocate.Totals()
+	for _, why := range []relocate.Reason{relocate.Drain, relocate.Zone, relocate.Balance} {
+		count(descMoves, moves[why].Parts, string(why))
+		count(descMoveBytes, moves[why].Bytes, string(why))
+	}
 	count(descMoved, s.BytesIn, "in")
 	count(descMoved, s.BytesOut, "out")
 	count(descReplaced, s.Replaced)
@@ -104,6 +115,9 @@ func (m metrics) health(ctx context.Context, gauge func(*prometheus.Desc, float6
 	gauge(descHealLeft, float64(p.BytesLeft))
 	gauge(descHealRate, float64(p.BytesPerSecond))
 	gauge(descHealHeld, is(p.BlockedBy != ""))
+	drain, balance := m.c.relocate.Left()
+	gauge(descToMove, float64(drain.Bytes), string(relocate.Drain))
+	gauge(descToMove, float64(balance.Bytes), string(relocate.Balance))
 	word := m.c.assess(ctx).Health
 	for _, h := range raid.Healths() {
 		gauge(descHealth, is(h == word), string(h))
@@ -132,6 +146,8 @@ func (m metrics) nodes(gauge func(*prometheus.Desc, float64, ...string), count f
 			gauge(descBad, float64(n.Bad), string(n.ID))
 			count(descScrubbed, n.Scrub.Read, string(n.ID))
 			m.wear(n, gauge, count)
+			gauge(descDraining, is(n.Draining), string(n.ID))
+			gauge(descDrained, is(n.Drained), string(n.ID))
 		}
 	}
 	gauge(descRoom, float64(m.c.room()))

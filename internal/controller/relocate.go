@@ -34,7 +34,11 @@ func (c *Controller) wishes() []repair.Wish {
 		Pick:    func(p *raid.Part) (raid.Move, bool) { return c.relocate.Pick(p) },
 		Begin:   func(p *raid.Part) (raid.Move, func(raid.Copy, bool), bool) { return c.relocate.Begin(p) },
 		Instead: func(p *raid.Part, lost raid.NodeID) func(raid.NodeID) bool { return c.relocate.Instead(p, lost) },
-		Moved:   func(p *raid.Part, old, fresh raid.Copy) { c.relocate.Moved(p, old, fresh) },
+		Left: func() (parts, bytes int64) {
+			drain, balance := c.relocate.Left()
+			return drain.Parts + balance.Parts, drain.Bytes + balance.Bytes
+		},
+		Moved: func(p *raid.Part, old, fresh raid.Copy) { c.relocate.Moved(p, old, fresh) },
 	}}
 }
 

@@ -2,6 +2,7 @@ package relocate
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/raidpi/raidpi/internal/raid"
@@ -255,19 +256,27 @@ func (p *Plan) even() bool {
 	return high-low <= evenAt
 }
 
-// Left is how many bytes are yet to move.
-func (p *Plan) Left() (bytes int64) {
-	balance := p.Uneven()
+// Left is about how much is yet to move off nodes that can give it, for drains and for the
+// sake of balance. What moves to other zones is not foreseen.
+func (p *Plan) Left() (drain, balance Amount) {
+	uneven := p.Uneven()
 	for _, s := range p.nodes {
 		switch {
+		case !s.Gives:
 		case s.Drains:
-			bytes += s.used
-		case balance && s.gives:
-			bytes += max(int64(float64(s.used)-s.target), 0)
+			drain = drain.plus(s.parts, s.used)
+		case uneven && s.gives && float64(s.used) > s.target:
+			over := float64(s.used) - s.target
+			balance = balance.plus(int64(math.Ceil(over/float64(s.used)*float64(s.parts))), int64(over))
 		}
 	}
-	return bytes
+	return drain, balance
 }
+
+// Amount is a number of parts, and their bytes on disk.
+type Amount struct{ Parts, Bytes int64 }
+
+func (a Amount) plus(parts, bytes int64) Amount { return Amount{a.Parts + parts, a.Bytes + bytes} }
 
 // Sources are the nodes with copies that are to move. There is no other such copy.
 func (p *Plan) Sources() (ids []raid.NodeID) {

@@ -29,6 +29,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -110,6 +111,7 @@ type Relocator struct {
 	// successors are the nodes that take the place of others.
 	successors map[raid.NodeID]raid.NodeID
 	moved      moved
+	totals     map[Reason]Amount // moved since the start
 	// lastMove is when a copy moved last, or the plan was made.
 	lastMove time.Time
 }
@@ -128,7 +130,7 @@ func New(cfg Config) *Relocator {
 	}
 	return &Relocator{
 		cfg: cfg, wake: make(chan struct{}, 1), counting: make(chan struct{}, 1),
-		plan: NewPlan(nil, nil, 0), waits: map[raid.NodeID]*wait{},
+		plan: NewPlan(nil, nil, 0), waits: map[raid.NodeID]*wait{}, totals: map[Reason]Amount{},
 	}
 }
 
@@ -328,6 +330,7 @@ func (r *Relocator) Begin(part *raid.Part) (m raid.Move, end func(fresh raid.Cop
 		if ok {
 			r.hasMoved(&was, m.Old, fresh)
 			r.moved.add(was.Length)
+			r.totals[why] = r.totals[why].plus(1, was.Length)
 		}
 	}, true
 }
@@ -389,9 +392,24 @@ func (r *Relocator) hasMoved(part *raid.Part, old, fresh raid.Copy) {
 	r.lastMove = time.Now()
 }
 
-// BytesLeft is how much is yet to move, about.
-func (r *Relocator) BytesLeft() int64 {
+// movingFor is how long after the last move it is believed that others follow for the sake
+// of balance: what is too large to fit is left where it is.
+const movingFor = 15 * time.Second
+
+// Left is about how much is yet to move. It does no I/O.
+func (r *Relocator) Left() (drain, balance Amount) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.plan.Left()
+	drain, balance = r.plan.Left()
+	if time.Since(r.lastMove) > movingFor {
+		balance = Amount{}
+	}
+	return drain, balance
+}
+
+// Totals is how much was moved since the start, by why.
+func (r *Relocator) Totals() map[Reason]Amount {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.totals)
 }

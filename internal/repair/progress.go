@@ -172,6 +172,7 @@ func (p *progress) block(kind int, why string) (changed bool) {
 
 // Progress is how far healing is. No I/O.
 func (r *Repairer) Progress() raid.HealingProgress {
+	wished := r.wishedLeft()
 	p := &r.progress
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -179,7 +180,11 @@ func (r *Repairer) Progress() raid.HealingProgress {
 	out := raid.HealingProgress{BytesPerSecond: p.rate.perSecond(time.Now()), SecondsLeft: -1}
 	for i := range p.kinds {
 		w := &p.kinds[i]
-		left = left.plus(w.left)
+		if i == ofMoved { // which is counted by who wishes it; what could not be made is a part of it
+			left = left.plus(amount{max(w.left.parts, wished.parts), max(w.left.bytes, wished.bytes)})
+		} else {
+			left = left.plus(w.left)
+		}
 		if out.BlockedBy == "" && w.left.parts > 0 {
 			out.BlockedBy = w.blocked
 			if w.vain != nil {
@@ -195,6 +200,17 @@ func (r *Repairer) Progress() raid.HealingProgress {
 		out.SecondsLeft = (left.bytes + out.BytesPerSecond - 1) / out.BytesPerSecond
 	}
 	return out
+}
+
+// wishedLeft is how much is wished elsewhere, as far as that can be told.
+func (r *Repairer) wishedLeft() (left amount) {
+	for _, w := range r.cfg.Wishes {
+		if w.Left != nil {
+			parts, bytes := w.Left()
+			left = left.plus(amount{parts, bytes})
+		}
+	}
+	return left
 }
 
 // sayMade writes at most one line a minute about copies that were made again.

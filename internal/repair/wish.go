@@ -19,6 +19,8 @@ type Wish struct {
 	// Begin is Pick for a copy that is made at once. end is told whether it was, and is
 	// where the new copy is.
 	Begin func(part *raid.Part) (m raid.Move, end func(fresh raid.Copy, ok bool), found bool)
+	// Left is about how much is yet to be made, in parts and bytes; nil: it can't be told.
+	Left func() (parts, bytes int64)
 	// Moved is told of each other copy that is on another node than it was, the part as it
 	// was before.
 	Moved func(part *raid.Part, old, fresh raid.Copy)
