@@ -1,8 +1,11 @@
 package controller
 
 import (
+	"maps"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -35,4 +38,33 @@ func TestTooLittleVoltageIsWarnedOf(t *testing.T) {
 	if len(all) != 2 || !strings.HasPrefix(all[0], "pi2 gets too little voltage now; ") || !strings.HasPrefix(all[1], "pi3 has got too little voltage since it started; ") {
 		t.Errorf("%q", all)
 	}
+}
+
+func TestWhatIsKnownOfWearIsMeasured(t *testing.T) {
+	got := map[string]float64{}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) { got[name(d)+" "+strings.Join(labels, " ")] = v }
+	count := func(d *prometheus.Desc, v int64, labels ...string) { gauge(d, float64(v), labels...) }
+	metrics{}.wear(raid.NodeInfo{ID: "old"}, gauge, count)
+	if len(got) > 0 {
+		t.Errorf("of a node that does not tell %v", got)
+	}
+	metrics{}.wear(raid.NodeInfo{ID: "a", Wear: raid.Wear{
+		Source: raid.WearOfDevice, Written: 9, Stored: 4, LifeUsed: 90, CardHeat: raid.HeatOf(40_000), Heat: raid.HeatOf(-5_000), Power: raid.PowerLow,
+	}}, gauge, count)
+	metrics{}.wear(raid.NodeInfo{ID: "b", Wear: raid.Wear{Medium: raid.MediumMemory, Stored: 3, Power: raid.PowerWasLow}}, gauge, count)
+	want := map[string]float64{
+		"raidpi_node_written_bytes_total a device": 9, "raidpi_node_stored_bytes_total a": 4, "raidpi_node_disk_life_used_ratio a": 0.9, "raidpi_node_disk_worn a": 1,
+		"raidpi_node_disk_temperature_celsius a": 40, "raidpi_node_temperature_celsius a": -5, "raidpi_node_under_voltage a": 1,
+		"raidpi_node_stored_bytes_total b": 3, "raidpi_node_disk_worn b": 0, "raidpi_node_under_voltage b": 0,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
+// name is a metric's; its description says no more than that in a text.
+func name(d *prometheus.Desc) string {
+	_, after, _ := strings.Cut(d.String(), `fqName: "`)
+	name, _, _ := strings.Cut(after, `"`)
+	return name
 }

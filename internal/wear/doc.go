@@ -18,7 +18,7 @@
 //
 // # The record
 //
-// One small file keeps the counts over restarts. It is replaced at most once an hour, and
-// only if chunks were stored since: an idle node writes nothing. What was counted since
-// then is lost with the power.
+// One small file keeps the counts over restarts. It is replaced at most once an hour, just
+// after chunks were stored, and at an orderly end if any were: an idle node writes nothing.
+// What was counted since then is lost with the power.
 package wear

@@ -104,13 +104,12 @@ func (m *Meter) Run(ctx context.Context) {
 func (m *Meter) work() {
 	m.askPower()
 	if time.Since(m.looked) >= lookEvery {
-		m.look()
+		if m.look() && time.Since(m.saved) >= saveEvery {
+			m.save()
+		}
 	}
 	if time.Since(m.asked) >= askEvery {
 		m.ask()
-	}
-	if m.stored > m.kept && time.Since(m.saved) >= saveEvery {
-		m.save()
 	}
 }
 
@@ -144,8 +143,9 @@ func (m *Meter) load() {
 	}
 }
 
-// look counts what was written and stored since it looked last.
-func (m *Meter) look() {
+// look counts what was written and stored since it looked last. It reports whether chunks
+// were stored.
+func (m *Meter) look() (stored bool) {
 	took, before := time.Duration(0), m.written
 	if !m.looked.IsZero() {
 		took = time.Since(m.looked)
@@ -159,8 +159,8 @@ func (m *Meter) look() {
 		}
 		m.written, m.counted = now, true
 	}
-	stored := m.cfg.Stored()
-	more.Stored, m.stored = max(stored-m.stored, 0), stored
+	sum := m.cfg.Stored()
+	more.Stored, m.stored = max(sum-m.stored, 0), sum
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.now.Source = ""
@@ -168,6 +168,7 @@ func (m *Meter) look() {
 		m.now.Source = m.disk.source
 	}
 	m.add(more)
+	return more.Stored > 0
 }
 
 // add takes counts over. mu is held.

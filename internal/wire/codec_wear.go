@@ -45,7 +45,8 @@ func encodeWear(w raid.Wear) *wirepb.Wear {
 
 func encodeWearDay(d raid.WearDay) *wirepb.WearDay {
 	n := func(v int64) uint64 { return uint64(max(v, 0)) }
-	return &wirepb.WearDay{Seconds: inSeconds(d.Running), WrittenBytes: n(d.Written), StoredBytes: n(d.Stored)}
+	// Rounded up: what has bytes has a time.
+	return &wirepb.WearDay{Seconds: inSeconds(d.Running + time.Second - 1), WrittenBytes: n(d.Written), StoredBytes: n(d.Stored)}
 }
 
 // decodeWear reads what a node tells of its disk. What can't be is not known; numbers are
