@@ -237,7 +237,14 @@ func (t *tx) leaving(node int64, there func(raid.NodeID) bool) (out raid.Leaving
 	for as := range countedKinds {
 		counts[as] = countRows(sumOf(now.base.files, now.added, as), sumOf(now.base.sets, now.addedSets, as), v)
 	}
-	n, trash := counts[asFile], counts[asTrash]
+	n, trash := &counts[asFile], &counts[asTrash]
+	for _, k := range []*count{n, trash} {
+		spared, err := t.sparedBy(node, k.none.high-k.lost)
+		if err != nil {
+			return out, err
+		}
+		k.lost, k.lostAtMost = k.lost+spared, k.lostAtMost || spared > 0
+	}
 	return raid.Leaving{
 		Files: n.holds, Lost: n.lost, AtMost: n.lostAtMost, Trash: trash.holds, TrashLost: trash.lost,
 		Partial: t.meta.spreadTo != allCounted, Relocation: t.record(node).Relocation,

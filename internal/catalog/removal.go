@@ -34,6 +34,9 @@ func (t *tx) recordRemovals(removals []raid.Removal) error {
 		}
 		u, k := r.Key.Upload.String(), r.Key
 		_, live, err := t.conn.queryInt(inUse, u, k.Stripe, int64(k.Part), int64(k.Attempt), node)
+		if err == nil && !live {
+			_, live, err = t.conn.queryInt(isSpare, u, k.Stripe, int64(k.Part), int64(k.Attempt), node)
+		}
 		if err != nil {
 			return err
 		}

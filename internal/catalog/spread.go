@@ -372,7 +372,10 @@ func (t *tx) setsOf(id int64) (map[string]int64, error) {
 		sets[writeSet(keys)]++
 		return nil
 	}, "SELECT group_concat(CASE WHEN flaw <> 1 THEN ifnull(node, 0) END, '.') FROM chunk WHERE file = ? GROUP BY stripe, part", id)
-	return sets, cmp.Or(err, failed)
+	if err = cmp.Or(err, failed); err != nil || sets[noCopy] == 0 {
+		return sets, err
+	}
+	return sets, t.sparedSets(id, sets)
 }
 
 // setOf is the set of nodes that good copies of one part are on.
@@ -382,6 +385,9 @@ func (t *tx) setOf(id, stripe, part int64) (string, error) {
 		keys = append(keys, integer(r[0]))
 		return nil
 	}, "SELECT node FROM chunk WHERE file = ? AND stripe = ? AND part = ? AND flaw <> 1", id, stripe, part)
+	if err == nil && len(keys) == 0 {
+		keys, err = t.sparedOn(id, stripe, part)
+	}
 	return writeSet(keys), err
 }
 

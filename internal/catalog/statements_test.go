@@ -126,7 +126,7 @@ func useTrash(t *testing.T, c *Catalog) {
 	_, err := c.Undelete(bg, trash[0])
 	must(t, err)
 	must(t, c.write(bg, &op{name: "test", rows: 1, run: func(t *tx) error {
-		_, _, err := t.conn.queryInt(anyLost, int64(1))
+		_, _, err := t.conn.queryInt(anyLost+noSpare, int64(1))
 		return err
 	}}))
 	must(t, c.Purge(bg, trash[1]))

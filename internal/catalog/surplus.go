@@ -48,8 +48,8 @@ func (c *Catalog) Surpluses(ctx context.Context, node raid.NodeID, after Surplus
 		err := r.query(func(row []driver.Value) error {
 			found = append(found, SurplusCursor{RepairCursor{raid.FileID(integer(row[0])), integer(row[1]), int(integer(row[2]))}, int(integer(row[3]))})
 			return nil
-		}, `SELECT file, stripe, part, attempt FROM surplus INDEXED BY surplus_on
-			WHERE node = ? AND (file, stripe, part, attempt) > (?, ?, ?, ?) ORDER BY file, stripe, part, attempt LIMIT +?`,
+		}, `SELECT file, stripe, part, attempt FROM surplus s INDEXED BY surplus_on
+			WHERE node = ? AND (file, stripe, part, attempt) > (?, ?, ?, ?) AND `+spareWork+` ORDER BY file, stripe, part, attempt LIMIT +?`,
 			key, int64(after.File), after.Stripe, int64(after.Part), int64(after.Attempt), int64(limit))
 		if err != nil {
 			return err
@@ -134,15 +134,20 @@ func (t *tx) settleSurplus(s *Settlement) (done bool, err error) {
 	if node == 0 || t.identity(node).removed != staying {
 		return false, nil
 	}
-	n, err := t.exec("DELETE FROM surplus WHERE file = ? AND stripe = ? AND part = ? AND attempt = ? AND node = ?",
+	_, there, err := t.conn.queryInt("SELECT 1 FROM surplus WHERE file = ? AND stripe = ? AND part = ? AND attempt = ? AND node = ?",
 		id, p.Stripe, int64(p.Number), int64(s.Copy.Attempt), node)
-	if err != nil || n == 0 {
+	if err != nil || !there {
 		return false, err
 	}
-	if s.Instead == 0 {
-		return true, t.recordRemovals([]raid.Removal{{Node: s.Copy.Node, Key: p.Key(upload, s.Copy)}})
+	if s.Instead != 0 { // before its row goes: a part may rest on it alone
+		if err := t.adopt(s, upload); err != nil {
+			return false, err
+		}
 	}
-	return true, t.adopt(s, upload)
+	if err := t.dropSpare(id, p.Stripe, int64(p.Number), int64(s.Copy.Attempt)); err != nil || s.Instead != 0 {
+		return err == nil, err
+	}
+	return true, t.recordRemovals([]raid.Removal{{Node: s.Copy.Node, Key: p.Key(upload, s.Copy)}})
 }
 
 // copiesAre reports whether the copies of a part are just those.
@@ -209,13 +214,6 @@ func (t *tx) sweepSurplus(id int64, upload string, stripe, part int64) error {
 	return err
 }
 
-// dropSurplus forgets up to limit surplus copies on a node, and returns how many.
-func (t *tx) dropSurplus(node int64, limit int) (int64, error) {
-	return t.exec(`DELETE FROM surplus WHERE (file, stripe, part, attempt) IN
-		(SELECT file, stripe, part, attempt FROM surplus INDEXED BY surplus_on WHERE node = ? ORDER BY file, stripe, part, attempt LIMIT +?)`,
-		node, int64(limit))
-}
-
 // CountSurplus counts the surplus copies of files among limit of those on a node after the
 // cursor, and their bytes. Those of files that go for good wait for that, and not for work.
 func (c *Catalog) CountSurplus(ctx context.Context, node raid.NodeID, after SurplusCursor, limit int) (copies, bytes int64, next SurplusCursor, more bool, err error) {
@@ -236,7 +234,7 @@ func (c *Catalog) CountSurplus(ctx context.Context, node raid.NodeID, after Surp
 			return nil
 		}, `SELECT file, stripe, part, attempt, ifnull((SELECT length FROM part p WHERE p.file = s.file AND p.stripe = s.stripe AND p.part = s.part), 0),
 			ifnull((SELECT state FROM upload u WHERE u.id = s.file), -1)
-			FROM surplus s INDEXED BY surplus_on WHERE node = ? AND (file, stripe, part, attempt) > (?, ?, ?, ?) ORDER BY file, stripe, part, attempt LIMIT +?`,
+			FROM surplus s INDEXED BY surplus_on WHERE node = ? AND (file, stripe, part, attempt) > (?, ?, ?, ?) AND `+spareWork+` ORDER BY file, stripe, part, attempt LIMIT +?`,
 			key, int64(after.File), after.Stripe, int64(after.Part), int64(after.Attempt), int64(limit))
 	})
 	return copies, bytes, next, rows == limit, err

@@ -153,9 +153,9 @@ func (t *tx) whole(id int64) (flawed bool, err error) {
 	lost := false
 	switch {
 	case t.someLeaving():
-		_, lost, err = t.conn.queryInt(anyLost, id)
+		_, lost, err = t.conn.queryInt(anyLost+noSpare, id)
 	case flawed:
-		_, lost, err = t.conn.queryInt(anyWithout, id)
+		_, lost, err = t.conn.queryInt(anyUnspared+noSpare, id)
 	}
 	if err == nil && lost {
 		err = fmt.Errorf("%w: some part of it has no good copy on any node of the array any more, so it can't be put back", raid.ErrConflict)
@@ -167,7 +167,16 @@ func (t *tx) whole(id int64) (flawed bool, err error) {
 // the parts of the file.
 const anyLost = `SELECT 1 FROM part p WHERE p.file = ? AND NOT EXISTS
 	(SELECT 1 FROM chunk o WHERE o.file = p.file AND o.stripe = p.stripe AND o.part = p.part AND o.flaw <> 1
-		AND (o.node IS NULL OR EXISTS (SELECT 1 FROM node n WHERE n.key = o.node AND n.removed = 0))) LIMIT 1`
+		AND (o.node IS NULL OR EXISTS (SELECT 1 FROM node n WHERE n.key = o.node AND n.removed = 0)))`
+
+// anyUnspared is anyWithout, for noSpare to follow, which leaves out parts with a surplus
+// copy.
+const (
+	anyUnspared = `SELECT 1 FROM chunk p WHERE p.file = ? AND p.flaw > 0 AND NOT EXISTS
+		(SELECT 1 FROM chunk o WHERE o.file = p.file AND o.stripe = p.stripe AND o.part = p.part AND o.flaw <> 1)`
+	noSpare = ` AND NOT EXISTS (SELECT 1 FROM surplus s WHERE s.file = p.file AND s.stripe = p.stripe AND s.part = p.part AND s.bad = 0
+		AND EXISTS (SELECT 1 FROM node n WHERE n.key = s.node AND n.removed = 0)) LIMIT 1`
+)
 
 // someLeaving reports whether chunks of some removed node still count as good.
 func (t *tx) someLeaving() bool {

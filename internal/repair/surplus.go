@@ -18,6 +18,8 @@ import (
 type Spares interface {
 	Surpluses(ctx context.Context, node raid.NodeID, after catalog.SurplusCursor, limit int) (found []raid.Surplus, next catalog.SurplusCursor, more bool, err error)
 	CountSurplus(ctx context.Context, node raid.NodeID, after catalog.SurplusCursor, limit int) (copies, bytes int64, next catalog.SurplusCursor, more bool, err error)
+	// SpareBad notes that a surplus copy is bad.
+	SpareBad(ctx context.Context, s raid.Surplus) error
 	SettleSurplus(ctx context.Context, all []catalog.Settlement) (done []bool, err error)
 	MarkBad(ctx context.Context, file raid.FileID, stripe int64, part, index, attempt int) error
 }
@@ -196,6 +198,9 @@ func (r *Repairer) verified(ctx context.Context, s raid.Surplus, places map[raid
 	defer end()
 	for _, usable := range []bool{true, false} {
 		out, wait := r.decide(s, places, usable)
+		if wait && !usable { // it was read, and can't help: to read it again is no use either
+			return nil, r.cfg.Spares.SpareBad(ctx, s)
+		}
 		if wait {
 			return nil, nil
 		}

@@ -229,3 +229,58 @@ func TestAGoodCopyGivesWayOnlyAfterTheOthersWereRead(t *testing.T) {
 		})
 	}
 }
+
+// Nothing but the surplus copy could help, and it was read and is bad. It is kept, and not
+// read again every few minutes for ever.
+func TestABadSurplusCopyIsReadOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, a, f := spared(t, 10)
+		defer c.stop()
+		parts, err := a.catalog.Parts(t.Context(), f.ID, 0, f.Stripes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range parts {
+			for _, k := range p.Copies {
+				if err := a.catalog.MarkBad(t.Context(), f.ID, p.Stripe, p.Number, k.Index, k.Attempt); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		a.set(func() {
+			a.found = map[raid.NodeID]error{c.nodes[0]: raid.ErrCorrupt, c.nodes[1]: raid.ErrCorrupt, c.nodes[2]: raid.ErrCorrupt}
+			a.fails = raid.ErrCorrupt
+		})
+		c.up[0]()
+		time.Sleep(10 * time.Minute)
+		if got := a.read(c.nodes[0]); got != 10 {
+			t.Errorf("%d surplus copies were read, want each of 10 once", got)
+		}
+		time.Sleep(2 * time.Hour)
+		if got := a.read(c.nodes[0]); got != 10 {
+			t.Errorf("after two hours there were %d reads", got)
+		}
+		if a.removals(c.nodes[0]) != 0 || a.surplus(c.nodes[0]) != 0 {
+			t.Errorf("%d are to be removed, %d are looked at", a.removals(c.nodes[0]), a.surplus(c.nodes[0]))
+		}
+	})
+}
+
+// Two copies on one node are one, however many there should be. Else a part with three
+// copies on two nodes is in no pass of a scan, when one of these is lost.
+func TestTwinsCountAsOneCopy(t *testing.T) {
+	r := mender(&failing{}, nil)
+	for _, c := range []struct {
+		copies []raid.Copy
+		want   int
+	}{
+		{[]raid.Copy{{Node: "a"}, {Node: "a"}, {Node: "b"}}, 2},
+		{[]raid.Copy{{Node: "a", Bad: true}, {Node: "a"}, {Node: "a"}}, 1},
+		{[]raid.Copy{{Node: "a"}, {Node: "b"}, {Node: "c"}}, 3},
+		{[]raid.Copy{{}, {}, {Node: "c", Bad: true}}, 2}, // lab nodes can't be told apart
+	} {
+		if got := r.thereOf(&raid.Part{Copies: c.copies}); got != c.want {
+			t.Errorf("%+v: %d, want %d", c.copies, got, c.want)
+		}
+	}
+}

@@ -1,6 +1,8 @@
 package repair
 
 import (
+	"slices"
+
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -102,10 +104,12 @@ func flawed(p *raid.Part) (raid.Copy, bool) {
 	return p.Copies[twin], true
 }
 
-// thereOf counts the good copies of a part on nodes that are not lost.
+// thereOf counts the good copies of a part on nodes that are not lost, two on one node as
+// one: as they are counted where no part is looked at.
 func (r *Repairer) thereOf(p *raid.Part) (n int) {
-	for _, c := range p.Copies {
-		if !c.Bad && !r.Lost(c.Node) {
+	for i, c := range p.Copies {
+		twin := slices.ContainsFunc(p.Copies[:i], func(o raid.Copy) bool { return !o.Bad && o.Node == c.Node && c.Node != "" })
+		if !c.Bad && !twin && !r.Lost(c.Node) {
 			n++
 		}
 	}
