@@ -20,6 +20,7 @@ import (
 type faultFS struct {
 	name string
 	fail atomic.Pointer[string] // flushing a file whose path ends so fails
+	dies atomic.Int64           // above 0: all writes and flushes fail but for so many less one
 
 	mu       sync.Mutex
 	names    map[uintptr]string // by SQLite's file handle
@@ -31,6 +32,8 @@ type faultFS struct {
 	open     func(*libc.TLS, uintptr, uintptr, uintptr, int32, uintptr) int32
 	delete   func(*libc.TLS, uintptr, uintptr, int32) int32
 	under    func(*libc.TLS, uintptr, int32) int32
+	write    func(*libc.TLS, uintptr, uintptr, int32, int64) int32
+	writes   func(*libc.TLS, uintptr, uintptr, int32, int64) int32 // SQLite's
 }
 
 var faultNumber atomic.Int64
@@ -42,7 +45,7 @@ func newFaultFS(t *testing.T) *faultFS {
 		name:  fmt.Sprintf("fault%d", faultNumber.Add(1)),
 		names: map[uintptr]string{}, flushed: map[string][]byte{}, methods: map[uintptr]uintptr{},
 	}
-	f.sync, f.open, f.delete = f.onSync, f.onOpen, f.onDelete
+	f.sync, f.open, f.delete, f.write = f.onSync, f.onOpen, f.onDelete, f.onWrite
 	tls := libc.NewTLS()
 	t.Cleanup(tls.Close)
 	f.original = copyIn[sqlite3.Tsqlite3_vfs](sqlite3.Xsqlite3_vfs_find(tls, 0))
@@ -75,6 +78,8 @@ func (f *faultFS) onOpen(tls *libc.TLS, vfs, path, file uintptr, flags int32, ou
 		table := copyIn[sqlite3.Tsqlite3_io_methods](handle.FpMethods)
 		f.under = callable[func(*libc.TLS, uintptr, int32) int32](table.FxSync)
 		table.FxSync = pointerTo(&f.sync)
+		f.writes = callable[func(*libc.TLS, uintptr, uintptr, int32, int64) int32](table.FxWrite)
+		table.FxWrite = pointerTo(&f.write)
 		f.methods[handle.FpMethods] = copyOut(table)
 	}
 	handle.FpMethods = f.methods[handle.FpMethods]
@@ -82,10 +87,39 @@ func (f *faultFS) onOpen(tls *libc.TLS, vfs, path, file uintptr, flags int32, ou
 	return 0
 }
 
+func (f *faultFS) onWrite(tls *libc.TLS, file, bytes uintptr, n int32, at int64) int32 {
+	if f.isDead() {
+		return sqlite3.SQLITE_IOERR_WRITE
+	}
+	f.mu.Lock()
+	write := f.writes
+	f.mu.Unlock()
+	return write(tls, file, bytes, n, at)
+}
+
+// diesAfter has the disk do so many more writes and flushes, and none after these. Less
+// than 0: it is well again.
+func (f *faultFS) diesAfter(n int64) { f.dies.Store(n + 1) }
+
+func (f *faultFS) isDead() bool {
+	for {
+		left := f.dies.Load()
+		if left <= 1 {
+			return left == 1
+		}
+		if f.dies.CompareAndSwap(left, left-1) {
+			return false
+		}
+	}
+}
+
 func (f *faultFS) onSync(tls *libc.TLS, file uintptr, flags int32) int32 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	path := f.names[file]
+	if f.isDead() {
+		return sqlite3.SQLITE_IOERR_FSYNC
+	}
 	if end := f.fail.Load(); end != nil && strings.HasSuffix(path, *end) {
 		return sqlite3.SQLITE_IOERR_FSYNC
 	}
