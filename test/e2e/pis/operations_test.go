@@ -277,6 +277,7 @@ func (o *owner) worn() {
 	o.do(o.controller, "unplug")
 	o.sees("unplug")
 	o.check(o.pis[1].FailDisk())
+	o.store(5) // a card that fails is noticed when it is written to
 	o.sees("worn")
 	o.says("wear", "pi-2", "read-only", "\nwritten ")
 	o.says("drain", "pi-2")
