@@ -265,8 +265,8 @@ func TestPartsOnFindsWhatNodesHold(t *testing.T) {
 	}
 	copies, bytes, _, more, err := c.CountOn(bg, []raid.NodeID{"n2"}, RepairCursor{}, 1000)
 	must(t, err)
-	n := sqlInt(t, c, "SELECT count(*) FROM chunk c JOIN node n ON n.key = c.node WHERE n.id = 'n2' AND c.flaw <> 1")
-	sum := sqlInt(t, c, "SELECT sum(p.length) FROM chunk c JOIN node n ON n.key = c.node JOIN part p USING (file, stripe, part) WHERE n.id = 'n2' AND c.flaw <> 1")
+	n := sqlInt(t, c, "SELECT count(*) FROM chunk c JOIN node n ON n.key = c.node JOIN upload u ON u.id = c.file WHERE n.id = 'n2' AND c.flaw <> 1 AND u.state = 1")
+	sum := sqlInt(t, c, "SELECT sum(p.length) FROM chunk c JOIN node n ON n.key = c.node JOIN part p USING (file, stripe, part) JOIN upload u ON u.id = c.file WHERE n.id = 'n2' AND c.flaw <> 1 AND u.state = 1")
 	if more || copies != n || bytes != sum {
 		t.Errorf("%d copies of %d bytes, want %d of %d; more %v", copies, bytes, n, sum, more)
 	}
