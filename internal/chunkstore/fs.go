@@ -34,8 +34,9 @@ type File interface {
 
 // Usage is the room on a file system, in bytes.
 type Usage struct {
-	Total int64
-	Free  int64 // for those who are not root
+	Total    int64
+	Free     int64 // for those who are not root
+	ReadOnly bool  // it is mounted so, maybe by the kernel after an error
 }
 
 // Modes of what the store creates: chunks are nobody else's business.
@@ -126,7 +127,8 @@ func (d *Dir) Usage() (Usage, error) {
 	if st.Frsize > 0 {
 		size = int64(st.Frsize)
 	}
-	return Usage{Total: int64(st.Blocks) * size, Free: int64(st.Bavail) * size}, nil
+	readOnly := int64(st.Flags)&unix.ST_RDONLY != 0
+	return Usage{Total: int64(st.Blocks) * size, Free: int64(st.Bavail) * size, ReadOnly: readOnly}, nil
 }
 
 // Touch reads a block of the marker from the disk itself, not from the kernel's memory.

@@ -239,3 +239,23 @@ func TestStateDirThatMayNotBeUsedIsTheOneThatIsNamed(t *testing.T) {
 		t.Errorf("%v does not say %q", err, want)
 	}
 }
+
+func TestAMountThatTurnsReadOnlyIsTold(t *testing.T) {
+	if !withMounts(t) {
+		return
+	}
+	at := t.TempDir()
+	do(t, unix.Mount("disk", at, "tmpfs", 0, "size=1m"))
+	d, err := chunkstore.OpenDir(at)
+	do(t, err)
+	for _, readOnly := range []bool{false, true} {
+		if readOnly {
+			do(t, unix.Mount("", at, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+		}
+		if u, err := d.Usage(); err != nil || u.ReadOnly != readOnly {
+			t.Errorf("mounted read-only: %t, and it says %+v, %v", readOnly, u, err)
+		}
+	}
+	do(t, d.Close())
+	do(t, unix.Unmount(at, 0))
+}

@@ -2,6 +2,7 @@ package chunkstore_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -156,4 +157,14 @@ type lying struct{ *chunkstore.Dir }
 
 func (lying) Usage() (chunkstore.Usage, error) {
 	return chunkstore.Usage{Total: 1 << 40, Free: 1 << 40}, nil
+}
+
+// The kernel makes a disk read-only after an error, or a person does. An idle node knows it
+// without a write that fails, and knows too when that has ended.
+func TestADiskThatIsMountedReadOnlyIsNoticedWithoutAWrite(t *testing.T) {
+	s, f := newFaulty(t, chunkstore.Config{})
+	for _, readOnly := range []bool{true, false} {
+		f.SetUsage(&chunkstore.Usage{Total: 10 << 20, Free: 5 << 20, ReadOnly: readOnly})
+		eventually(t, fmt.Sprint("mounted read-only: ", readOnly), func() bool { return s.Stats().ReadOnly == readOnly })
+	}
 }

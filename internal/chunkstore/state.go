@@ -209,10 +209,10 @@ func (s *space) free() (int64, error) {
 
 // known is what is known of the room without asking the file system; stale says that
 // it is time to.
-func (s *space) known() (total, free int64, stale bool) {
+func (s *space) known() (u Usage, stale bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.last.Total, max(0, s.room()), time.Since(s.asked) >= usageAge
+	return Usage{s.last.Total, max(0, s.room()), s.last.ReadOnly}, time.Since(s.asked) >= usageAge
 }
 
 // ask reports whether the caller is to renew what is known: nobody else does.

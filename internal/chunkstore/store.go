@@ -85,7 +85,7 @@ type Stats struct {
 	Proven, FoundProven raid.Commit
 
 	Scanned     bool  // FoundCommit covers every trailer on the disk
-	ReadOnly    bool  // after a failed write or fsync
+	ReadOnly    bool  // after a failed write or fsync, or while the disk is mounted so
 	Corrupt     int64 // chunks that were found corrupt and are still there
 	TrashChunks int64 // chunks in the trash
 	TrashBytes  int64 // what they take; part of FreeBytes
@@ -227,16 +227,16 @@ func (s *Store) leave() {
 
 // Stats tells how the store is. It does no I/O that can block.
 func (s *Store) Stats() Stats {
-	total, free, stale := s.space.known()
+	disk, stale := s.space.known()
 	if stale {
 		s.askSpace()
 	}
 	seen, found := s.commit.get()
 	trash := s.trash.bytes.Load()
 	return Stats{
-		TotalBytes: total, FreeBytes: free + trash, TrashChunks: s.trash.chunks.Load(), TrashBytes: trash, Stalled: s.calls.stalled(),
+		TotalBytes: disk.Total, FreeBytes: disk.Free + trash, TrashChunks: s.trash.chunks.Load(), TrashBytes: trash, Stalled: s.calls.stalled(),
 		Chunks: s.dirs.chunks.Load(), HighestCommit: seen.highest, FoundCommit: found.highest, Proven: seen.proven, FoundProven: found.proven,
-		Scanned: s.scanned.Load(), ReadOnly: s.readOnly() != nil, Corrupt: s.corrupt.count(), Stored: s.stored.Load(),
+		Scanned: s.scanned.Load(), ReadOnly: disk.ReadOnly || s.readOnly() != nil, Corrupt: s.corrupt.count(), Stored: s.stored.Load(),
 	}
 }
 
