@@ -93,7 +93,7 @@ func TestMessagesNameNoPlaceInTheSources(t *testing.T) {
 func TestDocumentsAreThoseOfTheSources(t *testing.T) {
 	root := unpacked(t, native(t))
 	found, err := filepath.Glob(filepath.Join(root, "usr/share/doc/*/*.md"))
-	if err != nil || len(found) != 12 {
+	if err != nil || len(found) != 14 {
 		t.Fatalf("the documents are %q, %v", found, err)
 	}
 	for _, path := range found {
