@@ -92,6 +92,9 @@ func TestUpgradeThatIsKilledLosesNothing(t *testing.T) {
 		"the schema changes":   func() bool { return size(kept) > 0 && size(path+"-wal") > 1<<20 },
 		"it is nearly through": func() bool { return size(kept) > 0 && size(path+"-wal") > 12<<20 },
 	} {
+		if underRace && moment != "the copy grows" && moment != "the schema changes" {
+			continue
+		}
 		t.Run(moment, func(t *testing.T) {
 			for _, left := range []string{path + "-wal", path + "-shm", kept, kept + ".part"} {
 				_ = os.Remove(left)

@@ -150,8 +150,11 @@ func TestCallsFailWhollyAtEachWrite(t *testing.T) {
 	for name, prepare := range changes {
 		t.Run(name, func(t *testing.T) {
 			fs := newFaultFS(t)
-			fails := 0
-			for n, failed := int64(0), true; failed; n += 1 + n/3 {
+			fails, step := 0, int64(3)
+			if underRace {
+				step = 1
+			}
+			for n, failed := int64(0), true; failed; n += 1 + n/step {
 				cfg := config(filepath.Join(t.TempDir(), "catalog.db"))
 				cfg.Keep = testKeep
 				c := openWith(t, cfg, options{vfs: fs.name})

@@ -386,6 +386,9 @@ func TestGettingSealsSurvivesKills(t *testing.T) {
 	path := filepath.Join(dir, "catalog.db")
 	ends := map[bool]int{}
 	rounds, step := 10, 8*time.Millisecond
+	if underRace {
+		rounds, step = 4, 20*time.Millisecond
+	}
 	if strconv.IntSize == 32 { // in an emulator, mostly, where each takes ten times as long
 		rounds, step = 2, 100*time.Millisecond
 	}
