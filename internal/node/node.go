@@ -157,7 +157,7 @@ func status(s chunkstore.Stats, link string) string {
 	case s.Stalled > 0:
 		return fmt.Sprintf("Disk has not answered for %v: check its cable and power (journalctl -k). %s", s.Stalled.Round(time.Second), link)
 	case s.ReadOnly:
-		return "Disk takes no writes, after one that failed or since it is mounted read-only: its chunks can be read. Check it (journalctl -k, fsck), then: sudo systemctl restart raid-node. " + link
+		return "Disk is read only, after a failed write or as it is mounted: its chunks can be read. Check it (journalctl -k, fsck), then: sudo systemctl restart raid-node. " + link
 	case s.FreeBytes == 0:
 		return "Disk is full up to its reserve. " + link
 	case s.Corrupt > 0:
