@@ -172,7 +172,7 @@ func moveFirst(m raid.Member, nodes []raid.NodeInfo) string {
 		case n.ID == m.ID && n.State == raid.Draining:
 			return "They move to other nodes: wait until raidctl nodes says that no file rests on it. "
 		case n.ID == m.ID && n.State == raid.Up:
-			return "To have them moved first: sudo raidctl node drain. "
+			return "To have them moved first: sudo raidctl node drain " + raid.NodeArg(m.ID, m.Name) + ". "
 		}
 	}
 	return ""

@@ -85,7 +85,7 @@ func TestNodeWithCopiesIsRemovedByForceAlone(t *testing.T) {
 	p.book.rests[n.id] = raid.Leaving{Files: 120}
 	err := p.Remove(t.Context(), n.id, raid.RemoveOrder{})
 	wants(t, "all have copies", err, raid.ErrPrecondition, "Node pi-2 still has copies of 120 files", "each of them has a good copy on another node that is up", "add --force")
-	for state, words := range map[raid.NodeState]string{raid.Up: "sudo raidctl node drain", raid.Draining: "They move to other nodes: wait", raid.Down: "on another node that is up. To remove"} {
+	for state, words := range map[raid.NodeState]string{raid.Up: "sudo raidctl node drain pi-2. ", raid.Draining: "They move to other nodes: wait", raid.Down: "on another node that is up. To remove"} {
 		nodes = []raid.NodeInfo{{ID: n.id, Kind: raid.Native, State: state}}
 		wants(t, string(state), p.Remove(t.Context(), n.id, raid.RemoveOrder{}), raid.ErrPrecondition, words, "add --force")
 	}

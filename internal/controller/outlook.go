@@ -279,7 +279,7 @@ func (o outlook) remedy(away []raid.NodeInfo, up int) string {
 	case len(away) > 1:
 		return "; start them, or take out what never comes back: sudo raidctl node remove"
 	}
-	return "; start it, or: sudo raidctl node remove " + calledNode(away[0])
+	return "; start it, or: sudo raidctl node remove " + raid.NodeArg(away[0].ID, away[0].Name)
 }
 
 // awayText says of a node that is not there for how long that is so.

@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -36,43 +35,29 @@ func said[T any](v *T) any {
 // accepted it, each with how. What comes from a node stands in a line to paste
 // only when a shell sees nothing in it.
 func proposals(nodes []raid.NodeInfo) (all []string) {
-	names := map[string]int{}
+	args := raid.NodeArgs(nodes)
 	for _, n := range nodes {
-		names[n.Name]++
-	}
-	for _, n := range nodes {
-		called, arg := n.Name, n.Name
-		if !pasteable(arg) || names[arg] > 1 {
-			called, arg = string(n.ID), string(n.ID)
-		}
+		arg := args[n.ID]
 		if n.ProposedZone != "" {
 			accept := fmt.Sprintf("accept with: sudo raidctl node zone %s %s", arg, n.ProposedZone)
-			if !pasteable(n.ProposedZone) {
+			if !raid.IsPlain(n.ProposedZone) {
 				accept = fmt.Sprintf("accept with sudo raidctl node zone %s and its name in quotes", arg)
 			}
-			all = append(all, fmt.Sprintf("%s proposes zone %s; %s", called, shownZone(n.ProposedZone), accept))
+			all = append(all, fmt.Sprintf("%s proposes zone %s; %s", arg, shownZone(n.ProposedZone), accept))
 		}
 		if n.ClaimedBytes > 0 {
 			all = append(all, fmt.Sprintf("%s shows a disk of %s, and %s of it are used: a larger disk counts once it is accepted. If you put one in: sudo raidctl node accept %s",
-				called, gigabytes(n.ClaimedBytes), gigabytes(n.TotalBytes), arg))
+				arg, gigabytes(n.ClaimedBytes), gigabytes(n.TotalBytes), arg))
 		}
 	}
 	return all
 }
 
 func shownZone(z string) string {
-	if pasteable(z) {
+	if raid.IsPlain(z) {
 		return z
 	}
 	return fmt.Sprintf("%q", z)
-}
-
-// pasteable accepts what every shell takes as one plain word.
-func pasteable(s string) bool {
-	strange := func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_.", r))
-	}
-	return s != "" && s[0] != '-' && !strings.ContainsFunc(s, strange)
 }
 
 // gigabytes is a size as it stands on a card.

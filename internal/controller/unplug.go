@@ -237,7 +237,7 @@ func deleted(n int64) string {
 
 // forHowLong tells a pause from a farewell.
 func (u unplugging) forHowLong() string {
-	text := "To take it away for good, first: sudo raidctl node drain " + u.pasteName()
+	text := "To take it away for good, first: sudo raidctl node drain " + raid.NodeArg(u.node.ID, u.node.Name)
 	if u.others < u.copies {
 		text = "To take it away for good, add another node first"
 	}
@@ -245,14 +245,6 @@ func (u unplugging) forHowLong() string {
 		return fmt.Sprintf("If it is off for longer than %s, other nodes get its copies. %s", roughly(u.grace), text)
 	}
 	return text
-}
-
-// pasteName is what to call the node in a line to paste.
-func (u unplugging) pasteName() string {
-	if pasteable(u.node.Name) {
-		return u.node.Name
-	}
-	return string(u.node.ID)
 }
 
 // listNodes names nodes in one line.

@@ -14,11 +14,12 @@ import (
 func (c *Controller) findWear(context.Context) []raid.Finding { return wornDisks(c.nodesByName()) }
 
 func wornDisks(nodes []raid.NodeInfo) (found []raid.Finding) {
+	args := raid.NodeArgs(nodes)
 	for _, n := range nodes {
 		if w := n.Wear; w.IsWorn() {
 			found = append(found, raid.Finding{Health: raid.Healthy, Text: fmt.Sprintf(
 				"the disk of %s, %s, is nearly worn out: %s; replace it before it fails: sudo raidctl node replace %s",
-				calledNode(n), w.Disk(), w.Worn(), calledNode(n))})
+				calledNode(n), w.Disk(), w.Worn(), args[n.ID])})
 		}
 	}
 	return found

@@ -27,6 +27,27 @@ func TestAWornDiskIsAFindingAndSaysWhatToDo(t *testing.T) {
 	}
 }
 
+// A node chooses its name, and people paste what they are told to.
+func TestNoNameOfANodeIsACommand(t *testing.T) {
+	const name = "$(reboot)"
+	n := raid.NodeInfo{ID: "id-3", Name: name, Kind: raid.Native, State: raid.Down, Wear: raid.Wear{Spare: raid.SpareUrgent}, ProposedZone: name}
+	o := outlook{nodes: []raid.NodeInfo{n, {ID: "a", Kind: raid.Native, State: raid.Up}, {ID: "b", Kind: raid.Native, State: raid.Up}}, isLost: map[raid.NodeID]bool{"id-3": true}, copies: 2}
+	said := proposals([]raid.NodeInfo{n})
+	for _, f := range append(o.findings(), wornDisks([]raid.NodeInfo{n})...) {
+		said = append(said, f.Text)
+	}
+	lines := 0
+	for _, s := range said {
+		_, command, found := strings.Cut(s, "sudo raidctl")
+		if lines += len(command); found && strings.Contains(command, name) {
+			t.Errorf("%q has it in a line to paste", s)
+		}
+	}
+	if len(said) < 3 || lines == 0 {
+		t.Errorf("nothing was looked at: %q", said)
+	}
+}
+
 func TestTooLittleVoltageIsWarnedOf(t *testing.T) {
 	node := func(name string, state raid.NodeState, p raid.PowerState) raid.NodeInfo {
 		return raid.NodeInfo{Name: name, Kind: raid.Native, State: state, Wear: raid.Wear{Power: p}}

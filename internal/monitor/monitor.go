@@ -125,7 +125,7 @@ func (m *Monitor) Recall(events []raid.Event) {
 // Look compares a view with the one before, and tells what changed.
 func (m *Monitor) Look(v View) {
 	now := time.Now()
-	args := m.args(v.Nodes)
+	args := raid.NodeArgs(v.Nodes)
 	for _, n := range m.nodes {
 		n.seen = false
 	}
