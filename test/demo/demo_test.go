@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/raidpi/raidpi/test/cluster"
 )
@@ -63,6 +65,20 @@ func TestDemoShowsThatADeadNodeIsHealed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Somebody tries it meanwhile, with a file of several stripes.
+	looksOn := make(chan struct{})
+	go func() {
+		defer close(looksOn)
+		url := "http://" + cluster.Loopback(ports[0]) + "/files?filename=own.bin"
+		for status := 0; status != http.StatusCreated && t.Context().Err() == nil; time.Sleep(100 * time.Millisecond) {
+			resp, err := http.Post(url, "application/octet-stream", bytes.NewReader(make([]byte, 9<<20)))
+			if err == nil {
+				status = resp.StatusCode
+				resp.Body.Close()
+			}
+		}
+	}()
+	defer func() { <-looksOn }()
 	var out, errs bytes.Buffer
 	args := []string{"-port", strconv.Itoa(ports[0]), "-bin", bin, "-dir", filepath.Join(t.TempDir(), "demo"), "-grace", "10s", "-once"}
 	if code := run(t.Context(), args, &out, &errs); code != 0 {

@@ -62,6 +62,7 @@ type demo struct {
 	ports    cluster.Ports
 	out      io.Writer
 	array    *cluster.Cluster
+	files    map[int64]bool // that the demo has uploaded, each of one stripe
 	step     int
 }
 

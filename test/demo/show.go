@@ -28,8 +28,9 @@ func (d *demo) start(ctx context.Context) error {
 	d.title("Start one controller and four nodes, as five processes on this machine")
 	began := time.Now()
 	cfg := cluster.Config{Dir: d.dir, Bin: d.bin, Nodes: nodes, Ports: d.ports}
+	cfg.ControllerEnv = []string{"RAID_CONTROLLER_TRASH_KEEP=24h"} // as in an array of one's own
 	if d.grace > 0 {
-		cfg.ControllerEnv = []string{"RAID_CONTROLLER_REPAIR_GRACE=" + d.grace.String()}
+		cfg.ControllerEnv = append(cfg.ControllerEnv, "RAID_CONTROLLER_REPAIR_GRACE="+d.grace.String())
 	}
 	array, err := cluster.Start(ctx, cfg)
 	if err != nil {
@@ -76,6 +77,7 @@ func (d *demo) upload(ctx context.Context, content cluster.Content) (int64, erro
 	if err != nil {
 		return 0, fmt.Errorf("upload: %w", err)
 	}
+	d.files = map[int64]bool{created.ID: true}
 	d.line("201 Created after %s: it is file %d, and every copy is on disk.", rounded(time.Since(began)), created.ID)
 	if d.grace > 0 {
 		return created.ID, d.uploadMore(ctx)
