@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -34,7 +35,7 @@ type host struct {
 	down   bool // nobody reaches it, and it reaches nobody
 	lag    time.Duration
 	dialed map[string]uint64 // how often, by address
-	links  map[*link]struct{}
+	links  []*link           // in the order in which they began
 }
 
 // link is a connection.
@@ -53,7 +54,7 @@ func newNetwork(seed uint64) *network {
 func (n *network) host(name string) *host {
 	h := n.hosts[name]
 	if h == nil {
-		h = &host{dialed: map[string]uint64{}, links: map[*link]struct{}{}}
+		h = &host{dialed: map[string]uint64{}}
 		n.hosts[name] = h
 	}
 	return h
@@ -79,10 +80,7 @@ func (n *network) setLag(name string, lag time.Duration) {
 // cut breaks all connections of a machine; what is under way is lost.
 func (n *network) cut(name string) {
 	n.mu.Lock()
-	var all []*link
-	for l := range n.host(name).links {
-		all = append(all, l)
-	}
+	all := slices.Clone(n.host(name).links)
 	n.mu.Unlock()
 	for _, l := range all {
 		l.close()
@@ -142,8 +140,9 @@ func (n *network) connect(ctx context.Context, rng *rand.Rand, from, to, address
 		l.close()
 		return nil, errUnreachable
 	}
-	n.host(from).links[l] = struct{}{}
-	n.host(to).links[l] = struct{}{}
+	for _, h := range []*host{n.host(from), n.host(to)} {
+		h.links = append(h.links, l)
+	}
 	there, back := rand.New(rand.NewPCG(rng.Uint64(), 1)), rand.New(rand.NewPCG(rng.Uint64(), 2))
 	var both sync.WaitGroup
 	both.Go(func() { l.relay(there, relay, far) })
@@ -152,8 +151,9 @@ func (n *network) connect(ctx context.Context, rng *rand.Rand, from, to, address
 		both.Wait()
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		delete(n.host(from).links, l)
-		delete(n.host(to).links, l)
+		for _, h := range []*host{n.host(from), n.host(to)} {
+			h.links = slices.DeleteFunc(h.links, func(other *link) bool { return other == l })
+		}
 	})
 	return near, nil
 }

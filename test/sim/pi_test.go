@@ -69,7 +69,7 @@ func (p *pi) start() {
 	random := newChance(p.w.seed, p.name, p.lives)
 	cfg := node.Config{
 		StateDir: filepath.Join(p.dir, "state"), ChunkDir: p.chunkDir(), Plaintext: wire.PlaintextAny, Name: p.name,
-		Controller: node.Place{Host: "controller", HTTPPort: 9000, StorePort: 5557, ResponsePort: 5558, RequestPort: 5559},
+		Controller: node.ControllerAddress{Host: "controller", HTTPPort: 9000, StorePort: 5557, ResponsePort: 5558, RequestPort: 5559},
 		Version:    "simulated", Log: p.w.log.With("pi", p.name), Random: random, Dial: p.w.net.dialer(p.name), OpenDir: p.open, Ready: func() {},
 	}
 	go func() {

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
@@ -18,8 +19,8 @@ import (
 var (
 	seeds   = flag.Uint64("seeds", 4, "how many seeds to run")
 	first   = flag.Uint64("first", 1, "the first of them")
-	stride  = flag.Uint64("stride", 1, "every how many-th seed is run")
-	jobs    = flag.Uint64("jobs", 0, "share the seeds between so many processes; 0: this one runs them")
+	jobs    = flag.Uint64("jobs", 0, "run seeds in processes of their own, so many at once; 0: this one runs them")
+	twice   = flag.Uint64("twice", 0, "with -jobs: run the first so many seeds twice, and tell whether they were alike")
 	verbose = flag.String("log", "", "show the log of runs, of that level and above")
 	hashes  = flag.Bool("hashes", false, "show a number for each run that tells whether another one was alike")
 	keepDir = flag.Bool("keep", false, "leave the machines' files")
@@ -52,6 +53,7 @@ func run(t *testing.T, seed uint64) (r result) {
 		}
 	}
 	defer runtime.GC()
+	seedRuntime(seed)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, seed, level)
 		w.live()
@@ -87,14 +89,14 @@ func (w *world) live() {
 	}
 }
 
-// TestSimulation runs seeds. With -jobs it has that many processes of one processor each
-// share them, in which a seed replays best.
+// TestSimulation runs seeds. With -jobs each has a process of its own with one
+// processor, in which it replays best.
 func TestSimulation(t *testing.T) {
 	if *jobs > 0 {
 		runJobs(t)
 		return
 	}
-	for seed := *first; seed < *first+*seeds; seed += *stride {
+	for seed := *first; seed < *first+*seeds; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			r := run(t, seed)
 			if *hashes {
@@ -126,28 +128,55 @@ func (r result) keepLog(t *testing.T, seed uint64) string {
 
 // runJobs has other processes of this program run the seeds.
 func runJobs(t *testing.T) {
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	var next, alike atomic.Uint64
 	var all sync.WaitGroup
-	for i := range min(*jobs, *seeds) {
-		cmd := exec.CommandContext(t.Context(), program, "-test.run=^TestSimulation$", "-test.timeout=0",
-			fmt.Sprint("-first=", *first+i), fmt.Sprint("-seeds=", *seeds-i), fmt.Sprint("-stride=", min(*jobs, *seeds)),
-			"-log="+*verbose, fmt.Sprint("-hashes=", *hashes), fmt.Sprint("-keep=", *keepDir))
-		cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
+	for range min(*jobs, *seeds) {
 		all.Go(func() {
-			out, err := cmd.CombinedOutput()
-			switch {
-			case err != nil:
-				t.Errorf("%v\n%s", err, out)
-			case *hashes || *verbose != "":
-				fmt.Print(string(out))
+			for i := next.Add(1); i <= *seeds; i = next.Add(1) {
+				seed := *first + i - 1
+				hash, ok := runProcess(t, seed)
+				if ok && i <= *twice {
+					if again, _ := runProcess(t, seed); again == hash {
+						alike.Add(1)
+					}
+				}
 			}
 		})
 	}
 	all.Wait()
-	if !t.Failed() {
-		fmt.Printf("seeds %d to %d: nothing was found\n", *first, *first+*seeds-1)
+	if t.Failed() {
+		return
 	}
+	fmt.Printf("seeds %d to %d: nothing was found\n", *first, *first+*seeds-1)
+	if n := min(*twice, *seeds); n > 0 {
+		fmt.Printf("%d of %d seeds that were run twice were alike\n", alike.Load(), n)
+		if 2*alike.Load() < n {
+			t.Error("seeds don't replay: see docs/simulation.md, \"What a seed repeats\"")
+		}
+	}
+}
+
+// runProcess runs one seed, and tells a number for its history, or that it failed.
+func runProcess(t *testing.T, seed uint64) (hash string, ok bool) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Error(err)
+		return "", false
+	}
+	cmd := exec.CommandContext(t.Context(), program, "-test.run=^TestSimulation$", "-test.timeout=0",
+		fmt.Sprint("-first=", seed), "-seeds=1", "-log="+*verbose, "-hashes", fmt.Sprint("-keep=", *keepDir))
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+		return "", false
+	}
+	hash, rest, _ := strings.Cut(string(out), "\n")
+	if *hashes {
+		fmt.Println(hash)
+	}
+	if *verbose != "" {
+		fmt.Print(rest)
+	}
+	return hash, true
 }

@@ -34,13 +34,13 @@ var bugs = []bug{
 	{"chunks of an upload that came to nothing are not recorded", []edit{{"internal/object/upload.go",
 		"up.s.cfg.Writer.Abandon(ctx, up.file, removals)", "up.s.cfg.Writer.Abandon(ctx, up.file, removals[:0])"}}},
 	{"the fence of an older catalog is skipped", []edit{{"internal/membership/membership.go",
-		"\tdefer m.mu.Unlock()\n\treturn m.behind\n", "\tdefer m.mu.Unlock()\n\treturn nil\n"}}},
+		"\tdefer m.mu.Unlock()\n\treturn m.stale\n", "\tdefer m.mu.Unlock()\n\treturn nil\n"}}},
 	{"bytes are served without their checksum", []edit{
 		{"internal/object/fetch.go", "!= res.Blocks[block] {", "!= res.Blocks[block] && block < 0 {"},
 		{"internal/chunkstore/read.go", "\tif err := checkBlocks(c.meta.Blocks, r.Offset/raid.BlockSize, r.Dst); err != nil {",
 			"\tif err := error(nil); err != nil {"}}},
-	{"two copies on one node are not mended", []edit{{"internal/catalog/parts.go", "out[i] = doubled", "out[i] = fine"}}},
-	{"a listing that ends early is taken for whole", []edit{{"internal/repair/listing.go",
-		"l.over = !more || len(names) == 0", "l.over = true || !more"},
+	{"two copies on one node are not mended", []edit{{"internal/catalog/parts.go", "out[i] = copyColocated", "out[i] = copyOK"}}},
+	{"a listing that ends early is taken for whole", []edit{{"internal/inventory/inventory.go",
+		"l.over = !more || len(listed) == 0", "l.over = true || !more"},
 		{"internal/repair/leftovers.go", "Limit: listBatch,", "Limit: 3,"}}},
 }

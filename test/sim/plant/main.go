@@ -112,6 +112,18 @@ func firstLine(out []byte) string {
 // build compiles the simulation over a copy of the sources that has the bug.
 func (b *bug) build(dir string) (program string, err error) {
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	file := filepath.Join(dir, "overlay.json")
+	// What it finds is to replay.
+	if out, err := exec.Command("go", "run", "./test/sim/determined", "-dir", dir).CombinedOutput(); err != nil {
+		return "", errors.Join(err, errors.New(string(out)))
+	}
+	runtime, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(runtime, &overlay)
+	}
+	if err != nil {
+		return "", err
+	}
 	for i, e := range b.edits {
 		path, err := filepath.Abs(e.file)
 		if err != nil {
@@ -138,9 +150,8 @@ func (b *bug) build(dir string) (program string, err error) {
 	if err != nil {
 		return "", err
 	}
-	file := filepath.Join(dir, "overlay.json")
 	program = filepath.Join(dir, fmt.Sprintf("sim-%d", time.Now().UnixNano()))
-	cmd := exec.Command("go", "test", "-c", "-overlay", file, "-o", program, "./test/sim")
+	cmd := exec.Command("go", "test", "-c", "-overlay", file, "-tags", "determined", "-o", program, "./test/sim")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if err := os.WriteFile(file, list, 0o600); err != nil {
 		return "", err
