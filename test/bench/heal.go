@@ -29,70 +29,105 @@ const (
 func (s *suite) heal(size int) func(context.Context) error {
 	return func(ctx context.Context) error {
 		l := s.scale.heal[size]
-		var rates, shares, costs []float64
+		var all healings
 		for i := range s.scale.rounds {
-			rate, share, cost, err := s.healOnce(ctx, l)
-			if err != nil {
+			if err := s.healOnce(ctx, l, &all); err != nil {
 				return fmt.Errorf("heal %s, round %d: %w", l.name, i+1, err)
 			}
-			rates, shares, costs = append(rates, rate), append(shares, share), append(costs, cost)
-			s.say("heal %s, round %d of %d: %s, %s of the floor", l.name, i+1, s.scale.rounds, number(rate), number(share))
+			s.say("heal %s, round %d of %d: %s, %s of the floor, %s of a relay", l.name, i+1, s.scale.rounds,
+				number(all.rate[i]), number(all.share[i]), number(all.relayed[i]))
 		}
-		r := row{figure: "heal " + l.name, value: median(rates), unit: "MiB/s", target: healBytes, note: "copies of a lost node, 4 nodes"}
-		if l.small() {
-			r.unit, r.target = "copies/s", healFiles
-		}
-		s.table.add(r)
-		if !l.small() {
-			s.table.add(row{figure: "heal " + l.name + " / floor", value: median(shares), target: healShare, note: "bytes written"})
-			s.table.add(row{figure: "CPU of all processes, heal " + l.name, value: median(costs), unit: "s/GB", cost: true})
-		} else {
-			s.table.add(row{figure: "CPU of all processes, heal " + l.name, value: median(costs), unit: "ms/copy", cost: true})
-		}
+		s.reportHealing(l, &all)
 		return nil
 	}
 }
 
-// healOnce loses a node of a fresh array. The share is of the bytes that the floor
-// writes in the same time; the cost in CPU is per GB, of small files in ms per copy.
-func (s *suite) healOnce(ctx context.Context, l load) (rate, share, cost float64, err error) {
+// healings are the figures of one load, one of each per round.
+type healings struct {
+	rate         []float64 // MiB/s, copies/s of small files
+	cpu          []float64 // s/GB, ms a copy of small files
+	share        []float64 // of the bytes that the floor writes in the same time
+	relay        []float64 // as rate
+	relayCPU     []float64 // as cpu
+	relayed      []float64 // rate as a part of relay
+	memory, peak []float64 // of the controller before and while it heals, in MiB
+}
+
+func (s *suite) reportHealing(l load, all *healings) {
+	rate, cost := row{unit: "MiB/s", target: healBytes}, row{unit: "s/GB", cost: true}
+	if l.small() {
+		rate, cost = row{unit: "copies/s", target: healFiles}, row{unit: "ms/copy", cost: true}
+	}
+	add := func(r row, figure string, values []float64, note string) {
+		r.figure, r.value, r.note = figure, median(values), note
+		s.table.add(r)
+	}
+	add(rate, "heal "+l.name, all.rate, "copies of a lost node, 4 nodes")
+	if !l.small() {
+		add(row{target: healShare}, "heal "+l.name+" / floor", all.share, "bytes written; the floor neither reads nor sends")
+	}
+	rate.target = 0
+	add(rate, "relay "+l.name, all.relay, "a plain program reads, sends twice, writes")
+	add(row{}, "heal "+l.name+" / relay", all.relayed, "")
+	add(cost, "CPU of all processes, heal "+l.name, all.cpu, "")
+	add(cost, "CPU of the relay "+l.name, all.relayCPU, "")
+	add(row{unit: "MiB", cost: true}, "memory of the controller, heal "+l.name, all.peak, fmt.Sprintf("at its peak; %s before", number(median(all.memory))))
+}
+
+// healOnce loses a node of a fresh array.
+func (s *suite) healOnce(ctx context.Context, l load, all *healings) (err error) {
 	a, err := s.mortal(ctx)
 	if err != nil {
-		return 0, 0, 0, err
+		return err
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
 	if _, _, err := newClient(a.API.URL).putAll(ctx, l); err != nil {
-		return 0, 0, 0, err
+		return err
 	}
 	plain, err := floor{dir: filepath.Join(s.dir, "floor"), copies: 2, size: l.size}.run(l)
 	if err != nil {
-		return 0, 0, 0, err
+		return err
 	}
-	if err := a.Nodes[0].Kill(); err != nil {
-		return 0, 0, 0, err
+	part := min(l.size, stripeSize) / 2
+	relayed, err := relay{dir: filepath.Join(s.dir, "relay"), size: part}.run(int(l.size / part * int64(l.count) * 2 / nodes))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(a.Nodes[0].Kill(), a.Controller.ResetPeak()); err != nil {
+		return err
 	}
 	before, err := cpuOf(a, 1)
 	if err != nil {
-		return 0, 0, 0, err
+		return err
+	}
+	idle, err := a.Controller.Usage()
+	if err != nil {
+		return err
 	}
 	h, err := healed(ctx, a)
 	if err != nil {
-		return 0, 0, 0, err
+		return err
 	}
 	after, err := cpuOf(a, 1)
 	if err != nil {
-		return 0, 0, 0, err
+		return err
 	}
-	cost = 1000 * (after - before).Seconds() / float64(h.copies)
-	if !l.small() {
-		cost = (after - before).Seconds() / (float64(h.bytes) / 1e9)
+	busy, err := a.Controller.Usage()
+	if err != nil {
+		return err
 	}
-	if rate = float64(h.copies) / h.took.Seconds(); !l.small() {
-		rate = float64(h.bytes) / mib / h.took.Seconds()
-	}
-	share = float64(h.bytes) / h.took.Seconds() / (2 * float64(plain.bytes) / plain.elapsed.Seconds())
-	return rate, share, cost, nil
+	rate, cpu := h.figures(l, after-before)
+	relay, relayCPU := healing{copies: int64(relayed.ops), bytes: relayed.bytes, took: relayed.elapsed}.figures(l, relayed.cpu)
+	all.rate, all.cpu = append(all.rate, rate), append(all.cpu, cpu)
+	all.relay, all.relayCPU = append(all.relay, relay), append(all.relayCPU, relayCPU)
+	all.relayed = append(all.relayed, rate/relay)
+	all.share = append(all.share, float64(h.bytes)/h.took.Seconds()/(2*float64(plain.bytes)/plain.elapsed.Seconds()))
+	all.memory, all.peak = append(all.memory, float64(idle.RSS)/mib), append(all.peak, float64(busy.PeakRSS)/mib)
+	return nil
 }
+
+// stripeSize is that of an array whose configuration does not say another.
+const stripeSize = 4 * mib
 
 // cpuOf is the time that the controller and all nodes but one, which is dead, have used.
 func cpuOf(a *cluster.Cluster, dead int) (sum time.Duration, err error) {
@@ -122,11 +157,25 @@ type healing struct {
 	took          time.Duration
 }
 
+// figures are the rate in MiB/s and the processor's time in s/GB; of small files in copies a
+// second and ms a copy.
+func (h healing) figures(l load, used time.Duration) (rate, cpu float64) {
+	if l.small() {
+		return float64(h.copies) / h.took.Seconds(), 1000 * used.Seconds() / float64(h.copies)
+	}
+	return float64(h.bytes) / mib / h.took.Seconds(), used.Seconds() / (float64(h.bytes) / 1e9)
+}
+
 var healedLine = regexp.MustCompile(`what lost nodes held was made again.* copies=(\d+) bytes=(\d+) took=([0-9.a-zµ]+)`)
+
+// rarely is between two looks at the log, which would take a twentieth of the machine if
+// they came one after the other.
+const rarely = 100 * time.Millisecond
 
 // healed waits until the log says that all is made again.
 func healed(ctx context.Context, a *cluster.Cluster) (h healing, err error) {
 	err = a.Wait(ctx, "what a lost node held to be made again", func(context.Context) bool {
+		time.Sleep(rarely)
 		m := healedLine.FindStringSubmatch(a.Controller.LogText())
 		if m == nil {
 			return false
