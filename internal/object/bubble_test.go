@@ -19,6 +19,7 @@ import (
 	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/stripe"
 	"github.com/raidpi/raidpi/internal/wire"
 	"github.com/raidpi/raidpi/internal/zmtp/memnet"
 )
@@ -66,7 +67,7 @@ func newBubble(t *testing.T, n int) *bubble {
 	})
 	b.store = New(Config{
 		Writer: b.cat, Index: b.cat, Nodes: members, LabGet: hub.LabGet, Pool: pool, Array: b.cat.Array(), Run: b.cat.Run(),
-		Level: "raid1", Copies: 2, StripeSize: bubbleStripe, DegradedWrites: true, Commit: b.cat.Commit,
+		Level: stripe.RAID1(), Copies: 2, StripeSize: bubbleStripe, DegradedWrites: true, Commit: b.cat.Commit,
 		Random: rand.Reader, Draw: mrand.Int64N, Wake: func() {}, Log: log,
 	})
 	b.wg.Go(func() { _ = hub.Run(b.ctx) })
@@ -118,8 +119,8 @@ func (b *bubble) addNode(i int) *memNode {
 		},
 		StoreAddr: "c:5557", ResponseAddr: "c:5558", RequestAddr: "c:5559", Plaintext: wire.PlaintextAny,
 		Node: raid.NodeID(id), Adopt: func(raid.ArrayID) error { return nil }, Handler: n, Pool: n.pool,
-		Beat: func() wire.Beat {
-			return wire.Beat{TotalBytes: 1 << 40, FreeBytes: 1 << 40, Scanned: true, Draining: n.drains.Load(), DiskStall: time.Duration(n.stall.Load())}
+		State: func() wire.Heartbeat {
+			return wire.Heartbeat{TotalBytes: 1 << 40, FreeBytes: 1 << 40, Scanned: true, Draining: n.drains.Load(), DiskStall: time.Duration(n.stall.Load())}
 		}, Random: rand.Reader,
 	}
 	n.start = func() {

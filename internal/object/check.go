@@ -32,7 +32,7 @@ func (s *Store) check(ctx context.Context, peer *membership.Peer, name raid.Chun
 // checkRange reads some bytes of a copy, from the beginning of a block on; of an empty
 // part its trailer.
 func (s *Store) checkRange(ctx context.Context, peer *membership.Peer, name raid.ChunkName, part raid.Part, from, to int64) error {
-	buf := s.cfg.Healing.Get(int(min(to-from, maxPiece))) // Remake holds a part: it must not wait for more
+	buf := s.cfg.Healing.Get(int(min(to-from, maxPiece))) // Rereplicate holds a part: it must not wait for more
 	defer buf.Release()
 	for at := from; at == from || at < to; at += maxPiece {
 		p := &piece{part: part, offset: at, length: min(maxPiece, to-at)}

@@ -33,14 +33,15 @@ type answer struct {
 	err    error
 }
 
-// fetching is the state of one piece's fetch.
-type fetching struct {
+// pieceRead is the state of one piece's fetch.
+type pieceRead struct {
 	s       *Store
 	ctx     context.Context // ends with the fetch
 	file    *raid.File
 	p       *piece
 	copies  []raid.Copy // of the part; bad is what has proved so
 	left    []raid.Copy // not yet asked, best first
+	others  bool        // when none is left, the level makes the piece from other parts
 	open    int         // asked and not yet answered
 	peers   []*membership.Peer
 	last    *membership.Peer
@@ -51,33 +52,42 @@ type fetching struct {
 }
 
 // fetch fills p's buffer with verified bytes: from a random copy, from the other
-// at once on an error, and after a short silence. When all of them fail and some
-// are rotten, it takes each block from whichever copy has it.
+// at once on an error, and after a short silence; then from other parts, where the level
+// makes it from those. When all of them fail and some are rotten, it takes each block
+// from whichever copy has it.
 func (s *Store) fetch(ctx context.Context, f *raid.File, p *piece) error {
 	s.hedges.read()
 	ctx, cancel := context.WithTimeout(ctx, getLimit)
 	defer cancel()
-	ft := &fetching{s: s, ctx: ctx, file: f, p: p, copies: slices.Clone(p.part.Copies), answers: make(chan answer)}
-	ft.left = s.order(ft.copies)
+	ft := &pieceRead{s: s, ctx: ctx, file: f, p: p, copies: slices.Clone(p.part.Copies), answers: make(chan answer)}
+	ft.renew()
 	deadline := time.Now().Add(reachWait)
 	for {
 		err := ft.run()
 		if err != nil && ft.rotten && context.Cause(ctx) == nil {
 			err = ft.salvage()
 		}
-		if err == nil || context.Cause(ctx) != nil || !ft.worthWaiting(err) || p.heals || time.Now().After(deadline) {
+		if err == nil || context.Cause(ctx) != nil || !ft.worthWaiting(err) || p.heals || p.source || time.Now().After(deadline) {
 			return err
 		}
 		if err := ft.waitForChange(); err != nil {
 			return err
 		}
-		ft.left, ft.away = s.order(ft.copies), nil
+		ft.renew()
 	}
 }
 
+// renew has all copies asked, and then the other parts.
+func (ft *pieceRead) renew() {
+	ft.left, ft.others, ft.away = ft.s.order(ft.copies), len(ft.p.siblings.parts) > 0, nil
+}
+
+// more reports whether somebody was not asked yet.
+func (ft *pieceRead) more() bool { return len(ft.left) > 0 || ft.others }
+
 // salvage reads the piece from copies none of which is whole. An answer that is still
 // to come may be written to the piece's buffer: then it gets another one.
-func (ft *fetching) salvage() error {
+func (ft *pieceRead) salvage() error {
 	if ft.open > 0 {
 		b := ft.second()
 		if b == nil {
@@ -90,7 +100,7 @@ func (ft *fetching) salvage() error {
 }
 
 // failed notes why a copy could not be read.
-func (ft *fetching) failed(a answer) {
+func (ft *pieceRead) failed(a answer) {
 	switch {
 	case errors.Is(a.err, raid.ErrCorrupt):
 		ft.rotten = true
@@ -107,11 +117,11 @@ func (ft *fetching) failed(a answer) {
 }
 
 // worthWaiting tells nodes that are away, and may come back, from bad copies.
-func (ft *fetching) worthWaiting(err error) bool {
+func (ft *pieceRead) worthWaiting(err error) bool {
 	return errors.Is(err, raid.ErrPeerGone) && !errors.Is(err, raid.ErrCorrupt)
 }
 
-func (ft *fetching) waitForChange() error {
+func (ft *pieceRead) waitForChange() error {
 	t := time.NewTimer(watchEvery)
 	defer t.Stop()
 	select {
@@ -124,7 +134,7 @@ func (ft *fetching) waitForChange() error {
 }
 
 // run asks the copies that are left until one is good.
-func (ft *fetching) run() error {
+func (ft *pieceRead) run() error {
 	var last error
 	own := ft.p.buf
 	ft.ask(own.Retain())
@@ -141,14 +151,14 @@ func (ft *fetching) run() error {
 			}
 			last = a.err
 			ft.failed(a)
-			if len(ft.left) > 0 {
+			if ft.more() {
 				ft.ask(a.buf) // nobody writes to it any more
 				timer.Reset(ft.patience())
 			} else {
 				a.buf.Release()
 			}
 		case <-timer.C:
-			if len(ft.left) > 0 && ft.mayHedge() {
+			if ft.more() && ft.mayHedge() {
 				if b := ft.second(); b != nil {
 					ft.ask(b)
 					timer.Reset(ft.patience())
@@ -177,7 +187,7 @@ func (ft *fetching) run() error {
 
 // second is memory for asking another copy at the same time. Pieces above
 // maxPiece, whole chunks of lab peers, get none that is not free.
-func (ft *fetching) second() *budget.Buffer {
+func (ft *pieceRead) second() *budget.Buffer {
 	pool := ft.s.cfg.Pool
 	if ft.p.heals {
 		pool = ft.s.cfg.Healing
@@ -191,7 +201,7 @@ func (ft *fetching) second() *budget.Buffer {
 
 // silent is for how long none of the nodes that were asked has sent anything,
 // counted from the last asking.
-func (ft *fetching) silent() time.Duration {
+func (ft *pieceRead) silent() time.Duration {
 	silent := time.Since(ft.asked)
 	for _, p := range ft.peers {
 		silent = min(silent, p.ReadSilentFor())
@@ -200,13 +210,13 @@ func (ft *fetching) silent() time.Duration {
 }
 
 // take makes the winning buffer the piece's.
-func (ft *fetching) take(b *budget.Buffer) {
+func (ft *pieceRead) take(b *budget.Buffer) {
 	ft.p.buf.Release()
 	ft.p.buf = b
 }
 
 // patience is how long the node that was asked last may be silent.
-func (ft *fetching) patience() time.Duration {
+func (ft *pieceRead) patience() time.Duration {
 	if ft.last == nil {
 		return watchEvery
 	}
@@ -219,7 +229,7 @@ func (ft *fetching) patience() time.Duration {
 const silence = time.Second
 
 // mayHedge allows to ask another copy although the first may still answer.
-func (ft *fetching) mayHedge() bool {
+func (ft *pieceRead) mayHedge() bool {
 	if ft.last == nil || ft.last.Suspect() || ft.last.ReadsStall() {
 		return true
 	}
@@ -233,18 +243,32 @@ func (ft *fetching) mayHedge() bool {
 	return false
 }
 
-// ask reads the best copy that is left into b, in a goroutine that gives b back
-// unless its answer is taken.
-func (ft *fetching) ask(b *budget.Buffer) {
-	c := ft.left[0]
-	ft.left = ft.left[1:]
+// ask reads the best copy that is left into b, or else makes it from other parts, in a
+// goroutine that gives b back unless its answer is taken.
+func (ft *pieceRead) ask(b *budget.Buffer) {
 	ft.open++
 	ft.last, ft.asked = nil, time.Now()
+	if len(ft.left) == 0 {
+		ft.others = false
+		ft.start(raid.Copy{}, b, func() ([]uint32, error) {
+			return nil, ft.s.reconstruct(ft.ctx, ft.file, ft.p, b.Bytes()[:ft.p.length])
+		})
+		return
+	}
+	c := ft.left[0]
+	ft.left = ft.left[1:]
 	if peer, ok := ft.s.cfg.Nodes.Peer(c.Node); ok && c.Node != "" {
 		ft.last = peer
 		ft.peers = append(ft.peers, peer)
 	}
 	peer := ft.last
+	ft.start(c, b, func() ([]uint32, error) {
+		return ft.s.readCopy(ft.ctx, ft.file, ft.p, c, peer, b.Bytes()[:ft.p.length])
+	})
+}
+
+// start has read fill b in a goroutine.
+func (ft *pieceRead) start(c raid.Copy, b *budget.Buffer, read func() ([]uint32, error)) {
 	reply := func(blocks []uint32, err error) {
 		select {
 		case ft.answers <- answer{c, b, blocks, err}:
@@ -252,9 +276,7 @@ func (ft *fetching) ask(b *budget.Buffer) {
 			b.Release()
 		}
 	}
-	if !ft.s.spawn(func() {
-		reply(ft.s.readCopy(ft.ctx, ft.file, ft.p, c, peer, b.Bytes()[:ft.p.length]))
-	}) {
+	if !ft.s.spawn(func() { reply(read()) }) {
 		go reply(nil, raid.ErrShutdown) // run takes it, or has ended
 	}
 }
@@ -269,19 +291,7 @@ func (s *Store) order(copies []raid.Copy) []raid.Copy {
 	}
 	rs := make([]ranked, 0, len(copies))
 	for _, c := range copies {
-		r := ranked{c: c, draw: s.cfg.Draw(1 << 30)}
-		if c.Bad {
-			r.rank += 8
-		}
-		switch peer, ok := s.cfg.Nodes.Peer(c.Node); {
-		case c.Node == "":
-			r.rank++ // lab peers are asked when natives can't answer
-		case !ok:
-			r.rank += 4
-		case peer.Suspect() || peer.ReadsStall():
-			r.rank += 2
-		}
-		rs = append(rs, r)
+		rs = append(rs, ranked{c: c, rank: s.rank(c), draw: s.cfg.Draw(1 << 30)})
 	}
 	slices.SortFunc(rs, func(a, b ranked) int { return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.draw, b.draw)) })
 	out := make([]raid.Copy, len(rs))
@@ -289,6 +299,22 @@ func (s *Store) order(copies []raid.Copy) []raid.Copy {
 		out[i] = rs[i].c
 	}
 	return out
+}
+
+// rank says how late a copy is to be asked; 0: at once.
+func (s *Store) rank(c raid.Copy) (rank int) {
+	if c.Bad {
+		rank += 8
+	}
+	switch peer, ok := s.cfg.Nodes.Peer(c.Node); {
+	case c.Node == "":
+		rank++ // lab peers are asked when natives can't answer
+	case !ok:
+		rank += 4
+	case peer.Suspect() || peer.ReadsStall():
+		rank += 2
+	}
+	return rank
 }
 
 // readCopy reads and checks the piece from one copy. blocks are as in answer.
@@ -369,7 +395,7 @@ func (s *Store) badCopy(f *raid.File, p *piece, c raid.Copy, err error) {
 	} else {
 		s.stats.missing.Add(1)
 	}
-	if c.Bad || s.cfg.Nodes.Behind() != nil { // an old catalog may be what is wrong
+	if c.Bad || s.cfg.Nodes.StaleCatalog() != nil { // an old catalog may be what is wrong
 		return
 	}
 	s.cfg.Log.Warn("bad copy: another one is served and this one will be replaced", "file", f.ID, "stripe", p.part.Stripe, "part", p.part.Number, "node", c.Node, "cause", err)

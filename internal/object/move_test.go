@@ -50,7 +50,7 @@ func TestANewCopyIsReadBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			part := parts[0]
-			fresh, err := b.store.Remake(b.ctx, f, part, raid.Move{Old: part.Copies[0], Kept: c.kept})
+			fresh, err := b.store.Rereplicate(b.ctx, f, part, raid.Move{Old: part.Copies[0], Kept: c.kept})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -82,7 +82,7 @@ func TestACopyThatWasNotKeptIsNoCopy(t *testing.T) {
 		for _, n := range b.nodes {
 			n.loses.Store(true)
 		}
-		c, err := b.store.Remake(b.ctx, f, parts[0], raid.Move{Old: parts[0].Copies[0], Kept: true})
+		c, err := b.store.Rereplicate(b.ctx, f, parts[0], raid.Move{Old: parts[0].Copies[0], Kept: true})
 		if !errors.Is(err, raid.ErrTooFewNodes) || c.Node == "" {
 			t.Errorf("%+v, %v", c, err)
 		}
@@ -105,12 +105,12 @@ func TestACopyGoesWhereItFits(t *testing.T) {
 		part := parts[0]
 		old, other := part.Copies[0], part.Copies[1]
 		none := raid.Move{Old: old, Fits: func(id raid.NodeID) bool { return id == old.Node || id == other.Node }}
-		if c, err := b.store.Remake(b.ctx, f, part, none); !errors.Is(err, raid.ErrTooFewNodes) {
+		if c, err := b.store.Rereplicate(b.ctx, f, part, none); !errors.Is(err, raid.ErrTooFewNodes) {
 			t.Errorf("%+v, %v", c, err)
 		}
 		// A node whose copy does not count may get another one, with another name.
 		lost := raid.Move{Old: old, Fits: none.Fits, Missing: func(id raid.NodeID) bool { return id == other.Node }}
-		if c, err := b.store.Remake(b.ctx, f, part, lost); err != nil || c.Node != other.Node {
+		if c, err := b.store.Rereplicate(b.ctx, f, part, lost); err != nil || c.Node != other.Node {
 			t.Errorf("%+v, %v", c, err)
 		}
 	})
@@ -134,7 +134,7 @@ func TestHealingAndRequestsWaitForNoMemoryOfEachOther(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		if _, err := b.store.Remake(b.ctx, f, parts[0], raid.Move{Old: parts[0].Copies[0]}); err != nil || time.Since(began) > time.Second {
+		if _, err := b.store.Rereplicate(b.ctx, f, parts[0], raid.Move{Old: parts[0].Copies[0]}); err != nil || time.Since(began) > time.Second {
 			t.Errorf("with no memory for requests: %v after %v", err, time.Since(began))
 		}
 		if got := b.store.cfg.Pool.InUse(); got != b.store.cfg.Pool.Limit() {
@@ -166,7 +166,7 @@ func TestWhatIsReadForACopyIsOutOfReachOfASlowNode(t *testing.T) {
 		b.store.cfg.Draw = func(int64) int64 { return 0 }
 		slow := b.held(part.Key(f.Upload, b.store.order(part.Copies)[0]).Name())
 		slow.hangDisk()
-		buf, blocks, err := b.store.readPart(b.ctx, f, part)
+		buf, blocks, err := b.store.readPart(b.ctx, f, part, siblings{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,10 +24,27 @@ const usualChunk = 1 << 20
 func (s *Store) Cost() placement.Cost {
 	chunk := int64(usualChunk)
 	if s.cfg.StripeSize > 0 {
-		chunk = max(s.cfg.StripeSize/2, 1)
+		chunk = max(s.cfg.StripeSize/int64(s.cfg.Level.Needed), 1)
 	}
-	return placement.Cost{Copies: s.cfg.Copies, Chunk: chunk, Overhead: chunkOverhead, Degraded: s.cfg.DegradedWrites}
+	return s.costOf(chunk, chunkOverhead)
 }
+
+// costOf is Cost for chunks of so many bytes, which take overhead besides.
+func (s *Store) costOf(chunk, overhead int64) placement.Cost {
+	level := s.cfg.Level
+	groups := level.Groups()
+	return placement.Cost{
+		Copies: level.Apart(s.cfg.Copies), Groups: groups, Chunk: chunk, Payload: chunk * int64(level.Needed/groups),
+		Overhead: overhead, Degraded: s.degrades(),
+	}
+}
+
+// degrades reports whether chunks may share a node where there are too few. Where parts
+// can be spared, no row of the catalog would tell that they do.
+func (s *Store) degrades() bool { return s.cfg.DegradedWrites && s.cfg.Level.Spare() == 0 }
+
+// apart is how many nodes a stripe needs, so that none holds two chunks of a group.
+func (s *Store) apart() int { return s.cfg.Level.Apart(s.cfg.Copies) }
 
 // fullText says what would help when too few nodes have room for a part of so many
 // bytes. more is how many nodes there are that take no chunks now.
@@ -80,12 +97,12 @@ const reclaimTries = 5
 
 // place chooses a node for one more copy of part p. When the nodes are full, the trash
 // has to make room. See placeNow.
-func (j *job) place(p int) (peer *membership.Peer, doubled bool, err error) {
+func (j *stripeUpload) place(p int) (peer *membership.Peer, colocated bool, err error) {
 	for try := 0; ; try++ {
-		peer, doubled, err = j.placeNow(p)
+		peer, colocated, err = j.placeNow(p)
 		trash := j.up.s.cfg.Trash
 		if trash == nil || !errors.Is(err, raid.ErrArrayFull) || try == reclaimTries {
-			return peer, doubled, err
+			return peer, colocated, err
 		}
 		if !trash.MakeRoom(j.up.ctx, j.parts[p].Length, func() bool { return j.fits(p) }) {
 			return nil, false, cmp.Or(context.Cause(j.up.ctx), err)
@@ -94,7 +111,7 @@ func (j *job) place(p int) (peer *membership.Peer, doubled bool, err error) {
 }
 
 // fits reports whether the nodes have room for one more copy of part p.
-func (j *job) fits(p int) bool {
+func (j *stripeUpload) fits(p int) bool {
 	cost := j.up.s.Cost()
 	return cost.Lacking(j.up.s.cfg.Nodes.Candidates(), j.parts[p].Length) == 0
 }
@@ -106,14 +123,14 @@ func tooManyAttempts() error {
 // placeNow chooses a node for one more copy of part p, once it is clear that the
 // catalog is not an old one. When there are too few it
 // waits: for known nodes to settle, and as long for nodes that are up and failed
-// to recover. doubled says that the node has another copy of the part, since no
+// to recover. colocated says that the node has another copy of the part, since no
 // other node is up and none is expected back soon.
-func (j *job) placeNow(p int) (peer *membership.Peer, doubled bool, err error) {
+func (j *stripeUpload) placeNow(p int) (peer *membership.Peer, colocated bool, err error) {
 	for {
-		if err := j.up.s.cfg.Nodes.Behind(); err != nil {
+		if err := j.up.s.cfg.Nodes.StaleCatalog(); err != nil {
 			return nil, false, err
 		}
-		if left := j.up.s.cfg.Nodes.Gathering(); left > 0 {
+		if left := j.up.s.cfg.Nodes.WarmUp(); left > 0 {
 			if err := j.wait(min(left, watchEvery)); err != nil {
 				return nil, false, err
 			}
@@ -123,7 +140,7 @@ func (j *job) placeNow(p int) (peer *membership.Peer, doubled bool, err error) {
 		if err == nil {
 			return peer, false, nil
 		}
-		left := max(j.up.s.cfg.Nodes.Settling(), j.forgive())
+		left := max(j.up.s.cfg.Nodes.ReconnectGrace(), j.readmit())
 		if left <= 0 {
 			break
 		}
@@ -134,30 +151,30 @@ func (j *job) placeNow(p int) (peer *membership.Peer, doubled bool, err error) {
 	if !errors.Is(err, raid.ErrTooFewNodes) {
 		return nil, false, err
 	}
-	if !j.up.s.cfg.DegradedWrites {
+	if !j.up.s.degrades() {
 		return nil, false, fmt.Errorf("%w: %d copies need as many nodes; start more nodes, or set degraded_writes = true to store on fewer",
-			raid.ErrTooFewNodes, j.up.s.cfg.Copies)
+			raid.ErrTooFewNodes, j.up.s.apart())
 	}
 	peer, err = j.tryPlace(p, true)
 	return peer, true, err
 }
 
-// forgive lets nodes that failed the stripe try again, for as long as nodes that
+// readmit lets nodes that failed the stripe try again, for as long as nodes that
 // are away are waited for. It returns how long that still is.
-func (j *job) forgive() time.Duration {
+func (j *stripeUpload) readmit() time.Duration {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.spurned) == 0 && j.patience.IsZero() {
+	if len(j.excluded) == 0 && j.patience.IsZero() {
 		return 0
 	}
 	if j.patience.IsZero() {
 		j.patience = time.Now().Add(j.up.s.cfg.Nodes.Settle())
 	}
-	clear(j.spurned)
+	clear(j.excluded)
 	return time.Until(j.patience)
 }
 
-func (j *job) wait(d time.Duration) error {
+func (j *stripeUpload) wait(d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -172,39 +189,39 @@ func (j *job) wait(d time.Duration) error {
 // tryPlace chooses without waiting; again allows a node that already has a copy
 // of the part, when no other will do. The error is raid.ErrArrayFull when enough
 // nodes are up but too few have room, raid.ErrTooFewNodes when too few are up.
-func (j *job) tryPlace(p int, again bool) (*membership.Peer, error) {
+func (j *stripeUpload) tryPlace(p int, again bool) (*membership.Peer, error) {
 	cfg := &j.up.s.cfg
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var usable []placement.Candidate
 	peers := map[raid.NodeID]*membership.Peer{}
 	for _, c := range cfg.Nodes.Candidates() {
-		if peer, ok := cfg.Nodes.Peer(c.ID); ok && !j.spurned[target{c.ID, peer.Session()}] {
+		if peer, ok := cfg.Nodes.Peer(c.ID); ok && !j.excluded[target{c.ID, peer.Session()}] {
 			usable, peers[c.ID] = append(usable, c), peer
 		}
 	}
 	need := j.parts[p].Length + chunkOverhead
-	c, ok := j.placed.Choose(usable, p+1, need, cfg.Draw)
+	c, ok := j.placed.Choose(usable, j.group(p), need, cfg.Draw)
 	if !ok && again {
-		c, ok = placement.NewStripe().Choose(usable, p+1, need, cfg.Draw)
+		c, ok = placement.NewStripe().Choose(usable, j.group(p), need, cfg.Draw)
 	}
 	if ok {
-		j.placed.Take(p+1, c)
+		j.placed.Take(j.group(p), c)
 		return peers[c.ID], nil
 	}
-	if n := len(usable); n >= cfg.Copies || again && n > 0 {
+	if n := len(usable); n >= j.up.s.apart() || again && n > 0 {
 		return nil, fmt.Errorf("%w: %s", raid.ErrArrayFull, fullText(j.up.s.Cost(), usable, j.parts[p].Length, j.up.s.idle()))
 	}
-	return nil, fmt.Errorf("%w: %d can take chunks now, %d copies need as many. See which nodes are away with: raidctl nodes", raid.ErrTooFewNodes, len(usable), cfg.Copies)
+	return nil, fmt.Errorf("%w: %d can take chunks now, %d copies need as many. See which nodes are away with: raidctl nodes", raid.ErrTooFewNodes, len(usable), j.up.s.apart())
 }
 
-// spurn keeps the stripe away from a session that failed it for a while. A node
+// exclude keeps the stripe away from a session that failed it for a while. A node
 // without room says so in its heartbeats.
-func (j *job) spurn(a *attempt) {
+func (j *stripeUpload) exclude(a *attempt) {
 	if errors.Is(a.err, raid.ErrNoSpace) {
 		return
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.spurned[target{a.peer.ID(), a.peer.Session()}] = true
+	j.excluded[target{a.peer.ID(), a.peer.Session()}] = true
 }

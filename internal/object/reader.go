@@ -58,12 +58,19 @@ type piece struct {
 	err    error
 	blocks []uint32 // once it is fetched: checksums of the part's blocks; nil: nobody said
 	heals  bool     // it is read to make a copy again: nodes that are away are not waited for
+	source bool     // it is read to make a piece of another part: they are not either
+	// siblings are what it can be made from when no copy of its own part is to be had.
+	siblings siblings
 }
 
 // Open starts reading a file. Nothing is fetched before the first read.
 func (s *Store) Open(ctx context.Context, f raid.File) (*Reader, error) {
-	l := stripe.Layout{Level: f.Level, StripeSize: f.StripeSize, Size: f.Size}
-	if err := l.Valid(); err != nil {
+	level, err := s.cfg.Levels.Named(f.Level)
+	l := stripe.Layout{Level: level, StripeSize: f.StripeSize, Size: f.Size}
+	if err == nil {
+		err = l.Valid()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open file %d: %w", f.ID, err)
 	}
 	s.stats.downloads.Add(1)
@@ -169,7 +176,7 @@ func (r *Reader) next(end, step int64) ([]byte, error) {
 		return r.next(end, step)
 	}
 	if p.err != nil {
-		r.failed = fmt.Errorf("read file %d at byte %d: %w", r.file.ID, r.pos, r.s.orBehind(p.err))
+		r.failed = fmt.Errorf("read file %d at byte %d: %w", r.file.ID, r.pos, r.s.orStale(p.err))
 		return nil, r.failed
 	}
 	return p.buf.Bytes()[p.skip+p.read : p.skip+p.want], nil
@@ -232,7 +239,7 @@ func (r *Reader) plan(offset, n int64) (*piece, error) {
 	if err != nil {
 		return nil, err
 	}
-	if whole := stripe.PartLength(r.layout.StripeLength(e.Stripe), e.Part); part.Length != whole {
+	if whole := r.layout.PartLength(e.Stripe, e.Part); part.Length != whole {
 		return nil, fmt.Errorf("%w: the catalog says %d bytes for stripe %d part %d of file %d, which must have %d",
 			raid.ErrCorrupt, part.Length, e.Stripe, e.Part, r.file.ID, whole)
 	}
@@ -244,7 +251,7 @@ func (r *Reader) plan(offset, n int64) (*piece, error) {
 	}
 	// The rest of the last block comes along, and may be wanted next.
 	stop := min((e.Offset+e.Length+raid.BlockSize-1)/raid.BlockSize*raid.BlockSize, limit, part.Length)
-	p := &piece{part: part, offset: start, length: stop - start, skip: e.Offset - start, want: stop - e.Offset, done: make(chan struct{})}
+	p := &piece{part: part, siblings: r.siblings(e.Stripe), offset: start, length: stop - start, skip: e.Offset - start, want: stop - e.Offset, done: make(chan struct{})}
 	return p, nil
 }
 
@@ -269,7 +276,7 @@ func (r *Reader) whole(p raid.Part) bool {
 
 // part looks a part up, asking the catalog for several stripes at once.
 func (r *Reader) part(s int64, number int) (raid.Part, error) {
-	i := int(s-r.from)*r.layout.Parts() + number - 1
+	i := int(s-r.from)*r.layout.Level.Parts + number - 1
 	if len(r.window) == 0 || s < r.from || i >= len(r.window) {
 		w, err := r.s.cfg.Index.Parts(r.ctx, r.file.ID, s, min(s+partsWindow, r.file.Stripes))
 		if err != nil {
@@ -281,6 +288,15 @@ func (r *Reader) part(s int64, number int) (raid.Part, error) {
 		return raid.Part{}, fmt.Errorf("%w: the catalog lacks stripe %d part %d of file %d (was it deleted?)", raid.ErrNotFound, s, number, r.file.ID)
 	}
 	return r.window[i], nil
+}
+
+// siblings are those of the parts of stripe s, which is in the window.
+func (r *Reader) siblings(s int64) (sib siblings) {
+	if r.layout.Level.Spare() > 0 {
+		i := int(s-r.from) * r.layout.Level.Parts
+		sib = siblings{r.layout.Level, r.window[i:min(i+r.layout.Level.Parts, len(r.window))]}
+	}
+	return sib
 }
 
 // dropQueue ends all fetches that are under way. A later read starts new ones.

@@ -14,12 +14,12 @@ import (
 // lab nodes don't, it lets Upload decide.
 func (s *Store) CheckRoom(size int64) error {
 	nodes := s.cfg.Nodes.Candidates()
-	if s.cfg.Nodes.Behind() != nil || s.cfg.Nodes.Gathering() > 0 || s.cfg.Nodes.Settling() > 0 ||
-		len(nodes) == 0 || len(nodes) < s.cfg.Copies && !s.cfg.DegradedWrites ||
+	if s.cfg.Nodes.StaleCatalog() != nil || s.cfg.Nodes.WarmUp() > 0 || s.cfg.Nodes.ReconnectGrace() > 0 ||
+		len(nodes) == 0 || len(nodes) < s.apart() && !s.degrades() ||
 		slices.ContainsFunc(nodes, func(c placement.Candidate) bool { return c.Lab }) {
 		return nil
 	}
-	cost := placement.Cost{Copies: s.cfg.Copies, Chunk: 1, Degraded: s.cfg.DegradedWrites}
+	cost := s.costOf(1, 0)
 	room := cost.Most(nodes)
 	if s.cfg.Trash != nil && size > room {
 		room += s.cfg.Trash.Makes()

@@ -182,7 +182,7 @@ func (b *bubble) remakes(f raid.File) {
 		for i := range p.Copies {
 			p.Copies[i].Bad = true
 		}
-		c, err := b.store.Remake(b.ctx, f, p, raid.Move{Old: p.Copies[0]})
+		c, err := b.store.Rereplicate(b.ctx, f, p, raid.Move{Old: p.Copies[0]})
 		if err != nil {
 			b.t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/stripe"
 )
 
 // Writer is what an upload needs of the catalog.
@@ -60,9 +61,10 @@ type Config struct {
 	// that; nil: a pool of healingBudget.
 	Healing *budget.Pool
 	Array   raid.ArrayID
-	Run     uint32 // the controller's run number
-	Level   string // "raid1"
-	Copies  int
+	Run     uint32        // the controller's run number
+	Level   stripe.Level  // of new files
+	Levels  stripe.Levels // of stored ones; nil: those that are known
+	Copies  int           // of each part
 	// StripeSize is in bytes; 0 makes every file one stripe, of at most
 	// MaxWholeFile bytes.
 	StripeSize     int64
@@ -126,6 +128,9 @@ type Stats struct {
 // New makes a Store.
 func New(cfg Config) *Store {
 	ctx, cancel := context.WithCancelCause(context.Background())
+	if cfg.Levels == nil {
+		cfg.Levels = stripe.Known()
+	}
 	if cfg.Healing == nil {
 		cfg.Healing = budget.New(healingBudget)
 	}
@@ -203,7 +208,7 @@ func (s *Store) Stats() Stats {
 // Its chunks follow, once it can't be put back. raid.ErrNotFound, or
 // raid.ErrCatalogBehind when the catalog may be older than the nodes.
 func (s *Store) Delete(ctx context.Context, id raid.FileID) error {
-	if err := s.cfg.Nodes.Behind(); err != nil {
+	if err := s.cfg.Nodes.StaleCatalog(); err != nil {
 		return err
 	}
 	if err := s.cfg.Index.Delete(ctx, id); err != nil {
@@ -214,10 +219,10 @@ func (s *Store) Delete(ctx context.Context, id raid.FileID) error {
 	return nil
 }
 
-// orBehind is err, or that the catalog may be older than the nodes where that can be why
+// orStale is err, or that the catalog may be older than the nodes where that can be why
 // bytes are not to be had: the file may have been deleted since, or its copies moved.
-func (s *Store) orBehind(err error) error {
-	if behind := s.cfg.Nodes.Behind(); behind != nil && (errors.Is(err, raid.ErrCorrupt) || errors.Is(err, raid.ErrNotFound)) {
+func (s *Store) orStale(err error) error {
+	if behind := s.cfg.Nodes.StaleCatalog(); behind != nil && (errors.Is(err, raid.ErrCorrupt) || errors.Is(err, raid.ErrNotFound)) {
 		return fmt.Errorf("%w: %w", behind, err)
 	}
 	return err

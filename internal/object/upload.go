@@ -39,7 +39,7 @@ type upload struct {
 	hash   hash.Hash
 	read   int64 // bytes of the body so far
 	peeked []byte
-	jobs   []*job // sent and not yet collected, in order of stripes
+	jobs   []*stripeUpload // sent and not yet collected, in order of stripes
 	parts  []raid.Part
 	begun  bool // the catalog knows the upload
 
@@ -71,7 +71,7 @@ func (s *Store) Upload(ctx context.Context, u Upload) (raid.File, error) {
 }
 
 func (s *Store) upload(ctx context.Context, u Upload) (raid.File, error) {
-	if err := s.cfg.Nodes.Behind(); err != nil {
+	if err := s.cfg.Nodes.StaleCatalog(); err != nil {
 		return raid.File{}, err
 	}
 	up, err := s.begin(ctx, u)
@@ -107,7 +107,7 @@ func (s *Store) begin(ctx context.Context, u Upload) (*upload, error) {
 	}
 	up := &upload{s: s, u: u, hash: sha256.New(), nodes: map[raid.NodeID]bool{}}
 	up.ctx, up.cancel = context.WithCancelCause(ctx)
-	up.file = raid.File{ID: id, Upload: uid, Level: s.cfg.Level, StripeSize: s.cfg.StripeSize}
+	up.file = raid.File{ID: id, Upload: uid, Level: s.cfg.Level.Name, StripeSize: s.cfg.StripeSize}
 	if s.cfg.StripeSize == 0 {
 		up.file.StripeSize = s.cfg.MaxWholeFile
 	}
@@ -145,11 +145,11 @@ func (up *upload) run() (raid.File, error) {
 // readStripe reads stripe i and tells whether it is the last.
 func (up *upload) readStripe(i int64) (filled, bool, error) {
 	want := up.stripeBound()
-	buf, err := up.buffer(int(want))
+	buf, err := up.buffer(int(want + up.s.cfg.Level.Extra(want)))
 	if err != nil {
 		return filled{}, false, err
 	}
-	n, eof, err := up.fill(buf.Bytes())
+	n, eof, err := up.fill(buf.Bytes()[:want])
 	if err == nil && !eof {
 		eof, err = up.atEOF()
 	}
@@ -170,13 +170,14 @@ func (up *upload) readStripe(i int64) (filled, bool, error) {
 		buf.Release()
 		return filled{}, false, err
 	}
-	return filled{buf: buf, data: buf.Bytes()[:n]}, eof, nil
+	return filled{buf: buf, data: buf.Bytes()[:n], extra: buf.Bytes()[want:]}, eof, nil
 }
 
 // filled is a stripe in memory.
 type filled struct {
-	buf  *budget.Buffer
-	data []byte // the part of buf that holds bytes
+	buf   *budget.Buffer
+	data  []byte // what of buf holds bytes
+	extra []byte // what of it the level needs to cut them
 }
 
 // stripeBound is how many bytes the next stripe has at most.
@@ -299,7 +300,7 @@ func (up *upload) describe(stripes int64) (*raid.FileMeta, error) {
 	if up.s.cfg.StripeSize == 0 {
 		f.StripeSize = max(f.Size, 1)
 	}
-	if err := (stripe.Layout{Level: f.Level, StripeSize: f.StripeSize, Size: f.Size}).Valid(); err != nil {
+	if err := (stripe.Layout{Level: up.s.cfg.Level, StripeSize: f.StripeSize, Size: f.Size}).Valid(); err != nil {
 		return nil, err
 	}
 	return &raid.FileMeta{
@@ -308,7 +309,7 @@ func (up *upload) describe(stripes int64) (*raid.FileMeta, error) {
 	}, nil
 }
 
-// collect takes finished jobs from the front, waiting for the oldest one if wait
+// collect takes finished stripes from the front, waiting for the oldest one if wait
 // is set, and writes the rows of a long upload.
 func (up *upload) collect(wait bool) error {
 	for len(up.jobs) > 0 {
@@ -343,7 +344,7 @@ func (up *upload) appendIfMany() error {
 
 // keep takes over the parts of a finished stripe. Whether they leave the file
 // degraded, or resting on lab nodes, the catalog sees by itself.
-func (up *upload) keep(j *job) {
+func (up *upload) keep(j *stripeUpload) {
 	up.parts = append(up.parts, j.parts...)
 	up.mu.Lock()
 	defer up.mu.Unlock()
@@ -384,7 +385,7 @@ func (up *upload) commit() (raid.File, error) {
 	}
 	up.jobs = nil
 	fin := catalog.Finish{File: up.file, Parts: up.parts, Begun: up.begun, Lost: lost, Removals: up.takeRemovals(), Idempotency: up.u.Idempotency}
-	if err := up.s.cfg.Nodes.Behind(); err != nil {
+	if err := up.s.cfg.Nodes.StaleCatalog(); err != nil {
 		up.giveBack(fin.Removals)
 		return raid.File{}, err
 	}

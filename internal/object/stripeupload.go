@@ -10,26 +10,25 @@ import (
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/placement"
 	"github.com/raidpi/raidpi/internal/raid"
-	"github.com/raidpi/raidpi/internal/stripe"
 )
 
 const (
 	// storeTimeout is how long one node may take for one chunk. It is long, since
 	// a node that is merely slow must be let finish: one that does not answer is
-	// noticed much earlier, and another is asked beside it.
+	// noticed much earlier, and a second one is asked as well.
 	storeTimeout = time.Minute
 	// watchEvery is how often a waiting request looks how its node is.
 	watchEvery = 100 * time.Millisecond
-	// besides is how many nodes may be storing one copy at the same time, because
+	// maxParallel is how many nodes may be storing one copy at the same time, because
 	// the earlier ones do not answer.
-	besides = 3
+	maxParallel = 3
 	// maxAttempts bounds how often one part is placed: far more than there are
 	// nodes at home, far fewer than a chunk name has room for.
 	maxAttempts = 1000
 )
 
-// job is one stripe on its way to the nodes.
-type job struct {
+// stripeUpload is one stripe on its way to the nodes.
+type stripeUpload struct {
 	up     *upload
 	stripe int64
 	buf    *budget.Buffer
@@ -42,7 +41,7 @@ type job struct {
 	parts    []raid.Part
 	attempts map[int]int // last attempt by part
 	sent     []raid.Removal
-	spurned  map[target]bool // nodes that failed this stripe
+	excluded map[target]bool // nodes that failed this stripe
 	patience time.Time       // until when failing nodes are tried again; zero: not yet needed
 	err      error
 }
@@ -61,21 +60,21 @@ type target struct {
 
 // attempt is one chunk on its way to one node.
 type attempt struct {
-	peer    *membership.Peer
-	key     raid.ChunkKey
-	began   time.Time
-	doubled bool // the node has another copy of the part: better than none
-	cancel  context.CancelFunc
-	err     error // once it is over
+	peer      *membership.Peer
+	key       raid.ChunkKey
+	began     time.Time
+	colocated bool // the node has another copy of the part: better than none
+	cancel    context.CancelFunc
+	err       error // once it is over
 }
 
 // send starts storing all copies of a stripe and returns at once.
-func (up *upload) send(i int64, st filled, meta *raid.FileMeta) *job {
-	j := &job{
+func (up *upload) send(i int64, st filled, meta *raid.FileMeta) *stripeUpload {
+	j := &stripeUpload{
 		up: up, stripe: i, buf: st.buf, file: meta, done: make(chan struct{}),
-		placed: placement.NewStripe(), attempts: map[int]int{}, spurned: map[target]bool{},
+		placed: placement.NewStripe(), attempts: map[int]int{}, excluded: map[target]bool{},
 	}
-	for p, payload := range stripe.Cut(st.data) {
+	for p, payload := range up.s.cfg.Level.Cut(st.data, st.extra) {
 		blocks := raid.BlockChecksums(payload)
 		crc, _ := raid.CombineBlocks(blocks, int64(len(payload)))
 		j.chunks = append(j.chunks, outgoing{payload, blocks})
@@ -108,8 +107,8 @@ func (up *upload) send(i int64, st filled, meta *raid.FileMeta) *job {
 // A node that does not answer is not given up while no other can take the copy:
 // what it has under way may be all that is needed. The first acknowledgement
 // counts; what the other attempts may leave behind is recorded for removal.
-func (j *job) storeCopy(p, c int) {
-	results := make(chan *attempt, besides) // so many may still report when nobody listens any more
+func (j *stripeUpload) storeCopy(p, c int) {
+	results := make(chan *attempt, maxParallel) // so many may still report when nobody listens any more
 	running := map[*attempt]bool{}
 	defer func() {
 		for a := range running {
@@ -134,11 +133,11 @@ func (j *job) storeCopy(p, c int) {
 				j.stored(p, c, a)
 				return
 			}
-			j.spurn(a)
+			j.exclude(a)
 			j.discard(p, a)
 			j.up.again(a, a.err)
 		case <-tick.C:
-			if a := j.beside(p, running, results); a != nil {
+			if a := j.hedge(p, running, results); a != nil {
 				running[a] = true
 			}
 		case <-j.up.ctx.Done():
@@ -149,18 +148,18 @@ func (j *job) storeCopy(p, c int) {
 }
 
 // begin starts an attempt on a node that it may have to wait for.
-func (j *job) begin(p int, results chan<- *attempt) (*attempt, error) {
-	peer, doubled, err := j.place(p)
+func (j *stripeUpload) begin(p int, results chan<- *attempt) (*attempt, error) {
+	peer, colocated, err := j.place(p)
 	if err != nil {
 		return nil, err
 	}
-	return j.start(p, peer, doubled, results)
+	return j.start(p, peer, colocated, results)
 }
 
-// beside starts another attempt when none of those that run gets an answer and
+// hedge starts another attempt when none of those that run gets an answer and
 // another node can take the copy; else it returns nil.
-func (j *job) beside(p int, running map[*attempt]bool, results chan<- *attempt) *attempt {
-	if len(running) >= besides {
+func (j *stripeUpload) hedge(p int, running map[*attempt]bool, results chan<- *attempt) *attempt {
+	if len(running) >= maxParallel {
 		return nil
 	}
 	for a := range running {
@@ -197,18 +196,18 @@ func (up *upload) again(a *attempt, cause error) {
 
 // start sends one chunk in a goroutine that reports to results. A send to a node
 // that hangs ends with its session.
-func (j *job) start(p int, peer *membership.Peer, doubled bool, results chan<- *attempt) (*attempt, error) {
+func (j *stripeUpload) start(p int, peer *membership.Peer, colocated bool, results chan<- *attempt) (*attempt, error) {
 	key, err := j.newKey(p, peer)
 	if err != nil {
 		return nil, err
 	}
 	cfg := &j.up.s.cfg
 	meta := raid.ChunkMeta{
-		Array: cfg.Array, Key: key, Level: cfg.Level, StripeSize: j.up.file.StripeSize,
+		Array: cfg.Array, Key: key, Level: cfg.Level.Name, StripeSize: j.up.file.StripeSize,
 		Length: j.parts[p].Length, Blocks: j.chunks[p].blocks, Commit: cfg.Commit(), File: j.file,
 	}
 	ctx, cancel := context.WithTimeout(j.up.ctx, storeTimeout)
-	a := &attempt{peer: peer, key: key, began: time.Now(), doubled: doubled, cancel: cancel}
+	a := &attempt{peer: peer, key: key, began: time.Now(), colocated: colocated, cancel: cancel}
 	held := j.buf.Retain()
 	j.up.sends.Add(1)
 	ok := j.up.s.spawn(func() {
@@ -228,7 +227,7 @@ func (j *job) start(p int, peer *membership.Peer, doubled bool, results chan<- *
 }
 
 // newKey names a new attempt, and notes it as sent.
-func (j *job) newKey(p int, peer *membership.Peer) (raid.ChunkKey, error) {
+func (j *stripeUpload) newKey(p int, peer *membership.Peer) (raid.ChunkKey, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.attempts[p] >= maxAttempts {
@@ -243,7 +242,7 @@ func (j *job) newKey(p int, peer *membership.Peer) (raid.ChunkKey, error) {
 }
 
 // stored notes an acknowledged copy.
-func (j *job) stored(p, c int, a *attempt) {
+func (j *stripeUpload) stored(p, c int, a *attempt) {
 	node := a.peer.ID()
 	if a.peer.Lab() {
 		node = "" // nobody can say later where it lies
@@ -256,14 +255,14 @@ func (j *job) stored(p, c int, a *attempt) {
 	defer j.mu.Unlock()
 	// A second copy on one native node shows in the catalog by itself; on a lab
 	// node, whose place is not known, it has to be called bad to be made again.
-	j.parts[p].Copies[c] = raid.Copy{Index: c + 1, Attempt: a.key.Attempt, Node: node, Bad: a.doubled && a.peer.Lab()}
+	j.parts[p].Copies[c] = raid.Copy{Index: c + 1, Attempt: a.key.Attempt, Node: node, Bad: a.colocated && a.peer.Lab()}
 }
 
 // discard ends an attempt that is not needed: what may lie there has to go.
-func (j *job) discard(p int, a *attempt) {
+func (j *stripeUpload) discard(p int, a *attempt) {
 	a.cancel()
 	j.mu.Lock()
-	j.placed.Return(p+1, a.peer.ID())
+	j.placed.Return(j.group(p), a.peer.ID())
 	j.mu.Unlock()
 	if a.peer.Lab() {
 		return
@@ -273,8 +272,11 @@ func (j *job) discard(p int, a *attempt) {
 	j.up.mu.Unlock()
 }
 
+// group is the number under which chunks of part p are placed.
+func (j *stripeUpload) group(p int) int { return j.up.s.cfg.Level.Group(p + 1) }
+
 // fail ends the upload with the first error.
-func (j *job) fail(err error) {
+func (j *stripeUpload) fail(err error) {
 	j.mu.Lock()
 	if j.err == nil {
 		j.err = err
@@ -284,14 +286,14 @@ func (j *job) fail(err error) {
 }
 
 // attempted lists all chunks that were sent for the stripe to native nodes.
-func (j *job) attempted() []raid.Removal {
+func (j *stripeUpload) attempted() []raid.Removal {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.sent
 }
 
 // replaceLost places copies again whose node acknowledged them and is gone.
-func (up *upload) replaceLost(j *job) error {
+func (up *upload) replaceLost(j *stripeUpload) error {
 	for p := range j.parts {
 		for c := range j.parts[p].Copies {
 			old := j.parts[p].Copies[c]
@@ -302,7 +304,7 @@ func (up *upload) replaceLost(j *job) error {
 				continue
 			}
 			j.mu.Lock()
-			j.placed.Return(p+1, old.Node)
+			j.placed.Return(j.group(p), old.Node)
 			j.mu.Unlock()
 			j.storeCopy(p, c)
 			if j.err != nil {

@@ -12,16 +12,20 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Remake makes one copy of a part anew, on a native node that has none, from
-// the others. It returns the new copy, durable on its node, read back from there and
+// Rereplicate makes one copy of a part anew, on a native node that has none, from
+// the others, or from other parts where the level does. It returns the new copy, durable on its node, read back from there and
 // not yet in the catalog. The old one may be good: then it is moved. After an error the copy that it
 // returns, if its Node is set, may lie on that node and has to be recorded for
 // removal.
 //
 // Errors: raid.ErrTooFewNodes or raid.ErrArrayFull when no node can take it,
 // raid.ErrCorrupt when no good copy can be read, and the node's own.
-func (s *Store) Remake(ctx context.Context, f raid.File, part raid.Part, m raid.Move) (raid.Copy, error) {
-	c, err := s.placeAnew(part, m)
+func (s *Store) Rereplicate(ctx context.Context, f raid.File, part raid.Part, m raid.Move) (raid.Copy, error) {
+	sib, err := s.siblingsOf(ctx, &f, &part)
+	if err != nil {
+		return raid.Copy{}, err
+	}
+	c, err := s.placeAnew(part, sib, m)
 	if err != nil {
 		return raid.Copy{}, err
 	}
@@ -29,7 +33,7 @@ func (s *Store) Remake(ctx context.Context, f raid.File, part raid.Part, m raid.
 	if !ok {
 		return raid.Copy{}, fmt.Errorf("node %s: %w", c.ID, raid.ErrPeerGone)
 	}
-	buf, blocks, err := s.readPart(ctx, f, part)
+	buf, blocks, err := s.readPart(ctx, f, part, sib)
 	if err != nil {
 		return raid.Copy{}, err
 	}
@@ -117,7 +121,7 @@ const _ = uint(raid.UploadAttempts - maxAttempts)
 
 // readPart reads a whole part, verified, piece by piece, and returns the checksums of its
 // blocks too.
-func (s *Store) readPart(ctx context.Context, f raid.File, part raid.Part) (*budget.Buffer, []uint32, error) {
+func (s *Store) readPart(ctx context.Context, f raid.File, part raid.Part, sib siblings) (*budget.Buffer, []uint32, error) {
 	whole, err := s.cfg.Healing.Acquire(ctx, int(part.Length))
 	if err != nil {
 		return nil, nil, err
@@ -128,7 +132,7 @@ func (s *Store) readPart(ctx context.Context, f raid.File, part raid.Part) (*bud
 	}
 	blocks := make([]uint32, 0, raid.BlockCount(part.Length))
 	for at := int64(0); at < part.Length; at += step {
-		p := &piece{part: part, offset: at, length: min(step, part.Length-at), heals: true}
+		p := &piece{part: part, siblings: sib, offset: at, length: min(step, part.Length-at), heals: true}
 		own := whole.Part(int(at), int(at+p.length))
 		p.buf = own
 		if err = s.fetch(ctx, &f, p); err == nil {
@@ -168,8 +172,9 @@ func (p *piece) checksums() []uint32 {
 	return p.blocks[from : from+raid.BlockCount(p.length)]
 }
 
-// placeAnew chooses the node for a copy that replaces another.
-func (s *Store) placeAnew(part raid.Part, m raid.Move) (placement.Candidate, error) {
+// placeAnew chooses the node for a copy that replaces another. Where the level makes a part
+// from others, those on their nodes must not meet it.
+func (s *Store) placeAnew(part raid.Part, sib siblings, m raid.Move) (placement.Candidate, error) {
 	old := m.Old
 	var natives []placement.Candidate
 	for _, c := range s.cfg.Nodes.Candidates() {
@@ -182,6 +187,13 @@ func (s *Store) placeAnew(part raid.Part, m raid.Move) (placement.Candidate, err
 		lost := m.Missing != nil && m.Missing(c.Node)
 		if c.Node != "" && !lost && (c.Index != old.Index || !old.Bad) {
 			placed.Take(part.Number, s.candidate(natives, c.Node))
+		}
+	}
+	for _, o := range sib.parts {
+		for _, c := range o.Copies {
+			if lost := m.Missing != nil && m.Missing(c.Node); o.Number != part.Number && c.Node != "" && !c.Bad && !lost {
+				placed.Take(part.Number, s.candidate(natives, c.Node))
+			}
 		}
 	}
 	c, ok := placed.Choose(natives, part.Number, part.Length+chunkOverhead, s.cfg.Draw)

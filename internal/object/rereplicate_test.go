@@ -26,7 +26,7 @@ func TestEachCopyThatIsMadeAnewHasANameOfItsOwn(t *testing.T) {
 		b.store.cfg.Draw = func(int64) int64 { return 0 } // chance is no protection
 		part, used := parts[0], map[int]bool{}
 		for range 4 {
-			c, err := b.store.Remake(b.ctx, f, part, raid.Move{Old: part.Copies[0]})
+			c, err := b.store.Rereplicate(b.ctx, f, part, raid.Move{Old: part.Copies[0]})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -60,7 +60,7 @@ func TestACopyMadeAnewGoesElsewhereWhenItsNodeHangs(t *testing.T) {
 			}
 		}
 		began := time.Now()
-		c, err := b.store.Remake(b.ctx, f, part, raid.Move{Old: old})
+		c, err := b.store.Rereplicate(b.ctx, f, part, raid.Move{Old: old})
 		if !errors.Is(err, raid.ErrTooFewNodes) || errors.Is(err, raid.ErrExpired) || c.Node == "" {
 			t.Errorf("%+v, %v", c, err)
 		}
@@ -90,7 +90,7 @@ func TestACopyIsNotMadeAnewFromNodesThatAreAway(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		began := time.Now()
-		_, err = b.store.Remake(b.ctx, f, parts[0], raid.Move{Old: parts[0].Copies[0]})
+		_, err = b.store.Rereplicate(b.ctx, f, parts[0], raid.Move{Old: parts[0].Copies[0]})
 		if took := time.Since(began); !errors.Is(err, raid.ErrTooFewNodes) || took > 0 {
 			t.Errorf("after %v: %v", took, err)
 		}
@@ -114,7 +114,7 @@ func TestANodeThatTakesNoCopyIsNotTakenForTheOneThatIsRead(t *testing.T) {
 		for _, n := range b.nodes {
 			n.refuses.Store(true)
 		}
-		c, err := b.store.Remake(b.ctx, f, parts[0], raid.Move{Old: parts[0].Copies[0]})
+		c, err := b.store.Rereplicate(b.ctx, f, parts[0], raid.Move{Old: parts[0].Copies[0]})
 		if !errors.Is(err, raid.ErrTooFewNodes) || errors.Is(err, raid.ErrExpired) || c.Node == "" {
 			t.Errorf("%+v, %v", c, err)
 		}
