@@ -1,8 +1,5 @@
-# make demo and make test are for everybody; see CONTRIBUTING.md for the rest.
+# make demo, make check and make test are for everybody; see CONTRIBUTING.md for the rest.
 GO ?= go
-export CGO_ENABLED ?= 0
-# Programs are built so, and what is compiled once for them serves lint and tests too.
-export GOFLAGS += -trimpath
 
 MODULE = github.com/raidpi/raidpi
 
@@ -23,19 +20,22 @@ endif
 BUILT ?= $(shell date -u -d @$(SOURCE_DATE_EPOCH) +%Y-%m-%d)
 # -buildvcs=false: a checkout that belongs to another user, as in a container,
 # builds too; VERSION says what was built.
-BUILD = $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=$(VERSION) -X main.built=$(BUILT)"
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=$(VERSION) -X main.built=$(BUILT)"
 
 # Where the size of an int or the alignment of a word can matter.
 WORDS = ./internal/catalog/... ./internal/raid ./internal/budget ./internal/zmtp ./internal/wire/... \
 	./internal/chunkstore/... ./internal/stripe \
 	./internal/placement ./internal/object/... ./internal/config ./internal/identity
 
-.PHONY: simulate build e2e e2e-idle e2e-packages deb package-files apt-repo dist release-check demo test test-setup test-32 test-arm lint bench fuzz proto clean help
+.PHONY: simulate build e2e e2e-idle e2e-packages deb package-files apt-repo dist release-check demo test test-setup test-system test-32 test-arm lint bench fuzz proto clean help
 
 help:
 	@echo "make demo    start an array, kill a node, read a file back (ONCE=1: then end; PORT=9001;"
 	@echo "             GRACE=10s: what a dead node held is made again so soon)"
-	@echo "make test    run every test, as root; installs from Debian what they need"
+	@echo "make check   vet, and the tests that take little, in a minute"
+	@echo "make test    that, 50 seeds of make simulate, and all that needs neither root nor other programs, in five"
+	@echo "make test-system every test with the race detector, those too that need root, mounts and Debian's programs; installs these"
+	@echo "make test-32 what depends on the size of a word, as 32-bit code; make test-arm: all builds for the first Raspberry Pi"
 	@echo "make e2e-arm boot emulated machines with the packages on them, as root"
 	@echo "make build   the three programs, into bin/"
 	@echo "make deb     Debian packages, into dist/ (ARCHS=\"amd64 arm64 armhf\"; VERSION=1.2.3)"
@@ -69,7 +69,7 @@ deb: package-files $(ARCHS:%=programs-%)
 # taken from the programs, changelogs, and licences.
 package-files:
 	@mkdir -p $(DIST)/build/host && rm -rf $(DIST)/build/share
-	@CGO_ENABLED=0 $(BUILD) -o $(DIST)/build/host/ ./cmd/raid-controller ./cmd/raid-node
+	@$(BUILD) -o $(DIST)/build/host/ ./cmd/raid-controller ./cmd/raid-node
 	@CGO_ENABLED=0 SOURCE_DATE_EPOCH="$(SOURCE_DATE_EPOCH)" $(GO) run -trimpath -buildvcs=false ./packaging/manual \
 		-bin $(DIST)/build/host -out $(DIST)/build/share -version "$(VERSION)"
 	@$(PACKAGING) -share
@@ -86,12 +86,12 @@ apt-repo: | $(filter deb,$(MAKECMDGOALS))
 LAPTOPS = linux_amd64 linux_arm64 linux_arm6 darwin_amd64 darwin_arm64 windows_amd64
 dist: deb $(LAPTOPS:%=laptop-%)
 	@rm -f "$(DIST)/checksums.txt.asc" # of other checksums
-	@$(GO) run -buildvcs=false ./packaging/release -version "$(VERSION)" -epoch "$(SOURCE_DATE_EPOCH)" -dist "$(DIST)"
+	@CGO_ENABLED=0 $(GO) run -trimpath -buildvcs=false ./packaging/release -version "$(VERSION)" -epoch "$(SOURCE_DATE_EPOCH)" -dist "$(DIST)"
 	$(if $(KEY),gpg --batch --yes --local-user "$(KEY)" --digest-algo SHA512 --armor --output "$(DIST)/checksums.txt.asc" --detach-sign "$(DIST)/checksums.txt")
 
 laptop-%:
 	@mkdir -p "$(DIST)/build/$*"
-	CGO_ENABLED=0 GOOS=$(word 1,$(subst _, ,$*)) GOARCH=$(patsubst arm6,arm,$(word 2,$(subst _, ,$*))) GOARM=6 GOAMD64=v1 GOARM64=v8.0 $(BUILD) -o "$(DIST)/build/$*/" ./cmd/raidctl
+	GOOS=$(word 1,$(subst _, ,$*)) GOARCH=$(patsubst arm6,arm,$(word 2,$(subst _, ,$*))) GOARM=6 GOAMD64=v1 GOARM64=v8.0 $(BUILD) -o "$(DIST)/build/$*/" ./cmd/raidctl
 
 # Needs unzip; see packaging/release-check.
 release-check:
@@ -104,49 +104,70 @@ programs-armhf: GOENV = GOARCH=arm GOARM=6
 programs-%:
 	@$(if $(GOENV),,echo "ARCHS: $* is none of amd64, arm64, armhf" >&2; exit 1)
 	@mkdir -p $(DIST)/build/$*
-	CGO_ENABLED=0 GOOS=linux $(GOENV) $(BUILD) -o $(DIST)/build/$*/ ./cmd/raid-controller ./cmd/raid-node ./cmd/raidctl
+	GOOS=linux $(GOENV) $(BUILD) -o $(DIST)/build/$*/ ./cmd/raid-controller ./cmd/raid-node ./cmd/raidctl
 
 PORT ?= 9000
 demo: build
-	@$(GO) build -buildvcs=false -o bin/demo ./test/demo
+	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/demo ./test/demo
 	@exec bin/demo -port $(PORT) $(if $(GRACE),-grace $(GRACE)) $(if $(filter 1,$(ONCE)),-once)
 
 bench: build
-	@$(GO) build -buildvcs=false -o bin/bench ./test/bench
+	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/bench ./test/bench
 	@exec bin/bench $(if $(filter 1,$(QUICK)),-quick) $(if $(ONLY),-only '$(ONLY)')
 
-# As many processes as there are processors, of one each: in such a seed replays best.
+# As many processes at once as there are processors, of one each, with a Go runtime that
+# leaves nothing to chance: so a seed replays.
 SEEDS ?= 1000
 simulate:
 	@mkdir -p bin
-	@CGO_ENABLED=0 $(GO) test -c -o bin/sim ./test/sim
-	@bin/sim -test.run '^TestSimulation$$' -test.timeout 0 $(if $(SEED),-first $(SEED) -seeds 1 -log info,-seeds $(SEEDS)) -jobs $$(nproc)
+	@if $(GO) run -buildvcs=false ./test/sim/determined -go $(GO) -dir bin/_determined; \
+	then set -- -tags determined -overlay bin/_determined/overlay.json; \
+	else echo "Without that, seeds replay now and then."; set --; fi; \
+	CGO_ENABLED=0 $(GO) test -c -vet=off "$$@" -o bin/sim ./test/sim
+	@bin/sim -test.run '^TestSimulation$$' -test.timeout 0 $(if $(SEED),-first $(SEED) -seeds 1 -log info,-seeds $(SEEDS) -twice 10) -jobs $$(nproc)
 
-# Never a result of an earlier run: many tests start programs that go test does not
-# know of. Most of them wait more than they compute, hence one package more than there
-# are processors. What needs no debugger is linked without its tables; lint has vetted.
+# Tests are compiled as a plain go test compiles them, and share its cache. What needs
+# root, other programs or a certain kernel has the build tag system.
+
+# What start no programs and wait for little. An earlier result of the same code is
+# taken; all others run anew, since go test does not know of programs that they start.
+LONG = ./internal/catalog ./internal/chunkstore ./internal/controller ./internal/httpapi ./internal/mdns ./internal/node \
+	./internal/raidctl ./internal/repair ./internal/wire ./internal/zmtp \
+	./cmd/... ./packaging/... ./test/...
+.PHONY: check
+check:
+	$(GO) vet ./...
+	$(GO) test $(filter-out $(shell $(GO) list $(LONG)),$(shell $(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...))
+
+# The long packages go first, so that none runs alone in the end, and one more at a time
+# than there are processors, for most wait more than they compute. What needs no debugger
+# is linked without its tables.
 TEST = $(GO) test -count=1 -p $$(($$(nproc) + 1)) -vet=off -ldflags=-w -timeout 20m
+test: check
+	$(MAKE) --no-print-directory simulate SEEDS=$(if $(filter file,$(origin SEEDS)),50,$(SEEDS))
+	$(TEST) -parallel 4 ./test/e2e ./internal/controller $(LONG)
 
-# The race detector's run comes last: its lines are the verdict. The longest
-# packages go first, so that none runs alone in the end. A program with the detector
-# waits a second before it exits, for races that are just being reported; a twentieth
-# will do where daemons are ended hundreds of times.
-test: test-setup test-arm test-32
-	$(MAKE) --no-print-directory simulate
-	CGO_ENABLED=1 GORACE=atexit_sleep_ms=50 $(TEST) -race ./test/e2e ./internal/controller ./internal/catalog ./test/arm ./test/packages ./...
+# A program with the race detector waits a second before it exits, for races that are
+# just being reported; a twentieth will do where daemons are ended hundreds of times.
+# SQLite's own code is C in another shape, and is ten times slower with the detector.
+RACE = -race -tags system "-gcflags=modernc.org/sqlite/lib=-race=false"
+test-system: test-setup
+	CGO_ENABLED=1 GORACE=atexit_sleep_ms=50 $(TEST) $(RACE) ./test/e2e ./internal/controller ./internal/catalog ./test/arm ./test/packages ./...
 
-# All that make test compiles for its last part.
+# All that make test-system and, on a machine without gcc, make test compile.
 .PHONY: test-compile
 test-compile:
-	CGO_ENABLED=1 $(GO) list -race -test -export -deps ./... >/dev/null
+	CGO_ENABLED=1 $(GO) list $(RACE) -test -export -deps ./... >/dev/null
+	CGO_ENABLED=0 $(GO) list -test -export -deps ./... >/dev/null
 
 test-setup:
 	@./test/setup
 	@if [ "$$(id -u)" = 0 ]; then for arch in arm64 armhf; do ./test/arm/prepare install $$arch >/dev/null || exit; done; fi
 
-# 32-bit code, run natively or under qemu; Go has no race detector there.
+# 32-bit code, run natively or under qemu; Go has no race detector there. It is compiled
+# as in the packages, for which it is anyway.
 test-32: test-setup
-	CGO_ENABLED=0 env $$(GO="$(GO)" ./test/word32) $(TEST) $(WORDS)
+	CGO_ENABLED=0 env $$(GO="$(GO)" ./test/word32) $(TEST) -trimpath -tags system $(WORDS)
 
 # The first Raspberry Pi and the Zero.
 test-arm:
@@ -158,13 +179,13 @@ IDLE ?= 1m
 POWER_LOSSES ?= 3
 .PHONY: e2e-arm
 e2e-arm:
-	$(GO) test -tags armboot -count=1 -v -timeout 90m ./test/arm -idle $(IDLE) -power-losses $(POWER_LOSSES)
+	$(GO) test -tags system,armboot -count=1 -v -timeout 90m ./test/arm -idle $(IDLE) -power-losses $(POWER_LOSSES)
 
 lint:
 	@unformatted=$$(gofmt -l cmd internal packaging test); \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
-	$(GO) vet -tags nspawn,armboot ./...
-	$(GO) tool staticcheck -tags nspawn,armboot ./...
+	$(GO) vet -tags nspawn,armboot,system,determined ./...
+	$(GO) tool staticcheck -tags nspawn,armboot,system,determined ./...
 
 # Hosts with a real systemd, made by systemd-nspawn. They install packages of amd64:
 # those of this version, and those of one after it for the test of upgrades.

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -84,27 +83,5 @@ func TestControllerWhoseCatalogIsGoneMakesNoNewArray(t *testing.T) {
 			}
 			stopped(t, dir) // as a new array
 		})
-	}
-}
-
-// It has other ports, so that only the catalog's lock is in its way.
-func TestSecondControllerChangesNothingInTheFolderOfTheFirst(t *testing.T) {
-	dir := disk(t)
-	first := manage(t, nil, "RAID_CONTROLLER_STATE_DIR="+dir)
-	first.Ready()
-	fill(t, dir) // now a start would take the room that the first one keeps
-	before := beside(t, dir)
-	m := manage(t, nil, "RAID_CONTROLLER_STATE_DIR="+dir)
-	if got := m.Ends(); got != 1 || !strings.Contains(m.Status, "another raid-controller is using it") {
-		t.Errorf("status %d, %q", got, m.Status)
-	}
-	if after := beside(t, dir); !slices.Equal(after, before) {
-		t.Errorf("the folder was\n%q and is\n%q", before, after)
-	}
-	if err := first.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if got := first.Ends(); got != 0 {
-		t.Errorf("the first one ends with %d", got)
 	}
 }

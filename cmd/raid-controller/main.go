@@ -55,7 +55,7 @@ func run(ctx context.Context, args, env []string, stdout, stderr io.Writer) int 
 		Serve: func(ctx context.Context, s loaded, log *slog.Logger, notify *service.Notifier) error {
 			c := compose(s.Controller, log, notify)
 			if giveUp != 0 {
-				return controller.GiveUp(ctx, c, giveUp)
+				return controller.ForgetCommits(ctx, c, giveUp)
 			}
 			if rebuild {
 				return controller.RebuildCatalog(ctx, c)

@@ -2,14 +2,12 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -151,22 +149,6 @@ func TestWhyAControllerDoesNotRunIsSaid(t *testing.T) {
 	}
 }
 
-// disk is a small disk of its own; without the right to mount one it is a full one
-// that is only looked at from afar.
-func disk(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=80m"); err != nil {
-		t.Fatalf("mount a tmpfs (these tests run as root): %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 // stopped runs a controller until it is ready, and stops it.
 func stopped(t *testing.T, dir string) {
 	t.Helper()
@@ -177,97 +159,5 @@ func stopped(t *testing.T, dir string) {
 	}
 	if got := m.Ends(); got != 0 {
 		t.Fatalf("status %d: %s", got, m.Log.String())
-	}
-}
-
-func fill(t *testing.T, dir string) {
-	t.Helper()
-	f, err := os.Create(filepath.Join(dir, "fills-it"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	block := make([]byte, 4096)
-	for {
-		if _, err := f.Write(block); err != nil {
-			return
-		}
-	}
-}
-
-func TestControllerStartsOnAFullDisk(t *testing.T) {
-	dir := disk(t)
-	stopped(t, dir)
-	fill(t, dir)
-	for range 2 {
-		m := manage(t, nil, "RAID_CONTROLLER_STATE_DIR="+dir)
-		m.Ready()
-		_ = m.Cmd.Process.Signal(syscall.SIGTERM)
-		if got := m.Ends(); got != 0 {
-			t.Fatalf("status %d: %s", got, m.Log.String())
-		}
-		if n := m.Count("STOPPING=1"); n != 1 {
-			t.Errorf("STOPPING %d times", n)
-		}
-	}
-	if err := os.Remove(filepath.Join(dir, "fills-it")); err != nil {
-		t.Fatal(err)
-	}
-	stopped(t, dir)
-	if _, err := os.Stat(filepath.Join(dir, "spare-room")); err != nil {
-		t.Errorf("no room is kept for the next time: %v", err)
-	}
-}
-
-// One that never had room to spare is told apart from one whose disk gives errors.
-func TestControllerSaysThatItsDiskIsFull(t *testing.T) {
-	dir := disk(t)
-	stopped(t, dir)
-	if err := os.Remove(filepath.Join(dir, "spare-room")); err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
-	}
-	fill(t, dir)
-	m := manage(t, nil, "RAID_CONTROLLER_STATE_DIR="+dir)
-	if got := m.Ends(); got != 1 || !strings.Contains(m.Status, "the disk of "+dir+" is full: see df -h") {
-		t.Errorf("status %d, %q", got, m.Status)
-	}
-}
-
-func TestControllerSaysThatItsDiskIsReadOnly(t *testing.T) {
-	dir := disk(t)
-	stopped(t, dir)
-	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
-		t.Fatal(err)
-	}
-	m := manage(t, nil, "RAID_CONTROLLER_STATE_DIR="+dir)
-	if got := m.Ends(); got != 1 || strings.Count(m.Status, " is read-only") != 1 || !strings.Contains(m.Status, "fsck") {
-		t.Errorf("status %d, %q", got, m.Status)
-	}
-}
-
-func TestControllerSaysWhoMayNotUseItsFolder(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("these tests run as root")
-	}
-	dir := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	// A copy, since others may not enter the folder of the binary.
-	at := filepath.Join(os.TempDir(), "raid-controller-"+strconv.Itoa(os.Getpid()))
-	text, err := os.ReadFile(binary)
-	if err == nil {
-		err = os.WriteFile(at, text, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.Remove(at)
-	cmd := exec.CommandContext(ctx, at)
-	cmd.Dir = "/"
-	cmd.Env = append(append(os.Environ(), settings(t)...), "RAID_CONTROLLER_STATE_DIR="+dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	out, _ := cmd.CombinedOutput() // its status is looked at below
-	if got := cmd.ProcessState.ExitCode(); got != 1 || !strings.Contains(string(out), "sudo install -d -o raid-controller -g raid-controller -m 700 "+dir) || strings.Contains(string(out), "chown") {
-		t.Errorf("status %d: %s", got, out)
 	}
 }

@@ -104,7 +104,7 @@ func compose(cfg *config.Node, origins config.Origins, newDisk bool, log *slog.L
 		log.Warn("A copy of this card can't be told from it", "reason", err)
 	}
 	c := &cfg.Controller
-	fallback := node.Place{Host: c.Host, HTTPPort: c.HTTPPort, StorePort: c.StorePort, ResponsePort: c.ResponsePort, RequestPort: c.RequestPort}
+	fallback := node.ControllerAddress{Host: c.Host, HTTPPort: c.HTTPPort, StorePort: c.StorePort, ResponsePort: c.ResponsePort, RequestPort: c.RequestPort}
 	return node.Config{
 		StateDir: cfg.StateDir, ChunkDir: cfg.ChunkDir, Reserve: int64(cfg.Reserve), Zone: cfg.Zone, NewDisk: newDisk,
 		Controller: written(fallback, origins), Fallback: fallback, Plaintext: wire.Plaintext(c.Plaintext),
@@ -125,7 +125,7 @@ func hostName(first string) func() string {
 }
 
 // written is what of a place somebody wrote, in the file or the environment.
-func written(p node.Place, origins config.Origins) node.Place {
+func written(p node.ControllerAddress, origins config.Origins) node.ControllerAddress {
 	isDefault := func(key string) bool { return origins["controller."+key] == config.Origin{} }
 	if isDefault("host") {
 		p.Host = ""

@@ -194,26 +194,6 @@ func TestNodeWhoseDiskIsInUseEndsAsOneThatMayBeStartedAgain(t *testing.T) {
 	}
 }
 
-// It may be plugged in late: the service manager should try again.
-func TestNodeWhoseDiskInFstabIsNotMountedEndsAsOneThatMayBeStartedAgain(t *testing.T) {
-	dir := t.TempDir()
-	etc := filepath.Join(dir, "etc")
-	if err := errors.Join(os.Mkdir(etc, 0o755), os.Mkdir(filepath.Join(dir, "chunks"), 0o755),
-		os.WriteFile(filepath.Join(etc, "fstab"), []byte("LABEL=chunks "+filepath.Join(dir, "chunks")+" ext4 defaults,noatime,nofail 0 2\n"), 0o644)); err != nil {
-		t.Fatal(err)
-	}
-	// Mounts of its own, with another /etc; these tests run as root.
-	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-c", `mount --bind "$1" /etc && exec "$2"`, "sh", etc, binary)
-	cmd.Env = append(os.Environ(), settings(dir)...)
-	out, _ := cmd.CombinedOutput() // its status is looked at
-	if status := cmd.ProcessState.ExitCode(); status != service.ExitFailed || !strings.Contains(string(out), "disk not mounted: /etc/fstab has a disk for") {
-		t.Errorf("status %d\n%s", status, out)
-	}
-	if names, err := os.ReadDir(filepath.Join(dir, "chunks")); err != nil || len(names) > 0 {
-		t.Errorf("%v lies in the disk's place, %v", names, err)
-	}
-}
-
 // What can't be read is not known to be wrong: the service manager should try again.
 func TestNodeTriesAgainToReadItsConfigurationAndRefusesAWrongOne(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -280,7 +260,7 @@ func TestEveryKeyReachesTheNode(t *testing.T) {
 	c.Log, c.Random, c.Dial, c.Ready, c.Status, c.Now, c.Built = nil, nil, nil, nil, nil, nil, time.Time{}
 	c.Version, c.Name, c.MachineID, c.Watch = "", "", "", nil
 	c.HostName, c.Machine = nil, nil
-	place := node.Place{Host: "h", HTTPPort: 9, StorePort: 2, ResponsePort: 3, RequestPort: 4}
+	place := node.ControllerAddress{Host: "h", HTTPPort: 9, StorePort: 2, ResponsePort: 3, RequestPort: 4}
 	want := node.Config{
 		StateDir: "/s", ChunkDir: "/c", Reserve: 1, Zone: "z", NewDisk: true, ControlSocket: "/k",
 		Controller: place, Fallback: place, Plaintext: wire.PlaintextAny,
@@ -297,10 +277,10 @@ func TestOnlyWhatSomebodyWroteComesBeforeWhatJoiningTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := compose(cfg, origins, false, slog.New(slog.DiscardHandler), &service.Notifier{})
-	if want := (node.Place{StorePort: 2}); c.Controller != want {
+	if want := (node.ControllerAddress{StorePort: 2}); c.Controller != want {
 		t.Errorf("written: %+v, want %+v", c.Controller, want)
 	}
-	if want := (node.Place{Host: "controller.local", HTTPPort: 9000, StorePort: 2, ResponsePort: 5558, RequestPort: 5559}); c.Fallback != want {
+	if want := (node.ControllerAddress{Host: "controller.local", HTTPPort: 9000, StorePort: 2, ResponsePort: 5558, RequestPort: 5559}); c.Fallback != want {
 		t.Errorf("at last: %+v, want %+v", c.Fallback, want)
 	}
 }

@@ -13,7 +13,7 @@ import (
 // Change changes what people decide about a node, durably: its zone, its name, how
 // much of its disk is used. It fails with raid.ErrInvalid, and with raid.ErrNotFound
 // for a node that is not known or was removed.
-func (d *Desk) Change(ctx context.Context, id raid.NodeID, to raid.NodeChange) error {
+func (d *Registrar) Change(ctx context.Context, id raid.NodeID, to raid.NodeChange) error {
 	switch {
 	case to.Zone != nil && !raid.ValidZone(*to.Zone):
 		return fmt.Errorf("change node %s: %w: a zone's name has at most %d bytes, which can be shown", id, raid.ErrInvalid, raid.MaxZone)
@@ -23,7 +23,7 @@ func (d *Desk) Change(ctx context.Context, id raid.NodeID, to raid.NodeChange) e
 		return fmt.Errorf("change node %s: %w: a disk has more than %d bytes", id, raid.ErrInvalid, *to.Disk)
 	}
 	err := d.change(ctx, func() error {
-		m, err := d.cfg.Book.ChangeNode(context.WithoutCancel(ctx), id, to)
+		m, err := d.cfg.Store.ChangeNode(context.WithoutCancel(ctx), id, to)
 		if err != nil {
 			return err
 		}
@@ -44,7 +44,7 @@ func (d *Desk) Change(ctx context.Context, id raid.NodeID, to raid.NodeChange) e
 // Follow takes over the name that a node's machine has now, durably, and reports
 // whether that changed something. A name that a person has given stays, and what
 // can't be a name is passed over.
-func (d *Desk) Follow(ctx context.Context, id raid.NodeID, name string) (changed bool, err error) {
+func (d *Registrar) Follow(ctx context.Context, id raid.NodeID, name string) (changed bool, err error) {
 	m, _ := d.member(id)
 	if !joined(m) || m.Named || m.Name == name || name == "" || !validName(name) {
 		return false, nil

@@ -3,23 +3,23 @@
 //
 // # Types
 //
-//   - [Desk]: all of it. Whoever wants in, or out, comes by here.
-//   - [Book]: where it is written who is a member. The catalog's.
+//   - [Registrar]: all of it. Whoever wants in, or out, comes by here.
+//   - [MemberStore]: where it is written who is a member. The catalog's.
 //
 // # How a node gets in
 //
 // A person makes a token and carries it to the node. The node connects with TLS,
 // compares the pin in the token, and sends a certificate request and a proof that
-// it knows the token's secret ([identity.Token.Prove]). [Desk.Join] checks the
+// it knows the token's secret ([identity.Token.Prove]). [Registrar.Join] checks the
 // proof first: who does not know the secret learns nothing else about the token.
-// Then one transaction in the book spends a use and records the node's key. The
-// certificate is made after it, so there is none that the book does not know of.
+// Then one transaction in the store spends a use and records the node's key. The
+// certificate is made after it, so there is none that the store does not know of.
 // Asking again with the same key spends nothing, in case the answer was lost.
 //
 // # Which key counts
 //
-// [Desk.CheckKey] is asked at every handshake, [Desk.Identify] after it. A key
-// that was certified by [Desk.Renew] is the next one, until a connection proves
+// [Registrar.CheckKey] is asked at every handshake, [Registrar.Identify] after it. A key
+// that was certified by [Registrar.Renew] is the next one, until a connection proves
 // that the node has it: from then on the one before is refused. That is known in
 // memory at once, and Run writes it down; if the process dies in between, the next
 // one sees the new key and does the same.
@@ -32,8 +32,8 @@
 //
 // # Locks
 //
-// One change is made to the book at a time (change), and memory follows what the
-// book has. What handshakes ask is under a second lock (mu), which is only held
+// One change is made to the store at a time (change), and memory follows what the
+// store has. What handshakes ask is under a second lock (mu), which is only held
 // for looking and setting. Who holds change may take mu, never the other way
 // round; the functions in Config are called under neither.
 package admission

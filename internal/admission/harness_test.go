@@ -59,9 +59,9 @@ func (s *syncBuffer) String() string {
 
 // place is an array's controller, as far as it lets nodes in and out.
 type place struct {
-	*Desk
+	*Registrar
 	ca           *identity.CA
-	book         *memBook
+	book         *memStore
 	log          *syncBuffer
 	leaf, own    tls.Certificate
 	port, member *tls.Config // port 9000, and those of nodes
@@ -73,34 +73,34 @@ type place struct {
 
 func newPlace(t testing.TB, change ...func(*Config)) *place {
 	t.Helper()
-	p := &place{book: newBook(), log: &syncBuffer{}, live: map[raid.NodeID]bool{}}
+	p := &place{book: newMemStore(), log: &syncBuffer{}, live: map[raid.NodeID]bool{}}
 	p.ca = must(identity.OpenCA(t.TempDir(), array, rand.Reader))(t)
 	cfg := Config{
-		CA: p.ca, Book: p.book, Live: p.isLive, Cut: p.cut, Counts: func(raid.NodeID) (int, int) { return 2, 3 },
+		CA: p.ca, Store: p.book, Live: p.isLive, Cut: p.cut, Counts: func(raid.NodeID) (int, int) { return 2, 3 },
 		Ports: [3]int{5557, 5558, 5559}, MinProtocol: 2, MaxProtocol: 3, Version: "0.3",
 		Log: slog.New(slog.NewTextHandler(p.log, nil)), Random: rand.Reader,
 	}
 	for _, c := range change {
 		c(&cfg)
 	}
-	p.Desk = New(cfg)
+	p.Registrar = New(cfg)
 	if err := p.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	p.leaf = must(p.ca.IssueHTTPS(identity.Hosts{DNS: []string{"controller.local"}}, time.Unix(20, 0), rand.Reader))(t)
 	p.own = must(p.ca.IssueController(rand.Reader))(t)
-	p.use(p.Desk)
+	p.use(p.Registrar)
 	return p
 }
 
-// use has another desk asked, as after a restart.
-func (p *place) use(d *Desk) {
-	p.Desk = d
+// use has another registrar asked, as after a restart.
+func (p *place) use(d *Registrar) {
+	p.Registrar = d
 	p.member = p.ca.ServerTLS(p.own, d.CheckKey)
 	p.port = p.ca.PortTLS(func() *tls.Certificate { return &p.leaf }, p.member)
 }
 
-// restart makes a new desk with the same book.
+// restart makes a new registrar with the same store.
 func (p *place) restart(t testing.TB) {
 	t.Helper()
 	d := New(p.cfg)

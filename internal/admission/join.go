@@ -22,7 +22,7 @@ const maxName = 255
 // removed, and for a token of another; raid.ErrPrecondition for a node that has
 // joined with another key; raid.ErrUpgrade; raid.ErrInvalid for a request that is
 // malformed. The text is for the person at the node.
-func (d *Desk) Join(ctx context.Context, cs tls.ConnectionState, req raid.JoinRequest) (raid.Certificate, error) {
+func (d *Registrar) Join(ctx context.Context, cs tls.ConnectionState, req raid.JoinRequest) (raid.Certificate, error) {
 	if err := d.checkRequest(cs, req); err != nil {
 		return raid.Certificate{}, err
 	}
@@ -56,7 +56,7 @@ func (d *Desk) Join(ctx context.Context, cs tls.ConnectionState, req raid.JoinRe
 }
 
 // welcome makes the certificate of a node that is in, unless it was removed by now.
-func (d *Desk) welcome(key identity.NodeKey, id raid.NodeID, up, known int) (raid.Certificate, error) {
+func (d *Registrar) welcome(key identity.NodeKey, id raid.NodeID, up, known int) (raid.Certificate, error) {
 	c, err := d.certificate(key, id, up, known)
 	if m, _ := d.member(id); m.Removed {
 		return raid.Certificate{}, removedText(id)
@@ -65,7 +65,7 @@ func (d *Desk) welcome(key identity.NodeKey, id raid.NodeID, up, known int) (rai
 }
 
 // checkRequest checks what needs no token.
-func (d *Desk) checkRequest(cs tls.ConnectionState, req raid.JoinRequest) error {
+func (d *Registrar) checkRequest(cs tls.ConnectionState, req raid.JoinRequest) error {
 	if !cs.HandshakeComplete || cs.Version != tls.VersionTLS13 {
 		return fmt.Errorf("join: %w: it needs TLS 1.3", raid.ErrForbidden)
 	}
@@ -90,7 +90,7 @@ func (d *Desk) checkRequest(cs tls.ConnectionState, req raid.JoinRequest) error 
 
 // enter records a member, unless it is one with this key already. The caller
 // holds change.
-func (d *Desk) enter(ctx context.Context, t *token, wish raid.Member, live bool) (entered bool, err error) {
+func (d *Registrar) enter(ctx context.Context, t *token, wish raid.Member, live bool) (entered bool, err error) {
 	if err := d.stillGood(t); err != nil {
 		return false, err // it waited for others
 	}
@@ -110,21 +110,21 @@ func (d *Desk) enter(ctx context.Context, t *token, wish raid.Member, live bool)
 	case spent:
 		return false, spentText(users)
 	}
-	write := d.cfg.Book.Join
+	write := d.cfg.Store.Join
 	if t.node != "" {
-		write = d.cfg.Book.Rekey
+		write = d.cfg.Store.Rekey
 	}
 	// Who hangs up now does not make the outcome unknown to us.
 	m, err := write(context.WithoutCancel(ctx), wish, raid.TokenUse{Token: t.ID(), Uses: t.uses, Zone: t.zone, Replaces: t.old})
 	if err != nil {
 		return false, explain(err, wish.ID, users)
 	}
-	d.keep(m)
+	d.remember(m)
 	d.use(t, called(wish))
 	return true, nil
 }
 
-// explain gives the book's refusals the texts of ours: they come when it knows
+// explain gives the store's refusals the texts of ours: they come when it knows
 // more than memory does.
 func explain(err error, id raid.NodeID, users []string) error {
 	switch {
@@ -139,7 +139,7 @@ func explain(err error, id raid.NodeID, users []string) error {
 }
 
 // certificate makes the answer. Counted are the nodes before this one.
-func (d *Desk) certificate(key identity.NodeKey, id raid.NodeID, up, known int) (raid.Certificate, error) {
+func (d *Registrar) certificate(key identity.NodeKey, id raid.NodeID, up, known int) (raid.Certificate, error) {
 	der, err := d.cfg.CA.IssueNode(key, id, d.cfg.Random)
 	if err != nil {
 		return raid.Certificate{}, err

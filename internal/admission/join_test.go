@@ -256,7 +256,7 @@ func TestTwentyJoinsForThreeUses(t *testing.T) {
 	}
 }
 
-// Who hangs up while the book is written has joined all the same, and memory
+// Who hangs up while the store is written has joined all the same, and memory
 // knows it.
 func TestJoinThatIsHungUpOnIsWholeOrNothing(t *testing.T) {
 	p := newPlace(t)
@@ -309,7 +309,7 @@ func TestSecretsAreInNoTextAtAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all bytes.Buffer
-	for _, v := range []any{p.Desk, p.cfg, p.Tokens(), p.tokens[token.ID()], *p.tokens[token.ID()], p.tokens} {
+	for _, v := range []any{p.Registrar, p.cfg, p.Tokens(), p.tokens[token.ID()], *p.tokens[token.ID()], p.tokens} {
 		fmt.Fprintf(&all, "%v %+v %#v %s\n", v, v, v, v)
 	}
 	all.WriteString(p.log.String())

@@ -12,14 +12,14 @@ import (
 // identity.ErrForeign. It is for [identity.CA.ServerTLS], which asks before the
 // node has proved that it has the key, so nothing is remembered here; see
 // Identify. It does not wait.
-func (d *Desk) CheckKey(id raid.NodeID, key identity.Pin) error {
+func (d *Registrar) CheckKey(id raid.NodeID, key identity.Pin) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.check(id, raid.KeyPin(key))
 }
 
 // check is CheckKey. mu is held.
-func (d *Desk) check(id raid.NodeID, key raid.KeyPin) error {
+func (d *Registrar) check(id raid.NodeID, key raid.KeyPin) error {
 	m, known := d.members[id]
 	switch {
 	case m.Removed:
@@ -38,7 +38,7 @@ func (d *Desk) check(id raid.NodeID, key raid.KeyPin) error {
 // over, and fails when that may not come any more, as [identity.CA.PeerNode] and
 // CheckKey do. When it sees the node's next key, the one before is refused from
 // then on. It may be asked again and again, and does not wait.
-func (d *Desk) Identify(cs tls.ConnectionState) (raid.NodeID, error) {
+func (d *Registrar) Identify(cs tls.ConnectionState) (raid.NodeID, error) {
 	id, err := d.cfg.CA.PeerNode(cs)
 	if err != nil {
 		return "", err
@@ -68,7 +68,7 @@ func (d *Desk) Identify(cs tls.ConnectionState) (raid.NodeID, error) {
 // MayBePlain fails for a native node that may not come without TLS, because it
 // has joined or was removed: identity.ErrRemoved, raid.ErrForbidden. It does not
 // wait.
-func (d *Desk) MayBePlain(id raid.NodeID) error {
+func (d *Registrar) MayBePlain(id raid.NodeID) error {
 	switch m, _ := d.member(id); {
 	case m.Removed:
 		return fmt.Errorf("%w: %s; to let that machine in again, run sudo raid-node reset-identity there, then join", identity.ErrRemoved, id)
@@ -80,7 +80,7 @@ func (d *Desk) MayBePlain(id raid.NodeID) error {
 
 // RotateKey has a node asked for a new key. It fails with raid.ErrNotFound when
 // it is no member.
-func (d *Desk) RotateKey(id raid.NodeID) error {
+func (d *Registrar) RotateKey(id raid.NodeID) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !joined(d.members[id]) {
@@ -93,7 +93,7 @@ func (d *Desk) RotateKey(id raid.NodeID) error {
 // RenewDue reports whether a node should ask for a certificate for a new key:
 // somebody wants it to, its key is old, or it seems to have missed the answer when
 // it did. It does not wait.
-func (d *Desk) RenewDue(id raid.NodeID) bool {
+func (d *Registrar) RenewDue(id raid.NodeID) bool {
 	d.mu.Lock()
 	m, asked, lost := d.members[id], d.asked[id], d.lost[id]
 	d.mu.Unlock()
@@ -105,5 +105,5 @@ func (d *Desk) RenewDue(id raid.NodeID) bool {
 		// next connection. Asking on would make it draw one after the other.
 		return lost
 	}
-	return asked || d.cfg.Book.KeyAge(m) > d.cfg.KeyLife
+	return asked || d.cfg.Store.KeyAge(m) > d.cfg.KeyLife
 }

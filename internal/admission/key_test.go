@@ -147,7 +147,7 @@ func TestNextKeyThatWasLostIsReplaced(t *testing.T) {
 	}
 }
 
-// A key that was seen must be in the book as the key before the next one can be:
+// A key that was seen must be in the store as the key before the next one can be:
 // the next process would refuse it.
 func TestSeenKeyIsWrittenBeforeTheNextOne(t *testing.T) {
 	p := newPlace(t) // and nobody runs Run
@@ -261,7 +261,7 @@ func TestSeenKeysAreWrittenDownOnceTheBookCan(t *testing.T) {
 		if got := p.book.member(other); got.Key != (raid.KeyPin{2}) || len(p.seen) != 0 {
 			t.Errorf("the book has %+v; %d wait", got, len(p.seen))
 		}
-		// Nothing is done when nothing waits, and a broken book ends it.
+		// Nothing is done when nothing waits, and a broken store ends it.
 		p.seen[other] = raid.KeyPin{2}
 		p.book.failWith(fmt.Errorf("promote: %w", raid.ErrShutdown))
 		p.wake <- struct{}{}
@@ -278,7 +278,7 @@ func TestSeenKeysAreWrittenDownOnceTheBookCan(t *testing.T) {
 	})
 }
 
-// Handshakes are answered while the book is slow.
+// Handshakes are answered while the store is slow.
 func TestChecksDoNotWaitForTheBook(t *testing.T) {
 	p := newPlace(t)
 	n := p.joined(t, "pi-2")

@@ -14,7 +14,7 @@ import (
 )
 
 // Leave removes the node at the other end of a connection, as Remove does.
-func (d *Desk) Leave(ctx context.Context, cs tls.ConnectionState, order raid.RemoveOrder) error {
+func (d *Registrar) Leave(ctx context.Context, cs tls.ConnectionState, order raid.RemoveOrder) error {
 	id, err := d.whoever(cs)
 	if err != nil {
 		return fmt.Errorf("leave: %w", err)
@@ -31,7 +31,7 @@ func (d *Desk) Leave(ctx context.Context, cs tls.ConnectionState, order raid.Rem
 // of after the call began, which takes some seconds at most. What rests on the
 // node is looked up in the transaction that removes it, so that of two nodes which hold
 // the copies of a file, one alone goes without a word.
-func (d *Desk) Remove(ctx context.Context, id raid.NodeID, order raid.RemoveOrder) error {
+func (d *Registrar) Remove(ctx context.Context, id raid.NodeID, order raid.RemoveOrder) error {
 	if _, err := raid.DecodeID(string(id)); err != nil {
 		return fmt.Errorf("remove a node: %w: %.40q is not a node's id", raid.ErrNotFound, id)
 	}
@@ -87,7 +87,7 @@ const (
 
 // hear waits until all nodes that seem to be up have given a sign of life, or for
 // hearWithin, and returns since when one is to be later.
-func (d *Desk) hear(ctx context.Context) (begun time.Time, err error) {
+func (d *Registrar) hear(ctx context.Context) (begun time.Time, err error) {
 	begun = time.Now()
 	tick := time.NewTicker(hearEvery)
 	defer tick.Stop()
@@ -102,14 +102,14 @@ func (d *Desk) hear(ctx context.Context) (begun time.Time, err error) {
 }
 
 // mute reports whether some node that seems to be up has not been heard of since.
-func (d *Desk) mute(since time.Time) bool {
+func (d *Registrar) mute(since time.Time) bool {
 	long := time.Since(since)
 	return slices.ContainsFunc(d.cfg.Nodes(), func(n raid.NodeInfo) bool { return n.IsCountedOn() && n.Silent >= long })
 }
 
 // remove writes it down, and returns of how many files the node had copies. The caller
 // holds change. Nodes count that were heard of since begun.
-func (d *Desk) remove(ctx context.Context, m raid.Member, order raid.RemoveOrder, begun time.Time) (held int64, err error) {
+func (d *Registrar) remove(ctx context.Context, m raid.Member, order raid.RemoveOrder, begun time.Time) (held int64, err error) {
 	long, nodes := time.Since(begun), d.cfg.Nodes()
 	there := map[raid.NodeID]bool{}
 	for i := range nodes {
@@ -118,16 +118,16 @@ func (d *Desk) remove(ctx context.Context, m raid.Member, order raid.RemoveOrder
 		}
 		there[nodes[i].ID] = nodes[i].IsCountedOn()
 	}
-	err = d.cfg.Book.RemoveNode(ctx, m.ID, func(id raid.NodeID) bool { return there[id] }, func(l raid.Leaving) error {
+	err = d.cfg.Store.RemoveNode(ctx, m.ID, func(id raid.NodeID) bool { return there[id] }, func(l raid.Leaving) error {
 		held = l.Files
 		return mayLeave(m, l, order, nodes)
 	})
-	if err != nil && !d.isRemovedInBook(ctx, m.ID) {
+	if err != nil && !d.isRemovedInStore(ctx, m.ID) {
 		return 0, err
 	}
 	now, _ := d.member(m.ID)
 	now.ID, now.Removed = m.ID, true
-	d.keep(now)
+	d.remember(now)
 	return held, err
 }
 
@@ -226,8 +226,8 @@ func someFiles(n int64, atMost bool) string {
 
 // isRemovedInBook tells how far a removal came that failed: what follows the
 // durable mark may take several transactions.
-func (d *Desk) isRemovedInBook(ctx context.Context, id raid.NodeID) bool {
-	all, err := d.cfg.Book.Members(ctx)
+func (d *Registrar) isRemovedInStore(ctx context.Context, id raid.NodeID) bool {
+	all, err := d.cfg.Store.Members(ctx)
 	if errors.Is(err, raid.ErrCatalogBroken) {
 		return true // it may be; better refused than let in
 	}

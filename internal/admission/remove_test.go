@@ -274,8 +274,8 @@ func TestRemovalIsWrittenBeforeTheNodeIsCut(t *testing.T) {
 	p := newPlace(t)
 	n := p.joined(t, "pi")
 	p.cuts = nil
-	cut := p.Desk.cfg.Cut
-	p.Desk.cfg.Cut = func(id raid.NodeID, why error) {
+	cut := p.Registrar.cfg.Cut
+	p.Registrar.cfg.Cut = func(id raid.NodeID, why error) {
 		if !p.book.member(id).Removed {
 			t.Error("it is cut before that it was removed is written")
 		}

@@ -17,7 +17,7 @@ import (
 // Renew gives a member a certificate for a new key. cs is its connection with its
 // present one, which is good until the new one is seen. It fails with
 // raid.ErrUnauthorized, raid.ErrForbidden and raid.ErrInvalid.
-func (d *Desk) Renew(ctx context.Context, cs tls.ConnectionState, csr []byte) (raid.Certificate, error) {
+func (d *Registrar) Renew(ctx context.Context, cs tls.ConnectionState, csr []byte) (raid.Certificate, error) {
 	id, err := d.whoever(cs)
 	if err != nil {
 		return raid.Certificate{}, fmt.Errorf("renew a key: %w", err)
@@ -37,7 +37,7 @@ func (d *Desk) Renew(ctx context.Context, cs tls.ConnectionState, csr []byte) (r
 }
 
 // whoever is the member at the other end of a connection.
-func (d *Desk) whoever(cs tls.ConnectionState) (raid.NodeID, error) {
+func (d *Registrar) whoever(cs tls.ConnectionState) (raid.NodeID, error) {
 	if len(cs.PeerCertificates) == 0 {
 		return "", fmt.Errorf("%w: it needs the certificate of a node", raid.ErrUnauthorized)
 	}
@@ -56,8 +56,8 @@ func (d *Desk) whoever(cs tls.ConnectionState) (raid.NodeID, error) {
 var renewRate = allowance.Rate{Burst: 5, Every: 10 * time.Minute}
 
 // renew certifies a next key. The caller holds change.
-func (d *Desk) renew(ctx context.Context, id raid.NodeID, has identity.Pin, next raid.KeyPin) error {
-	// The book must have the present key as its key, or it would forget it now.
+func (d *Registrar) renew(ctx context.Context, id raid.NodeID, has identity.Pin, next raid.KeyPin) error {
+	// The store must have the present key as its key, or it would forget it now.
 	if err := d.write(ctx, id); err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (d *Desk) renew(ctx context.Context, id raid.NodeID, has identity.Pin, next
 	if _, ok := d.renewals.Take(string(id)); !ok {
 		err = fmt.Errorf("%w: it got %d new keys in short time, and gets the next after some minutes", raid.ErrBusy, renewRate.Burst)
 	} else {
-		m, err = d.cfg.Book.Certify(ctx, id, next)
+		m, err = d.cfg.Store.Certify(ctx, id, next)
 	}
 	if err != nil {
 		d.mu.Lock()
@@ -79,14 +79,14 @@ func (d *Desk) renew(ctx context.Context, id raid.NodeID, has identity.Pin, next
 		}
 		return err
 	}
-	d.keep(m)
+	d.remember(m)
 	d.cfg.Log.Info("node gets a new key", "node", id, "name", m.Name)
 	return nil
 }
 
 // setAside takes back a next key that was never seen and is now to be replaced,
 // so that it can't become the key meanwhile.
-func (d *Desk) setAside(id raid.NodeID, has, next raid.KeyPin) (before raid.Member, err error) {
+func (d *Registrar) setAside(id raid.NodeID, has, next raid.KeyPin) (before raid.Member, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.check(id, has); err != nil {
@@ -108,7 +108,7 @@ const (
 
 // Run writes down which next keys were seen, until ctx ends. It fails with
 // raid.ErrCatalogBroken, when the process must end.
-func (d *Desk) Run(ctx context.Context) error {
+func (d *Registrar) Run(ctx context.Context) error {
 	pause := firstPause
 	for {
 		select {
@@ -137,7 +137,7 @@ func (d *Desk) Run(ctx context.Context) error {
 }
 
 // writeSeen writes down all that waits.
-func (d *Desk) writeSeen(ctx context.Context) error {
+func (d *Registrar) writeSeen(ctx context.Context) error {
 	d.mu.Lock()
 	ids := slices.Sorted(maps.Keys(d.seen))
 	d.mu.Unlock()
@@ -150,15 +150,15 @@ func (d *Desk) writeSeen(ctx context.Context) error {
 	return failed
 }
 
-// write makes the book know a key that was seen. The caller holds change.
-func (d *Desk) write(ctx context.Context, id raid.NodeID) error {
+// write makes the store know a key that was seen. The caller holds change.
+func (d *Registrar) write(ctx context.Context, id raid.NodeID) error {
 	d.mu.Lock()
 	key, waits := d.seen[id]
 	d.mu.Unlock()
 	if !waits {
 		return nil
 	}
-	err := d.cfg.Book.Promote(ctx, id, key)
+	err := d.cfg.Store.Promote(ctx, id, key)
 	if errors.Is(err, raid.ErrPrecondition) || errors.Is(err, raid.ErrNotFound) || errors.Is(err, raid.ErrForbidden) {
 		// Trying again would change nothing.
 		d.cfg.Log.Error("the catalog does not know the new key of a node, which will be refused after the next start of raid-controller: let it join again then", "node", id, "err", err)

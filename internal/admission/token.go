@@ -50,7 +50,7 @@ func (t *token) info() raid.JoinToken {
 // minute to 7 days). With node, it is for that node alone, which may then come
 // with a new key. With zone, who joins by it is put there. It fails with raid.ErrInvalid; with raid.ErrForbidden when that
 // node was removed; and with raid.ErrPrecondition when there are 1000 already.
-func (d *Desk) CreateToken(uses int, ttl time.Duration, node raid.NodeID, zone string) (identity.Token, raid.JoinToken, error) {
+func (d *Registrar) CreateToken(uses int, ttl time.Duration, node raid.NodeID, zone string) (identity.Token, raid.JoinToken, error) {
 	if err := d.checkOrder(uses, ttl, node, zone); err != nil {
 		return identity.Token{}, raid.JoinToken{}, err
 	}
@@ -60,7 +60,7 @@ func (d *Desk) CreateToken(uses int, ttl time.Duration, node raid.NodeID, zone s
 // CreateReplacement makes a token for one new node, which takes the place of an old one,
 // in the old one's zone. Tokens that were made for that before end. It fails as
 // CreateToken does, and with raid.ErrNotFound.
-func (d *Desk) CreateReplacement(ttl time.Duration, old raid.NodeID) (identity.Token, raid.JoinToken, error) {
+func (d *Registrar) CreateReplacement(ttl time.Duration, old raid.NodeID) (identity.Token, raid.JoinToken, error) {
 	if err := d.checkOrder(1, ttl, "", ""); err != nil {
 		return identity.Token{}, raid.JoinToken{}, err
 	}
@@ -70,7 +70,7 @@ func (d *Desk) CreateReplacement(ttl time.Duration, old raid.NodeID) (identity.T
 
 // RevokeReplacements takes the tokens back by which a node would take the place of an old
 // one.
-func (d *Desk) RevokeReplacements(old raid.NodeID) {
+func (d *Registrar) RevokeReplacements(old raid.NodeID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for id, t := range d.tokens {
@@ -81,7 +81,7 @@ func (d *Desk) RevokeReplacements(old raid.NodeID) {
 }
 
 // create makes a token of these terms.
-func (d *Desk) create(terms token) (identity.Token, raid.JoinToken, error) {
+func (d *Registrar) create(terms token) (identity.Token, raid.JoinToken, error) {
 	secret, err := identity.NewToken(d.cfg.CA.Pin(), d.cfg.Random)
 	if err != nil {
 		return identity.Token{}, raid.JoinToken{}, err
@@ -98,7 +98,7 @@ func (d *Desk) create(terms token) (identity.Token, raid.JoinToken, error) {
 	return secret, t.info(), nil
 }
 
-func (d *Desk) checkOrder(uses int, ttl time.Duration, node raid.NodeID, zone string) error {
+func (d *Registrar) checkOrder(uses int, ttl time.Duration, node raid.NodeID, zone string) error {
 	switch {
 	case uses < 1 || uses > maxUses:
 		return fmt.Errorf("make a join token: %w: it would have %d uses; 1 to %d are possible", raid.ErrInvalid, uses, maxUses)
@@ -120,7 +120,7 @@ func (d *Desk) checkOrder(uses int, ttl time.Duration, node raid.NodeID, zone st
 
 // makeRoom forgets tokens that are over for long, and the oldest that is over
 // when there are too many. mu is held.
-func (d *Desk) makeRoom(id string) error {
+func (d *Registrar) makeRoom(id string) error {
 	d.forget()
 	if d.tokens[id] != nil {
 		return fmt.Errorf("make a join token: %w: its id is taken, which chance does once in 10^12 times; try again", raid.ErrPrecondition)
@@ -138,7 +138,7 @@ func (d *Desk) makeRoom(id string) error {
 }
 
 // forget drops tokens that have been over for keepOver. mu is held.
-func (d *Desk) forget() {
+func (d *Registrar) forget() {
 	for id, t := range d.tokens {
 		if t.left() < -keepOver {
 			delete(d.tokens, id)
@@ -147,7 +147,7 @@ func (d *Desk) forget() {
 }
 
 // byAge are the tokens, the oldest first. mu is held.
-func (d *Desk) byAge() []*token {
+func (d *Registrar) byAge() []*token {
 	all := make([]*token, 0, len(d.tokens))
 	for _, t := range d.tokens {
 		all = append(all, t)
@@ -160,7 +160,7 @@ func (d *Desk) byAge() []*token {
 
 // Tokens are the tokens of this run of the controller, the oldest first. Those
 // that are over are among them for a day.
-func (d *Desk) Tokens() []raid.JoinToken {
+func (d *Registrar) Tokens() []raid.JoinToken {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.forget()
@@ -173,7 +173,7 @@ func (d *Desk) Tokens() []raid.JoinToken {
 
 // RevokeToken takes a token back. Who comes with it afterwards is refused; a node
 // that is being written down at that moment is in. It fails with raid.ErrNotFound.
-func (d *Desk) RevokeToken(id string) error {
+func (d *Registrar) RevokeToken(id string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.tokens[id] == nil {
@@ -186,7 +186,7 @@ func (d *Desk) RevokeToken(id string) error {
 
 // prove finds the token that a request names and checks the proof. Whether it is
 // over or for another node is told to those alone who know its secret.
-func (d *Desk) prove(cs tls.ConnectionState, req raid.JoinRequest) (*token, error) {
+func (d *Registrar) prove(cs tls.ConnectionState, req raid.JoinRequest) (*token, error) {
 	d.mu.Lock()
 	t := d.tokens[req.Token]
 	d.mu.Unlock()
@@ -209,7 +209,7 @@ func unknownToken() error {
 }
 
 // stillGood fails for a token that was taken back or has expired.
-func (d *Desk) stillGood(t *token) error {
+func (d *Registrar) stillGood(t *token) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.tokens[t.ID()] != t {
@@ -222,13 +222,13 @@ func (d *Desk) stillGood(t *token) error {
 }
 
 // users are who used a token, when no use is left.
-func (d *Desk) users(t *token) (names []string, spent bool) {
+func (d *Registrar) users(t *token) (names []string, spent bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(t.usedBy), len(t.usedBy) >= t.uses
 }
 
-func (d *Desk) use(t *token, name string) {
+func (d *Registrar) use(t *token, name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	t.usedBy = append(t.usedBy, name)

@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -178,35 +175,6 @@ func childMigratesWithoutRoom(from string) int {
 	entries, _ = filepath.Glob(path + ".v*")
 	fmt.Println("with room:", len(entries), err)
 	return 0
-}
-
-func TestUpgradeWithoutRoomForTheCopyIsRefusedAndChangesNothing(t *testing.T) {
-	path, _ := bigCatalog(t)
-	out := withMounts(t, "room", path)
-	for _, want := range []string{"refused: true false true 0 ", "no space left", "a copy of the catalog is made beside it, and the change is written to its log. That needs ",
-		"Nothing was changed. Free ", " MiB and start raid-controller again, or install the version that ran before", "with room: 1 <nil>"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("no %q in\n%s", want, out)
-		}
-	}
-}
-
-// withMounts runs this program again as a child that may mount disks of its own, and
-// returns what it prints.
-func withMounts(t *testing.T, job, path string) string {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), childJob+"="+job, childPath+"="+path)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS} // qemu-user clones no namespaces
-	if os.Getuid() != 0 {
-		cmd.SysProcAttr.Unshareflags |= unix.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-	}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return string(out)
 }
 
 // What an upgrade that was cut off has begun takes no room for ever, also when

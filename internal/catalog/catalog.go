@@ -28,9 +28,9 @@ type Config struct {
 	// run with this catalog; 0: not at all.
 	Keep time.Duration
 
-	// Spare is a file on the same disk, for this alone, that keeps some room for when
+	// Ballast is a file on the same disk, for this alone, that keeps some room for when
 	// the disk is full; "": none is kept.
-	Spare string
+	Ballast string
 
 	// Progress is told while Open is at a step that can take minutes, each time that
 	// it has got on: not while SQLite or the disk hangs. step is for a person; done and

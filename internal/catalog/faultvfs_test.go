@@ -21,6 +21,7 @@ type faultFS struct {
 	name string
 	fail atomic.Pointer[string] // flushing a file whose path ends so fails
 	dies atomic.Int64           // above 0: all writes and flushes fail but for so many less one
+	deaf atomic.Int64           // the same of reads
 
 	mu       sync.Mutex
 	names    map[uintptr]string // by SQLite's file handle
@@ -34,6 +35,8 @@ type faultFS struct {
 	under    func(*libc.TLS, uintptr, int32) int32
 	write    func(*libc.TLS, uintptr, uintptr, int32, int64) int32
 	writes   func(*libc.TLS, uintptr, uintptr, int32, int64) int32 // SQLite's
+	read     func(*libc.TLS, uintptr, uintptr, int32, int64) int32
+	reads    func(*libc.TLS, uintptr, uintptr, int32, int64) int32 // SQLite's
 }
 
 var faultNumber atomic.Int64
@@ -45,7 +48,7 @@ func newFaultFS(t *testing.T) *faultFS {
 		name:  fmt.Sprintf("fault%d", faultNumber.Add(1)),
 		names: map[uintptr]string{}, flushed: map[string][]byte{}, methods: map[uintptr]uintptr{},
 	}
-	f.sync, f.open, f.delete, f.write = f.onSync, f.onOpen, f.onDelete, f.onWrite
+	f.sync, f.open, f.delete, f.write, f.read = f.onSync, f.onOpen, f.onDelete, f.onWrite, f.onRead
 	tls := libc.NewTLS()
 	t.Cleanup(tls.Close)
 	f.original = copyIn[sqlite3.Tsqlite3_vfs](sqlite3.Xsqlite3_vfs_find(tls, 0))
@@ -80,6 +83,8 @@ func (f *faultFS) onOpen(tls *libc.TLS, vfs, path, file uintptr, flags int32, ou
 		table.FxSync = pointerTo(&f.sync)
 		f.writes = callable[func(*libc.TLS, uintptr, uintptr, int32, int64) int32](table.FxWrite)
 		table.FxWrite = pointerTo(&f.write)
+		f.reads = callable[func(*libc.TLS, uintptr, uintptr, int32, int64) int32](table.FxRead)
+		table.FxRead = pointerTo(&f.read)
 		f.methods[handle.FpMethods] = copyOut(table)
 	}
 	handle.FpMethods = f.methods[handle.FpMethods]
@@ -97,17 +102,34 @@ func (f *faultFS) onWrite(tls *libc.TLS, file, bytes uintptr, n int32, at int64)
 	return write(tls, file, bytes, n, at)
 }
 
+func (f *faultFS) onRead(tls *libc.TLS, file, bytes uintptr, n int32, at int64) int32 {
+	if isOver(&f.deaf) {
+		return sqlite3.SQLITE_IOERR_READ
+	}
+	f.mu.Lock()
+	read := f.reads
+	f.mu.Unlock()
+	return read(tls, file, bytes, n, at)
+}
+
+// readsFailAfter has so many more reads of the disk pass, and none after these. Less than
+// 0: all do.
+func (f *faultFS) readsFailAfter(n int64) { f.deaf.Store(n + 1) }
+
 // diesAfter has the disk do so many more writes and flushes, and none after these. Less
 // than 0: it is well again.
 func (f *faultFS) diesAfter(n int64) { f.dies.Store(n + 1) }
 
-func (f *faultFS) isDead() bool {
+func (f *faultFS) isDead() bool { return isOver(&f.dies) }
+
+// isOver counts down to 1, at which nothing is left; 0 is without end.
+func isOver(count *atomic.Int64) bool {
 	for {
-		left := f.dies.Load()
+		left := count.Load()
 		if left <= 1 {
 			return left == 1
 		}
-		if f.dies.CompareAndSwap(left, left-1) {
+		if count.CompareAndSwap(left, left-1) {
 			return false
 		}
 	}

@@ -52,7 +52,7 @@ func (c *Catalog) EachHeld(ctx context.Context, nodes []raid.NodeID, after Repai
 				before, next, whole = next, now, len(found)
 			}
 			node, on := wanted[integer(row[7])]
-			if !on || integer(row[8]) == bad {
+			if !on || integer(row[8]) == copyBad {
 				return nil
 			}
 			found = append(found, Held{
@@ -181,7 +181,7 @@ func heldOf(r *conn, u uploadRow, node int64, after HeldCursor, limit int) (out 
 	err = r.query(func(row []driver.Value) error {
 		out = append(out, Held{
 			File: raid.FileID(u.id), Upload: u.upload, Stripe: integer(row[0]), Part: int(integer(row[1])), Index: int(integer(row[2])),
-			Attempt: int(integer(row[3])), Bad: integer(row[4]) == bad, Length: integer(row[5]), CRC: uint32(integer(row[6])),
+			Attempt: int(integer(row[3])), Bad: integer(row[4]) == copyBad, Length: integer(row[5]), CRC: uint32(integer(row[6])),
 		})
 		return nil
 	}, `SELECT c.stripe, c.part, c.copy, c.attempt, c.flaw, p.length, p.crc

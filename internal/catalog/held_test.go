@@ -35,7 +35,7 @@ func namesOn(t *testing.T, c *Catalog, node raid.NodeID) (all, good []string) {
 	must(t, c.read(bg, "test", func(r *conn) error {
 		return r.query(func(row []driver.Value) error {
 			all = append(all, text(row[0]))
-			if integer(row[1]) != bad {
+			if integer(row[1]) != copyBad {
 				good = append(good, text(row[0]))
 			}
 			return nil

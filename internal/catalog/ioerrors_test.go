@@ -3,6 +3,7 @@ package catalog
 import (
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/raidpi/raidpi/internal/raid"
@@ -97,9 +98,9 @@ var changes = map[string]func(t *testing.T, c *Catalog) change{
 			},
 		}
 	},
-	"SpareBad": func(t *testing.T, c *Catalog) change {
+	"SurplusBad": func(t *testing.T, c *Catalog) change {
 		_, s := lastSpare(t, c, 1)
-		return change{func(c *Catalog) error { return c.SpareBad(bg, s) }, func(c *Catalog) bool { return c.Reach(everywhere, true).None == 1 }}
+		return change{func(c *Catalog) error { return c.SurplusBad(bg, s) }, func(c *Catalog) bool { return c.Reach(everywhere, true).None == 1 }}
 	},
 	"Relocate": func(t *testing.T, c *Catalog) change {
 		store(t, c, 2)
@@ -126,6 +127,67 @@ var changes = map[string]func(t *testing.T, c *Catalog) change{
 			func(c *Catalog) bool { n, _ := c.Node("n1"); return n.ScrubPaused },
 		}
 	},
+	"KeepEvents": func(t *testing.T, c *Catalog) change {
+		var w waiting
+		want := []raid.Event{happened(t, c, "one"), happened(t, c, "two")}
+		w.add(want...)
+		return change{
+			func(c *Catalog) error { w.carry(c); return c.KeepEvents(bg) },
+			func(c *Catalog) bool { got, err := c.Events(bg, 0, 10); return err == nil && slices.Equal(got, want) },
+		}
+	},
+	"MarkLost with surplus copies": func(t *testing.T, c *Catalog) change {
+		store(t, c, 2)
+		spareOne(t, c, "n9")
+		must(t, c.RemoveNode(bg, "n1", nil, nil))
+		return change{
+			func(c *Catalog) error {
+				var at LostCursor
+				for more := true; more; {
+					var err error
+					if at, more, err = c.MarkLost(bg, at, 100); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+			func(c *Catalog) bool {
+				n, _, _, _, err := c.CountSurplus(bg, "n1", SurplusCursor{}, 9)
+				return err == nil && n == 0 && sqlCount(c, goodOn, "n1") == 0
+			},
+		}
+	},
+	"CountSpread": func(t *testing.T, c *Catalog) change {
+		for range 5 {
+			store(t, c, 2)
+		}
+		must(t, c.write(bg, &op{name: "test", rows: 1, run: func(t *tx) error {
+			t.meta.spreadTo = 0
+			_, err := t.exec("DELETE FROM spread")
+			return err
+		}}))
+		return change{
+			func(c *Catalog) error {
+				for more := true; more; {
+					var err error
+					if more, err = c.CountSpread(bg, 2); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+			func(c *Catalog) bool { return !c.partial() },
+		}
+	},
+}
+
+// sqlCount is a number of the database; -1 when it can't be read.
+func sqlCount(c *Catalog, query string, args ...any) (n int64) {
+	err := c.read(bg, "test", func(r *conn) (err error) { n, _, err = r.queryInt(query, args...); return err })
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 func inTrash(f raid.File) func(*Catalog) bool {
@@ -180,7 +242,7 @@ func TestCallsFailWhollyAtEachWrite(t *testing.T) {
 				if r := c.Reach(everywhere, true); r.Partial {
 					t.Fatalf("after %d writes the files are counted anew", n)
 				}
-				if name != "SettleSurplus of the last copy" && name != "SpareBad" {
+				if name != "SettleSurplus of the last copy" && name != "SurplusBad" {
 					checkReach(t, c, rand.New(rand.NewPCG(uint64(n), 1)))
 				}
 				must(t, c.Close())

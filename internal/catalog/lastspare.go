@@ -51,8 +51,8 @@ func (t *tx) sparedOn(id, stripe, part int64) (keys []int64, err error) {
 	return keys, err
 }
 
-// dropSpare forgets a surplus copy, on which its part may rest.
-func (t *tx) dropSpare(id, stripe, part, attempt int64) error {
+// forgetSurplus forgets a surplus copy, on which its part may rest.
+func (t *tx) forgetSurplus(id, stripe, part, attempt int64) error {
 	return t.movingCopy(id, stripe, part, func() error {
 		_, err := t.exec("DELETE FROM surplus WHERE file = ? AND stripe = ? AND part = ? AND attempt = ?", id, stripe, part, attempt)
 		return err
@@ -73,7 +73,7 @@ func (t *tx) dropSurplus(node, limit int64) (dropped int64, err error) {
 		return 0, err
 	}
 	for _, s := range last {
-		if err := t.dropSpare(s.file, s.stripe, s.part, s.attempt); err != nil {
+		if err := t.forgetSurplus(s.file, s.stripe, s.part, s.attempt); err != nil {
 			return 0, err
 		}
 	}
@@ -97,10 +97,10 @@ func (t *tx) sparedBy(node, most int64) (n int64, err error) {
 const isSpare = `SELECT 1 FROM upload u JOIN surplus s ON s.file = u.id
 	WHERE u.upload_id = ? AND u.state IN (1, 2) AND s.stripe = ? AND s.part = ? AND s.attempt = ? AND s.node = ?`
 
-// SpareBad notes, durably, that a surplus copy is missing or corrupt. While its part lacks
+// SurplusBad notes, durably, that a surplus copy is missing or corrupt. While its part lacks
 // good copies it stays where it is, and is not among Surpluses. One that is not there any
 // more is no error.
-func (c *Catalog) SpareBad(ctx context.Context, s raid.Surplus) error {
+func (c *Catalog) SurplusBad(ctx context.Context, s raid.Surplus) error {
 	id, p := int64(s.File), &s.Part
 	name := fmt.Sprintf("mark a surplus copy of file %d stripe %d part %d bad", s.File, p.Stripe, p.Number)
 	return c.write(ctx, &op{name: name, rows: 2, files: true, run: func(t *tx) error {

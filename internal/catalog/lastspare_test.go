@@ -81,8 +81,8 @@ func TestABadSurplusCopyIsNone(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "catalog.db")
 		c := openKeeping(t, path, testKeep)
 		f, s := lastSpare(t, c, stripes)
-		must(t, c.SpareBad(bg, s))
-		must(t, c.SpareBad(bg, s)) // once more is fine
+		must(t, c.SurplusBad(bg, s))
+		must(t, c.SurplusBad(bg, s)) // once more is fine
 		must(t, c.Close())
 		c = openKeeping(t, path, testKeep)
 		if r := c.Reach(everywhere, true); r.None != 1 || r.Partial {

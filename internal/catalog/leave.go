@@ -54,17 +54,17 @@ func (c *Catalog) Gone(id raid.NodeID) bool {
 // lostBatch is how many chunks one op marks bad, so that others get their turn.
 const lostBatch = 256
 
-// place is a row of chunk.
-type place struct{ file, stripe, part, copy int64 }
+// chunkRow is a row of chunk.
+type chunkRow struct{ file, stripe, part, copy int64 }
 
 // beyond is after all rows.
-var beyond = place{math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64}
+var beyond = chunkRow{math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64}
 
 // LostCursor is how far MarkLost has come. The zero value is the beginning.
 type LostCursor struct {
 	Node   raid.NodeID // whose chunks it looks for
 	Marked int64       // how many of them it has marked bad
-	after  place
+	after  chunkRow
 }
 
 // MarkLost does a small step of what is left to do for nodes that were removed, one
@@ -132,21 +132,21 @@ func (c *Catalog) nextLeaving(at *LostCursor) (key, removals int64) {
 // lostPage are chunks of a removed node that still count as good.
 type lostPage struct {
 	found []lostChunk
-	end   place // looked at up to there
-	last  bool  // which is the end
+	end   chunkRow // looked at up to there
+	last  bool     // which is the end
 }
 
 type lostChunk struct {
-	place
+	chunkRow
 	attempt int64
 }
 
-func lostFrom(r *conn, key int64, after place, rows int) (p lostPage, err error) {
+func lostFrom(r *conn, key int64, after chunkRow, rows int) (p lostPage, err error) {
 	if p.end, p.last, err = pageEnd(r, after, rows); err != nil {
 		return p, err
 	}
 	err = r.query(func(row []driver.Value) error {
-		at := place{integer(row[0]), integer(row[1]), integer(row[2]), integer(row[3])}
+		at := chunkRow{integer(row[0]), integer(row[1]), integer(row[2]), integer(row[3])}
 		p.found = append(p.found, lostChunk{at, integer(row[4])})
 		return nil
 	}, `SELECT file, stripe, part, copy, attempt FROM chunk
@@ -154,17 +154,17 @@ func lostFrom(r *conn, key int64, after place, rows int) (p lostPage, err error)
 		ORDER BY file, stripe, part, copy LIMIT +?`,
 		after.file, after.stripe, after.part, after.copy, p.end.file, p.end.stripe, p.end.part, p.end.copy, key, int64(lostBatch))
 	if n := len(p.found); n == lostBatch {
-		p.end, p.last = p.found[n-1].place, false
+		p.end, p.last = p.found[n-1].chunkRow, false
 	}
 	return p, err
 }
 
 // pageEnd is the place of the last of so many rows of chunk; last says that there
 // are fewer. To step over rows is much faster than to fetch them.
-func pageEnd(r *conn, after place, rows int) (end place, last bool, err error) {
+func pageEnd(r *conn, after chunkRow, rows int) (end chunkRow, last bool, err error) {
 	end, last = beyond, true
 	err = r.query(func(row []driver.Value) error {
-		end, last = place{integer(row[0]), integer(row[1]), integer(row[2]), integer(row[3])}, false
+		end, last = chunkRow{integer(row[0]), integer(row[1]), integer(row[2]), integer(row[3])}, false
 		return nil
 	}, `SELECT file, stripe, part, copy FROM chunk WHERE (file, stripe, part, copy) > (?, ?, ?, ?)
 		ORDER BY file, stripe, part, copy LIMIT 1 OFFSET +?`, after.file, after.stripe, after.part, after.copy, int64(rows-1))

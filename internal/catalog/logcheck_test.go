@@ -123,7 +123,7 @@ func TestADamagedLogIsNoticedAsTheRollbackThatItIs(t *testing.T) {
 			_, words, _ := strings.Cut(c.Damaged().Error(), "--give-up-commit ")
 			_, err = fmt.Sscan(words, &commit)
 			must(t, err)
-			must(t, c.GiveUp(bg, commit))
+			must(t, c.ForgetCommits(bg, commit))
 			must(t, c.Close())
 			c = openTest(t, path)
 			must(t, c.Damaged())

@@ -45,7 +45,7 @@ func open(ctx context.Context, cfg Config, opt options) (_ *Catalog, err error) 
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("open catalog %s: %w", cfg.Path, err)
 	}
-	room := &spare{path: cfg.Spare, reserve: cfg.Reserve, log: cfg.Log}
+	room := &ballast{path: cfg.Ballast, reserve: cfg.Reserve, log: cfg.Log}
 	lock, err := claim(cfg.Path, func() error { room.keep(); return nil })
 	if err != nil {
 		return nil, fmt.Errorf("open catalog %s: %w", cfg.Path, err)

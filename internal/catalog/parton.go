@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -69,20 +70,29 @@ func (c *Catalog) keySet(nodes []raid.NodeID) string {
 
 // partsPage is the part of the last of so many rows of chunk.
 func partsPage(r *conn, after RepairCursor, rows int) (RepairCursor, error) {
-	end, _, err := pageEnd(r, place{int64(after.File), after.Stripe, int64(after.Part), beyond.copy}, rows)
+	end, _, err := pageEnd(r, chunkRow{int64(after.File), after.Stripe, int64(after.Part), beyond.copy}, rows)
 	return RepairCursor{raid.FileID(end.file), end.stripe, int(end.part)}, err
 }
 
-// partsOf reads parts, and leaves out those of what is no file.
+// partsOf reads parts, and leaves out those of what is no file. Those that follow each
+// other in one stripe are read together.
 func (c *Catalog) partsOf(r *conn, at []RepairCursor) (out []raid.Repair, err error) {
-	for _, a := range at {
-		p, ok, err := c.partOf(r, a)
+	for len(at) > 0 {
+		file, stripe := at[0].File, at[0].Stripe
+		n := slices.IndexFunc(at, func(a RepairCursor) bool { return a.File != file || a.Stripe != stripe })
+		if n < 0 {
+			n = len(at)
+		}
+		parts, err := c.stripeOf(r, at[0])
 		if err != nil {
 			return nil, err
 		}
-		if ok {
-			out = append(out, raid.Repair{File: a.File, Part: p})
+		for _, p := range parts {
+			if slices.ContainsFunc(at[:n], func(a RepairCursor) bool { return a.Part == p.Number }) {
+				out = append(out, raid.Repair{File: file, Part: p})
+			}
 		}
+		at = at[n:]
 	}
 	return out, nil
 }
@@ -125,8 +135,8 @@ func (c *Catalog) MayHave(copies int, there func(raid.NodeID) bool) bool {
 	if c.state.meta.spreadTo != allCounted {
 		return true
 	}
-	for places, files := range c.state.spread.files {
-		if files == (rowCount{}) {
+	for places, row := range c.state.spread.files {
+		if row.n == (rowCount{}) {
 			continue
 		}
 		r, _ := parsePlaces(places) // this program wrote it, or has read it at its start

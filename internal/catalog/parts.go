@@ -12,9 +12,9 @@ import (
 
 // The values of chunk.flaw.
 const (
-	fine    = 0
-	bad     = 1
-	doubled = 2
+	copyOK        = 0
+	copyBad       = 1
+	copyColocated = 2
 )
 
 // All have an index of their own. anyWithout finds a part without a good copy.
@@ -22,7 +22,9 @@ const (
 	anyWithout = `SELECT 1 FROM chunk c WHERE c.file = ? AND c.flaw > 0 AND NOT EXISTS
 		(SELECT 1 FROM chunk o WHERE o.file = c.file AND o.stripe = c.stripe AND o.part = c.part AND o.flaw <> 1) LIMIT 1`
 	anyFlaw = "SELECT 1 FROM chunk WHERE file = ? AND flaw > 0 LIMIT 1"
-	anyLab  = "SELECT 1 FROM chunk WHERE file = ? AND node IS NULL LIMIT 1"
+	// isFlawed is anyFlaw of the row of upload that a statement is at.
+	isFlawed = "EXISTS (SELECT 1 FROM chunk WHERE file = upload.id AND flaw > 0)"
+	anyLab   = "SELECT 1 FROM chunk WHERE file = ? AND node IS NULL LIMIT 1"
 )
 
 // flaws says what is wrong with each of a part's copies: bad ones, and good ones
@@ -32,9 +34,9 @@ func flaws(copies []raid.Copy) []int64 {
 	for i, c := range copies {
 		switch {
 		case c.Bad:
-			out[i] = bad
+			out[i] = copyBad
 		case native(c.Node) && slices.ContainsFunc(copies[:i], func(o raid.Copy) bool { return !o.Bad && o.Node == c.Node }):
-			out[i] = doubled
+			out[i] = copyColocated
 		}
 	}
 	return out

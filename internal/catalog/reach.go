@@ -138,7 +138,8 @@ func (s *state) count(v view, as countedAs) count {
 	if as == asTrash && s.meta.counts.Trash.Files == 0 {
 		return count{}
 	}
-	return countRows(countOf(s.spread.files, as), countOf(s.spread.sets, as), v)
+	out := v.outOfReach()
+	return countRows(lackOf(s.spread.files, as, out), lackOf(s.spread.sets, as, out), v)
 }
 
 // countRows counts exact rows one by one. What files of coarser rows have within reach
@@ -347,7 +348,9 @@ func readSpread(w *conn) (rows spreadTable, err error) {
 	rows = newSpread()
 	err = w.query(func(r []driver.Value) error {
 		places := text(r[0])
-		rows.files[places] = rowCount{integer(r[1]), integer(r[2])}
+		p := placedFiles(places)
+		p.n = rowCount{integer(r[1]), integer(r[2])}
+		rows.files[places] = p
 		rows.kinds[kindOf(places)]++
 		return nil
 	}, "SELECT places, files, trash FROM spread")

@@ -11,6 +11,9 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
+// bareColumns are what scanFile reads of a file without its chunk names.
+const bareColumns = `u.id, u.upload_id, u.filename, u.content_type, u.created, u.size, u.sha256, u.level, u.stripe_size, u.stripes, u.degraded, u.lab, NULL`
+
 // fileColumns are what scanFile reads. The last one holds what the chunk names of
 // a file of one stripe are computed from.
 const fileColumns = `u.id, u.upload_id, u.filename, u.content_type, u.created, u.size, u.sha256, u.level, u.stripe_size, u.stripes, u.degraded, u.lab,
@@ -26,13 +29,13 @@ func scanFile(r []driver.Value) (f raid.File, err error) {
 	if copy(f.SHA256[:], blob(r[6])) != len(f.SHA256) {
 		return f, fmt.Errorf("%w: file %d has a short digest", raid.ErrCorrupt, f.ID)
 	}
-	f.Part1Names, f.Part2Names = parseNames(f.Upload, text(r[12]))
+	f.PartNames = parseNames(f.Upload, text(r[12]))
 	return f, nil
 }
 
 // parseNames makes the chunk names of a file of one stripe from "part.attempt",
 // with commas between.
-func parseNames(u raid.UploadID, list string) (part1, part2 []raid.ChunkName) {
+func parseNames(u raid.UploadID, list string) (names [][]raid.ChunkName) {
 	for item := range strings.SplitSeq(list, ",") {
 		p, a, ok := strings.Cut(item, ".")
 		part, err1 := strconv.Atoi(p)
@@ -40,39 +43,42 @@ func parseNames(u raid.UploadID, list string) (part1, part2 []raid.ChunkName) {
 		if !ok || err1 != nil || err2 != nil {
 			continue // the list of a file that has none
 		}
-		addName(&part1, &part2, raid.ChunkKey{Upload: u, Part: part, Attempt: attempt})
+		names = addName(names, raid.ChunkKey{Upload: u, Part: part, Attempt: attempt})
 	}
-	return part1, part2
+	return names
 }
 
-func addName(part1, part2 *[]raid.ChunkName, k raid.ChunkKey) {
-	switch k.Part {
-	case 1:
-		*part1 = append(*part1, k.Name())
-	case 2:
-		*part2 = append(*part2, k.Name())
+// addName adds a chunk's name to those of its part.
+func addName(names [][]raid.ChunkName, k raid.ChunkKey) [][]raid.ChunkName {
+	if k.Part < 1 || k.Part > raid.MaxPart {
+		return names // no row of ours
 	}
+	for len(names) < k.Part {
+		names = append(names, nil)
+	}
+	names[k.Part-1] = append(names[k.Part-1], k.Name())
+	return names
 }
 
 // namesOf are the chunk names of the good copies of parts.
-func namesOf(u raid.UploadID, parts []raid.Part) (part1, part2 []raid.ChunkName) {
+func namesOf(u raid.UploadID, parts []raid.Part) (names [][]raid.ChunkName) {
 	for i := range parts {
 		for _, c := range parts[i].Copies {
 			if !c.Bad {
-				addName(&part1, &part2, parts[i].Key(u, c))
+				names = addName(names, parts[i].Key(u, c))
 			}
 		}
 	}
-	return part1, part2
+	return names
 }
 
 // smallNames reads the chunk names of a file of one stripe.
-func smallNames(conn *conn, id int64, u raid.UploadID) (part1, part2 []raid.ChunkName, err error) {
+func smallNames(conn *conn, id int64, u raid.UploadID) (names [][]raid.ChunkName, err error) {
 	err = conn.query(func(r []driver.Value) error {
-		addName(&part1, &part2, raid.ChunkKey{Upload: u, Part: int(integer(r[0])), Attempt: int(integer(r[1]))})
+		names = addName(names, raid.ChunkKey{Upload: u, Part: int(integer(r[0])), Attempt: int(integer(r[1]))})
 		return nil
 	}, "SELECT part, attempt FROM chunk WHERE file = ? AND stripe = 0 AND flaw <> 1 ORDER BY part, copy", id)
-	return part1, part2, err
+	return names, err
 }
 
 // File describes a file, with its chunk names when it has one stripe. It fails
@@ -85,25 +91,27 @@ func (c *Catalog) File(ctx context.Context, id raid.FileID) (f raid.File, err er
 	return f, err
 }
 
-// Stored is File that also describes a file in the trash: what is stored of it is kept
-// as that of others is.
+// Stored is File without chunk names, which also describes a file in the trash: what is
+// stored of it is kept as that of others is.
 func (c *Catalog) Stored(ctx context.Context, id raid.FileID) (f raid.File, err error) {
 	err = c.read(ctx, fmt.Sprintf("look up file %d", id), func(r *conn) error {
-		f, err = findUpload(r, int64(id), "u.state IN (1, 2)")
+		f, err = findUpload(r, int64(id), bareColumns, "u.state IN (1, 2)")
 		return err
 	})
 	return f, err
 }
 
-func findFile(r *conn, id int64) (f raid.File, err error) { return findUpload(r, id, "u.state = 1") }
+func findFile(r *conn, id int64) (f raid.File, err error) {
+	return findUpload(r, id, fileColumns, "u.state = 1")
+}
 
-func findUpload(r *conn, id int64, state string) (f raid.File, err error) {
+func findUpload(r *conn, id int64, columns, state string) (f raid.File, err error) {
 	found := false
 	err = r.query(func(row []driver.Value) error {
 		found = true
 		f, err = scanFile(row)
 		return err
-	}, "SELECT "+fileColumns+" FROM upload u WHERE u.id = ? AND "+state, id)
+	}, "SELECT "+columns+" FROM upload u WHERE u.id = ? AND "+state, id)
 	if err == nil && !found {
 		err = raid.ErrNotFound
 	}
@@ -135,7 +143,7 @@ func (c *Catalog) stripes(r *conn, id, from, to int64) (parts []raid.Part, err e
 		}
 		p := &parts[len(parts)-1]
 		p.Copies = append(p.Copies, raid.Copy{
-			Index: int(integer(row[4])), Attempt: int(integer(row[5])), Node: c.nodeByKey(integer(row[6])), Bad: integer(row[7]) == bad,
+			Index: int(integer(row[4])), Attempt: int(integer(row[5])), Node: c.nodeByKey(integer(row[6])), Bad: integer(row[7]) == copyBad,
 		})
 		return nil
 	}, `SELECT p.stripe, p.part, p.length, p.crc, c.copy, c.attempt, c.node, c.flaw
@@ -155,7 +163,7 @@ type chunkNumber struct {
 }
 
 // Names yields the chunk names of the good copies of a file's parts of one
-// number, 1 or 2, over all stripes in order. It reads them in pages and holds
+// number, from 1, over all stripes in order. It reads them in pages and holds
 // nothing between these, so a slow reader costs little memory however large the
 // file is. It ends with raid.ErrNotFound when the file is not there, or no more.
 func (c *Catalog) Names(ctx context.Context, f raid.File, part int) iter.Seq2[raid.ChunkName, error] {

@@ -79,7 +79,7 @@ func (c *Catalog) keyOf(id raid.NodeID) (key int64, known bool) {
 func (c *Catalog) Holdings(ctx context.Context, after RepairCursor, rows int) (sums []raid.Holding, next RepairCursor, more bool, err error) {
 	bySet, sets := map[string]raid.Holding{}, map[string]string{}
 	err = c.read(ctx, "sum up what nodes hold", func(r *conn) error {
-		end, last, err := pageEnd(r, place{int64(after.File), after.Stripe, int64(after.Part), beyond.copy}, rows)
+		end, last, err := pageEnd(r, chunkRow{int64(after.File), after.Stripe, int64(after.Part), beyond.copy}, rows)
 		if err != nil {
 			return err
 		}

@@ -79,7 +79,7 @@ func (t *tx) findFlaws(id, stripe, part int64) error {
 	var copies []raid.Copy
 	var was []int64
 	err := t.conn.query(func(r []driver.Value) error {
-		copies = append(copies, raid.Copy{Index: int(integer(r[0])), Node: t.nodeID(integer(r[1])), Bad: integer(r[2]) == bad})
+		copies = append(copies, raid.Copy{Index: int(integer(r[0])), Node: t.nodeID(integer(r[1])), Bad: integer(r[2]) == copyBad})
 		was = append(was, integer(r[2]))
 		return nil
 	}, "SELECT copy, node, flaw FROM chunk WHERE file = ? AND stripe = ? AND part = ? ORDER BY copy", id, stripe, part)
@@ -146,36 +146,20 @@ func (t *tx) uploadOf(id int64) (u raid.UploadID, err error) {
 	return u, err
 }
 
+// nextAttempt begins behind the numbers of uploads. Repairs made before its table was there
+// took numbers close to the rows'.
 func (t *tx) nextAttempt(id, stripe, part int64) (int, error) {
-	last, again, err := t.conn.queryInt("UPDATE attempt SET last = last + 1 WHERE file = ? AND stripe = ? AND part = ? RETURNING last", id, stripe, part)
+	last, _, err := t.conn.queryInt(`INSERT INTO attempt (file, stripe, part, last)
+		SELECT ?, ?, ?, max(ifnull(max(attempt), 0), ?) + 1 FROM chunk WHERE file = ? AND stripe = ? AND part = ?
+		ON CONFLICT DO UPDATE SET last = last + 1 RETURNING last`, id, stripe, part, int64(raid.UploadAttempts), id, stripe, part)
 	if err != nil {
 		return 0, err
-	}
-	if !again {
-		// Repairs made before this table was there took numbers close to the rows'.
-		last, _, err = t.conn.queryInt("SELECT max(attempt) FROM chunk WHERE file = ? AND stripe = ? AND part = ?", id, stripe, part)
-		if err != nil {
-			return 0, err
-		}
-		last = max(last, raid.UploadAttempts) + 1
-		if _, err := t.exec("INSERT INTO attempt (file, stripe, part, last) VALUES (?, ?, ?, ?)", id, stripe, part, last); err != nil {
-			return 0, err
-		}
 	}
 	if last > raid.MaxAttempt {
 		return 0, fmt.Errorf("%w: it was stored so often that its chunks can't be named any more; upload the file anew and delete this one", raid.ErrUnsupported)
 	}
 	t.changed = true
 	return int(last), nil
-}
-
-// checkNumber refuses a new chunk whose number NextAttempt did not give out.
-func (t *tx) checkNumber(id int64, key raid.ChunkKey) error {
-	last, _, err := t.conn.queryInt("SELECT last FROM attempt WHERE file = ? AND stripe = ? AND part = ?", id, key.Stripe, int64(key.Part))
-	if err == nil && (key.Attempt <= raid.UploadAttempts || int64(key.Attempt) > last) {
-		err = fmt.Errorf("%w: attempt %d was not given out", raid.ErrInvalid, key.Attempt)
-	}
-	return err
 }
 
 // ReplaceCopy puts a new copy of a part in place of an old one, durably, and
@@ -213,12 +197,12 @@ func (c *Catalog) replace(ctx context.Context, file raid.FileID, stripe int64, p
 // the copy was not replaced.
 func (t *tx) replaceCopy(id, stripe, part int64, old, new raid.Copy, lost bool) (refused, err error) {
 	var upload raid.UploadID
-	var state int64 = -1
+	var state, last int64 = -1, 0
 	err = t.conn.query(func(r []driver.Value) (err error) {
-		state = integer(r[1])
+		state, last = integer(r[1]), integer(r[2])
 		upload, err = raid.ParseUploadID(text(r[0]))
 		return err
-	}, "SELECT upload_id, state FROM upload WHERE id = ?", id)
+	}, "SELECT upload_id, state, (SELECT last FROM attempt WHERE file = id AND stripe = ? AND part = ?) FROM upload WHERE id = ?", stripe, part, id)
 	if err != nil {
 		return nil, err
 	}
@@ -229,10 +213,9 @@ func (t *tx) replaceCopy(id, stripe, part int64, old, new raid.Copy, lost bool) 
 	n := int64(0)
 	moved := old.Node != new.Node || old.Attempt != new.Attempt
 	if state == complete || state == trashed {
-		if moved {
-			if err := t.checkNumber(id, newKey); err != nil {
-				return nil, err
-			}
+		// A new chunk has a number that NextAttempt has given out.
+		if moved && (new.Attempt <= raid.UploadAttempts || int64(new.Attempt) > last) {
+			return nil, fmt.Errorf("%w: attempt %d was not given out", raid.ErrInvalid, new.Attempt)
 		}
 		doubles, err := t.doubles(id, newKey, old, new)
 		if err != nil {
@@ -318,11 +301,11 @@ func (t *tx) restsAgain(node raid.NodeID) error {
 // renewFlags writes anew whether a file is degraded, also one in the trash, and whether it
 // has a copy on a lab node when that may have ended.
 func (t *tx) renewFlags(id int64, wasLab bool) error {
-	_, flawed, err := t.conn.queryInt(anyFlaw, id)
-	if err != nil {
-		return err
-	}
-	state, is, err := t.conn.queryInt("UPDATE upload SET degraded = ? WHERE id = ? AND state IN (1, 2) AND degraded <> ? RETURNING state", truth(flawed), id, truth(flawed))
+	state, flawed, is := int64(0), false, false
+	err := t.conn.query(func(r []driver.Value) error {
+		state, flawed, is = integer(r[0]), integer(r[1]) != 0, true
+		return nil
+	}, "UPDATE upload SET degraded = 1 - degraded WHERE id = ? AND state IN (1, 2) AND degraded <> "+isFlawed+" RETURNING state, degraded", id)
 	if err != nil {
 		return err
 	}

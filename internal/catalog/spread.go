@@ -77,44 +77,62 @@ func (n rowCount) plus(other rowCount) rowCount {
 
 // spreadTable is spread in memory.
 type spreadTable struct {
-	files map[string]rowCount // by places
-	kinds [kinds]int          // rows of each kind
+	files map[string]placed // by places
+	kinds [kinds]int        // rows of each kind
 
-	sets    map[string]rowCount // the rows of spread_set
-	setRows int                 // those of them that are sets
+	sets    map[string]placed // the rows of spread_set
+	setRows int               // those of them that are sets
 }
 
 func newSpread() spreadTable {
-	return spreadTable{files: map[string]rowCount{}, sets: map[string]rowCount{}}
+	return spreadTable{files: map[string]placed{}, sets: map[string]placed{}}
 }
 
 // add counts n more files in a row.
 func (s *spreadTable) add(row string, n rowCount) {
-	if _, there := s.files[row]; !there {
+	p, there := s.files[row]
+	if !there {
 		if n == (rowCount{}) {
 			return
 		}
 		s.kinds[kindOf(row)]++
+		p = placedFiles(row)
 	}
-	s.files[row] = s.files[row].plus(n)
+	p.n = p.n.plus(n)
+	s.files[row] = p
 }
 
 // addSet counts n more files in a row of spread_set.
 func (s *spreadTable) addSet(row string, n rowCount) {
-	if _, there := s.sets[row]; !there {
+	p, there := s.sets[row]
+	if !there {
 		if n == (rowCount{}) {
 			return
 		}
 		s.setRows += int(truth(isSet(row)))
+		p = placedSet(row)
 	}
-	s.sets[row] = s.sets[row].plus(n)
+	p.n = p.n.plus(n)
+	s.sets[row] = p
 }
 
 // countOf yields each row with its files of one kind.
-func countOf(rows map[string]rowCount, as countedAs) iter.Seq2[string, int64] {
+func countOf(rows map[string]placed, as countedAs) iter.Seq2[string, int64] {
 	return func(yield func(string, int64) bool) {
-		for row, n := range rows {
-			if !yield(row, n[as]) {
+		for row, p := range rows {
+			if !yield(row, p.n[as]) {
+				return
+			}
+		}
+	}
+}
+
+// lackOf is countOf without the rows whose files lack nothing with these nodes out of
+// reach.
+func lackOf(rows map[string]placed, as countedAs, outOfReach nodeFilter) iter.Seq2[string, int64] {
+	return func(yield func(string, int64) bool) {
+		for row, p := range rows {
+			if p.n[as] != 0 && !p.complete(outOfReach) && !yield(row, p.n[as]) {
 				return
 			}
 		}
@@ -260,10 +278,10 @@ func (s *spreadOf) has(row string) bool {
 }
 
 // sumOf yields each row of two tables with the files of one kind in both.
-func sumOf(base, added map[string]rowCount, as countedAs) iter.Seq2[string, int64] {
+func sumOf(base map[string]placed, added map[string]rowCount, as countedAs) iter.Seq2[string, int64] {
 	return func(yield func(string, int64) bool) {
-		for places, n := range base {
-			if !yield(places, n[as]+added[places][as]) {
+		for places, p := range base {
+			if !yield(places, p.n[as]+added[places][as]) {
 				return
 			}
 		}
@@ -280,6 +298,7 @@ type moved struct {
 	old, now string    // places before, and after when known
 	was      countedAs // before
 	known    bool      // now is right, of a file
+	short    bool      // it is known to have no row in long_file
 }
 
 // moving must be called before anything is changed of a file that says where its
@@ -292,7 +311,7 @@ func (t *tx) moving(id int64) error {
 	m := &moved{was: uncounted}
 	if id <= t.base.meta.spreadTo {
 		var err error
-		if m.old, m.was, err = t.placesOf(id); err != nil {
+		if m.old, m.was, m.short, err = t.placesOf(id); err != nil {
 			return err
 		}
 	}
@@ -335,29 +354,29 @@ func writePlaces(sets map[string]int64) string {
 	return strings.Join(slices.Sorted(maps.Keys(sets)), " ")
 }
 
-// placesOf are the places of a file, and as what it counts. What has many stripes gets its
-// row in long_file with that.
-func (t *tx) placesOf(id int64) (places string, as countedAs, err error) {
+// placesOf are the places of a file, and as what it counts; short says that it has few
+// stripes. What has many gets its row in long_file with that.
+func (t *tx) placesOf(id int64) (places string, as countedAs, short bool, err error) {
 	as, stripes := uncounted, int64(0)
 	err = t.conn.query(func(r []driver.Value) error {
 		as, stripes = countsAs(integer(r[0])), integer(r[1])
 		return nil
 	}, "SELECT state, stripes FROM upload WHERE id = ?", id)
 	if err != nil || as == uncounted {
-		return "", uncounted, err
+		return "", uncounted, false, err
 	}
 	if stripes <= longFile {
 		sets, err := t.setsOf(id)
-		return writePlaces(sets), as, err
+		return writePlaces(sets), as, true, err
 	}
 	sets, found, err := t.longSets(id)
 	if err != nil || found {
-		return writePlaces(sets), as, err
+		return writePlaces(sets), as, false, err
 	}
 	if sets, err = t.setsOf(id); err != nil {
-		return "", as, err
+		return "", as, false, err
 	}
-	return writePlaces(sets), as, t.writeLong(id, sets)
+	return writePlaces(sets), as, false, t.writeLong(id, sets)
 }
 
 // setsOf finds on which sets of nodes how many parts of a file are.
@@ -431,9 +450,15 @@ func (t *tx) movingCopy(id, stripe, part int64, change func() error) error {
 	if err := t.moving(id); err != nil {
 		return err
 	}
+	if t.moves[id].short {
+		return change()
+	}
 	sets, long, err := t.longSets(id)
-	if err != nil || !long {
-		return cmp.Or(err, change())
+	if err != nil {
+		return err
+	}
+	if !long {
+		return change()
 	}
 	before, err := t.setOf(id, stripe, part)
 	if err != nil {
@@ -463,7 +488,7 @@ func (t *tx) spreadNow() (*spreadOf, error) {
 		case id > t.meta.spreadTo:
 			as = uncounted
 		case !m.known:
-			now, as, err = t.placesOf(id)
+			now, as, _, err = t.placesOf(id)
 		}
 		if err != nil {
 			return nil, err

@@ -15,9 +15,9 @@ func (c *Catalog) ReplaceLost(ctx context.Context, file raid.FileID, stripe int6
 	return c.replace(ctx, file, stripe, part, old, new, true)
 }
 
-// spareCopy notes that a good copy is not needed any more. What was on a node that was
+// surplusCopy notes that a good copy is not needed any more. What was on a node that was
 // removed is forgotten.
-func (t *tx) spareCopy(file int64, old raid.Copy, k raid.ChunkKey) error {
+func (t *tx) surplusCopy(file int64, old raid.Copy, k raid.ChunkKey) error {
 	node := t.findNode(old.Node)
 	if node == 0 || t.identity(node).removed != staying {
 		return nil
@@ -70,13 +70,19 @@ func (c *Catalog) Surpluses(ctx context.Context, node raid.NodeID, after Surplus
 	return out, next, more, err
 }
 
-// partOf is a part of a file, also of one in the trash.
-func (c *Catalog) partOf(r *conn, at RepairCursor) (p raid.Part, ok bool, err error) {
+// stripeOf are the parts of a stripe of a file, also of one in the trash; of what is no
+// file there are none.
+func (c *Catalog) stripeOf(r *conn, at RepairCursor) ([]raid.Part, error) {
 	_, isFile, err := r.queryInt("SELECT 1 FROM upload WHERE id = ? AND state IN (1, 2)", int64(at.File))
 	if err != nil || !isFile {
-		return p, false, err
+		return nil, err
 	}
-	parts, err := c.stripes(r, int64(at.File), at.Stripe, at.Stripe+1)
+	return c.stripes(r, int64(at.File), at.Stripe, at.Stripe+1)
+}
+
+// partOf is a part of a file, also of one in the trash.
+func (c *Catalog) partOf(r *conn, at RepairCursor) (p raid.Part, ok bool, err error) {
+	parts, err := c.stripeOf(r, at)
 	if i := slices.IndexFunc(parts, func(p raid.Part) bool { return p.Number == at.Part }); i >= 0 {
 		return parts[i], true, err
 	}
@@ -144,7 +150,7 @@ func (t *tx) settleSurplus(s *Settlement) (done bool, err error) {
 			return false, err
 		}
 	}
-	if err := t.dropSpare(id, p.Stripe, int64(p.Number), int64(s.Copy.Attempt)); err != nil || s.Instead != 0 {
+	if err := t.forgetSurplus(id, p.Stripe, int64(p.Number), int64(s.Copy.Attempt)); err != nil || s.Instead != 0 {
 		return err == nil, err
 	}
 	return true, t.recordRemovals([]raid.Removal{{Node: s.Copy.Node, Key: p.Key(upload, s.Copy)}})
@@ -154,7 +160,7 @@ func (t *tx) settleSurplus(s *Settlement) (done bool, err error) {
 func (t *tx) copiesAre(id int64, p *raid.Part) (bool, error) {
 	var now []raid.Copy
 	err := t.conn.query(func(r []driver.Value) error {
-		now = append(now, raid.Copy{Index: int(integer(r[0])), Attempt: int(integer(r[1])), Node: t.nodeID(integer(r[2])), Bad: integer(r[3]) == bad})
+		now = append(now, raid.Copy{Index: int(integer(r[0])), Attempt: int(integer(r[1])), Node: t.nodeID(integer(r[2])), Bad: integer(r[3]) == copyBad})
 		return nil
 	}, "SELECT copy, attempt, node, flaw FROM chunk WHERE file = ? AND stripe = ? AND part = ? ORDER BY copy", id, p.Stripe, int64(p.Number))
 	return slices.Equal(now, p.Copies), err
@@ -194,7 +200,7 @@ func (t *tx) replaced(id int64, upload raid.UploadID, p *raid.Part, old, fresh r
 		return err
 	}
 	if lost && !old.Bad && native(old.Node) {
-		return t.spareCopy(id, old, p.Key(upload, old))
+		return t.surplusCopy(id, old, p.Key(upload, old))
 	}
 	return t.recordRemovals([]raid.Removal{{Node: old.Node, Key: p.Key(upload, old)}})
 }

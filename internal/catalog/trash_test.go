@@ -93,8 +93,8 @@ func TestADeletedFileComesBackAsItWas(t *testing.T) {
 }
 
 func sameFile(a, b raid.File) bool {
-	names := slices.Equal(a.Part1Names, b.Part1Names) && slices.Equal(a.Part2Names, b.Part2Names)
-	a.Part1Names, a.Part2Names, b.Part1Names, b.Part2Names = nil, nil, nil, nil
+	names := slices.EqualFunc(a.PartNames, b.PartNames, slices.Equal)
+	a.PartNames, b.PartNames = nil, nil
 	return names && a.ID == b.ID && a.Upload == b.Upload && a.Filename == b.Filename && a.Size == b.Size && a.SHA256 == b.SHA256 &&
 		a.Created == b.Created && a.ContentType == b.ContentType && a.Degraded == b.Degraded && a.Stripes == b.Stripes
 }

@@ -131,13 +131,13 @@ func (t *tx) finishWhole(fin *Finish) error {
 			return errNoCopy()
 		}
 		for _, fl := range flaws(fin.Parts[i].Copies) {
-			f.Degraded = f.Degraded || fl != fine
+			f.Degraded = f.Degraded || fl != copyOK
 		}
 		f.Lab = f.Lab || slices.ContainsFunc(fin.Parts[i].Copies, func(c raid.Copy) bool { return !native(c.Node) })
 	}
-	f.Part1Names, f.Part2Names = nil, nil
+	f.PartNames = nil
 	if f.Stripes == 1 {
-		f.Part1Names, f.Part2Names = namesOf(f.Upload, fin.Parts)
+		f.PartNames = namesOf(f.Upload, fin.Parts)
 	}
 	if err := insertRow(t, f, complete); err != nil {
 		return err
@@ -221,9 +221,9 @@ func (t *tx) finishBegun(fin *Finish, appended int64) error {
 	if n != 1 {
 		return fmt.Errorf("%w: it is not an upload in progress", raid.ErrPrecondition)
 	}
-	f.Part1Names, f.Part2Names = nil, nil
+	f.PartNames = nil
 	if f.Stripes == 1 {
-		f.Part1Names, f.Part2Names, err = smallNames(t.conn, id, f.Upload)
+		f.PartNames, err = smallNames(t.conn, id, f.Upload)
 	}
 	return err
 }

@@ -13,8 +13,8 @@ func TestFinishedFileIsFoundAsItWasGiven(t *testing.T) {
 	path := t.TempDir() + "/catalog.db"
 	c := openTest(t, path)
 	small, large := store(t, c, 1), store(t, c, 3)
-	if len(small.Part1Names) != 2 || len(small.Part2Names) != 2 || large.Part1Names != nil {
-		t.Errorf("names %v %v, and %v of several stripes", small.Part1Names, small.Part2Names, large.Part1Names)
+	if len(small.NamesOf(1)) != 2 || len(small.NamesOf(2)) != 2 || large.NamesOf(1) != nil {
+		t.Errorf("names %v %v, and %v of several stripes", small.NamesOf(1), small.NamesOf(2), large.NamesOf(1))
 	}
 	must(t, c.Close())
 	c = openTest(t, path)
@@ -77,12 +77,12 @@ func TestBegunUploadOfOneStripeHasItsNames(t *testing.T) {
 	c := openTest(t, "")
 	fin := begin(t, c, 1)
 	must(t, c.Append(bg, fin.File.ID, fin.Parts))
-	want1, want2 := namesOf(fin.File.Upload, fin.Parts)
+	want := namesOf(fin.File.Upload, fin.Parts)
 	fin.Parts = nil
 	f, err := c.Finish(bg, fin)
 	must(t, err)
-	if !slices.Equal(f.Part1Names, want1) || !slices.Equal(f.Part2Names, want2) {
-		t.Errorf("names %v %v, want %v %v", f.Part1Names, f.Part2Names, want1, want2)
+	if len(want) != 2 || !slices.EqualFunc(f.PartNames, want, slices.Equal) {
+		t.Errorf("names %v, want %v", f.PartNames, want)
 	}
 }
 

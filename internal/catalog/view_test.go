@@ -3,7 +3,6 @@ package catalog
 import (
 	"database/sql/driver"
 	"math/rand/v2"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -75,35 +74,6 @@ func TestViewComputesNamesAsTheChunksHaveThem(t *testing.T) {
 		if n != 1 {
 			t.Errorf("no chunk is called %s (%s)", k.Name(), k)
 		}
-	}
-}
-
-// Debian's own program reads the catalog while it is open. Where there is none,
-// the schema's age is kept by TestSchemaNeedsNoNewSQLite alone.
-func TestPlainSQLiteReadsTheCatalog(t *testing.T) {
-	program, err := exec.LookPath("sqlite3")
-	if err != nil {
-		t.Log("no sqlite3 program here; looked at the schema's text instead")
-		return
-	}
-	path := t.TempDir() + "/catalog.db"
-	c := openTest(t, path)
-	f, g := store(t, c, 1), store(t, c, 3)
-	out, err := exec.CommandContext(t.Context(), program, "-readonly", "-noheader", path, assignment+"; PRAGMA integrity_check;").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	var want string
-	for _, f := range []raid.File{f, g} {
-		p1, p2, err := allNames(c, f)
-		must(t, err)
-		want += strings.Join([]string{itoa(int64(f.ID)), f.Filename, itoa(f.Size), f.ContentType, f.Created, joined(p1), joined(p2)}, "|") + "\n"
-	}
-	if want += "ok\n"; string(out) != want {
-		t.Errorf("sqlite3 says\n%s\nwant\n%s", out, want)
-	}
-	if _, err := c.Finish(bg, newFile(t, c, 1)); err != nil {
-		t.Errorf("a write after another program has read: %v", err)
 	}
 }
 

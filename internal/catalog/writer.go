@@ -38,7 +38,7 @@ type writer struct {
 	random  io.Reader
 	path    string
 	reserve int64
-	spare   *spare
+	spare   *ballast
 	reading *sync.RWMutex // readers hold it while they read
 	now     func() string // the time of day, noted by each transaction
 	ran     func() int64  // how long controllers have run, noted by each transaction

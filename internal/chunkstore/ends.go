@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,18 +21,48 @@ type endReader interface {
 	ReadEnd(name string, b []byte) (n int, size int64, err error)
 }
 
-// ReadEnd implements endReader. As with os.Root, no part of the name leads out of the
-// directory, and none may be a symbolic link.
-func (d *Dir) ReadEnd(name string, b []byte) (n int, size int64, err error) {
+// openAtOnce opens a file or folder with one call, where os.Root makes one for each part of
+// the name, and another for the poller. As with os.Root, no part of the name leads out of the
+// directory; none may be a symbolic link. See otherWay for its errors.
+func (d *Dir) openAtOnce(name string, flag int, perm fs.FileMode) (fd int, err error) {
 	how := unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOATIME | unix.O_LARGEFILE | unix.O_NONBLOCK,
+		Flags:   uint64(flag) | unix.O_CLOEXEC | unix.O_LARGEFILE,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
 	}
-	fd, err := unix.Openat2(int(d.lock.Fd()), name, &how)
+	if flag&unix.O_CREAT != 0 {
+		how.Mode = uint64(perm.Perm())
+	}
+	if flag&(unix.O_WRONLY|unix.O_RDWR|unix.O_PATH) == 0 {
+		how.Flags |= unix.O_NOATIME
+	}
+	for {
+		fd, err = unix.Openat2(int(d.lock.Fd()), name, &how)
+		switch {
+		case errors.Is(err, syscall.EINTR): // as os does
+			continue
+		case err != nil:
+			return 0, &fs.PathError{Op: "open", Path: name, Err: err}
+		}
+		return fd, nil
+	}
+}
+
+// otherWay reports that os.Root may manage what openAtOnce did not: the kernel or its
+// sandbox has no such call, the file is somebody else's, or a link is on the way. Any
+// other error is the disk's word. What failed on it is not tried again as if it had not.
+func otherWay(err error) bool {
+	return slices.ContainsFunc([]error{
+		syscall.ENOSYS, syscall.EPERM, syscall.EINVAL, syscall.E2BIG, syscall.ELOOP, syscall.EXDEV, syscall.EAGAIN,
+	}, func(e error) bool { return errors.Is(err, e) })
+}
+
+// ReadEnd implements endReader.
+func (d *Dir) ReadEnd(name string, b []byte) (n int, size int64, err error) {
+	fd, err := d.openAtOnce(name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	switch {
-	case errors.Is(err, unix.ENOENT):
-		return 0, 0, fmt.Errorf("open %s: %w", name, fs.ErrNotExist)
-	case err != nil: // an old kernel, a file of somebody else's, a lack of descriptors
+	case errors.Is(err, fs.ErrNotExist):
+		return 0, 0, err
+	case err != nil:
 		return 0, 0, errors.ErrUnsupported
 	}
 	defer unix.Close(fd)

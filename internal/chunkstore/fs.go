@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -91,6 +92,12 @@ func openRoot(path string) (*Dir, error) {
 // OpenFile opens a file or directory. Reading does not touch access times where
 // that is allowed (one's own files), so that reading a disk does not write it.
 func (d *Dir) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	switch fd, err := d.openAtOnce(name, flag, perm); {
+	case err == nil:
+		return os.NewFile(uintptr(fd), d.root.Name()+"/"+name), nil
+	case !otherWay(err):
+		return nil, err
+	}
 	if flag == os.O_RDONLY {
 		f, err := d.root.OpenFile(name, flag|unix.O_NOATIME, perm)
 		if !errors.Is(err, syscall.EPERM) {
@@ -111,8 +118,26 @@ func file(f *os.File, err error) (File, error) {
 // Mkdir makes a directory.
 func (d *Dir) Mkdir(name string, perm fs.FileMode) error { return d.root.Mkdir(name, perm) }
 
-// Rename moves a file, replacing what has the new name.
-func (d *Dir) Rename(from, to string) error { return d.root.Rename(from, to) }
+// Rename moves a file, replacing what has the new name. The new name's folder is none
+// behind a symbolic link that leads out of the directory.
+func (d *Dir) Rename(from, to string) error {
+	root := int(d.lock.Fd())
+	folder := root
+	if dir := path.Dir(to); dir != "." {
+		var err error
+		switch folder, err = d.openAtOnce(dir, unix.O_PATH|unix.O_DIRECTORY, 0); {
+		case otherWay(err):
+			return d.root.Rename(from, to)
+		case err != nil:
+			return err
+		}
+		defer unix.Close(folder)
+	}
+	if err := unix.Renameat(root, from, folder, path.Base(to)); err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
+}
 
 // Remove removes a file or an empty directory.
 func (d *Dir) Remove(name string) error { return d.root.Remove(name) }

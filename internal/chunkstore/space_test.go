@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -95,61 +92,6 @@ func TestWritesUnderWayCountAgainstTheReserve(t *testing.T) {
 			t.Error(err)
 		}
 	}
-}
-
-// smallDisk is a tmpfs; without root there is none.
-func smallDisk(t *testing.T, bytes string) (dir string, ok bool) {
-	dir = filepath.Join(t.TempDir(), "small")
-	if err := os.Mkdir(dir, 0o750); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+bytes); err != nil {
-		t.Logf("no disk in memory without root: %v", err)
-		return "", false
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir, true
-}
-
-func TestDiskThatFillsUpKeepsWhatItHas(t *testing.T) {
-	dir, ok := smallDisk(t, "4m")
-	if !ok {
-		return // TestFullDiskLeavesTheStoreWritable injects what a full disk says
-	}
-	d := openDir(t, dir)
-	s := openStore(t, chunkstore.Config{FS: lying{d}})
-	var stored []testChunk
-	for range 100 {
-		c := newChunk(t, 150_000, 1)
-		err := s.Write(t.Context(), c.meta, c.payload)
-		if errors.Is(err, raid.ErrNoSpace) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		stored = append(stored, c)
-	}
-	if len(stored) < 20 || len(stored) > 28 {
-		t.Fatalf("%d chunks of 150 kB on 4 MiB", len(stored))
-	}
-	left, err := os.ReadDir(filepath.Join(dir, "tmp"))
-	if err != nil || len(left) != 0 {
-		t.Errorf("left behind in tmp/: %v %v", left, err)
-	}
-	for _, c := range stored {
-		mustRead(t, s, c)
-	}
-	if err := s.Delete(t.Context(), []raid.ChunkName{stored[0].name()})[0]; err != nil {
-		t.Fatal(err)
-	}
-	c := newChunk(t, 140_000, 1)
-	write(t, s, c)
-	mustRead(t, s, c)
 }
 
 // lying claims that there is room, so that write(2) is what fails.

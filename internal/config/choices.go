@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/raidpi/raidpi/internal/stripe"
 )
 
 // Plaintext says whom a daemon talks to without TLS.
@@ -54,12 +56,9 @@ func (l *LogLevel) UnmarshalText(text []byte) error {
 // Level is a RAID level.
 type Level string
 
-// RAID1 cuts a stripe in two halves and keeps copies of each.
-const RAID1 Level = "raid1"
-
-// UnmarshalText reads one of the levels.
+// UnmarshalText reads the name of a level that is known.
 func (l *Level) UnmarshalText(text []byte) error {
-	return choose((*string)(l), text, string(RAID1))
+	return choose((*string)(l), text, stripe.Known().Names()...)
 }
 
 func choose(into *string, text []byte, choices ...string) error {

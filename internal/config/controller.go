@@ -3,6 +3,8 @@ package config
 import (
 	"io"
 	"time"
+
+	"github.com/raidpi/raidpi/internal/stripe"
 )
 
 // ControllerPath is where raid-controller looks without --config. The file may
@@ -93,7 +95,7 @@ func DefaultController() *Controller {
 			Settle:         Duration(10 * time.Second),
 		},
 		RAID: RAID{
-			Level:          RAID1,
+			Level:          Level(stripe.Known()[0].Name),
 			Copies:         2,
 			StripeSize:     StripeSize(4 * MiB),
 			MaxWholeFile:   64 * MiB,

@@ -62,7 +62,7 @@ func TestEveryKeyOfTheControllerIsRead(t *testing.T) {
 		HTTP: HTTP{":9001", PlaintextAny, AuthToken, []string{"files.example", "192.168.1.10"}, "/srv/socket", 10_000_000_000, 7},
 		Nodes: Nodes{":6557", "192.168.1.10:6558", "[::1]:6559", PlaintextAny,
 			Duration(90 * time.Second)},
-		RAID:   RAID{RAID1, 3, WholeFile, 100 * MiB, false},
+		RAID:   RAID{"raid1", 3, WholeFile, 100 * MiB, false},
 		Repair: Repair{2 * Day, Duration(12 * time.Hour)},
 		Trash:  Trash{3 * Day},
 		Events: Events{"/bin/sh"},

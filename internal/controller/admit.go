@@ -22,7 +22,7 @@ import (
 const identityDir = "identity"
 
 // admit makes what decides who is who: the array's CA, the certificates of this
-// process, and the desk. member is the TLS of connections with nodes; on the port
+// process, and the registrar. member is the TLS of connections with nodes; on the port
 // of HTTP it is port, which lets in those too that were removed: they are told.
 func (c *Controller) admit(ctx context.Context) (member, port *tls.Config, err error) {
 	cfg := &c.cfg
@@ -33,32 +33,32 @@ func (c *Controller) admit(ctx context.Context) (member, port *tls.Config, err e
 	if err := c.proveCommits(ctx); err != nil {
 		return nil, nil, err
 	}
-	c.leaf = &leaf{ca: c.ca, dir: dir, configured: cfg.Names, built: cfg.Built, machine: cfg.Machine, random: cfg.Random, log: cfg.Log}
-	if c.leaf.machine == nil {
-		c.leaf.machine = MachineHosts
-		c.leaf.announced = func(hostname string, addresses []netip.Addr) string {
+	c.certificate = &httpsCertificate{ca: c.ca, dir: dir, configured: cfg.Names, built: cfg.Built, machine: cfg.Machine, random: cfg.Random, log: cfg.Log}
+	if c.certificate.machine == nil {
+		c.certificate.machine = MachineHosts
+		c.certificate.announced = func(hostname string, addresses []netip.Addr) string {
 			return mdns.OwnName(ctx, "", hostname, addresses)
 		}
 	}
-	c.leaf.tell = c.happened
-	if err := c.leaf.renew(time.Now()); err != nil {
+	c.certificate.tell = c.happened
+	if err := c.certificate.renew(time.Now()); err != nil {
 		return nil, nil, err
 	}
 	own, err := c.ca.IssueController(cfg.Random)
 	if err != nil {
 		return nil, nil, err
 	}
-	c.desk = admission.New(admission.Config{
-		CA: c.ca, Book: c.catalog, Live: c.isLive, Cut: c.cut, Counts: c.countNodes, Nodes: c.nodesByName,
+	c.registrar = admission.New(admission.Config{
+		CA: c.ca, Store: c.catalog, Live: c.isLive, Cut: c.cut, Counts: c.countNodes, Nodes: c.nodesByName,
 		Ports:       [3]int{portOf(c.nodes[0]), portOf(c.nodes[1]), portOf(c.nodes[2])},
 		MinProtocol: max(1, wire.ProtocolVersion-1), MaxProtocol: wire.ProtocolVersion, Version: cfg.Version,
 		KeyLife: cfg.KeyLife, Tell: c.happened, Log: cfg.Log, Random: cfg.Random,
 	})
-	if err := c.desk.Load(ctx); err != nil {
+	if err := c.registrar.Load(ctx); err != nil {
 		return nil, nil, fmt.Errorf("read who has joined: %w", err)
 	}
-	anyMember := func(raid.NodeID, identity.Pin) error { return nil } // the desk asks who it is at each call
-	return c.ca.ServerTLS(own, c.desk.CheckKey), c.ca.PortTLS(c.leaf.current.Load, c.ca.ServerTLS(own, anyMember)), nil
+	anyMember := func(raid.NodeID, identity.Pin) error { return nil } // the registrar asks who it is at each call
+	return c.ca.ServerTLS(own, c.registrar.CheckKey), c.ca.PortTLS(c.certificate.current.Load, c.ca.ServerTLS(own, anyMember)), nil
 }
 
 // openCA makes the array's CA at its first start. When nodes have joined with one,
@@ -99,7 +99,7 @@ func (c *Controller) isLive(id raid.NodeID) bool {
 	return ok && !p.Suspect()
 }
 
-// cut ends a node's connections. One that was removed is forgotten too. The desk
+// cut ends a node's connections. One that was removed is forgotten too. The registrar
 // calls it for REST alone, when all parts are there.
 func (c *Controller) cut(id raid.NodeID, why error) {
 	c.hub.Cut(id, why)
@@ -128,8 +128,8 @@ func (c *Controller) countNodes(but raid.NodeID) (up, known int) {
 func (c *Controller) nodesByName() []raid.NodeInfo {
 	all := c.members.Nodes()
 	for i := range all {
-		all[i].Name = c.desk.Name(all[i].ID)
-		if c.verify != nil { // it is made after the desk, which asks for this too
+		all[i].Name = c.registrar.Name(all[i].ID)
+		if c.verify != nil { // it is made after the registrar, which asks for this too
 			all[i].Scrubbed = c.verify.Note(all[i].ID)
 		}
 		if c.relocate != nil {
@@ -141,14 +141,14 @@ func (c *Controller) nodesByName() []raid.NodeInfo {
 
 // called is what people call a node: the name that it joined by, or else its id.
 func (c *Controller) called(id raid.NodeID) string {
-	return calledNode(raid.NodeInfo{ID: id, Name: c.desk.Name(id)})
+	return calledNode(raid.NodeInfo{ID: id, Name: c.registrar.Name(id)})
 }
 
-// joinTokens gives the desk the interface that httpapi asks for.
-type joinTokens struct{ *admission.Desk }
+// joinTokens gives the registrar the interface that httpapi asks for.
+type joinTokens struct{ *admission.Registrar }
 
 // CreateToken implements httpapi.JoinTokens.
 func (j joinTokens) CreateToken(uses int, life time.Duration, node raid.NodeID, zone string) (text string, k raid.JoinToken, err error) {
-	t, k, err := j.Desk.CreateToken(uses, life, node, zone)
+	t, k, err := j.Registrar.CreateToken(uses, life, node, zone)
 	return t.String(), k, err
 }

@@ -24,10 +24,12 @@ func TestControllerIsNotReadyBeforeItsOwnFirstAnswer(t *testing.T) {
 	newArray(t, 0, func(c *Config) { cfg = *c }).stopController()
 	ready := make(chan struct{})
 	cfg.StateDir, cfg.HTTPSocket, cfg.Ready = t.TempDir(), "", func() { close(ready) }
-	c := &Controller{cfg: cfg}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	err := c.listen(ctx)
+	c, err := newController(cfg)
+	if err == nil {
+		err = c.listen(ctx)
+	}
 	if err == nil {
 		c.catalog, err = openCatalog(ctx, &c.cfg)
 	}

@@ -199,7 +199,7 @@ func (a *array) startNode(n *testNode, zone string) {
 		defer close(done)
 		err := node.Run(ctx, node.Config{
 			StateDir: filepath.Join(n.dir, "state"), ChunkDir: filepath.Join(n.dir, "chunks"), Zone: zone, Reserve: n.reserve,
-			Controller: node.Place{
+			Controller: node.ControllerAddress{
 				Host: "127.0.0.1", HTTPPort: a.httpPort(), StorePort: a.ports[0], ResponsePort: a.ports[1], RequestPort: a.ports[2],
 			},
 			ControlSocket: n.socket, Name: filepath.Base(n.dir), HostName: n.hostName, Plaintext: wire.PlaintextLoopback, Version: "test", Log: a.log.With("daemon", filepath.Base(n.dir)), Random: rand.Reader,

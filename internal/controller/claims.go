@@ -17,7 +17,7 @@ func (c *Controller) findClaims(context.Context) (found []raid.Finding) {
 		case claim.Weight == membership.Impossible:
 			found = append(found, raid.Finding{Health: raid.AtRisk, Text: fmt.Sprintf(
 				"%s %s: it is faulty or lies, and is not believed. To remove it: %s", name, claim, remove)})
-		case c.members.Behind() == nil:
+		case c.members.StaleCatalog() == nil:
 			found = append(found, raid.Finding{Health: raid.AtRisk, Text: fmt.Sprintf(
 				"%s %s: files are stored and deleted as ever, but nothing is removed from it. "+
 					"If the catalog was put back from a backup, see /usr/share/doc/raid-controller/catalog.md; else it is faulty or lies: %s",

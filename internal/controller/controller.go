@@ -34,6 +34,7 @@ import (
 	"github.com/raidpi/raidpi/internal/relocate"
 	"github.com/raidpi/raidpi/internal/repair"
 	"github.com/raidpi/raidpi/internal/service"
+	"github.com/raidpi/raidpi/internal/stripe"
 	"github.com/raidpi/raidpi/internal/trash"
 	"github.com/raidpi/raidpi/internal/verify"
 	"github.com/raidpi/raidpi/internal/wire"
@@ -59,6 +60,7 @@ type Config struct {
 	Settle                                     time.Duration
 
 	Level          string
+	Levels         stripe.Levels // that files may have; nil: those that are known
 	Copies         int
 	StripeSize     int64 // bytes; 0: the whole file is one stripe
 	MaxWholeFile   int64 // bytes
@@ -100,31 +102,32 @@ const window = 8 << 20
 
 // Controller is a running controller's parts.
 type Controller struct {
-	cfg       Config
-	pool      *budget.Pool
-	catalog   *catalog.Catalog
-	events    *events.Log
-	hook      *hook.Hook // nil: none
-	ca        *identity.CA
-	leaf      *leaf
-	desk      *admission.Desk
-	members   *membership.Members
-	strangers *strangers
-	volatile  string // what is to be said of StateDir's disk; empty: nothing
-	hub       *wire.Hub
-	objects   *object.Store
-	repair    *repair.Repairer
-	verify    *verify.Verifier
-	pace      *pace.Governor // of all background work
-	reconcile *reconcile.Reconciler
-	trash     *trash.Bin
-	relocate  *relocate.Relocator
-	api       *httpapi.API
-	reached   reached
-	http      net.Listener // 9000
-	rest      *httpapi.Listener
-	local     net.Listener    // nil: none
-	nodes     [3]net.Listener // 5557, 5558, 5559
+	cfg         Config
+	level       stripe.Level // of new files
+	pool        *budget.Pool
+	catalog     *catalog.Catalog
+	events      *events.Log
+	hook        *hook.Hook // nil: none
+	ca          *identity.CA
+	certificate *httpsCertificate
+	registrar   *admission.Registrar
+	members     *membership.Members
+	strangers   *strangers
+	volatile    string // what is to be said of StateDir's disk; empty: nothing
+	hub         *wire.Hub
+	objects     *object.Store
+	repair      *repair.Repairer
+	verify      *verify.Verifier
+	pace        *pace.Governor // of all background work
+	reconcile   *reconcile.Reconciler
+	trash       *trash.Bin
+	relocate    *relocate.Relocator
+	api         *httpapi.API
+	reached     reached
+	http        net.Listener // 9000
+	rest        *httpapi.Listener
+	local       net.Listener    // nil: none
+	nodes       [3]net.Listener // 5557, 5558, 5559
 }
 
 // answerTime is how long REST may take for its first answer.
@@ -133,18 +136,36 @@ const answerTime = 30 * time.Second
 // CatalogFile is the catalog's name within the state directory.
 const CatalogFile = "catalog.db"
 
-// spareFile keeps room for when the state directory's disk is full.
-const spareFile = "spare-room"
+// ballastFile keeps room for when the state directory's disk is full.
+const ballastFile = "spare-room"
+
+// newController completes the configuration. Nothing is opened yet. It fails when the
+// level of new files is not known.
+func newController(cfg Config) (*Controller, error) {
+	if cfg.Draw == nil {
+		cfg.Draw = rand.Int64N
+	}
+	cfg.Log = slog.New(allowance.NewLogs(cfg.Log.Handler())) // no peer fills it
+	if cfg.Levels == nil {
+		cfg.Levels = stripe.Known()
+	}
+	level, err := cfg.Levels.Named(cfg.Level)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Copies = level.CopiesOf(cfg.Copies)
+	return &Controller{cfg: cfg, level: level, volatile: service.Volatile("state_dir", cfg.StateDir)}, nil
+}
 
 // Run runs a controller until ctx ends or it can't go on. Errors wrap
 // raid.ErrCatalogBroken when the catalog's last write has an unknown outcome;
 // the next start will believe what it reads.
 func Run(ctx context.Context, cfg Config) (err error) {
-	if cfg.Draw == nil {
-		cfg.Draw = rand.Int64N
+	c, err := newController(cfg)
+	if err != nil {
+		return err
 	}
-	cfg.Log = slog.New(allowance.NewLogs(cfg.Log.Handler())) // no peer fills it
-	c := &Controller{cfg: cfg, volatile: service.Volatile("state_dir", cfg.StateDir)}
+	cfg = c.cfg
 	// Ports first: a second controller must fail before it touches the catalog.
 	if err := c.listen(ctx); err != nil {
 		c.closeListeners()
@@ -177,7 +198,7 @@ func openCatalog(ctx context.Context, cfg *Config) (*catalog.Catalog, error) {
 	}
 	c, err := catalog.Open(ctx, catalog.Config{
 		Path: path, Random: cfg.Random, Log: cfg.Log, Reserve: cfg.Reserve, Progress: cfg.Progress, Keep: cfg.TrashKeep,
-		Spare: filepath.Join(cfg.StateDir, spareFile), Program: cfg.Version,
+		Ballast: filepath.Join(cfg.StateDir, ballastFile), Program: cfg.Version,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the catalog: %w", inWords(cfg.StateDir, err))
@@ -231,7 +252,7 @@ func (c *Controller) build(ctx context.Context) error {
 	c.members = membership.New(membership.Config{
 		Known: known, Save: c.catalog.SaveNode, Remembers: c.catalog.Remembers, Decided: c.catalog.Node, Damaged: c.catalog.Damaged,
 		Knows: c.catalog.Knows, Genuine: c.catalog.Genuine, Possible: c.catalog.Possible,
-		Name:   func(id raid.NodeID) string { return c.desk.Name(id) },
+		Name:   func(id raid.NodeID) string { return c.registrar.Name(id) },
 		Settle: cfg.Settle, Window: window, Log: cfg.Log,
 	})
 	member, port, err := c.admit(ctx)
@@ -242,7 +263,7 @@ func (c *Controller) build(ctx context.Context) error {
 	c.strangers.watch(member)
 	c.hub = wire.NewHub(wire.HubConfig{
 		Array: c.catalog.Array(), Store: c.nodes[0], Response: c.nodes[1], Request: c.nodes[2], Plaintext: cfg.Plaintext,
-		TLS: member, Identify: c.desk.Identify, MayBePlain: c.desk.MayBePlain, Stranger: c.strangers.greeted, Renew: c.desk.RenewDue, Tell: c.tell,
+		TLS: member, Identify: c.registrar.Identify, MayBePlain: c.registrar.MayBePlain, Stranger: c.strangers.greeted, Renew: c.registrar.RenewDue, Tell: c.tell,
 		Commit: c.sentCommit, Prove: c.catalog.Prove, Observer: c.members, Window: window, Log: cfg.Log,
 	})
 	c.rest = httpapi.NewListener(c.http, httpapi.ListenerConfig{
@@ -256,14 +277,14 @@ func (c *Controller) build(ctx context.Context) error {
 	})
 	c.objects = object.New(object.Config{
 		Trash: c.trash, Writer: c.catalog, Index: c.badCopies(), Nodes: c.members, LabGet: c.hub.LabGet, Pool: c.pool,
-		Array: c.catalog.Array(), Run: c.catalog.Run(), Level: cfg.Level, Copies: cfg.Copies,
+		Array: c.catalog.Array(), Run: c.catalog.Run(), Level: c.level, Levels: cfg.Levels, Copies: cfg.Copies,
 		StripeSize: cfg.StripeSize, MaxWholeFile: cfg.MaxWholeFile, DegradedWrites: cfg.DegradedWrites,
 		Commit: c.catalog.Commit, Random: cfg.Random, Draw: cfg.Draw, Wake: func() { c.repair.Wake(); c.trash.Wake() },
 		Request: c.pace.Request, Log: cfg.Log,
 	})
 	c.repair = repair.New(repair.Config{
-		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Held: c.catalog, Spares: c.badCopies(), Pace: c.pace, Maker: c.objects, Nodes: c.members, Vouched: c.catalog.Vouched,
-		Array: c.catalog.Array(), Run: c.catalog.Run(), Keep: cfg.TrashKeep, Grace: cfg.Grace, PerPart: cfg.Copies,
+		Queue: c.catalog, Copies: c.catalog, Losses: c.catalog, Held: c.catalog, Surplus: c.badCopies(), Pace: c.pace, Maker: c.objects, Nodes: c.members, Vouched: c.catalog.Vouched,
+		Array: c.catalog.Array(), Run: c.catalog.Run(), Keep: cfg.TrashKeep, Grace: cfg.Grace, PerPart: cfg.Copies, Spare: cfg.Levels.Spare() > 0,
 		Name: c.called, Tell: c.happened, Log: cfg.Log, Wishes: c.wishes(),
 	})
 	c.reconcile = reconcile.New(reconcile.Config{
@@ -299,7 +320,7 @@ func (c *Controller) endUnfinished(ctx context.Context) error {
 // behind them, or may turn out to be, since what they have seen is the evidence of
 // that.
 func (c *Controller) sentCommit() uint64 {
-	if c.members.Behind() != nil || c.members.Gathering() > 0 {
+	if c.members.StaleCatalog() != nil || c.members.WarmUp() > 0 {
 		return 0
 	}
 	return c.catalog.Commit()
@@ -342,12 +363,12 @@ func (c *Controller) serve(ctx context.Context) error {
 	midGroup.Go(func() error { return c.report(midCtx) })
 	midGroup.Go(func() error { return c.countSpread(midCtx) })
 	midGroup.Go(func() error { return c.noteExpired(midCtx) })
-	midGroup.Go(func() error { return c.desk.Run(midCtx) })
+	midGroup.Go(func() error { return c.registrar.Run(midCtx) })
 	midGroup.Go(func() error { return c.monitor(midCtx) })
 	if c.hook != nil {
 		midGroup.Go(func() error { return c.hook.Run(midCtx) })
 	}
-	midGroup.Go(func() error { return c.leaf.run(midCtx) })
+	midGroup.Go(func() error { return c.certificate.run(midCtx) })
 	midGroup.Go(func() error { return c.followNames(midCtx) })
 
 	top, stopTop := context.WithCancel(ctx)
@@ -360,7 +381,7 @@ func (c *Controller) serve(ctx context.Context) error {
 		}
 	}()
 	if c.cfg.Watch != nil {
-		midGroup.Go(func() error { return c.cfg.Watch(midCtx, c.parts()) })
+		midGroup.Go(func() error { return c.cfg.Watch(midCtx, c.healthProbes()) })
 	}
 	for _, w := range c.warnings() {
 		c.cfg.Log.Warn(w)

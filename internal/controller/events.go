@@ -44,7 +44,7 @@ func (c *Controller) monitor(ctx context.Context) error {
 
 // view is how the array is now.
 func (c *Controller) view(ctx context.Context) monitor.View {
-	v := monitor.View{Nodes: c.nodesByName(), Catalog: c.members.Behind()}
+	v := monitor.View{Nodes: c.nodesByName(), Catalog: c.members.StaleCatalog()}
 	for _, clone := range c.hub.Clones() {
 		v.Clones = append(v.Clones, monitor.Clone{Node: clone.Node, Address: clone.Addr})
 	}

@@ -15,14 +15,14 @@ import (
 	"github.com/raidpi/raidpi/internal/identity"
 )
 
-func newLeaf(t *testing.T, built time.Time) *leaf {
+func newLeaf(t *testing.T, built time.Time) *httpsCertificate {
 	t.Helper()
 	dir := t.TempDir()
 	ca, err := identity.OpenCA(dir, "0123456789abcdefghijkl", rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &leaf{
+	return &httpsCertificate{
 		ca: ca, dir: dir, built: built, random: rand.Reader, log: slog.New(slog.DiscardHandler),
 		machine: func() (string, []netip.Addr) { return "controller", []netip.Addr{netip.MustParseAddr("192.168.1.10")} },
 	}

@@ -82,7 +82,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	m.health(ctx, gauge)
 	gauge(descCommit, float64(m.c.catalog.Commit()))
 	gauge(descBuffers, float64(m.c.pool.InUse()))
-	gauge(descBehind, is(m.c.members.Behind() != nil))
+	gauge(descBehind, is(m.c.members.StaleCatalog() != nil))
 	s := m.c.objects.Stats()
 	count(descUploads, s.Uploads, "stored")
 	count(descUploads, s.UploadsFailed, "failed")
@@ -115,8 +115,9 @@ func (m metrics) health(ctx context.Context, gauge func(*prometheus.Desc, float6
 	gauge(descHealLeft, float64(p.BytesLeft))
 	gauge(descHealRate, float64(p.BytesPerSecond))
 	gauge(descHealHeld, is(p.BlockedBy != ""))
-	drain, balance := m.c.relocate.Left()
+	drain, zone, balance := m.c.relocate.Left()
 	gauge(descToMove, float64(drain.Bytes), string(relocate.Drain))
+	gauge(descToMove, float64(zone.Bytes), string(relocate.Zone))
 	gauge(descToMove, float64(balance.Bytes), string(relocate.Balance))
 	word := m.c.assess(ctx).Health
 	for _, h := range raid.Healths() {

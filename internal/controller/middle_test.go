@@ -130,7 +130,7 @@ func (a *array) startBehind(http *middle, ports [3]*middle) *testNode {
 		defer close(done)
 		err := node.Run(ctx, node.Config{
 			StateDir: filepath.Join(n.dir, "state"), ChunkDir: filepath.Join(n.dir, "chunks"),
-			Controller: node.Place{
+			Controller: node.ControllerAddress{
 				Host: "127.0.0.1", HTTPPort: http.port(), StorePort: ports[0].port(), ResponsePort: ports[1].port(), RequestPort: ports[2].port(),
 			},
 			ControlSocket: n.socket, Name: "behind", Plaintext: wire.PlaintextOff, Version: "test",

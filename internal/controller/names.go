@@ -20,9 +20,9 @@ const (
 
 // tell is what a node is told besides requests.
 func (c *Controller) tell(id raid.NodeID) wire.Told {
-	hosts := c.leaf.names()
+	hosts := c.certificate.names()
 	order := c.verify.Order(id)
-	return wire.Told{Hosts: hosts[:min(len(hosts), toldHosts)], Name: c.desk.Name(id), Scrub: &order}
+	return wire.Told{Hosts: hosts[:min(len(hosts), toldHosts)], Name: c.registrar.Name(id), Scrub: &order}
 }
 
 // followNames follows the host names of nodes that are changed while they run, until
@@ -41,7 +41,7 @@ func (c *Controller) followNames(ctx context.Context) error {
 			if at, there := followed[id]; there && time.Since(at) < renameEvery {
 				continue
 			}
-			changed, err := c.desk.Follow(ctx, id, name)
+			changed, err := c.registrar.Follow(ctx, id, name)
 			if changed || err != nil {
 				followed[id] = time.Now()
 			}

@@ -57,6 +57,9 @@ func (l *listed) impairs(h raid.Health, format string, args ...any) {
 	l.found[len(l.found)-1].Impairs = true
 }
 
+// named says that the last finding begins with a node's name.
+func (l *listed) named() { l.found[len(l.found)-1].Named = true }
+
 // addFiles tells of files without all their copies.
 func (l *listed) addFiles() {
 	if l.all.None > 0 {
@@ -145,6 +148,7 @@ func (l *listed) addNodes() {
 	for _, n := range l.nodes {
 		if n.IsThere() && n.ReadOnly && n.Kind == raid.Native {
 			l.add(raid.Degraded, "%s takes no writes, since its disk failed or is mounted read-only: see journalctl -u raid-node there", calledNode(n))
+			l.named()
 		}
 	}
 	switch {
@@ -172,9 +176,10 @@ func (l *listed) addAway() {
 	}
 	if len(waits) > 0 || l.now.Partial || l.now.AtMost {
 		l.add(raid.Degraded, "%s", whoIsAway(l.away, "")+l.remedy(l.away, l.up))
-		return
+	} else {
+		l.add(raid.Healthy, "%s", whoIsAway(lost, ", and every file has its copies on other nodes")+l.remedy(lost, l.up))
 	}
-	l.add(raid.Healthy, "%s", whoIsAway(lost, ", and every file has its copies on other nodes")+l.remedy(lost, l.up))
+	l.named()
 }
 
 // whichLost names some of the files that are lost.

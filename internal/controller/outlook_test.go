@@ -54,11 +54,11 @@ func situations() map[string]situation {
 		"a restart": {outlook{nodes: and(up("a", "b"), restarts), now: reach(7, 0)}, raid.Degraded, false,
 			"7 files have one copy; pi-3 away; start it if that does not end by itself"},
 		"a restart of one of two": {outlook{nodes: and(up("a"), restarts), now: reach(7, 0)}, raid.Degraded, false,
-			"7 files have one copy; pi-3 away; start it if that does not end by itself. files stored now get one copy: 2 copies need as many nodes that are up; add one, or start it"},
+			"7 files have one copy; pi-3 away; start it if that does not end by itself. Files stored now get one copy: 2 copies need as many nodes that are up; add one, or start it"},
 		"a restart without files": {outlook{nodes: and(up("a", "b"), restarts)}, raid.Degraded, false,
 			"pi-3 away; start it if that does not end by itself"},
 		"a restart meanwhile copies are moved": {outlook{nodes: and(up("a", "b"), restarts), now: reach(7, 0), healing: moves}, raid.Degraded, false,
-			"7 files have one copy; pi-3 away; start it if that does not end by itself. copies are made or moved: " + how},
+			"7 files have one copy; pi-3 away; start it if that does not end by itself. Copies are made or moved: " + how},
 
 		"lost, and being made again": {outlook{nodes: and(up("a", "b"), dead), now: reach(2032, 0), healing: moves}, raid.Healing, false,
 			"2,032 files have one copy; pi-3 away for 17 min; copies are made again on other nodes: " + how + "; start it, or: " + remove + " pi-3"},
@@ -100,9 +100,9 @@ func situations() map[string]situation {
 		"two are away": {outlook{nodes: and(up("a", "b"), node("c", raid.Down, 3*time.Hour), node("d", raid.Down, time.Minute)), now: reach(30, 20)}, raid.AtRisk, true,
 			"20 files can't be read and 30 files have one copy; c away for 3 hours, d away for 1 min; start them: files could be lost with them"},
 		"two lost with files": {outlook{nodes: and(up("a", "b", "e", "f"), node("c", raid.Down, 3*time.Hour), node("d", raid.Down, time.Hour)), now: reach(30, 20), healing: moves}, raid.AtRisk, true,
-			"20 files can't be read and 30 files have one copy; c away for 3 hours, d away for 60 min; start them: files could be lost with them. copies are made or moved: " + how},
+			"20 files can't be read and 30 files have one copy; c away for 3 hours, d away for 60 min; start them: files could be lost with them. Copies are made or moved: " + how},
 		"all are away": {outlook{nodes: []raid.NodeInfo{node("a", raid.Down, 0)}, now: reach(0, 1)}, raid.AtRisk, true,
-			"1 file can't be read; a away; start it: files could be lost with it. no node takes chunks now, so nothing can be stored"},
+			"1 file can't be read; a away; start it: files could be lost with it. No node takes chunks now, so nothing can be stored"},
 		"the lab node is away": {outlook{nodes: up("a", "b"), now: reach(3, 0)}, raid.Degraded, false,
 			"3 files have one copy; start the nodes that have copies of them"},
 		"the lab node's files can't be read": {outlook{nodes: up("a", "b"), now: reach(0, 3)}, raid.AtRisk, true,
@@ -123,7 +123,7 @@ func situations() map[string]situation {
 			"3 files degraded: a second copy needs a second node that is up; add one, or start it"},
 		"stored while the other restarts": {outlook{nodes: and(up("a"), restarts), all: reach(3, 0), now: reach(3, 0), degraded: 3}, raid.Degraded, false,
 			"3 files degraded, to be repaired when enough nodes are up. pi-3 away; start it if that does not end by itself. " +
-				"files stored now get one copy: 2 copies need as many nodes that are up; add one, or start it"},
+				"Files stored now get one copy: 2 copies need as many nodes that are up; add one, or start it"},
 		"a lab node beside": {outlook{nodes: and(up("a", "b"), lab)}, raid.Healthy, false, ""},
 
 		"files are lost": {outlook{nodes: up("a", "b"), all: reach(0, 3), now: reach(0, 3), degraded: 3}, raid.DataLost, true,
@@ -176,5 +176,18 @@ func TestLengthsOfTimeAreWrittenInTheirLargestUnit(t *testing.T) {
 		if got := roughly(d); got != want {
 			t.Errorf("%v is written as %q, want %q", d, got, want)
 		}
+	}
+}
+
+// Nothing is healthy while a node has found what was not looked at.
+func TestUncheckedChunksAreNotHealthy(t *testing.T) {
+	nodes := []raid.NodeInfo{{ID: "a", Name: "pi-1"}, {ID: "b", Name: "pi-2"}, {ID: "c", Name: "pi-3"}}
+	a := raid.Assess(uncheckedChunks(nodes, map[raid.NodeID]int64{"b": 1, "c": 1200}))
+	const want = "pi-2 has found a bad chunk, which is yet to be looked at. pi-3 has found 1,200 bad chunks, which are yet to be looked at"
+	if a.Health != raid.Degraded || a.Text() != want {
+		t.Errorf("%s: %s", a.Health, a.Text())
+	}
+	if found := uncheckedChunks(nodes, nil); found != nil {
+		t.Errorf("%+v", found)
 	}
 }

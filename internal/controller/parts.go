@@ -6,12 +6,12 @@ import (
 	"net"
 )
 
-// parts are what of a controller has to move, and how each is asked. None waits for a
+// healthProbes are what of a controller has to move, and how each is asked. None waits for a
 // node, and none writes: an idle array leaves its card alone.
 //
 // Repair is not among them. What it waits for, for minutes, are nodes, whose calls
 // have limits of their own; whatever else it needs is one of these.
-func (c *Controller) parts() map[string]func(context.Context) error {
+func (c *Controller) healthProbes() map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"the catalog's writer":   c.catalog.WriterMoves,
 		"the catalog's readers":  c.catalog.ReaderMoves,

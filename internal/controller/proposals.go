@@ -15,7 +15,7 @@ func (c *Controller) changeNode(ctx context.Context, id raid.NodeID, to raid.Nod
 			return err
 		}
 	}
-	if err := c.desk.Change(ctx, id, to); err != nil {
+	if err := c.registrar.Change(ctx, id, to); err != nil {
 		return err
 	}
 	c.members.Reconsider(id)

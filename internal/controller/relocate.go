@@ -17,10 +17,10 @@ func (c *Controller) newRelocator() *relocate.Relocator {
 	return relocate.New(relocate.Config{
 		Record: c.catalog, Wishes: c.catalog, Array: nodeArray{c}, Lost: c.repair.Lost, Uploads: c.objects.Uploads,
 		Remove: func(ctx context.Context, id raid.NodeID) error {
-			return c.desk.Remove(ctx, id, raid.RemoveOrder{Replaced: true})
+			return c.registrar.Remove(ctx, id, raid.RemoveOrder{Replaced: true})
 		},
-		Revoke:   c.desk.RevokeReplacements,
-		Copies:   cost.Copies,
+		Revoke:   c.registrar.RevokeReplacements,
+		Copies:   c.cfg.Copies,
 		Overhead: cost.Overhead,
 		Tell:     c.happened,
 		Log:      c.cfg.Log,
@@ -35,8 +35,9 @@ func (c *Controller) wishes() []repair.Wish {
 		Begin:   func(p *raid.Part) (raid.Move, func(raid.Copy, bool), bool) { return c.relocate.Begin(p) },
 		Instead: func(p *raid.Part, lost raid.NodeID) func(raid.NodeID) bool { return c.relocate.Instead(p, lost) },
 		Left: func() (parts, bytes int64) {
-			drain, balance := c.relocate.Left()
-			return drain.Parts + balance.Parts, drain.Bytes + balance.Bytes
+			drain, zone, balance := c.relocate.Left()
+			// What moves to a zone that was added is much of what makes it even.
+			return drain.Parts + max(zone.Parts, balance.Parts), drain.Bytes + max(zone.Bytes, balance.Bytes)
 		},
 		Moved: func(p *raid.Part, old, fresh raid.Copy) { c.relocate.Moved(p, old, fresh) },
 	}}
@@ -75,7 +76,7 @@ func (r relocations) Replace(ctx context.Context, id raid.NodeID, life time.Dura
 	if err := r.c.relocate.Replace(ctx, id); err != nil {
 		return "", k, err
 	}
-	t, k, err := r.c.desk.CreateReplacement(life, id)
+	t, k, err := r.c.registrar.CreateReplacement(life, id)
 	if err != nil {
 		return "", k, fmt.Errorf("make a token for the Pi that takes its place: %w", err)
 	}

@@ -30,7 +30,7 @@ func (c *Controller) newAPI() *httpapi.API {
 	}
 	started := time.Now()
 	return httpapi.New(httpapi.Config{
-		Files: fileStore{c.objects}, Index: index{c}, Trash: bin{c.trash}, Nodes: c.nodesByName, Scrubs: scrubs{c.verify},
+		Files: fileStore{c.objects}, Levels: c.cfg.Levels, Index: index{c}, Trash: bin{c.trash}, Nodes: c.nodesByName, Scrubs: scrubs{c.verify},
 		Status: func(ctx context.Context) (httpapi.Status, error) { return c.status(ctx, started) },
 		Ready:  c.ready,
 		Node:   c.node,
@@ -38,7 +38,7 @@ func (c *Controller) newAPI() *httpapi.API {
 		Metrics: registry, Version: c.cfg.Version, Log: c.cfg.Log,
 		MaxBody: c.cfg.MaxBody, MaxFile: maxFile, MaxRequests: c.cfg.MaxRequests,
 		Auth: c.cfg.Auth, Names: c.cfg.Names, Tokens: c.catalog, Random: c.cfg.Random,
-		Desk: c.desk, Change: c.changeNode, Relocations: relocations{c}, JoinTokens: joinTokens{c.desk}, Hosts: c.leaf.names, Port: func() int { return portOf(c.http) }, CAPEM: c.ca.PEM(), Pin: c.ca.Pin().Short(),
+		Registrar: c.registrar, Change: c.changeNode, Relocations: relocations{c}, JoinTokens: joinTokens{c.registrar}, Hosts: c.certificate.names, Port: func() int { return portOf(c.http) }, CAPEM: c.ca.PEM(), Pin: c.ca.Pin().Short(),
 		Drain: drainTime,
 	})
 }
@@ -59,9 +59,9 @@ func (f fileStore) Open(ctx context.Context, file raid.File) (io.ReadSeekCloser,
 // nodes, what it does not know may exist all the same.
 type index struct{ c *Controller }
 
-func (i index) orBehind(err error) error {
+func (i index) orStale(err error) error {
 	if errors.Is(err, raid.ErrNotFound) {
-		if behind := i.c.members.Behind(); behind != nil {
+		if behind := i.c.members.StaleCatalog(); behind != nil {
 			return behind
 		}
 	}
@@ -71,14 +71,14 @@ func (i index) orBehind(err error) error {
 // File implements httpapi.Index.
 func (i index) File(ctx context.Context, id raid.FileID) (raid.File, error) {
 	f, err := i.c.catalog.File(ctx, id)
-	return f, i.orBehind(err)
+	return f, i.orStale(err)
 }
 
 // Names implements httpapi.Index.
 func (i index) Names(ctx context.Context, f raid.File, part int) iter.Seq2[raid.ChunkName, error] {
 	return func(yield func(raid.ChunkName, error) bool) {
 		for n, err := range i.c.catalog.Names(ctx, f, part) {
-			if !yield(n, i.orBehind(err)) {
+			if !yield(n, i.orStale(err)) {
 				return
 			}
 		}
@@ -102,7 +102,7 @@ func (c *Controller) ready() error {
 		return raid.ErrCatalogBroken
 	default:
 	}
-	if err := c.members.Behind(); err != nil {
+	if err := c.members.StaleCatalog(); err != nil {
 		return err
 	}
 	return c.forgotten()

@@ -111,7 +111,7 @@ func TestWhatAnOlderCatalogStoredCanBeGivenUp(t *testing.T) {
 	}
 	m.stopController()
 	cfg := Config{StateDir: filepath.Join(m.dir, "controller"), Log: m.log, Random: rand.Reader}
-	if err := GiveUp(context.Background(), cfg, commit); err != nil {
+	if err := ForgetCommits(context.Background(), cfg, commit); err != nil {
 		t.Fatal(err)
 	}
 	m.startController()

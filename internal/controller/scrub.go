@@ -77,7 +77,7 @@ func (k checkedCopies) MarkBad(ctx context.Context, file raid.FileID, stripe int
 func (c *Controller) newVerifier(known []raid.NodeRecord) *verify.Verifier {
 	return verify.New(verify.Config{
 		Catalog: c.catalog, Copies: checkedCopies{c.badCopies()}, Nodes: c.members, Known: known, Every: c.cfg.ScrubEvery, Keep: c.cfg.TrashKeep,
-		Name: func(id raid.NodeID) string { return c.desk.Name(id) }, Now: time.Now, Tell: c.happened, Log: c.cfg.Log,
+		Name: func(id raid.NodeID) string { return c.registrar.Name(id) }, Now: time.Now, Tell: c.happened, Log: c.cfg.Log,
 	})
 }
 
@@ -87,6 +87,24 @@ func (c *Controller) badCopies() badCopies { return badCopies{c.catalog, c} }
 type scrubs struct{ *verify.Verifier }
 
 var _ httpapi.Scrubs = scrubs{}
+
+// findBad tells of nodes that have found bad chunks which were not looked at yet: until
+// that is done it is not known which files they are of.
+func (c *Controller) findBad(context.Context) []raid.Finding {
+	return uncheckedChunks(c.nodesByName(), c.verify.Unchecked())
+}
+
+func uncheckedChunks(nodes []raid.NodeInfo, bad map[raid.NodeID]int64) (found []raid.Finding) {
+	for _, n := range nodes {
+		switch k := bad[n.ID]; {
+		case k == 1:
+			found = append(found, raid.Finding{Health: raid.Degraded, Named: true, Text: calledNode(n) + " has found a bad chunk, which is yet to be looked at"})
+		case k > 1:
+			found = append(found, raid.Finding{Health: raid.Degraded, Named: true, Text: fmt.Sprintf("%s has found %s bad chunks, which are yet to be looked at", calledNode(n), grouped(k))})
+		}
+	}
+	return found
+}
 
 // warnOfBadDisks says of nodes on which rot was found that their disks may be failing.
 func warnOfBadDisks(nodes []raid.NodeInfo) (all []string) {

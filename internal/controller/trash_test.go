@@ -1,16 +1,12 @@
 package controller
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
+	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // trashList is what GET /trash answers.
@@ -113,58 +109,45 @@ func TestWhatLeavesTheTrashLeavesTheNodes(t *testing.T) {
 	}
 }
 
-// A full array whose trash holds something takes uploads: nobody is told that it is full.
-func TestAFullArrayWithSomethingInTheTrashTakesUploads(t *testing.T) {
-	a := newArray(t, 0, func(c *Config) { c.TrashKeep = time.Hour })
-	for i := range 2 {
-		dir := filepath.Join(a.dir, fmt.Sprintf("node%d", i+1))
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
-			t.Fatalf("mount a tmpfs (this test runs as root): %v", err)
-		}
-		t.Cleanup(func() {
-			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-				t.Error(err)
-			}
-		})
+// A node is drained, taken out and gone. What was in the trash all the time is put back
+// whole, and REST said before that the node might go.
+func TestWhatIsInTheTrashOutlivesADrainedNode(t *testing.T) {
+	a := newArray(t, 3, keeping(time.Hour))
+	var files [][]byte
+	var ids []int64
+	for range 6 {
+		files = append(files, randomBytes(100_000))
+		ids = append(ids, a.upload(files[len(files)-1]).ID)
 	}
-	a.addNode("")
-	a.addNode("")
-	a.awaitUp(2)
-	data := randomBytes(1 << 20)
-	var stored []int64
-	full := func() bool {
-		status, i := a.tryUpload(bytes.NewReader(data))
-		switch {
-		case status == http.StatusCreated:
-			stored = append(stored, i.ID)
-		case status != http.StatusInsufficientStorage:
-			t.Fatalf("upload: %d %+v", status, i)
-		}
-		return status == http.StatusInsufficientStorage
-	}
-	for n := 0; !full(); n++ {
-		if n == 30 {
-			t.Fatal("the disks are never full")
-		}
-	}
-	for _, id := range stored[:5] {
+	for _, id := range ids {
 		if s := a.delete(id); s != http.StatusOK {
 			t.Fatalf("delete: %d", s)
 		}
 	}
-	kept := stored[5:]
-	for n := range 4 {
-		if full() {
-			t.Fatalf("upload %d of 4 found no room, and five files of its size were deleted", n+1)
+	gone := a.id(a.nodes[0])
+	if s, text := a.root("POST", "/nodes/"+gone+"/drain", ""); s >= 300 {
+		t.Fatalf("drain: %d %s", s, text)
+	}
+	a.eventually("the node holds nothing", func() bool {
+		var n struct{ Drain string }
+		_, text := a.root("GET", "/nodes/"+gone, "")
+		return json.Unmarshal([]byte(text), &n) == nil && strings.HasPrefix(n.Drain, "holds nothing any more")
+	})
+	var unplug struct{ Safe bool }
+	if s, text := a.root("GET", "/nodes/"+gone+"/unplug", ""); s != http.StatusOK || json.Unmarshal([]byte(text), &unplug) != nil || !unplug.Safe {
+		t.Errorf("unplug: %d %s", s, text)
+	}
+	if s, text := a.root("DELETE", "/nodes/"+gone, ""); s >= 300 {
+		t.Fatalf("remove: %d %s", s, text)
+	}
+	a.nodes[0].stop()
+	if got := a.trashList(); len(got) != len(ids) {
+		t.Errorf("in the trash: %v", got)
+	}
+	for i, id := range ids {
+		if s := a.undelete(id); s != http.StatusOK {
+			t.Errorf("put file %d back: %d", id, s)
 		}
-	}
-	if s := a.undelete(stored[0]); s != http.StatusNotFound {
-		t.Errorf("the oldest deleted file is still there: %d", s)
-	}
-	for _, id := range kept {
-		a.mustEqual(id, data)
+		a.mustEqual(id, files[i])
 	}
 }

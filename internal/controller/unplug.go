@@ -65,7 +65,7 @@ func (c *Controller) isHere(address string) bool {
 	if a.IsLoopback() {
 		return true
 	}
-	_, own := c.leaf.machine()
+	_, own := c.certificate.machine()
 	for _, b := range own {
 		if b.Unmap().WithZone("") == a {
 			return true

@@ -22,11 +22,11 @@ func isOwn(c net.Conn) bool {
 // Alive asks for /livez over a connection of its own, which goes the way of those
 // that the listener has let in: net/http accepts it and serves it in a goroutine. It
 // is made in memory, so that it needs no address, no descriptor and no room in the
-// system's queue, and it counts for no limit: a crowd at the door, or a firewall,
+// system's queue, and it counts for no limit: many connections, or a firewall,
 // does not make this process look dead. It fails with net.ErrClosed once the listener
 // is closed.
 func (l *Listener) Alive(ctx context.Context) error {
-	l.door.touch()
+	l.limiter.touch()
 	ours, theirs := net.Pipe()
 	defer ours.Close()
 	select {
@@ -70,8 +70,8 @@ func (l *Listener) noAnswer(ctx context.Context, err error) error {
 	return fmt.Errorf("GET /livez: no answer: %w", err)
 }
 
-// touch returns when the door's lock can be had.
-func (d *door) touch() {
+// touch returns when the limiter's lock can be had.
+func (d *connLimiter) touch() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 }

@@ -61,7 +61,7 @@ func (x *exchange) send(status int, text []byte) {
 	if spent {
 		x.Header().Set("Connection", "close") // also keeps net/http from reading before it answers
 	} else if x.body != nil {
-		x.body.hurry()
+		x.body.boundRest()
 	}
 	x.WriteHeader(status)
 	if x.r.Method != http.MethodHead && len(text) > 0 {
@@ -114,7 +114,7 @@ func (a *API) fail(x *exchange, err error) {
 func (a *API) logFailed(x *exchange, status int, err error) {
 	attrs := append(x.attrs(), "status", status)
 	if x.route != nil && x.route.open {
-		times := a.mentions.tell(network(remoteAddr(x.r)))
+		times := a.mentions.logOncePerMinute(network(remoteAddr(x.r)))
 		if times == 0 {
 			return
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/raidpi/raidpi/internal/object"
 	"github.com/raidpi/raidpi/internal/peercred"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/stripe"
 )
 
 // Files stores, reads and removes whole files.
@@ -41,7 +42,7 @@ type Files interface {
 type Index interface {
 	File(ctx context.Context, id raid.FileID) (raid.File, error)
 	// Names yields the chunk names of all stripes of a file, of the parts of one
-	// number (1 or 2), until the first error. As Files does, it holds nothing open
+	// number, from 1, until the first error. As Files does, it holds nothing open
 	// between two of them, and no more than a page of them.
 	Names(ctx context.Context, f raid.File, part int) iter.Seq2[raid.ChunkName, error]
 	// Files yields complete files by ascending id until the first error. It holds
@@ -64,7 +65,8 @@ type Query struct {
 type Config struct {
 	Files  Files
 	Index  Index
-	Trash  Trash // must be set for the calls of deleted files
+	Levels stripe.Levels // that files may have; nil: those that are known
+	Trash  Trash         // must be set for the calls of deleted files
 	Nodes  func() []raid.NodeInfo
 	Status func(context.Context) (Status, error)
 	Node   func(context.Context, raid.NodeID) (NodeDetail, error) // must be set for the calls about one node; raid.ErrNotFound
@@ -76,13 +78,13 @@ type Config struct {
 	Version string
 	Log     *slog.Logger
 
-	Auth   bool       // ask for tokens; see allow
-	Names  []string   // host names of this machine, besides localhost
-	Tokens Tokens     // must be set with Auth, and for the calls that manage them
-	Desk   Desk       // must be set for the calls of nodes that join, and of who removes them
-	Events Events     // nil: none are kept
-	Tell   raid.Tell  // is told what people did here; nil: nobody is
-	Change ChangeNode // must be set for the call that changes nodes
+	Auth      bool       // ask for tokens; see allow
+	Names     []string   // host names of this machine, besides localhost
+	Tokens    Tokens     // must be set with Auth, and for the calls that manage them
+	Registrar Registrar  // must be set for the calls of nodes that join, and of who removes them
+	Events    Events     // nil: none are kept
+	Tell      raid.Tell  // is told what people did here; nil: nobody is
+	Change    ChangeNode // must be set for the call that changes nodes
 	// Scrubs must be set for the calls about scrubs; without them no file has a time of
 	// its check.
 	Scrubs Scrubs
@@ -123,14 +125,14 @@ type API struct {
 	listings *places
 	keys     keys
 	origins  *http.CrossOriginProtection
-	attempts attempts // to show a token
+	attempts rateLimiter // to show a token
 	bearers  bearers
 	// followers are those who follow the events, until ending is closed.
 	followers followers
 	ending    chan struct{}
 	end       sync.Once
 	people    peercred.People
-	mentions  attempts // of what else strangers can have logged; apart, so that neither hides the other
+	mentions  rateLimiter // of what else strangers can have logged; apart, so that neither hides the other
 }
 
 // New makes an API.
@@ -142,6 +144,9 @@ func New(cfg Config) *API {
 	setDefault(&cfg.Drain, 10*time.Second)
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
+	}
+	if cfg.Levels == nil {
+		cfg.Levels = stripe.Known()
 	}
 	if cfg.Tell == nil {
 		cfg.Tell = func(raid.Event) {}

@@ -66,7 +66,7 @@ func TestFailedAttemptsAreLimitedPerAddress(t *testing.T) {
 
 func TestAttemptsOfManyAddressesTakeBoundedMemoryAndLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var a attempts
+		var a rateLimiter
 		lines := 0
 		for i := range 50_000 {
 			addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
@@ -77,7 +77,7 @@ func TestAttemptsOfManyAddressesTakeBoundedMemoryAndLog(t *testing.T) {
 			}
 			a.fail(netip.MustParseAddr("192.0.2.1")) // who goes on is not forgotten
 		}
-		if len(a.byAddr) != maxAttackers || a.recent.Len() != maxAttackers || lines > maxLines {
+		if len(a.byAddr) != maxFailingClients || a.recent.Len() != maxFailingClients || lines > maxLines {
 			t.Errorf("%d addresses, %d in order, %d lines", len(a.byAddr), a.recent.Len(), lines)
 		}
 		if wait, _ := a.fail(netip.MustParseAddr("192.0.2.1")); wait == 0 {
@@ -88,13 +88,13 @@ func TestAttemptsOfManyAddressesTakeBoundedMemoryAndLog(t *testing.T) {
 
 func TestWhatIsLoggedOfAnAddressIsNoAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var a attempts
+		var a rateLimiter
 		addr := netip.MustParseAddr("192.0.2.1")
-		if n := a.tell(addr); n != 1 {
+		if n := a.logOncePerMinute(addr); n != 1 {
 			t.Errorf("the first is %d", n)
 		}
 		for range 10 * maxAttempts {
-			if n := a.tell(addr); n != 0 {
+			if n := a.logOncePerMinute(addr); n != 0 {
 				t.Fatalf("%d within a minute", n)
 			}
 		}
@@ -102,7 +102,7 @@ func TestWhatIsLoggedOfAnAddressIsNoAttempt(t *testing.T) {
 			t.Errorf("a failed attempt then: %v, %d", wait, n)
 		}
 		time.Sleep(quietTime)
-		if n := a.tell(addr); n != 10*maxAttempts+2 {
+		if n := a.logOncePerMinute(addr); n != 10*maxAttempts+2 {
 			t.Errorf("a minute later: %d", n)
 		}
 	})

@@ -138,7 +138,7 @@ func (d *decoder) groups(s *scanner, p, run []byte) (int, bool, error) {
 // there when they were put together from escapes.
 func (d *decoder) bytes(dst, src []byte, at int64) (int, error) {
 	if d.ended {
-		return 0, bad("contents_b64 is not standard base64: there is more behind its padding, near byte %d of the body", at)
+		return 0, badRequest("contents_b64 is not standard base64: there is more behind its padding, near byte %d of the body", at)
 	}
 	n, err := strict.Decode(dst, src)
 	if at2, ok := err.(base64.CorruptInputError); ok { //nolint:errorlint // Decode returns it bare
@@ -153,13 +153,13 @@ func (d *decoder) bytes(dst, src []byte, at int64) (int, error) {
 }
 
 func (d *decoder) wrong(at int64) error {
-	return bad("contents_b64 is not standard base64 (RFC 4648 section 4, with padding): a wrong character near byte %d of the body", at)
+	return badRequest("contents_b64 is not standard base64 (RFC 4648 section 4, with padding): a wrong character near byte %d of the body", at)
 }
 
 // close is called at the closing quote.
 func (d *decoder) close(s *scanner) error {
 	if d.n != 0 {
-		return bad("contents_b64 is not standard base64: its length is not a multiple of 4, it ends at byte %d of the body", s.off+int64(s.r)-1)
+		return badRequest("contents_b64 is not standard base64: its length is not a multiple of 4, it ends at byte %d of the body", s.off+int64(s.r)-1)
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func (b *bearers) enter(r *http.Request, token string) (bound *http.Request, lea
 	ctx, cancel := context.WithCancelCause(r.Context())
 	me := &bearer{token: token, done: make(chan struct{}), cut: func() {
 		cancel(errTokenOver)
-		sever(r)
+		resetConnection(r)
 	}}
 	leave = func() {
 		b.leave(me)

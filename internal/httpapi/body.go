@@ -13,8 +13,8 @@ const (
 	// smallRest is how much of an unread body net/http reads by itself to keep the
 	// connection, in bytes (its maxPostHandlerReadBytes).
 	smallRest = 256 << 10
-	// hurryTime is how long the short rest of a body is waited for.
-	hurryTime = 2 * time.Second
+	// restTime is how long the short rest of a body is waited for.
+	restTime = 2 * time.Second
 	// drainTime and drainBytes bound what is read of a refused body: on a slow
 	// network or machine a client takes a while to send what it had begun.
 	drainTime  = 10 * time.Second
@@ -116,13 +116,13 @@ func (b *body) explain(err error) error {
 	case err == io.EOF: //nolint:errorlint // net/http returns it bare
 		return io.EOF
 	case errors.As(err, &framing):
-		return bad("%v; nothing was stored", framing)
+		return badRequest("%v; nothing was stored", framing)
 	case errors.Is(err, os.ErrDeadlineExceeded) && b.late(time.Now()):
 		return fail(http.StatusRequestTimeout, "%d bytes of the body came in %v, and it was not at its end", b.read, openTime)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fail(http.StatusRequestTimeout, "no byte of the body came for %v, %d bytes after its beginning; nothing was stored", b.stall, b.read)
 	case errors.Is(err, io.ErrUnexpectedEOF) && b.length >= 0:
-		return bad("the body ended after %d of the %d bytes that Content-Length announced; nothing was stored", b.read, b.length)
+		return badRequest("the body ended after %d of the %d bytes that Content-Length announced; nothing was stored", b.read, b.length)
 	}
 	return &failure{status: http.StatusBadRequest, message: "the body broke off; nothing was stored", cause: err}
 }
@@ -150,11 +150,11 @@ func (b *body) spent() bool {
 	return b.length < 0 || b.length-b.read > smallRest
 }
 
-// hurry gives net/http a bounded time to read the short rest of a body, which it
+// boundRest gives net/http a bounded time to read the short rest of a body, which it
 // does before it writes the answer, so less than the answer has.
-func (b *body) hurry() {
+func (b *body) boundRest() {
 	if b.err == nil {
-		_ = b.ctl.SetReadDeadline(time.Now().Add(min(hurryTime, b.stall/2)))
+		_ = b.ctl.SetReadDeadline(time.Now().Add(min(restTime, b.stall/2)))
 	}
 }
 
@@ -164,7 +164,7 @@ func (b *body) skip() {
 	if b.expect || b.spent() {
 		return
 	}
-	b.hurry()
+	b.boundRest()
 	n, err := io.Copy(io.Discard, b.src)
 	b.read += n
 	if err == nil {

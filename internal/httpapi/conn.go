@@ -14,14 +14,14 @@ import (
 // conn is a connection whose first byte has been read, and is read again.
 type conn struct {
 	net.Conn
-	door   *door
-	from   netip.Addr // see addressOf
-	first  byte
-	unread bool // first has not been read again yet
+	limiter *connLimiter
+	from    netip.Addr // see addressOf
+	first   byte
+	unread  bool // first has not been read again yet
 
-	// of the door, under its lock
-	guest *guest // among the pending
-	left  bool
+	// of the limiter, under its lock
+	tracked *tracked // among the pending
+	left    bool
 }
 
 // peek waits for the first byte. Whoever reads later does so in one goroutine at
@@ -56,7 +56,7 @@ func (c *conn) CloseWrite() error {
 // Close implements net.Conn.
 func (c *conn) Close() error {
 	err := c.Conn.Close()
-	c.door.leave(c)
+	c.limiter.release(c)
 	return err
 }
 

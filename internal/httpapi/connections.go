@@ -11,31 +11,31 @@ import (
 
 // connections bounds how many connections are open, by the callbacks that
 // http.Server makes. One too many makes another go, never one that serves a
-// request which somebody had a right to. All others are spare: those that are
+// request which somebody had a right to. All others may be evicted: those that are
 // idle or still begin, and those of strangers, whose requests may take as long as
 // an open route lets them. So a stranger only pushes out his own.
 type connections struct {
 	limit int
 
-	mu    sync.Mutex
-	cond  sync.Cond
-	open  map[net.Conn]*guest
-	live  int // of them, not evicted
-	spare crowds
+	mu        sync.Mutex
+	cond      sync.Cond
+	open      map[net.Conn]*tracked
+	live      int // of them, not evicted
+	evictable evictor
 }
 
-// guest is an open connection.
-type guest struct {
-	conn    net.Conn
-	from    netip.Addr    // see addressOf
-	place   *list.Element // among the spare ones of its address, nil: not there
-	since   uint64        // its turn among all that became spare
-	evicted bool          // its goroutine has not noticed yet
-	own     bool          // Listener.Alive's: it takes nobody's place
+// tracked is an open connection.
+type tracked struct {
+	conn     net.Conn
+	from     netip.Addr    // see addressOf
+	position *list.Element // among those of its address that may be evicted, nil: not there
+	since    uint64        // its turn among all that may be evicted
+	evicted  bool          // its goroutine has not noticed yet
+	own      bool          // Listener.Alive's: it takes nobody's place
 }
 
 func newConnections(limit int) *connections {
-	c := &connections{limit: limit, open: map[net.Conn]*guest{}}
+	c := &connections{limit: limit, open: map[net.Conn]*tracked{}}
 	c.cond.L = &c.mu
 	return c
 }
@@ -49,13 +49,13 @@ func (c *connections) state(conn net.Conn, s http.ConnState) {
 	switch s {
 	case http.StateNew:
 		own := isOwn(conn)
-		g := &guest{conn: conn, from: addressOf(conn.RemoteAddr()), own: own}
+		g := &tracked{conn: conn, from: addressOf(conn.RemoteAddr()), own: own}
 		c.open[conn] = g
 		if own {
 			return
 		}
 		c.live++
-		c.spare.add(g)
+		c.evictable.add(g)
 		if c.live > c.limit {
 			c.evict()
 		}
@@ -64,8 +64,8 @@ func (c *connections) state(conn net.Conn, s http.ConnState) {
 			framed.finished.Add(1)
 		}
 		if g := c.open[conn]; g != nil && !g.evicted && !g.own {
-			c.spare.remove(g)
-			c.spare.add(g)
+			c.evictable.remove(g)
+			c.evictable.add(g)
 		}
 	case http.StateClosed, http.StateHijacked:
 		c.gone(conn)
@@ -78,7 +78,7 @@ func (c *connections) gone(conn net.Conn) {
 	if g == nil {
 		return
 	}
-	c.spare.remove(g)
+	c.evictable.remove(g)
 	if !g.evicted && !g.own {
 		c.live--
 	}
@@ -87,47 +87,47 @@ func (c *connections) gone(conn net.Conn) {
 	}
 }
 
-// keeper is the key of what a connection's context has for keep.
-type keeper struct{}
+// authorizedKey is the key of what a connection's context has for markAuthorized.
+type authorizedKey struct{}
 
-// severer is the key of what a connection's context has for sever.
-type severer struct{}
+// connectionKey is the key of a connection in its context.
+type connectionKey struct{}
 
-// sever breaks a request's connection off. What waits in it to be sent is dropped.
-func sever(r *http.Request) {
-	if conn, served := r.Context().Value(severer{}).(net.Conn); served {
+// resetConnection breaks a request's connection off. What waits in it to be sent is dropped.
+func resetConnection(r *http.Request) {
+	if conn, served := r.Context().Value(connectionKey{}).(net.Conn); served {
 		reset(conn)
 	}
 }
 
 // context is http.Server.ConnContext.
 func (c *connections) context(ctx context.Context, conn net.Conn) context.Context {
-	ctx = context.WithValue(ctx, severer{}, conn)
-	return context.WithValue(ctx, keeper{}, func() {
+	ctx = context.WithValue(ctx, connectionKey{}, conn)
+	return context.WithValue(ctx, authorizedKey{}, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if g := c.open[conn]; g != nil {
-			c.spare.remove(g)
+			c.evictable.remove(g)
 		}
 	})
 }
 
-// keep has a request's connection stay open while the request is served: it has
+// markAuthorized has a request's connection stay open while the request is served: it has
 // shown a right.
-func keep(r *http.Request) {
-	if kept, served := r.Context().Value(keeper{}).(func()); served {
+func markAuthorized(r *http.Request) {
+	if kept, served := r.Context().Value(authorizedKey{}).(func()); served {
 		kept()
 	}
 }
 
-// evict closes a spare connection, at worst the one that just came. Its goroutine
+// evict closes a connection that may be evicted, at worst the one that just came. Its goroutine
 // notices and reports it as closed.
 func (c *connections) evict() {
-	g := c.spare.first()
+	g := c.evictable.first()
 	if g == nil {
 		return
 	}
-	c.spare.remove(g)
+	c.evictable.remove(g)
 	g.evicted = true
 	c.live--
 	cut(g.conn)

@@ -39,7 +39,7 @@ func (c *connections) comes(from string) *ends {
 func (c *connections) asks(t *testing.T, e *ends, right bool) {
 	c.state(e, http.StateActive)
 	if right {
-		keep(httptest.NewRequestWithContext(c.context(t.Context(), e), "GET", "/", nil))
+		markAuthorized(httptest.NewRequestWithContext(c.context(t.Context(), e), "GET", "/", nil))
 	}
 }
 
@@ -92,8 +92,8 @@ func TestWhoComesLastGoesLast(t *testing.T) {
 		c.state(e, http.StateClosed)
 	}
 	c.wait()
-	if c.live != 0 || len(c.spare.byAddr) != 0 || len(c.spare.heap) != 0 {
-		t.Errorf("%d live, %d and %d addresses are left", c.live, len(c.spare.byAddr), len(c.spare.heap))
+	if c.live != 0 || len(c.evictable.byAddr) != 0 || len(c.evictable.heap) != 0 {
+		t.Errorf("%d live, %d and %d addresses are left", c.live, len(c.evictable.byAddr), len(c.evictable.heap))
 	}
 }
 
@@ -117,22 +117,22 @@ func TestWhoGoesIsFoundWithoutLookingAtAll(t *testing.T) {
 		default:
 			c.evict()
 		}
-		if got, want := c.spare.first(), byLooking(c); got != want {
+		if got, want := c.evictable.first(), byLooking(c); got != want {
 			t.Fatalf("step %d: %+v, want %+v", step, got, want)
 		}
 	}
 }
 
 // byLooking is who has to go first.
-func byLooking(c *connections) (first *guest) {
+func byLooking(c *connections) (first *tracked) {
 	count := map[netip.Addr]int{}
 	for _, g := range c.open {
-		if g.place != nil {
+		if g.position != nil {
 			count[g.from]++
 		}
 	}
 	for _, g := range c.open {
-		if g.place == nil {
+		if g.position == nil {
 			continue
 		}
 		if first == nil || count[g.from] > count[first.from] || count[g.from] == count[first.from] && g.since < first.since {

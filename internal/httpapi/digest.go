@@ -32,7 +32,7 @@ func sha256Of(h http.Header) (*[32]byte, error) {
 					return nil, err
 				}
 				if d != nil && found != nil && *d != *found {
-					return nil, bad("%s and %s name different SHA-256 digests", reprDigest, contentDigest)
+					return nil, badRequest("%s and %s name different SHA-256 digests", reprDigest, contentDigest)
 				}
 				if d != nil {
 					found = d
@@ -56,7 +56,7 @@ func parseDigest(field, member string) (*[32]byte, error) {
 			return (*[32]byte)(b), nil
 		}
 	}
-	return nil, bad("%s has no SHA-256 of the form sha-256=:base64 of 32 bytes:", field)
+	return nil, badRequest("%s has no SHA-256 of the form sha-256=:base64 of 32 bytes:", field)
 }
 
 // formatDigest writes a digest as a field's value.
@@ -92,7 +92,7 @@ func checkedFile(x *exchange, file io.Reader) (io.Reader, error) {
 				return err
 			}
 			if body, f := [32]byte(x.body.sum.Sum(nil)), [32]byte(inner.Sum(nil)); want != nil && *want != body && *want != f {
-				return bad("the digest that was sent, %s, is neither that of the body, %s, nor that of the file in it, %s; nothing was stored",
+				return badRequest("the digest that was sent, %s, is neither that of the body, %s, nor that of the file in it, %s; nothing was stored",
 					formatDigest(*want), formatDigest(body), formatDigest(f))
 			}
 		}

@@ -42,7 +42,7 @@ func (a *API) download(x *exchange) error {
 	describe(x.Header(), &f, attach)
 	c := newContent(x.r.Context(), a, f, callerOf(x))
 	defer c.close()
-	d := &delayed{x: x, content: c, asked: asked}
+	d := &deferredWriter{x: x, content: c, asked: asked}
 	http.ServeContent(d, x.r, "", lastModified(&f), c)
 	c.close()
 	return d.finish()

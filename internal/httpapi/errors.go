@@ -31,8 +31,10 @@ func fail(status int, format string, args ...any) error {
 	return &failure{status: status, message: fmt.Sprintf(format, args...)}
 }
 
-// bad is the client's mistake.
-func bad(format string, args ...any) error { return fail(http.StatusBadRequest, format, args...) }
+// badRequest is the client's mistake.
+func badRequest(format string, args ...any) error {
+	return fail(http.StatusBadRequest, format, args...)
+}
 
 // statuses is the one place where an error that crossed a package border gets
 // its HTTP status. An error may wrap several (no copy could be read, because

@@ -102,7 +102,7 @@ func readEventQuery(r *http.Request) (q eventQuery, err error) {
 	if last := r.Header.Get("Last-Event-Id"); q.follow && last != "" {
 		n, err := strconv.ParseInt(last, 10, 64)
 		if err != nil || n < 0 {
-			return q, bad("Last-Event-ID is %q; it must be the id of an event", clip(last))
+			return q, badRequest("Last-Event-ID is %q; it must be the id of an event", clip(last))
 		}
 		q.after, q.begin = n, true
 	}

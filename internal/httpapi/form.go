@@ -38,7 +38,7 @@ func newFormUpload(body io.Reader, boundary, name string) (*formUpload, error) {
 	u.parts = multipart.NewReader(u.window, boundary)
 	part, err := u.nextFile()
 	if err == io.EOF { //nolint:errorlint // multipart returns it bare
-		return nil, bad("the form has no file; send one with, for example: curl -F file=@NAME URL")
+		return nil, badRequest("the form has no file; send one with, for example: curl -F file=@NAME URL")
 	}
 	if err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (u *formUpload) nextFile() (f formFile, err error) {
 		u.window.left = -1
 		name, named, ok := formFilename(part.Header.Get("Content-Disposition"))
 		if !ok {
-			return f, bad("a part of the form has a Content-Disposition that can't be read")
+			return f, badRequest("a part of the form has a Content-Disposition that can't be read")
 		}
 		f = formFile{name, part.Header.Get("Content-Type"), part}
 		if named && name != "" {
@@ -111,7 +111,7 @@ func (u *formUpload) Read(p []byte) (int, error) {
 func (u *formUpload) finish() error {
 	second, err := u.nextFile()
 	if err == nil {
-		return bad("the form holds a second file, %q; send one file per request", clip(second.filename))
+		return badRequest("the form holds a second file, %q; send one file per request", clip(second.filename))
 	}
 	if err != io.EOF { //nolint:errorlint // as above
 		return err
@@ -130,9 +130,9 @@ func (u *formUpload) explain(err error) error {
 	case err == nil || err == io.EOF || errors.As(err, &f): //nolint:errorlint // as above
 		return err
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return bad("the form ends before its last boundary")
+		return badRequest("the form ends before its last boundary")
 	case errors.Is(err, bufio.ErrBufferFull): // a line without end
-		return bad("the body is not the form that Content-Type announces: its boundary does not come where it should")
+		return badRequest("the body is not the form that Content-Type announces: its boundary does not come where it should")
 	}
 	return &failure{status: 400, message: "the body is not multipart/form-data: " + err.Error(), cause: err}
 }
@@ -148,7 +148,7 @@ func (h *headerLimit) Read(p []byte) (int, error) {
 		return h.src.Read(p)
 	}
 	if h.left == 0 {
-		return 0, bad("a part of the form has more than %d bytes of header", maxPartHeader)
+		return 0, badRequest("a part of the form has more than %d bytes of header", maxPartHeader)
 	}
 	n, err := h.src.Read(p[:min(h.left, len(p))])
 	h.left -= n

@@ -199,7 +199,7 @@ const errorHeaders = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection:
 // looks like one.
 func (c *framedConn) Write(p []byte) (int, error) {
 	if fault := c.fault.Load(); fault != nil && c.finished.Load() == c.framing.asked && bytes.HasPrefix(p, []byte("HTTP/1.1 4")) && bytes.Contains(p, []byte(errorHeaders)) {
-		_, err := c.Conn.Write(badRequest(badFraming{*fault}.Error() + "; nothing was done"))
+		_, err := c.Conn.Write(rawBadRequest(badFraming{*fault}.Error() + "; nothing was done"))
 		return len(p), err
 	}
 	n, err := c.Conn.Write(p)
@@ -207,7 +207,7 @@ func (c *framedConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func badRequest(message string) []byte {
+func rawBadRequest(message string) []byte {
 	body, err := json.Marshal(problem{Message: message})
 	if err != nil { // a text can always be written
 		body = []byte("{}")

@@ -56,7 +56,7 @@ func (a *API) claim(x *exchange) (key *raid.IdempotencyKey, done *raid.File, err
 		return nil, nil, nil
 	}
 	if len(values) != 1 || values[0] == "" || len(values[0]) > 255 || !utf8.ValidString(values[0]) {
-		return nil, nil, bad("Idempotency-Key must come once and have 1 to 255 bytes")
+		return nil, nil, badRequest("Idempotency-Key must come once and have 1 to 255 bytes")
 	}
 	key = &raid.IdempotencyKey{Key: values[0], Fingerprint: fingerprint(x.r)}
 	if err := a.keys.take(*key); err != nil {

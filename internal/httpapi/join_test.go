@@ -256,8 +256,8 @@ func FuzzJoin(f *testing.F) {
 	f.Add([]byte(`{"protocol": 9, "token": "x", "node": "y", "csr": "AA=="} `))
 	f.Add([]byte(`{"Protocol": 1, "TOKEN": "x", "node": "y", "name": "\ud800"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		d := &desk{}
-		api := New(Config{Desk: d, Log: testLogger(&syncBuffer{})})
+		d := &testRegistrar{}
+		api := New(Config{Registrar: d, Log: testLogger(&syncBuffer{})})
 		r := httptest.NewRequest("POST", "/v1/nodes/join", strings.NewReader(string(body)))
 		r.TLS = &tls.ConnectionState{}
 		w := httptest.NewRecorder()

@@ -78,7 +78,7 @@ func (a *API) createJoinToken(x *exchange) error {
 		return err
 	}
 	if wish.TTLSeconds < 0 || wish.TTLSeconds > maxTTL {
-		return bad("ttl_seconds is out of range")
+		return badRequest("ttl_seconds is out of range")
 	}
 	text, k, err := a.cfg.JoinTokens.CreateToken(wish.Uses, time.Duration(wish.TTLSeconds)*time.Second, wish.Node, wish.Zone)
 	if err != nil {

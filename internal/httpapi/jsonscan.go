@@ -77,14 +77,14 @@ func (s *scanner) next() (byte, error) {
 // broken is what the end of the body means where more JSON has to follow.
 func (s *scanner) broken(err error) error {
 	if err == io.EOF { //nolint:errorlint // a body's bare EOF
-		return bad("the JSON is not as it should be: it ends too early, after %d bytes", s.off+int64(s.w))
+		return badRequest("the JSON is not as it should be: it ends too early, after %d bytes", s.off+int64(s.w))
 	}
 	return err
 }
 
 // unexpected is about the last byte that was taken.
 func (s *scanner) unexpected(c byte, want string) error {
-	return bad("the JSON is not as it should be: %q at byte %d, where there should be %s", c, s.off+int64(s.r)-1, want)
+	return badRequest("the JSON is not as it should be: %q at byte %d, where there should be %s", c, s.off+int64(s.r)-1, want)
 }
 
 // token skips white space and takes the byte behind it.
@@ -193,7 +193,7 @@ func (s *scanner) encoded() ([]byte, error) {
 	}
 	r, n := utf8.DecodeRune(s.buf[s.r:s.w])
 	if r == utf8.RuneError && n == 1 {
-		return nil, bad("the JSON is not valid UTF-8, at byte %d", s.off+int64(s.r))
+		return nil, badRequest("the JSON is not valid UTF-8, at byte %d", s.off+int64(s.r))
 	}
 	piece := s.buf[s.r : s.r+n]
 	s.r += n
@@ -236,7 +236,7 @@ func (s *scanner) unicodeEscape() (rune, error) {
 		if c, err := s.next(); err != nil {
 			return 0, err
 		} else if c != want {
-			return 0, bad("the JSON is not valid Unicode: half a surrogate pair before byte %d", at)
+			return 0, badRequest("the JSON is not valid Unicode: half a surrogate pair before byte %d", at)
 		}
 	}
 	low, err := s.hex4()
@@ -244,7 +244,7 @@ func (s *scanner) unicodeEscape() (rune, error) {
 		return 0, err
 	}
 	if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
-		return 0, bad("the JSON is not valid Unicode: half a surrogate pair before byte %d", at)
+		return 0, badRequest("the JSON is not valid Unicode: half a surrogate pair before byte %d", at)
 	}
 	return r, nil
 }

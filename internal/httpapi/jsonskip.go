@@ -7,7 +7,7 @@ func (s *scanner) skip(depth int) error {
 		return err
 	}
 	if depth > maxDepth {
-		return bad("the body nests values more than %d deep", maxDepth)
+		return badRequest("the body nests values more than %d deep", maxDepth)
 	}
 	switch {
 	case c == '"':

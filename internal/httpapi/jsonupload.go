@@ -121,7 +121,7 @@ func (j *jsonUpload) field() (begun bool, err error) {
 		name = ""
 	}
 	if name != "" && slices.Contains(j.seen, name) {
-		return false, bad("the field %q comes twice", name)
+		return false, badRequest("the field %q comes twice", name)
 	}
 	if name != "" || len(j.seen) == 0 {
 		j.seen = append(j.seen, name) // at most one is empty
@@ -162,7 +162,7 @@ func (j *jsonUpload) field() (begun bool, err error) {
 func (j *jsonUpload) value(name string, limit int) (string, error) {
 	b, whole, err := j.s.text(nil, limit)
 	if err == nil && !whole {
-		err = bad("the value of %q is too long", name)
+		err = badRequest("the value of %q is too long", name)
 	}
 	return string(b), err
 }
@@ -180,7 +180,7 @@ func (j *jsonUpload) finish() error {
 		}
 	}
 	if missing != nil {
-		return bad("the JSON lacks %s; it needs %s and %s, and may have %s", strings.Join(missing, " and "),
+		return badRequest("the JSON lacks %s; it needs %s and %s, and may have %s", strings.Join(missing, " and "),
 			fieldFilename, fieldContents, fieldContentType)
 	}
 	return nil

@@ -34,7 +34,7 @@ func (a *API) list(x *exchange) error {
 	}
 	defer release()
 	w := bufio.NewWriterSize(x, listBuffer)
-	rec := newRecorder(w)
+	rec := a.newRecorder(w)
 	w.WriteString(`{"files": [`)
 	separator := "\n"
 	for f, err := range a.cfg.Index.Files(x.r.Context(), q) {
@@ -44,9 +44,9 @@ func (a *API) list(x *exchange) error {
 		w.WriteString(separator)
 		separator = ",\n"
 		if f.Stripes > 1 {
-			f.Part1Names, f.Part2Names = nil, nil
+			f.PartNames = nil
 		}
-		if err := rec.write(&f, given(f.Part1Names), given(f.Part2Names)); err != nil {
+		if err := rec.write(&f, given(&f)); err != nil {
 			return err
 		}
 	}
@@ -77,7 +77,7 @@ func listQuery(r *http.Request) (q Query, err error) {
 		return q, err
 	}
 	if !utf8.ValidString(name) || len(name) > 4*maxFilename {
-		return q, bad("the parameter \"q\" must be UTF-8 of at most %d characters", maxFilename)
+		return q, badRequest("the parameter \"q\" must be UTF-8 of at most %d characters", maxFilename)
 	}
 	return Query{After: raid.FileID(after), Limit: int(limit), Filename: name, Lost: lost == 1}, nil
 }
@@ -90,7 +90,7 @@ func number(q url.Values, name string, least, most int64) (int64, error) {
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < least || n > most {
-		return 0, bad("the parameter %q is %q; it must be a whole number from %d to %d", name, clip(s), least, most)
+		return 0, badRequest("the parameter %q is %q; it must be a whole number from %d to %d", name, clip(s), least, most)
 	}
 	return n, nil
 }
@@ -116,19 +116,19 @@ func (a *API) info(x *exchange) error {
 			return err
 		}
 	}
-	part1, part2, buffer := given(f.Part1Names), given(f.Part2Names), 4<<10
-	if f.Stripes > 1 || len(f.Part1Names) == 0 { // as many as the file is long
+	namesOf, buffer := given(&f), 4<<10
+	if f.Stripes > 1 || len(f.PartNames) == 0 { // as many as the file is long
 		release, err := a.listings.enter(x.r.Context(), callerOf(x))
 		if err != nil {
 			return err
 		}
 		defer release()
-		part1, part2, buffer = a.cfg.Index.Names(x.r.Context(), f, 1), a.cfg.Index.Names(x.r.Context(), f, 2), listBuffer
+		namesOf, buffer = func(part int) names { return a.cfg.Index.Names(x.r.Context(), f, part) }, listBuffer
 	}
 	w := bufio.NewWriterSize(x, buffer)
-	r := newRecorder(w)
+	r := a.newRecorder(w)
 	r.verified = verified
-	if err := r.write(&f, part1, part2); err != nil {
+	if err := r.write(&f, namesOf); err != nil {
 		return err
 	}
 	w.WriteByte('\n')

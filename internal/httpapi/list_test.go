@@ -94,7 +94,7 @@ type many struct {
 }
 
 func (m many) Files(context.Context, Query) iter.Seq2[raid.File, error] {
-	f := raid.File{Filename: strings.Repeat("n", 50), ContentType: "a/b", Stripes: 1, Part1Names: []raid.ChunkName{"a", "b"}, Part2Names: []raid.ChunkName{"c", "d"}}
+	f := raid.File{Filename: strings.Repeat("n", 50), ContentType: "a/b", Stripes: 1, Level: "raid1", PartNames: [][]raid.ChunkName{{"a", "b"}, {"c", "d"}}}
 	return func(yield func(raid.File, error) bool) {
 		for i := range m.n {
 			if f.ID = raid.FileID(i + 1); !yield(f, nil) {

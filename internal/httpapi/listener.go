@@ -50,7 +50,7 @@ type Listener struct {
 	ended      chan struct{} // when no connection is accepted any more
 	failed     error         // why, if not for Close; set before ended is closed
 	tasks      sync.WaitGroup
-	door       door
+	limiter    connLimiter
 	handshakes handshakes
 	open       context.Context // ended by Close, for who waits for a turn
 	end        context.CancelFunc
@@ -62,7 +62,7 @@ func NewListener(ln net.Listener, cfg ListenerConfig) *Listener {
 	setDefault(&cfg.MaxPerAddress, 256)
 	l := &Listener{
 		ln: ln, cfg: cfg, ready: make(chan net.Conn), closed: make(chan struct{}), ended: make(chan struct{}),
-		door: door{maxPending: cfg.MaxPending, maxPerAddress: cfg.MaxPerAddress, open: map[netip.Addr]int{}},
+		limiter: connLimiter{maxPending: cfg.MaxPending, maxPerAddress: cfg.MaxPerAddress, open: map[netip.Addr]int{}},
 	}
 	l.open, l.end = context.WithCancel(context.Background())
 	l.tasks.Go(l.accept)
@@ -90,7 +90,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 // Close stops listening, closes the connections that were not handed out, and
 // waits for the goroutines that had them.
 func (l *Listener) Close() error {
-	waiting, first := l.door.close()
+	waiting, first := l.limiter.close()
 	if !first {
 		l.tasks.Wait()
 		return nil
@@ -181,14 +181,14 @@ func (p passing) Unwrap() error { return p.error }
 // admit gives a new connection a goroutine that finds out what it speaks, if
 // there is room for it.
 func (l *Listener) admit(nc net.Conn) {
-	c := &conn{Conn: nc, door: &l.door, from: addressOf(nc.RemoteAddr())}
+	c := &conn{Conn: nc, limiter: &l.limiter, from: addressOf(nc.RemoteAddr())}
 	if isHere(c.from) {
 		c.from = netip.Addr{}
 	}
-	oldest, why := l.door.enter(c)
+	oldest, why := l.limiter.admit(c)
 	if why != "" {
 		_ = nc.Close()
-		if l.door.mayLog(time.Now()) {
+		if l.limiter.mayLog(time.Now()) {
 			l.cfg.Log.Warn("HTTP connection closed: "+why, "remote", nc.RemoteAddr(), "limit", l.cfg.MaxPerAddress)
 		}
 		return
@@ -202,7 +202,7 @@ func (l *Listener) admit(nc net.Conn) {
 // sniff waits for a connection's first byte and hands it out as what that says,
 // over TLS after the handshake.
 func (l *Listener) sniff(c *conn) {
-	defer l.door.settled(c)
+	defer l.limiter.handshaken(c)
 	if c.SetReadDeadline(time.Now().Add(firstTimeout)) != nil || !c.peek() || c.SetReadDeadline(time.Time{}) != nil {
 		_ = c.Close()
 		return

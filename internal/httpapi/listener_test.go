@@ -355,15 +355,15 @@ func TestListenerEndsWithAllItsConnections(t *testing.T) {
 			conns = append(conns, c)
 		}
 		eventually(t, "all to be taken in", func() bool {
-			l.door.mu.Lock()
-			defer l.door.mu.Unlock()
-			return l.door.waiting == 20
+			l.limiter.mu.Lock()
+			defer l.limiter.mu.Unlock()
+			return l.limiter.waiting == 20
 		})
 		start := time.Now()
 		if err := l.Close(); err != nil || time.Since(start) > partingTime/2 {
 			t.Errorf("%s: %v after %v", name, err, time.Since(start))
 		}
-		if n := len(l.door.open) + l.door.waiting; n != 0 {
+		if n := len(l.limiter.open) + l.limiter.waiting; n != 0 {
 			t.Errorf("%s: %d are left", name, n)
 		}
 		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
@@ -519,8 +519,8 @@ func FuzzFirstBytes(f *testing.F) {
 				t.Errorf("%q is a handshake", said)
 			}
 		}
-		if len(l.door.open) != 0 || l.door.waiting != 0 {
-			t.Errorf("%d addresses are still counted, %d connections wait", len(l.door.open), l.door.waiting)
+		if len(l.limiter.open) != 0 || l.limiter.waiting != 0 {
+			t.Errorf("%d addresses are still counted, %d connections wait", len(l.limiter.open), l.limiter.waiting)
 		}
 	})
 }

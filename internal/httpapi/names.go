@@ -20,11 +20,11 @@ const (
 func checkFilename(name string) error {
 	switch {
 	case name == "":
-		return bad("the filename is empty; it must have 1 to %d characters", maxFilename)
+		return badRequest("the filename is empty; it must have 1 to %d characters", maxFilename)
 	case !utf8.ValidString(name):
-		return bad("the filename is not valid UTF-8")
+		return badRequest("the filename is not valid UTF-8")
 	case len(name) > maxFilename && utf8.RuneCountInString(name) > maxFilename:
-		return bad("the filename has %d characters; at most %d are allowed", utf8.RuneCountInString(name), maxFilename)
+		return badRequest("the filename has %d characters; at most %d are allowed", utf8.RuneCountInString(name), maxFilename)
 	}
 	return nil
 }
@@ -36,13 +36,13 @@ func checkContentType(ct string) (string, error) {
 		return defaultContentType, nil
 	}
 	if len(ct) > maxContentType {
-		return "", bad("the content type has %d bytes; at most %d are allowed", len(ct), maxContentType)
+		return "", badRequest("the content type has %d bytes; at most %d are allowed", len(ct), maxContentType)
 	}
 	if !utf8.ValidString(ct) {
-		return "", bad("the content type is not valid UTF-8")
+		return "", badRequest("the content type is not valid UTF-8")
 	}
 	if i := strings.IndexFunc(ct, func(r rune) bool { return r < ' ' || r == 0x7f }); i >= 0 {
-		return "", bad("the content type has a control character, at byte %d", i)
+		return "", badRequest("the content type has a control character, at byte %d", i)
 	}
 	return ct, nil
 }

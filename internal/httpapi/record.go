@@ -5,13 +5,15 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"iter"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/stripe"
 )
 
-// record is a file in a listing and in /info, but for the chunk names of its two
-// halves, which follow it: they can be long.
+// record is a file in a listing and in /info, but for the chunk names of its
+// parts, which follow it: they can be long.
 type record struct {
 	ID          raid.FileID `json:"id"`
 	Filename    string      `json:"filename"`
@@ -31,11 +33,12 @@ type recorder struct {
 	buf bytes.Buffer
 	enc *json.Encoder
 
+	levels   stripe.Levels
 	verified string // goes with the next ones
 }
 
-func newRecorder(w *bufio.Writer) *recorder {
-	r := &recorder{w: w}
+func (a *API) newRecorder(w *bufio.Writer) *recorder {
+	r := &recorder{w: w, levels: a.cfg.Levels}
 	r.enc = json.NewEncoder(&r.buf)
 	r.enc.SetEscapeHTML(false)
 	return r
@@ -44,8 +47,12 @@ func newRecorder(w *bufio.Writer) *recorder {
 // names are chunk names until the first error.
 type names = iter.Seq2[raid.ChunkName, error]
 
-// given yields names that are there.
-func given(list []raid.ChunkName) names {
+// given yields the names that are there.
+func given(f *raid.File) func(part int) names {
+	return func(part int) names { return yielded(f.NamesOf(part)) }
+}
+
+func yielded(list []raid.ChunkName) names {
 	return func(yield func(raid.ChunkName, error) bool) {
 		for _, n := range list {
 			if !yield(n, nil) {
@@ -55,9 +62,19 @@ func given(list []raid.ChunkName) names {
 	}
 }
 
-// write writes one file with the given chunk names, which are of [A-Za-z0-9] and
+// partFields is for how many parts a record always has a field: those that the assignment
+// names.
+const partFields = 2
+
+// parts is for how many parts a file's record has a field.
+func (r *recorder) parts(f *raid.File) int {
+	level, _ := r.levels.Named(f.Level) // one of a later version has no parts
+	return max(level.Parts, partFields, len(f.PartNames))
+}
+
+// write writes one file with the chunk names of each part of its level, which are of [A-Za-z0-9] and
 // so need no escaping. Its error is one of reading them, or the first of w's.
-func (r *recorder) write(f *raid.File, part1, part2 names) error {
+func (r *recorder) write(f *raid.File, namesOf func(part int) names) error {
 	r.buf.Reset()
 	err := r.enc.Encode(record{
 		ID: f.ID, Filename: f.Filename, Size: f.Size, ContentType: f.ContentType, Created: f.Created,
@@ -67,18 +84,18 @@ func (r *recorder) write(f *raid.File, part1, part2 names) error {
 		return err
 	}
 	r.w.Write(bytes.TrimSuffix(r.buf.Bytes(), []byte("}\n")))
-	if err := r.names(`,"part1_filenames":"`, part1); err != nil {
-		return err
+	for part := 1; part <= r.parts(f); part++ {
+		if err := r.names(part, namesOf(part)); err != nil {
+			return err
+		}
 	}
-	if err := r.names(`","part2_filenames":"`, part2); err != nil {
-		return err
-	}
-	_, err = r.w.WriteString(`"}`)
+	_, err = r.w.WriteString("}")
 	return err
 }
 
-func (r *recorder) names(before string, list names) error {
-	_, err := r.w.WriteString(before)
+// names writes the field with a part's chunk names.
+func (r *recorder) names(part int, list names) error {
+	_, err := fmt.Fprintf(r.w, `,"part%d_filenames":"`, part)
 	first := true
 	for n, failed := range list {
 		if failed != nil {
@@ -89,8 +106,11 @@ func (r *recorder) names(before string, list names) error {
 		}
 		first = false
 		if _, err = r.w.WriteString(string(n)); err != nil {
-			break // the client is gone: no use in reading on
+			return err // the client is gone: no use in reading on
 		}
+	}
+	if err == nil {
+		err = r.w.WriteByte('"')
 	}
 	return err
 }

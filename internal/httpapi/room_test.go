@@ -45,7 +45,7 @@ func TestMoreThanTheRoomIs507BeforeTheBody(t *testing.T) {
 			fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: localhost\r\n%s%sContent-Length: %d\r\n\r\n", line, header, expect, c.length)
 			in := bufio.NewReader(conn)
 			r, err := http.ReadResponse(in, nil)
-			if err != nil || r.StatusCode != c.status || time.Since(start) > hurryTime {
+			if err != nil || r.StatusCode != c.status || time.Since(start) > restTime {
 				t.Errorf("%s, %q: %v after %v, %v", name, expect, r, time.Since(start), err)
 			}
 			if c.status == 507 && !r.Close {

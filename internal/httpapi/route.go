@@ -174,7 +174,7 @@ func (a *API) run(x *exchange) {
 	}
 	if err == nil {
 		if !x.route.open {
-			keep(x.r)
+			markAuthorized(x.r)
 		} else if x.body != nil {
 			x.body.until = x.started.Add(openTime)
 		}

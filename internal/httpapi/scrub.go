@@ -104,7 +104,7 @@ func (a *API) changeScrub(x *exchange) error {
 	}
 	act := map[string]func(context.Context, raid.NodeID) error{"start": a.cfg.Scrubs.Start, "pause": a.cfg.Scrubs.Pause}[wish.Action]
 	if act == nil {
-		return bad("the action %q is not known; it is start or pause", clip(wish.Action))
+		return badRequest("the action %q is not known; it is start or pause", clip(wish.Action))
 	}
 	if err := act(x.r.Context(), wish.Node); err != nil {
 		return err

@@ -34,7 +34,7 @@ type server struct {
 	local  *http.Client // through the Unix socket
 	socket string       // its path
 	remote bool         // documented asks through client
-	desk   *desk
+	desk   *testRegistrar
 	stop   func() error // ends Serve and returns what it returned
 	logged *syncBuffer
 }
@@ -51,9 +51,9 @@ func serve(t *testing.T, s *store, set ...func(*Config)) *server {
 
 func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *server {
 	t.Helper()
-	logged, d := &syncBuffer{}, &desk{}
+	logged, d := &syncBuffer{}, &testRegistrar{}
 	cfg := Config{
-		Desk: d, Change: d.change, Relocations: &moves{}, Scrubs: &testScrubs{}, JoinTokens: &joinTokens{}, CAPEM: []byte("-----BEGIN CERTIFICATE-----\n"),
+		Registrar: d, Change: d.change, Relocations: &moves{}, Scrubs: &testScrubs{}, JoinTokens: &joinTokens{}, CAPEM: []byte("-----BEGIN CERTIFICATE-----\n"),
 		Hosts: func() []string { return []string{"controller.local", "192.168.1.10"} }, Port: func() int { return 9000 },
 		Files: s, Index: s, Trash: bin{s},
 		Nodes: func() []raid.NodeInfo {

@@ -112,7 +112,7 @@ func TestSlowCallsOfNodesEnd(t *testing.T) {
 	for _, call := range []string{"join", "renew", "leave"} {
 		synctest.Test(t, func(t *testing.T) {
 			st, log := newStore(), slog.New(slog.DiscardHandler)
-			api := New(Config{Files: st, Index: st, Desk: &desk{}, Log: log})
+			api := New(Config{Files: st, Index: st, Registrar: &testRegistrar{}, Log: log})
 			under := &pipes{make(chan net.Conn), make(chan struct{})}
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error)

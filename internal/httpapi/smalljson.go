@@ -26,7 +26,7 @@ func readJSON(x *exchange, limit int64, v any, example string) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := decodeOne(d, v); err != nil {
-		return bad(`not what was expected, %s: %v`, example, err)
+		return badRequest(`not what was expected, %s: %v`, example, err)
 	}
 	return nil
 }
@@ -54,7 +54,7 @@ func readSmall(x *exchange, limit int64) (text []byte, err error) {
 		return nil, fail(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes", limit)
 	}
 	if !utf8.Valid(text) {
-		return nil, bad("the body is not valid UTF-8")
+		return nil, badRequest("the body is not valid UTF-8")
 	}
 	return bytes.TrimPrefix(text, []byte("\ufeff")), nil // as skipMark does
 }

@@ -92,7 +92,7 @@ func (s *store) upload(ctx context.Context, u object.Upload) (raid.File, error) 
 		return raid.File{}, err
 	}
 	f := raid.File{Filename: d.Filename, ContentType: d.ContentType, Size: n, Stripes: 1, Level: "raid1",
-		Created: "2024-02-29 12:30:00", StripeSize: 4 << 20, Part1Names: []raid.ChunkName{"a1", "a2"}, Part2Names: []raid.ChunkName{"b1", "b2"}}
+		Created: "2024-02-29 12:30:00", StripeSize: 4 << 20, PartNames: [][]raid.ChunkName{{"a1", "a2"}, {"b1", "b2"}}}
 	h.Sum(f.SHA256[:0])
 	for _, want := range []*[32]byte{u.SHA256, d.SHA256} {
 		if want != nil && *want != f.SHA256 {

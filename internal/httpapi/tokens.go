@@ -68,7 +68,7 @@ func (a *API) createToken(x *exchange) error {
 		return err
 	}
 	if w.TTLSeconds < 0 || w.TTLSeconds > maxTTL {
-		return bad("ttl_seconds is out of range")
+		return badRequest("ttl_seconds is out of range")
 	}
 	id, text, sum, err := raid.NewPinnedToken(a.cfg.Pin, a.cfg.Random)
 	if err != nil {

@@ -104,10 +104,10 @@ func (a *API) undelete(x *exchange) error {
 	h := x.Header()
 	h["Content-Type"], h["Cache-Control"] = jsonType, noStore
 	if f.Stripes > 1 {
-		f.Part1Names, f.Part2Names = nil, nil
+		f.PartNames = nil
 	}
 	w := bufio.NewWriterSize(x, 4<<10)
-	if err := newRecorder(w).write(&f, given(f.Part1Names), given(f.Part2Names)); err != nil {
+	if err := a.newRecorder(w).write(&f, given(&f)); err != nil {
 		return err
 	}
 	w.WriteByte('\n')

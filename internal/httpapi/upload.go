@@ -118,14 +118,14 @@ func (a *API) formOf(x *exchange) (f form, most int64, err error) {
 	case media == "multipart/form-data" && err == nil && params["boundary"] != "":
 		return func(x *exchange) (object.Upload, error) { return sentAsForm(x, params["boundary"], name) }, x.body.length, nil
 	case media == "multipart/form-data":
-		return nil, 0, bad("Content-Type multipart/form-data has no usable boundary")
+		return nil, 0, badRequest("Content-Type multipart/form-data has no usable boundary")
 	case named:
 		f, err = a.rawForm(x, name, sent)
 		return f, x.body.length, err
 	case media == "application/json":
 		return sentAsJSON, decodedLength(x.body.length), nil
 	}
-	return nil, 0, bad("send a file as JSON (Content-Type application/json, with filename, content_type and contents_b64), " +
+	return nil, 0, badRequest("send a file as JSON (Content-Type application/json, with filename, content_type and contents_b64), " +
 		"as multipart/form-data, or as it is with POST /files?filename=NAME")
 }
 
@@ -209,6 +209,6 @@ func single(q url.Values, name string) (value string, given bool, err error) {
 	case 1:
 		return v[0], true, nil
 	default:
-		return "", true, bad("the parameter %q comes %d times in the query", name, len(v))
+		return "", true, badRequest("the parameter %q comes %d times in the query", name, len(v))
 	}
 }

@@ -31,7 +31,7 @@ const (
 type Node interface {
 	List(ctx context.Context, req wire.ListRequest) (names []raid.ChunkName, more bool, err error)
 	Describe(ctx context.Context, req wire.ListRequest) (chunks []raid.Listed, more bool, err error)
-	Beat() wire.Beat
+	Heartbeat() wire.Heartbeat
 }
 
 // Chunk is a chunk of ours on a node.
@@ -126,6 +126,6 @@ func (l *Listing) check(name raid.ChunkName) (raid.ChunkKey, error) {
 
 // most is how many chunks the node can have by what it says of itself.
 func (l *Listing) most() int64 {
-	b := l.Node.Beat()
+	b := l.Node.Heartbeat()
 	return min(b.Chunks, b.TotalBytes/leastChunk) + countSlack
 }

@@ -73,7 +73,7 @@ func (p *Peer) ClaimsNewer() bool {
 
 // checkCommit compares what a node has seen, and what lies on its disk, with our
 // catalog. Callers hold mu.
-func (m *Members) checkCommit(n *member, b *wire.Beat) {
+func (m *Members) checkCommit(n *member, b *wire.Heartbeat) {
 	for _, c := range []raid.Commit{b.Proven, b.FoundProven, {Number: b.HighestCommit}, {Number: b.FoundCommit}} {
 		if !m.cfg.Knows(c.Number) {
 			m.claim(Claim{n.id, c.Number, m.weigh(c)})
@@ -123,32 +123,32 @@ func (m *Members) dropClaim(id raid.NodeID) {
 // with a word that it made up. A node that is the only one has nobody to stop. Callers
 // hold mu.
 func (m *Members) judge() {
-	was := m.behind
-	m.behind = nil
+	was := m.stale
+	m.stale = nil
 	var unproven []Claim
 	for _, c := range m.sortedClaims() {
 		switch c.Weight {
 		case Proven:
-			if m.behind == nil {
-				m.behind = m.behindError(c)
+			if m.stale == nil {
+				m.stale = m.staleError(c)
 			}
 		case Unproven:
 			unproven = append(unproven, c)
 		}
 	}
-	if m.behind == nil && (len(unproven) > 1 || len(unproven) == 1 && len(m.native) == 1) {
-		m.behind = m.behindError(unproven[0])
+	if m.stale == nil && (len(unproven) > 1 || len(unproven) == 1 && len(m.native) == 1) {
+		m.stale = m.staleError(unproven[0])
 		if was == nil {
 			m.cfg.Log.Error("the catalog is older than what several nodes say they have seen: uploads and deletes stop", "nodes", len(unproven))
 		}
 	}
-	if was != nil && m.behind == nil {
+	if was != nil && m.stale == nil {
 		m.cfg.Log.Info("no node claims a newer catalog any more: uploads and deletes go on")
 	}
 	m.notify()
 }
 
-func (m *Members) behindError(c Claim) error {
+func (m *Members) staleError(c Claim) error {
 	return fmt.Errorf("%w: node %s has seen commit %d, which this catalog does not have. The catalog was put back from a backup or an older card. "+
 		"Nothing is stored or removed until raid-controller is stopped, the newest catalog is put into its state directory, and it is started again. "+
 		"If this is the newest, an older one was in use since: /usr/share/doc/raid-controller/catalog.md says what to do then",

@@ -25,14 +25,14 @@ func claimsConfig() Config {
 	return cfg
 }
 
-func (m *Members) hear(id raid.NodeID, b wire.Beat) {
+func (m *Members) hear(id raid.NodeID, b wire.Heartbeat) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.apply(m.native[id], b)
 }
 
 func TestOneNodesWordDoesNotStopTheArray(t *testing.T) {
-	for name, b := range map[string]wire.Beat{
+	for name, b := range map[string]wire.Heartbeat{
 		"a number that can't be":                  {HighestCommit: 9_000_000_000_000_000_000},
 		"a number that can't be, on its disk":     {FoundCommit: 1<<64 - 1},
 		"a number without a proof":                {HighestCommit: 101},
@@ -43,7 +43,7 @@ func TestOneNodesWordDoesNotStopTheArray(t *testing.T) {
 	} {
 		m := New(claimsConfig())
 		m.hear("n1", b)
-		if err := m.Behind(); err != nil {
+		if err := m.StaleCatalog(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		claims := m.Claims()
@@ -56,8 +56,8 @@ func TestOneNodesWordDoesNotStopTheArray(t *testing.T) {
 			}
 		}
 		m.Remove("n1")
-		if m.Behind() != nil || len(m.Claims()) != 0 {
-			t.Errorf("%s: after its removal: %v, %+v", name, m.Behind(), m.Claims())
+		if m.StaleCatalog() != nil || len(m.Claims()) != 0 {
+			t.Errorf("%s: after its removal: %v, %+v", name, m.StaleCatalog(), m.Claims())
 		}
 	}
 }
@@ -66,29 +66,29 @@ func TestOneNodesWordDoesNotStopTheArray(t *testing.T) {
 func TestAnOldGenuineNumberIsHarmless(t *testing.T) {
 	m := New(claimsConfig())
 	old := raid.Commit{Number: 40, MAC: genuine}
-	m.hear("n1", wire.Beat{HighestCommit: 40, FoundCommit: 40, Proven: old, FoundProven: old})
-	if m.Behind() != nil || len(m.Claims()) != 0 {
-		t.Errorf("%v, %+v", m.Behind(), m.Claims())
+	m.hear("n1", wire.Heartbeat{HighestCommit: 40, FoundCommit: 40, Proven: old, FoundProven: old})
+	if m.StaleCatalog() != nil || len(m.Claims()) != 0 {
+		t.Errorf("%v, %+v", m.StaleCatalog(), m.Claims())
 	}
 }
 
 func TestAProvenNumberStopsTheArrayUntilItsNodesAreRemoved(t *testing.T) {
-	for name, b := range map[string]wire.Beat{
+	for name, b := range map[string]wire.Heartbeat{
 		"heard of":      {Proven: raid.Commit{Number: 101, MAC: genuine}},
 		"found on disk": {FoundProven: raid.Commit{Number: 101, MAC: genuine}},
 	} {
 		m := New(claimsConfig())
 		m.hear("n1", b)
-		m.hear("n1", wire.Beat{}) // later words don't take it back
+		m.hear("n1", wire.Heartbeat{}) // later words don't take it back
 		m.hear("n2", b)
 		changed := m.Changed()
 		for _, id := range []raid.NodeID{"n1", "n2"} {
-			if err := m.Behind(); !errors.Is(err, raid.ErrCatalogBehind) {
+			if err := m.StaleCatalog(); !errors.Is(err, raid.ErrCatalogBehind) {
 				t.Errorf("%s: before %s is removed: %v", name, id, err)
 			}
 			m.Remove(id)
 		}
-		if err := m.Behind(); err != nil {
+		if err := m.StaleCatalog(); err != nil {
 			t.Errorf("%s: after the removal of all that claim it: %v", name, err)
 		}
 		select {
@@ -103,27 +103,27 @@ func TestAProvenNumberStopsTheArrayUntilItsNodesAreRemoved(t *testing.T) {
 // all there is.
 func TestTwoNodesWithoutProofsAreBelieved(t *testing.T) {
 	m := New(claimsConfig())
-	m.hear("n1", wire.Beat{HighestCommit: 101})
-	m.hear("n2", wire.Beat{FoundCommit: 150})
-	if err := m.Behind(); !errors.Is(err, raid.ErrCatalogBehind) {
+	m.hear("n1", wire.Heartbeat{HighestCommit: 101})
+	m.hear("n2", wire.Heartbeat{FoundCommit: 150})
+	if err := m.StaleCatalog(); !errors.Is(err, raid.ErrCatalogBehind) {
 		t.Errorf("two: %v", err)
 	}
 	m.Remove("n2")
-	if err := m.Behind(); err != nil {
+	if err := m.StaleCatalog(); err != nil {
 		t.Errorf("one of them was removed: %v", err)
 	}
 	cfg := claimsConfig()
 	cfg.Known = cfg.Known[:1]
 	m = New(cfg)
-	m.hear("n0", wire.Beat{HighestCommit: 101})
-	if err := m.Behind(); !errors.Is(err, raid.ErrCatalogBehind) {
+	m.hear("n0", wire.Heartbeat{HighestCommit: 101})
+	if err := m.StaleCatalog(); !errors.Is(err, raid.ErrCatalogBehind) {
 		t.Errorf("the only one: %v", err)
 	}
 	m = New(claimsConfig())
 	for i := range 5 {
-		m.hear(raid.NodeID(fmt.Sprint("n", i)), wire.Beat{HighestCommit: 9_000_000_000_000_000_000})
+		m.hear(raid.NodeID(fmt.Sprint("n", i)), wire.Heartbeat{HighestCommit: 9_000_000_000_000_000_000})
 	}
-	if err := m.Behind(); err != nil {
+	if err := m.StaleCatalog(); err != nil {
 		t.Errorf("five of a number that can't be: %v", err)
 	}
 }
@@ -132,8 +132,8 @@ func TestTwoNodesWithoutProofsAreBelieved(t *testing.T) {
 // upon; what a made-up number can't make anybody believe keeps nothing from its node.
 func TestNothingIsRemovedFromANodeThatMayKnowBetter(t *testing.T) {
 	m := New(claimsConfig())
-	m.hear("n1", wire.Beat{HighestCommit: 101})
-	m.hear("n2", wire.Beat{HighestCommit: 9_000_000_000_000_000_000})
+	m.hear("n1", wire.Heartbeat{HighestCommit: 101})
+	m.hear("n2", wire.Heartbeat{HighestCommit: 9_000_000_000_000_000_000})
 	for id, want := range map[raid.NodeID]bool{"n1": true, "n2": false, "n3": false} {
 		p := &Peer{members: m, id: id}
 		if got := p.ClaimsNewer(); got != want {
@@ -154,7 +154,7 @@ func TestClaimsOfStrangersAreBounded(t *testing.T) {
 	if n := len(m.Claims()); n != maxClaims {
 		t.Errorf("%d claims", n)
 	}
-	m.hear("n1", wire.Beat{HighestCommit: 101}) // a member's own is noted all the same
+	m.hear("n1", wire.Heartbeat{HighestCommit: 101}) // a member's own is noted all the same
 	if n := len(m.Claims()); n != maxClaims+1 {
 		t.Errorf("%d claims with a member's", n)
 	}

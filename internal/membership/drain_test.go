@@ -44,9 +44,9 @@ func TestANodeThatEndsIsWaitedForWhileItIsStillThere(t *testing.T) {
 				cfg.Remembers = func(raid.NodeID) bool { return c.known }
 				m := New(cfg)
 				var ends atomic.Bool
-				stop := connect(t, m, raid.NodeID(id), func() wire.Beat { return wire.Beat{FreeBytes: 1 << 30, Draining: ends.Load()} })
+				stop := connect(t, m, raid.NodeID(id), func() wire.Heartbeat { return wire.Heartbeat{FreeBytes: 1 << 30, Draining: ends.Load()} })
 				defer stop()
-				if left := m.Settling(); left != 0 || len(m.Natives()) != 1 {
+				if left := m.ReconnectGrace(); left != 0 || len(m.Natives()) != 1 {
 					t.Fatalf("while it is there, %v are left of waiting for it", left)
 				}
 				if n := len(m.Candidates()); (n == 1) == c.drained {
@@ -54,7 +54,7 @@ func TestANodeThatEndsIsWaitedForWhileItIsStillThere(t *testing.T) {
 				}
 				ends.Store(true)
 				time.Sleep(3 * time.Second) // by then it has said so
-				left := m.Settling()
+				left := m.ReconnectGrace()
 				if c.want == 0 && left != 0 || c.want > 0 && (left < c.want-3*time.Second || left >= c.want) {
 					t.Errorf("up to 3 s after it said that it ends, %v are left, want %v less these", left, c.want)
 				}
@@ -67,7 +67,7 @@ func TestANodeThatEndsIsWaitedForWhileItIsStillThere(t *testing.T) {
 }
 
 // connect runs a node without a disk and the Hub that m observes.
-func connect(t *testing.T, m *Members, id raid.NodeID, beat func() wire.Beat) (stop func()) {
+func connect(t *testing.T, m *Members, id raid.NodeID, beat func() wire.Heartbeat) (stop func()) {
 	t.Helper()
 	network := &memnet.Network{}
 	listen := func(addr string) net.Listener {
@@ -90,7 +90,7 @@ func connect(t *testing.T, m *Members, id raid.NodeID, beat func() wire.Beat) (s
 			return network.DialFrom(ctx, "pi", addr)
 		},
 		StoreAddr: "c:5557", ResponseAddr: "c:5558", RequestAddr: "c:5559", Plaintext: wire.PlaintextAny,
-		Node: id, Adopt: func(raid.ArrayID) error { return nil }, Pool: budget.New(1 << 20), Beat: beat, Random: rand.Reader,
+		Node: id, Adopt: func(raid.ArrayID) error { return nil }, Pool: budget.New(1 << 20), State: beat, Random: rand.Reader,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

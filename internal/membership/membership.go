@@ -79,7 +79,7 @@ type Members struct {
 	lab     map[raid.NodeID]*wire.LabNode
 	changed chan struct{} // closed and replaced at every change
 	claims  map[raid.NodeID]Claim
-	behind  error                    // what the claims come to, see judge
+	stale   error                    // what the claims come to, see judge
 	unheard map[raid.NodeID]struct{} // known at the start and not yet seen
 }
 
@@ -93,7 +93,7 @@ type member struct {
 	known     bool             // the catalog remembers it
 	given     bool             // a chunk was sent to it, which the catalog may be told of yet
 	session   *wire.Session
-	beat      wire.Beat
+	heartbeat wire.Heartbeat
 	stored    int64 // bytes that this run has stored on it, less what it has removed; at most what is there
 	seen      bool  // by this run
 	downSince time.Time
@@ -218,11 +218,11 @@ func (m *Members) notify() {
 	m.changed = make(chan struct{})
 }
 
-// Behind returns an error that wraps raid.ErrCatalogBehind while nodes turn out to
+// StaleCatalog returns an error that wraps raid.ErrCatalogBehind while nodes turn out to
 // have seen a newer catalog than ours: see [Members.Claims]; or raid.ErrCatalogDamaged
 // once ours is known to be damaged. It stays so until the controller is started with
 // the right one, or those nodes are removed.
-func (m *Members) Behind() error {
+func (m *Members) StaleCatalog() error {
 	if m.cfg.Damaged != nil {
 		if err := m.cfg.Damaged(); err != nil {
 			return err
@@ -230,15 +230,15 @@ func (m *Members) Behind() error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.behind
+	return m.stale
 }
 
-// Gathering is how long it is yet to be waited for what nodes have seen: until
+// WarmUp is how long it is yet to be waited for what nodes have seen: until
 // all that the catalog knew at the start have reported, or for settle. Until it
 // is zero nothing may be stored or removed and no commit number told to any node,
 // since one of the others may prove the catalog to be an old one. Whoever had
 // heard a number of that one would then call the right one old.
-func (m *Members) Gathering() time.Duration {
+func (m *Members) WarmUp() time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.unheard) == 0 {

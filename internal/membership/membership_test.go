@@ -27,15 +27,15 @@ func config() Config {
 func TestKnownNodesAreWaitedForAndNotForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := New(config())
-		if left := m.Settling(); left != 10*time.Second {
+		if left := m.ReconnectGrace(); left != 10*time.Second {
 			t.Errorf("at the start %v are left", left)
 		}
 		time.Sleep(4 * time.Second)
-		if left := m.Settling(); left != 6*time.Second {
+		if left := m.ReconnectGrace(); left != 6*time.Second {
 			t.Errorf("after 4 s %v are left", left)
 		}
 		time.Sleep(20 * time.Second)
-		if left := m.Settling(); left > 0 {
+		if left := m.ReconnectGrace(); left > 0 {
 			t.Errorf("a node that stays away is waited for %v more", left)
 		}
 		if n := m.Nodes(); len(n) != 1 || n[0].State != raid.Down || n[0].Zone != "shed" || n[0].Seen {
@@ -51,7 +51,7 @@ func TestANodeThatAPersonDrainsIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := config()
 		cfg.Known[0].Draining = true
-		if left := New(cfg).Settling(); left != 0 {
+		if left := New(cfg).ReconnectGrace(); left != 0 {
 			t.Errorf("it is waited for %v", left)
 		}
 	})
@@ -61,17 +61,17 @@ func TestTheTimeOfADrainCountsAsBeingAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := New(config())
 		n := m.native["known"]
-		m.apply(n, wire.Beat{Draining: true})
+		m.apply(n, wire.Heartbeat{Draining: true})
 		time.Sleep(3 * time.Second)
-		m.apply(n, wire.Beat{Draining: true})
+		m.apply(n, wire.Heartbeat{Draining: true})
 		n.downSince = time.Now() // as NodeDown does
 		time.Sleep(time.Second)
-		if left := m.Settling(); left != 6*time.Second {
+		if left := m.ReconnectGrace(); left != 6*time.Second {
 			t.Errorf("4 s after it said that it ends, %v are left", left)
 		}
-		m.apply(n, wire.Beat{}) // it is back
+		m.apply(n, wire.Heartbeat{}) // it is back
 		n.downSince = time.Now()
-		if left := m.Settling(); left != 10*time.Second {
+		if left := m.ReconnectGrace(); left != 10*time.Second {
 			t.Errorf("when it goes again %v are left", left)
 		}
 	})
@@ -88,8 +88,8 @@ func TestRemovedNodeIsNotWaitedForAndNotListed(t *testing.T) {
 		default:
 			t.Error("nobody who waits is woken")
 		}
-		if m.Settling() != 0 || m.Gathering() != 0 || len(m.Nodes()) != 0 {
-			t.Errorf("%v, %v, %+v", m.Settling(), m.Gathering(), m.Nodes())
+		if m.ReconnectGrace() != 0 || m.WarmUp() != 0 || len(m.Nodes()) != 0 {
+			t.Errorf("%v, %v, %+v", m.ReconnectGrace(), m.WarmUp(), m.Nodes())
 		}
 	})
 }
@@ -101,31 +101,31 @@ func TestAStartWaitsForTheWordOfKnownNodes(t *testing.T) {
 		m := New(cfg)
 		time.Sleep(4 * time.Second)
 		delete(m.unheard, "known") // as NodeUp does
-		if left := m.Gathering(); left != 6*time.Second {
+		if left := m.WarmUp(); left != 6*time.Second {
 			t.Errorf("with one of two, %v are left", left)
 		}
 		time.Sleep(6 * time.Second)
-		if left := m.Gathering(); left != 0 {
+		if left := m.WarmUp(); left != 0 {
 			t.Errorf("a node that stays away is waited for %v more", left)
 		}
 		cfg.Known = nil
-		if left := New(cfg).Gathering(); left != 0 {
+		if left := New(cfg).WarmUp(); left != 0 {
 			t.Errorf("nobody is waited for %v", left)
 		}
 	})
 }
 
 func TestACommitNumberThatTheCatalogDoesNotKnowStopsChanges(t *testing.T) {
-	for name, beat := range map[string]wire.Beat{"heard of": {HighestCommit: 101}, "found on disk": {FoundCommit: 101}} {
+	for name, beat := range map[string]wire.Heartbeat{"heard of": {HighestCommit: 101}, "found on disk": {FoundCommit: 101}} {
 		m := New(config())
 		n := m.native["known"]
-		m.apply(n, wire.Beat{HighestCommit: 100, FoundCommit: 7})
-		if err := m.Behind(); err != nil {
+		m.apply(n, wire.Heartbeat{HighestCommit: 100, FoundCommit: 7})
+		if err := m.StaleCatalog(); err != nil {
 			t.Fatalf("a known commit: %v", err)
 		}
 		m.apply(n, beat)
-		m.apply(n, wire.Beat{}) // later words don't take it back
-		if err := m.Behind(); !errors.Is(err, raid.ErrCatalogBehind) {
+		m.apply(n, wire.Heartbeat{}) // later words don't take it back
+		if err := m.StaleCatalog(); !errors.Is(err, raid.ErrCatalogBehind) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

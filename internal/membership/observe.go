@@ -22,7 +22,7 @@ func (m *Members) NodeUp(s *wire.Session) {
 	delete(m.unheard, n.id)
 	n.session, n.problem = s, ""
 	m.decided(n)
-	m.apply(n, s.Beat())
+	m.apply(n, s.Heartbeat())
 	n.seen = true
 	if host, _, err := net.SplitHostPort(s.Addr()); err == nil {
 		n.record.Address = host
@@ -31,12 +31,12 @@ func (m *Members) NodeUp(s *wire.Session) {
 	if n.proposed() != "" || n.claimed() > 0 {
 		m.cfg.Log.Info("a node proposes what nobody has accepted yet; see raidctl status", "node", n.id, "zone", n.proposed(), "bytes", n.claimed())
 	}
-	m.cfg.Log.Info("node up", "node", n.id, "session", s.ID(), "address", s.Addr(), "free_bytes", n.beat.FreeBytes, "chunks", n.beat.Chunks)
+	m.cfg.Log.Info("node up", "node", n.id, "session", s.ID(), "address", s.Addr(), "free_bytes", n.heartbeat.FreeBytes, "chunks", n.heartbeat.Chunks)
 	m.notify()
 }
 
-// NodeBeat takes note of a heartbeat.
-func (m *Members) NodeBeat(s *wire.Session, b wire.Beat) {
+// NodeHeartbeat takes note of a heartbeat.
+func (m *Members) NodeHeartbeat(s *wire.Session, b wire.Heartbeat) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := m.native[s.Node()]
@@ -54,15 +54,15 @@ func (m *Members) NodeBeat(s *wire.Session, b wire.Beat) {
 var turnRate = allowance.Rate{Burst: 20, Every: 3 * time.Second}
 
 // turned reports whether others may wait for what has changed between two heartbeats.
-func turned(from, to wire.Beat) bool {
+func turned(from, to wire.Heartbeat) bool {
 	return from.ReadOnly != to.ReadOnly || from.Draining != to.Draining || from.Scanned != to.Scanned ||
 		(from.FreeBytes <= 0) != (to.FreeBytes <= 0) || from.DiskStall > 0 != (to.DiskStall > 0)
 }
 
 // heard takes over a heartbeat, and tells those who wait. Of a node that changes all the
 // time, what it was before counts until it may change again. Callers hold mu.
-func (m *Members) heard(n *member, b wire.Beat) {
-	before := n.beat
+func (m *Members) heard(n *member, b wire.Heartbeat) {
+	before := n.heartbeat
 	turns := turned(before, b)
 	if turns && !n.turns.Take(turnRate, time.Now()) {
 		b.ReadOnly, b.Draining, b.Scanned, b.FreeBytes, b.DiskStall = before.ReadOnly, before.Draining, before.Scanned, before.FreeBytes, before.DiskStall
@@ -93,9 +93,9 @@ func (m *Members) diskTurned(n *member, stall time.Duration) {
 }
 
 // apply takes over a heartbeat. Callers hold mu.
-func (m *Members) apply(n *member, b wire.Beat) {
+func (m *Members) apply(n *member, b wire.Heartbeat) {
 	m.checkCommit(n, &b)
-	n.beat = b
+	n.heartbeat = b
 	switch {
 	case !b.Draining:
 		n.leftAt = time.Time{}

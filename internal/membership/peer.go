@@ -55,19 +55,19 @@ func (p *Peer) Suspect() bool {
 	if p.lab != nil {
 		return !p.lab.Healthy()
 	}
-	return over(p.session.Done()) || p.session.Unanswered() > suspectAfter || p.session.StuckFor() > stuckAfter || p.session.Beat().DiskStall > 0
+	return over(p.session.Done()) || p.session.Unanswered() > suspectAfter || p.session.StuckFor() > stuckAfter || p.session.Heartbeat().DiskStall > 0
 }
 
 // Scanned reports whether the node has read all its trailers, so that the
 // highest commit number it reports is the truth.
-func (p *Peer) Scanned() bool { return p.session != nil && p.session.Beat().Scanned }
+func (p *Peer) Scanned() bool { return p.session != nil && p.session.Heartbeat().Scanned }
 
-// Beat is what a native node said of itself last.
-func (p *Peer) Beat() wire.Beat {
+// Heartbeat is what a native node said of itself last.
+func (p *Peer) Heartbeat() wire.Heartbeat {
 	if p.session == nil {
-		return wire.Beat{}
+		return wire.Heartbeat{}
 	}
-	return p.session.Beat()
+	return p.session.Heartbeat()
 }
 
 // Accuse notes what a node did that no sound node does, for people. It stands until
@@ -112,9 +112,9 @@ func (p *Peer) Store(ctx context.Context, meta raid.ChunkMeta, payload []byte) e
 		p.stored(time.Since(start))
 		p.keeps(len(payload))
 	case errors.Is(err, raid.ErrNoSpace):
-		p.correct(func(b *wire.Beat) { b.FreeBytes = 0 })
+		p.correct(func(b *wire.Heartbeat) { b.FreeBytes = 0 })
 	case errors.Is(err, raid.ErrReadOnly):
-		p.correct(func(b *wire.Beat) { b.ReadOnly = true })
+		p.correct(func(b *wire.Heartbeat) { b.ReadOnly = true })
 	}
 	return err
 }
@@ -129,11 +129,11 @@ func (p *Peer) give() {
 }
 
 // correct amends what the last heartbeat said, until the next one.
-func (p *Peer) correct(amend func(*wire.Beat)) {
+func (p *Peer) correct(amend func(*wire.Heartbeat)) {
 	p.members.mu.Lock()
 	defer p.members.mu.Unlock()
 	if n := p.members.native[p.id]; n != nil && n.session == p.session {
-		amend(&n.beat)
+		amend(&n.heartbeat)
 	}
 }
 

@@ -16,21 +16,21 @@ const (
 
 // shown is the size of a disk as a heartbeat tells it, in bytes. A free part that is
 // larger than the whole is one too: nobody gains by leaving one of them out.
-func shown(b wire.Beat) int64 { return min(max(b.TotalBytes, b.FreeBytes, 0), largestDisk) }
+func shown(b wire.Heartbeat) int64 { return min(max(b.TotalBytes, b.FreeBytes, 0), largestDisk) }
 
 // room is how large a node's disk is and what is free on it, in bytes: what it says
 // now, but no more than the disk that it showed when it was first seen, or that a
 // person has accepted since; nor more than what its chunks of this run leave of
 // that. Callers hold mu.
 func (n *member) room() (total, free int64) {
-	total = min(shown(n.beat), n.record.Disk)
-	return total, max(min(n.beat.FreeBytes, total, n.record.Disk-n.stored), 0)
+	total = min(shown(n.heartbeat), n.record.Disk)
+	return total, max(min(n.heartbeat.FreeBytes, total, n.record.Disk-n.stored), 0)
 }
 
 // claimed is the size of a disk that is larger than the accepted one by more than
 // what a file system takes or gives for itself; 0: it is not. Callers hold mu.
 func (n *member) claimed() int64 {
-	if s := shown(n.beat); s > n.record.Disk+n.record.Disk/64 {
+	if s := shown(n.heartbeat); s > n.record.Disk+n.record.Disk/64 {
 		return s
 	}
 	return 0
@@ -39,10 +39,10 @@ func (n *member) claimed() int64 {
 // proposed is the zone that a node's own configuration names, where that is another
 // than the one that it is in. Callers hold mu.
 func (n *member) proposed() string {
-	if n.beat.Zone == n.record.Zone || !raid.ValidZone(n.beat.Zone) {
+	if n.heartbeat.Zone == n.record.Zone || !raid.ValidZone(n.heartbeat.Zone) {
 		return ""
 	}
-	return n.beat.Zone
+	return n.heartbeat.Zone
 }
 
 // keeps counts bytes that a node has said to have stored.
@@ -72,8 +72,8 @@ func (p *Peer) drops(results []error) {
 
 // see notes the size of a disk that is seen for the first time. Callers hold mu.
 func (m *Members) see(n *member) {
-	if n.record.Disk == 0 && shown(n.beat) > 0 {
-		n.record.Disk = shown(n.beat)
+	if n.record.Disk == 0 && shown(n.heartbeat) > 0 {
+		n.record.Disk = shown(n.heartbeat)
 		m.markDirty(n)
 	}
 }

@@ -13,20 +13,20 @@ func TestANodeHasNoMoreRoomThanItShowedAndFilled(t *testing.T) {
 	const gb = 1_000_000_000
 	for name, c := range map[string]struct {
 		accepted, stored    int64
-		beat                wire.Beat
+		beat                wire.Heartbeat
 		total, free, claims int64
 	}{
-		"as it joined":                  {64 * gb, 0, wire.Beat{TotalBytes: 64 * gb, FreeBytes: 60 * gb}, 64 * gb, 60 * gb, 0},
-		"a smaller disk":                {64 * gb, 0, wire.Beat{TotalBytes: 32 * gb, FreeBytes: 30 * gb}, 32 * gb, 30 * gb, 0},
-		"a larger disk":                 {64 * gb, 0, wire.Beat{TotalBytes: 256 * gb, FreeBytes: 250 * gb}, 64 * gb, 64 * gb, 256 * gb},
-		"a file system that grew a bit": {64 * gb, 0, wire.Beat{TotalBytes: 64*gb + 1e8, FreeBytes: 60 * gb}, 64 * gb, 60 * gb, 0},
-		"10^18 free bytes":              {64 * gb, 0, wire.Beat{TotalBytes: 64 * gb, FreeBytes: 1e18}, 64 * gb, 64 * gb, largestDisk},
-		"10^18 in all":                  {64 * gb, 0, wire.Beat{TotalBytes: 1e18, FreeBytes: 1e18}, 64 * gb, 64 * gb, largestDisk},
-		"never any fuller":              {64 * gb, 50 * gb, wire.Beat{TotalBytes: 64 * gb, FreeBytes: 60 * gb}, 64 * gb, 14 * gb, 0},
-		"filled beyond its disk":        {64 * gb, 70 * gb, wire.Beat{TotalBytes: 64 * gb, FreeBytes: 60 * gb}, 64 * gb, 0, 0},
-		"at first, absurdly large":      {0, 0, wire.Beat{TotalBytes: 1e18, FreeBytes: 1<<63 - 1}, largestDisk, largestDisk, 0},
-		"no size at all":                {0, 0, wire.Beat{FreeBytes: 5 * gb}, 5 * gb, 5 * gb, 0},
-		"nonsense":                      {0, 0, wire.Beat{TotalBytes: -1, FreeBytes: -1}, 0, 0, 0},
+		"as it joined":                  {64 * gb, 0, wire.Heartbeat{TotalBytes: 64 * gb, FreeBytes: 60 * gb}, 64 * gb, 60 * gb, 0},
+		"a smaller disk":                {64 * gb, 0, wire.Heartbeat{TotalBytes: 32 * gb, FreeBytes: 30 * gb}, 32 * gb, 30 * gb, 0},
+		"a larger disk":                 {64 * gb, 0, wire.Heartbeat{TotalBytes: 256 * gb, FreeBytes: 250 * gb}, 64 * gb, 64 * gb, 256 * gb},
+		"a file system that grew a bit": {64 * gb, 0, wire.Heartbeat{TotalBytes: 64*gb + 1e8, FreeBytes: 60 * gb}, 64 * gb, 60 * gb, 0},
+		"10^18 free bytes":              {64 * gb, 0, wire.Heartbeat{TotalBytes: 64 * gb, FreeBytes: 1e18}, 64 * gb, 64 * gb, largestDisk},
+		"10^18 in all":                  {64 * gb, 0, wire.Heartbeat{TotalBytes: 1e18, FreeBytes: 1e18}, 64 * gb, 64 * gb, largestDisk},
+		"never any fuller":              {64 * gb, 50 * gb, wire.Heartbeat{TotalBytes: 64 * gb, FreeBytes: 60 * gb}, 64 * gb, 14 * gb, 0},
+		"filled beyond its disk":        {64 * gb, 70 * gb, wire.Heartbeat{TotalBytes: 64 * gb, FreeBytes: 60 * gb}, 64 * gb, 0, 0},
+		"at first, absurdly large":      {0, 0, wire.Heartbeat{TotalBytes: 1e18, FreeBytes: 1<<63 - 1}, largestDisk, largestDisk, 0},
+		"no size at all":                {0, 0, wire.Heartbeat{FreeBytes: 5 * gb}, 5 * gb, 5 * gb, 0},
+		"nonsense":                      {0, 0, wire.Heartbeat{TotalBytes: -1, FreeBytes: -1}, 0, 0, 0},
 	} {
 		m := New(config())
 		n := m.native["known"]
@@ -42,13 +42,13 @@ func TestANodeHasNoMoreRoomThanItShowedAndFilled(t *testing.T) {
 func TestTheFirstSightOfADiskIsKept(t *testing.T) {
 	m := New(config())
 	n := m.native["known"]
-	m.apply(n, wire.Beat{TotalBytes: 64e9})
+	m.apply(n, wire.Heartbeat{TotalBytes: 64e9})
 	if saved, _ := m.takeDirty(); len(saved) != 1 || saved[0].Disk != 64e9 {
 		t.Errorf("saved: %+v", saved)
 	}
 	for range 100 {
-		m.apply(n, wire.Beat{TotalBytes: 1e18, FreeBytes: 1e18, Zone: "x"})
-		m.apply(n, wire.Beat{TotalBytes: 1e9, FreeBytes: 1e9, Zone: "y"})
+		m.apply(n, wire.Heartbeat{TotalBytes: 1e18, FreeBytes: 1e18, Zone: "x"})
+		m.apply(n, wire.Heartbeat{TotalBytes: 1e9, FreeBytes: 1e9, Zone: "y"})
 	}
 	if saved, _ := m.takeDirty(); len(saved) != 0 {
 		t.Errorf("what a node says is written: %+v", saved)
@@ -58,7 +58,7 @@ func TestTheFirstSightOfADiskIsKept(t *testing.T) {
 func TestWhatANodeStoresAndDropsIsCounted(t *testing.T) {
 	m := New(config())
 	n := m.native["known"]
-	m.apply(n, wire.Beat{TotalBytes: 1e9, FreeBytes: 1e9})
+	m.apply(n, wire.Heartbeat{TotalBytes: 1e9, FreeBytes: 1e9})
 	p := &Peer{members: m, id: "known"}
 	p.keeps(300 << 20)
 	p.drops([]error{nil, raid.ErrNotFound, nil})
@@ -78,12 +78,12 @@ func TestANodesOwnZoneProposesAndNoMore(t *testing.T) {
 	m := New(cfg)
 	n := m.native["known"]
 	for own, want := range map[string]string{"attic": "attic", "shed": "", "": "", "a\x1b[2J": "", "a\nb": ""} {
-		m.apply(n, wire.Beat{Zone: own})
+		m.apply(n, wire.Heartbeat{Zone: own})
 		if i := m.Nodes()[0]; i.Zone != "shed" || i.ProposedZone != want {
 			t.Errorf("%q: in %q, proposed %q", own, i.Zone, i.ProposedZone)
 		}
 	}
-	m.apply(n, wire.Beat{Zone: "attic", TotalBytes: 256e9})
+	m.apply(n, wire.Heartbeat{Zone: "attic", TotalBytes: 256e9})
 	decided.Zone, decided.Disk = "attic", 256e9
 	changed := m.Changed()
 	m.Reconsider("known")
@@ -102,11 +102,11 @@ func TestANodeThatComesAndGoesIsWrittenDownOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := New(config())
 		n := m.native["known"]
-		m.apply(n, wire.Beat{TotalBytes: 64e9, FreeBytes: 60e9, Chunks: 7, Version: "0.7"})
+		m.apply(n, wire.Heartbeat{TotalBytes: 64e9, FreeBytes: 60e9, Chunks: 7, Version: "0.7"})
 		m.takeDirty()
 		saved := 0
 		for range 600 { // five minutes
-			n.beat.Chunks++
+			n.heartbeat.Chunks++
 			m.note(n)
 			dirty, _ := m.takeDirty()
 			saved += len(dirty)
@@ -139,22 +139,22 @@ func TestWhatAnEarlierRunSawOfANodeIsShownAsThat(t *testing.T) {
 // Whoever waits for any node is woken by each change of one.
 func TestANodeThatChangesAllTheTimeWakesNobodyAllTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for name, other := range map[string]func(b *wire.Beat){
-			"read-only": func(b *wire.Beat) { b.ReadOnly = true },
-			"draining":  func(b *wire.Beat) { b.Draining = true },
-			"scanned":   func(b *wire.Beat) { b.Scanned = true },
-			"full":      func(b *wire.Beat) { b.FreeBytes = 0 },
-			"its disk":  func(b *wire.Beat) { b.DiskStall = time.Minute },
+		for name, other := range map[string]func(b *wire.Heartbeat){
+			"read-only": func(b *wire.Heartbeat) { b.ReadOnly = true },
+			"draining":  func(b *wire.Heartbeat) { b.Draining = true },
+			"scanned":   func(b *wire.Heartbeat) { b.Scanned = true },
+			"full":      func(b *wire.Heartbeat) { b.FreeBytes = 0 },
+			"its disk":  func(b *wire.Heartbeat) { b.DiskStall = time.Minute },
 		} {
 			m := New(config())
 			n := m.native["known"]
-			one := wire.Beat{TotalBytes: 64e9, FreeBytes: 60e9}
+			one := wire.Heartbeat{TotalBytes: 64e9, FreeBytes: 60e9}
 			two := one
 			other(&two)
 			m.apply(n, one)
 			woken, changed := 0, m.Changed()
 			for range 3000 { // a minute
-				for _, b := range []wire.Beat{two, one} {
+				for _, b := range []wire.Heartbeat{two, one} {
 					m.heard(n, b)
 					if over(changed) {
 						woken, changed = woken+1, m.Changed()
@@ -169,8 +169,8 @@ func TestANodeThatChangesAllTheTimeWakesNobodyAllTheTime(t *testing.T) {
 				m.heard(n, two)
 				time.Sleep(2 * time.Second)
 			}
-			if turned(n.beat, two) {
-				t.Errorf("%s: in the end it is taken for %+v", name, n.beat)
+			if turned(n.heartbeat, two) {
+				t.Errorf("%s: in the end it is taken for %+v", name, n.heartbeat)
 			}
 		}
 	})

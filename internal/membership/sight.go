@@ -22,7 +22,7 @@ const (
 func (n *member) sight() raid.NodeSight {
 	total, free := n.room()
 	return raid.NodeSight{
-		At: time.Now().UTC().Format(time.DateTime), TotalBytes: total, FreeBytes: free, Chunks: n.beat.Chunks, Version: n.beat.Version,
+		At: time.Now().UTC().Format(time.DateTime), TotalBytes: total, FreeBytes: free, Chunks: n.heartbeat.Chunks, Version: n.heartbeat.Version,
 	}
 }
 

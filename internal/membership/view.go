@@ -15,9 +15,9 @@ func (m *Members) state(n *member) raid.NodeState {
 	switch {
 	case n.session == nil || over(n.session.Done()):
 		return raid.Down
-	case n.session.Unanswered() > suspectAfter || n.session.StuckFor() > stuckAfter || n.beat.DiskStall > 0:
+	case n.session.Unanswered() > suspectAfter || n.session.StuckFor() > stuckAfter || n.heartbeat.DiskStall > 0:
 		return raid.Suspect
-	case n.record.Draining || n.beat.Draining:
+	case n.record.Draining || n.heartbeat.Draining:
 		return raid.Draining
 	}
 	return raid.Up
@@ -39,7 +39,7 @@ func (m *Members) Candidates() []placement.Candidate {
 	defer m.mu.Unlock()
 	out := make([]placement.Candidate, 0, len(m.native)+len(m.lab))
 	for _, n := range m.native {
-		if m.state(n) != raid.Up || n.beat.ReadOnly {
+		if m.state(n) != raid.Up || n.heartbeat.ReadOnly {
 			continue
 		}
 		under := n.session.Outstanding()
@@ -57,10 +57,10 @@ func (m *Members) Candidates() []placement.Candidate {
 	return out
 }
 
-// Settling is how long it is still worth to wait for known native nodes that are
+// ReconnectGrace is how long it is still worth to wait for known native nodes that are
 // away, do not answer or are just ending: settle, counted from when each was last
 // there. It is zero when none is missing, or all are missing for longer.
-func (m *Members) Settling() (left time.Duration) {
+func (m *Members) ReconnectGrace() (left time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, n := range m.native {
@@ -83,7 +83,7 @@ func (m *Members) away(n *member) (away time.Duration, expected bool) {
 			away = time.Since(n.downSince)
 		}
 	case raid.Suspect:
-		away = max(n.session.SilentFor(), n.session.StuckFor(), n.beat.DiskStall)
+		away = max(n.session.SilentFor(), n.session.StuckFor(), n.heartbeat.DiskStall)
 	case raid.Draining: // its process ends, most often to be started again
 		if !n.known && !n.given {
 			return 0, false // it is forgotten when it goes
@@ -140,19 +140,19 @@ func (m *Members) Nodes() []raid.NodeInfo {
 func (m *Members) info(n *member) raid.NodeInfo {
 	i := raid.NodeInfo{
 		ID: n.id, Kind: raid.Native, State: m.state(n), Address: n.record.Address, Zone: n.record.Zone,
-		ProposedZone: n.proposed(), ClaimedBytes: n.claimed(), Chunks: n.beat.Chunks,
-		Version: n.beat.Version, ReadOnly: n.beat.ReadOnly, Seen: n.seen,
-		TrashChunks: n.beat.TrashChunks, TrashBytes: n.beat.TrashBytes, Problem: n.problem, Relocation: n.record.Relocation, Wear: n.beat.Wear,
+		ProposedZone: n.proposed(), ClaimedBytes: n.claimed(), Chunks: n.heartbeat.Chunks,
+		Version: n.heartbeat.Version, ReadOnly: n.heartbeat.ReadOnly, Seen: n.seen,
+		TrashChunks: n.heartbeat.TrashChunks, TrashBytes: n.heartbeat.TrashBytes, Problem: n.problem, Relocation: n.record.Relocation, Wear: n.heartbeat.Wear,
 	}
 	if n.session != nil {
-		i.DiskStall = n.beat.DiskStall
+		i.DiskStall = n.heartbeat.DiskStall
 	}
-	if n.session != nil && n.beat.DiskStall > 0 && i.Problem == "" {
+	if n.session != nil && n.heartbeat.DiskStall > 0 && i.Problem == "" {
 		i.Problem = fmt.Sprintf("its disk has not answered for %v: it gets nothing new, and reads ask other nodes first. Check the disk's cable and power there (journalctl -k)",
-			n.beat.DiskStall.Round(time.Second))
+			n.heartbeat.DiskStall.Round(time.Second))
 	}
 	if n.session != nil {
-		i.Bad, i.Scrub = n.beat.Bad, n.beat.Scrub
+		i.Bad, i.Scrub = n.heartbeat.Bad, n.heartbeat.Scrub
 	}
 	i.TotalBytes, i.FreeBytes = n.room()
 	if !n.seen {
@@ -179,8 +179,8 @@ func (m *Members) HostNames() map[raid.NodeID]string {
 	defer m.mu.Unlock()
 	all := make(map[raid.NodeID]string, len(m.native))
 	for _, n := range m.native {
-		if n.session != nil && n.beat.Name != "" {
-			all[n.id] = n.beat.Name
+		if n.session != nil && n.heartbeat.Name != "" {
+			all[n.id] = n.heartbeat.Name
 		}
 	}
 	return all

@@ -28,9 +28,9 @@ type Status struct {
 	Name    string       `json:"name"`    // that the array calls it by; empty: not known yet
 	Version string       `json:"version"`
 	// The trash holds chunks that are unlinked later, or when room is needed.
-	TrashChunks int64 `json:"trash_chunks"`
-	TrashBytes  int64 `json:"trash_bytes"`
-	Place             // where the controller is looked for
+	TrashChunks       int64 `json:"trash_chunks"`
+	TrashBytes        int64 `json:"trash_bytes"`
+	ControllerAddress       // where the controller is looked for
 }
 
 // listenControl opens the control socket; who comes early waits. A node without one
@@ -128,6 +128,6 @@ func (d *daemon) status() Status {
 		Name: name,
 
 		Status: l.line(), Node: d.disk.Node(), Array: d.disk.Array(), Joined: l.who.Load() != nil && !removed, Removed: removed,
-		Version: d.cfg.Version, TrashChunks: store.TrashChunks, TrashBytes: store.TrashBytes, Place: d.place(),
+		Version: d.cfg.Version, TrashChunks: store.TrashChunks, TrashBytes: store.TrashBytes, ControllerAddress: d.controllerAddress(),
 	}
 }

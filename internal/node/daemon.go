@@ -36,9 +36,9 @@ type daemon struct {
 	// only ever tried: who waited for it could wait for himself.
 	busy    sync.Mutex
 	changes chan *change
-	others  atomic.Pointer[string] // names of the controller that it has told; nil: those of placeFile
-	current atomic.Pointer[life]
-	begun   chan struct{} // closed when the first life is there
+	others  atomic.Pointer[string] // names of the controller that it has told; nil: those of addressFile
+	current atomic.Pointer[session]
+	begun   chan struct{} // closed when the first session is there
 	over    chan struct{} // closed when the last one is over
 }
 
@@ -55,15 +55,15 @@ func newDaemon(cfg *Config, disk *chunkstore.Disk) *daemon {
 	}
 }
 
-// life is what a node is between two changes: a store, and a link to the
+// session is what a node is between two changes: a store, and a link to the
 // controller that knows it under one id.
-type life struct {
-	standing
+type session struct {
+	joinState
 	log      *slog.Logger
 	store    *chunkstore.Store
 	scrub    *scrub.Scrubber
 	wear     *wear.Meter // nil: nothing is counted
-	link     *wire.Link  // nil: standing says why
+	link     *wire.Link  // nil: joinState says why
 	volatile string      // what is to be said of the disks
 	open     bool        // what goes over the link can be read by others in the network
 	who      atomic.Pointer[identity.Node]
@@ -78,20 +78,20 @@ type life struct {
 	name atomic.Pointer[string] // that the array calls the node by; nil: not told
 }
 
-// change is what is done between two lives, when nothing is connected and no
+// change is what is done between two sessions, when nothing is connected and no
 // store is open.
 type change struct {
 	do    func() error
 	err   error
-	begun chan *life // the life after it
+	begun chan *session // the session after it
 }
 
-// live leads one life after the other until ctx ends.
+// live runs one session after the other until ctx ends.
 func (d *daemon) live(ctx context.Context) error {
 	defer close(d.over)
 	var before *change
 	for {
-		next, err := d.lead(ctx, before)
+		next, err := d.runSession(ctx, before)
 		if err != nil || next == nil {
 			return err
 		}
@@ -100,8 +100,8 @@ func (d *daemon) live(ctx context.Context) error {
 	}
 }
 
-// lead leads a life until the next change; nil: until ctx ended.
-func (d *daemon) lead(ctx context.Context, before *change) (next *change, err error) {
+// runSession runs one until the next change; nil: until ctx ended.
+func (d *daemon) runSession(ctx context.Context, before *change) (next *change, err error) {
 	l, err := d.begin()
 	if err != nil {
 		return nil, err
@@ -144,14 +144,14 @@ func (d *daemon) lead(ctx context.Context, before *change) (next *change, err er
 	return next, g.Wait()
 }
 
-// begin opens the store and makes the link that suits the node's standing.
-func (d *daemon) begin() (*life, error) {
-	stand, err := d.stand()
+// begin opens the store and makes the link that suits its joinState.
+func (d *daemon) begin() (*session, error) {
+	stand, err := d.joinState()
 	if err != nil {
 		return nil, err
 	}
-	l := &life{
-		standing: stand, volatile: strings.Join(d.volatile, ". "), log: d.cfg.Log.With("node", d.disk.Node()),
+	l := &session{
+		joinState: stand, volatile: strings.Join(d.volatile, ". "), log: d.cfg.Log.With("node", d.disk.Node()),
 		heard: make(chan struct{}), renewC: make(chan struct{}, 1), unwelcome: make(chan struct{}, 1),
 	}
 	l.store, err = chunkstore.Open(chunkstore.Config{
@@ -161,7 +161,7 @@ func (d *daemon) begin() (*life, error) {
 		return nil, fmt.Errorf("open the chunk store in %s: %w", d.cfg.ChunkDir, err)
 	}
 	l.scrub, l.wear = d.newScrub(l), d.newMeter(l)
-	l.who.Store(l.standing.who)
+	l.who.Store(l.joinState.who)
 	switch {
 	case l.broken:
 		l.log.Error(l.problem)
@@ -169,7 +169,7 @@ func (d *daemon) begin() (*life, error) {
 		l.log.Warn(l.problem)
 	case l.problem != "": // once is enough, also while the node joins
 	default:
-		l.open = l.standing.who == nil && d.cfg.Plaintext == wire.PlaintextAny
+		l.open = l.joinState.who == nil && d.cfg.Plaintext == wire.PlaintextAny
 		l.link = d.newLink(l)
 	}
 	if l.open {
@@ -178,16 +178,16 @@ func (d *daemon) begin() (*life, error) {
 	return l, nil
 }
 
-// said reports whether the life before had the same problem.
+// said reports whether the session before had the same problem.
 func (d *daemon) said(problem string) bool {
 	before := d.current.Load()
 	return before != nil && before.problem == problem
 }
 
-// between ends the life, does something, and begins the next life, which it
+// between ends the session, does something, and begins the next session, which it
 // returns. It fails with do's error, and when the daemon ends.
-func (d *daemon) between(ctx context.Context, do func() error) (*life, error) {
-	c := &change{do: do, begun: make(chan *life, 1)}
+func (d *daemon) between(ctx context.Context, do func() error) (*session, error) {
+	c := &change{do: do, begun: make(chan *session, 1)}
 	ended := fail(ExitAgain, nil, "raid-node is stopping; try again when it runs")
 	select {
 	case d.changes <- c:
@@ -206,7 +206,7 @@ func (d *daemon) between(ctx context.Context, do func() error) (*life, error) {
 }
 
 // sawCommit tells the store, and whoever waits for the controller's first word.
-func (l *life) sawCommit(n raid.Commit) {
+func (l *session) sawCommit(n raid.Commit) {
 	l.store.SawCommit(n)
 	if l.removed.Load() {
 		l.removed.Store(false)
@@ -215,7 +215,7 @@ func (l *life) sawCommit(n raid.Commit) {
 }
 
 // askRenewal never waits.
-func (l *life) askRenewal() {
+func (l *session) askRenewal() {
 	select {
 	case l.renewC <- struct{}{}:
 	default:
@@ -223,7 +223,7 @@ func (l *life) askRenewal() {
 }
 
 // line is the status for a person.
-func (l *life) line() string {
+func (l *session) line() string {
 	line := l.connection()
 	if l.volatile != "" {
 		line += " (" + l.volatile + ")"
@@ -232,7 +232,7 @@ func (l *life) line() string {
 }
 
 // connection says how the disk is, and whether the controller is there.
-func (l *life) connection() string {
+func (l *session) connection() string {
 	if l.link == nil {
 		return status(l.store.Stats(), l.problem)
 	}

@@ -18,9 +18,9 @@
 // that is damaged, a copy's or another disk's is no reason to end: the node stays
 // up without a connection, and status and log say what to do.
 //
-// A life is a store and a link under one identity. Joining, leaving and resetting
-// happen between two lives, when nothing is connected and no store is open: the
-// disk may get another id or array then. A new key needs no new life; the next
+// A session is a store and a link under one identity. Joining, leaving and resetting
+// happen between two sessions, when nothing is connected and no store is open: the
+// disk may get another id or array then. A new key needs no new session; the next
 // connection uses it. The daemon does all of it, told over the control socket
 // ([Remote]), because it holds the disk.
 //

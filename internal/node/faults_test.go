@@ -22,7 +22,7 @@ import (
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
-// onFaultyDisk has the node's next lives use a disk that fails as it is told.
+// onFaultyDisk has the node's next sessions use a disk that fails as it is told.
 func (n *testNode) onFaultyDisk() func() *faultfs.FS {
 	var mu sync.Mutex
 	var last *faultfs.FS
@@ -249,7 +249,7 @@ func checkAll(t *testing.T, s *wire.Session, acknowledged []chunk) {
 const victimEnv = "RAIDPI_TEST_NODE"
 
 func victim(args string) int {
-	cfg := node.Config{Controller: node.Place{Host: "127.0.0.1"}, Plaintext: wire.PlaintextLoopback, Random: rand.Reader, Log: slog.New(slog.DiscardHandler)}
+	cfg := node.Config{Controller: node.ControllerAddress{Host: "127.0.0.1"}, Plaintext: wire.PlaintextLoopback, Random: rand.Reader, Log: slog.New(slog.DiscardHandler)}
 	if _, err := fmt.Sscan(args, &cfg.StateDir, &cfg.ChunkDir, &cfg.Controller.StorePort, &cfg.Controller.ResponsePort, &cfg.Controller.RequestPort); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -43,7 +43,7 @@ type controller struct {
 	up     chan *wire.Session
 
 	mu   sync.Mutex
-	beat wire.Beat
+	beat wire.Heartbeat
 }
 
 func startController(t *testing.T, array raid.ArrayID) *controller {
@@ -67,13 +67,17 @@ func startController(t *testing.T, array raid.ArrayID) *controller {
 	return c
 }
 
-func (c *controller) NodeUp(s *wire.Session)                { c.NodeBeat(s, s.Beat()); c.up <- s }
-func (c *controller) NodeDown(*wire.Session, error)         {}
-func (c *controller) LabUp(*wire.LabNode)                   {}
-func (c *controller) LabDown(*wire.LabNode, error)          {}
-func (c *controller) NodeBeat(_ *wire.Session, b wire.Beat) { c.mu.Lock(); c.beat = b; c.mu.Unlock() }
+func (c *controller) NodeUp(s *wire.Session)        { c.NodeHeartbeat(s, s.Heartbeat()); c.up <- s }
+func (c *controller) NodeDown(*wire.Session, error) {}
+func (c *controller) LabUp(*wire.LabNode)           {}
+func (c *controller) LabDown(*wire.LabNode, error)  {}
+func (c *controller) NodeHeartbeat(_ *wire.Session, b wire.Heartbeat) {
+	c.mu.Lock()
+	c.beat = b
+	c.mu.Unlock()
+}
 
-func (c *controller) lastBeat() wire.Beat {
+func (c *controller) lastBeat() wire.Heartbeat {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.beat
@@ -121,7 +125,7 @@ func newNode(t *testing.T, c *controller) *testNode {
 	n := &testNode{t: t, ready: make(chan struct{}, 100), log: &lines{}, status: &lines{}}
 	n.cfg = node.Config{
 		StateDir: filepath.Join(dir, "state"), ChunkDir: filepath.Join(dir, "chunks"), Zone: "attic",
-		Controller: node.Place{Host: "127.0.0.1", HTTPPort: 1, StorePort: c.ports[0], ResponsePort: c.ports[1], RequestPort: c.ports[2]},
+		Controller: node.ControllerAddress{Host: "127.0.0.1", HTTPPort: 1, StorePort: c.ports[0], ResponsePort: c.ports[1], RequestPort: c.ports[2]},
 		Plaintext:  wire.PlaintextLoopback, Version: "1.2.3", Random: rand.Reader,
 		Log:   slog.New(slog.NewTextHandler(n.log, nil)),
 		Ready: func() { n.ready <- struct{}{} },

@@ -116,7 +116,7 @@ func (j *joining) mayJoin() (*Done, error) {
 	if connected && who.Pin().Short() != j.token.Pin() {
 		return nil, alreadyJoined(who)
 	}
-	problem, err := j.misfit(who)
+	problem, err := j.mismatch(who)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +210,7 @@ func (j *joining) complete(a *raid.Certificate) error {
 	if err := j.disk.Reassign(j.array); err != nil {
 		return err
 	}
-	err := writePlace(j.cfg.StateDir, Place{
+	err := writeAddress(j.cfg.StateDir, ControllerAddress{
 		Host: j.order.Host, HTTPPort: j.order.Port, StorePort: a.StorePort, ResponsePort: a.ResponsePort, RequestPort: a.RequestPort,
 	})
 	if err != nil {
@@ -221,7 +221,7 @@ func (j *joining) complete(a *raid.Certificate) error {
 }
 
 // await waits until the controller has spoken to its new node.
-func (j *joining) await(ctx context.Context, l *life, a *raid.Certificate) (*Done, error) {
+func (j *joining) await(ctx context.Context, l *session, a *raid.Certificate) (*Done, error) {
 	done := &Done{
 		Message:  fmt.Sprintf("Joined as %s (%d/%d nodes)", j.cfg.hostName(), a.Up+1, a.Known+1),
 		Warnings: j.warnings(),
@@ -245,7 +245,7 @@ func (j *joining) warnings() (all []string) {
 		all = append(all, w)
 	}
 	var keys []string
-	theirs, ours := j.place(), j.order
+	theirs, ours := j.controllerAddress(), j.order
 	if theirs.Host != ours.Host {
 		keys = append(keys, fmt.Sprintf("host = %q", theirs.Host))
 	}

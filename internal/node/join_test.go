@@ -30,7 +30,7 @@ func TestNodeJoinsWithOneTokenAndComesBackByItself(t *testing.T) {
 	n := newMember(t, o)
 	stop := n.start()
 	token := o.token()
-	if s := n.now(); s.Joined || !strings.Contains(s.Status, "Not joined: run sudo raid-node join 127.0.0.1:"+strconv.Itoa(s.Place.HTTPPort)+" with a token of the controller (there: sudo raidctl token create)") {
+	if s := n.now(); s.Joined || !strings.Contains(s.Status, "Not joined: run sudo raid-node join 127.0.0.1:"+strconv.Itoa(s.ControllerAddress.HTTPPort)+" with a token of the controller (there: sudo raidctl token create)") {
 		t.Errorf("before: %+v", s)
 	}
 	start := time.Now()
@@ -241,7 +241,7 @@ func TestClockThatIsWrongIsWarnedAboutAndNoMore(t *testing.T) {
 func TestPersonsWordAboutTheControllerIsNotForgotten(t *testing.T) {
 	o := startOffice(t, testArray)
 	n := newMember(t, o)
-	n.cfg.Controller = node.Place{Host: "127.0.0.2"} // the office does not listen there
+	n.cfg.Controller = node.ControllerAddress{Host: "127.0.0.2"} // the office does not listen there
 	n.start()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
@@ -386,7 +386,7 @@ func TestNodeThatHasJoinedTalksToNobodyWithoutTLS(t *testing.T) {
 	stop()
 
 	plain := startController(t, testArray)
-	n.cfg.Controller = node.Place{StorePort: plain.ports[0], ResponsePort: plain.ports[1], RequestPort: plain.ports[2]}
+	n.cfg.Controller = node.ControllerAddress{StorePort: plain.ports[0], ResponsePort: plain.ports[1], RequestPort: plain.ports[2]}
 	n.start()
 	eventually(t, "the status says that it is not connected", func() bool { return n.status.count("Reconnecting") > 0 })
 	select {
@@ -456,7 +456,7 @@ func TestNodeIsNoMemberBeforeItKnowsItsController(t *testing.T) {
 func TestNodeJoinsAtALinkLocalAddress(t *testing.T) {
 	o := startOffice(t, testArray)
 	n := newMember(t, o)
-	n.cfg.Controller, n.cfg.Fallback = node.Place{}, node.Place{}
+	n.cfg.Controller, n.cfg.Fallback = node.ControllerAddress{}, node.ControllerAddress{}
 	asked := make(chan string, 1)
 	o.before = func(_ http.ResponseWriter, r *http.Request) bool {
 		asked <- r.Host

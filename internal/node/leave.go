@@ -61,7 +61,7 @@ func (d *daemon) leave(ctx context.Context, order LeaveOrder) (*Done, error) {
 // believed; one that does not know the node, such as one with an older catalog, is
 // not: it can't say whether what is on this disk is needed.
 func (d *daemon) sayGoodbye(ctx context.Context, who *identity.Node, order LeaveOrder) error {
-	place := d.place()
+	place := d.controllerAddress()
 	err := (&call{host: place.Host, port: place.HTTPPort, tls: who.PortTLS(), path: "/v1/nodes/leave",
 		body: func(tls.ConnectionState) (any, error) { return order, nil }}).do(ctx, d.dial, &struct{}{})
 	var no *answerError
@@ -152,5 +152,5 @@ func (d *daemon) forget() error {
 	if err := identity.Forget(d.identityDir()); err != nil {
 		return err
 	}
-	return forgetPlace(d.cfg.StateDir)
+	return forgetAddress(d.cfg.StateDir)
 }

@@ -25,7 +25,7 @@ func (c *Config) hostName() string {
 // told takes note of names that the controller tells: of its own, so that it is found
 // when its machine has got another one, and of this node's. It is the controller's
 // word, over a connection that proves it.
-func (d *daemon) told(l *life, t wire.Told) {
+func (d *daemon) told(l *session, t wire.Told) {
 	if t.Name != "" {
 		name := oneLine(t.Name)
 		l.name.Store(&name)
@@ -43,10 +43,10 @@ func (d *daemon) told(l *life, t wire.Told) {
 	if before := d.others.Swap(&others); before != nil && *before == others {
 		return
 	}
-	remembered, err := readPlace(d.cfg.StateDir)
+	remembered, err := readAddress(d.cfg.StateDir)
 	if err == nil && remembered.Others != others {
 		remembered.Others = others
-		err = writePlace(d.cfg.StateDir, remembered)
+		err = writeAddress(d.cfg.StateDir, remembered)
 	}
 	if err != nil {
 		l.log.Warn("What the controller is called now is forgotten at the next start", "reason", err)
@@ -68,7 +68,7 @@ func isHost(h string) bool {
 func (d *daemon) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := d.cfg.Dial(ctx, network, address)
 	host, port, bad := net.SplitHostPort(address)
-	place := d.place()
+	place := d.controllerAddress()
 	if err == nil || bad != nil || host != place.Host {
 		return conn, err
 	}

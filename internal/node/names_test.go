@@ -25,7 +25,7 @@ func TestAControllerIsFoundByTheNameThatItHasGot(t *testing.T) {
 		b.Close()
 		return a, nil
 	}}
-	if err := writePlace(dir, Place{Host: "raspberrypi.local", HTTPPort: 9000}); err != nil {
+	if err := writeAddress(dir, ControllerAddress{Host: "raspberrypi.local", HTTPPort: 9000}); err != nil {
 		t.Fatal(err)
 	}
 	d := &daemon{cfg: cfg}
@@ -40,7 +40,7 @@ func TestAControllerIsFoundByTheNameThatItHasGot(t *testing.T) {
 	if err := dial("raspberrypi.local:5557"); err == nil || len(asked) != 1 {
 		t.Errorf("before anything was told: %v, asked %q", err, asked)
 	}
-	l := &life{log: cfg.Log}
+	l := &session{log: cfg.Log}
 	d.told(l, wire.Told{Hosts: []string{"$(id)", "nas.local", "192.168.1.7", "fd00::7", "x y", "a.b", "c.d"}, Name: "up\x1bstairs"})
 	for range 2 { // the second one is another process
 		if err := dial("raspberrypi.local:5557"); err != nil || !slices.Equal(asked, []string{"raspberrypi.local:5557", "nas.local:5557"}) {
@@ -51,8 +51,8 @@ func TestAControllerIsFoundByTheNameThatItHasGot(t *testing.T) {
 		}
 		d = &daemon{cfg: cfg}
 	}
-	p, err := readPlace(dir)
-	if err != nil || p != (Place{Host: "raspberrypi.local", HTTPPort: 9000, Others: "nas.local 192.168.1.7 fd00::7 a.b"}) {
+	p, err := readAddress(dir)
+	if err != nil || p != (ControllerAddress{Host: "raspberrypi.local", HTTPPort: 9000, Others: "nas.local 192.168.1.7 fd00::7 a.b"}) {
 		t.Errorf("remembered: %+v, %v", p, err)
 	}
 	if name := *l.name.Load(); name != "up?stairs" {
@@ -62,9 +62,9 @@ func TestAControllerIsFoundByTheNameThatItHasGot(t *testing.T) {
 
 func TestNamesThatDoNotChangeAreNotWritten(t *testing.T) {
 	dir := t.TempDir()
-	d, l := &daemon{cfg: &Config{StateDir: dir}}, &life{log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	d, l := &daemon{cfg: &Config{StateDir: dir}}, &session{log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	d.told(l, wire.Told{Hosts: []string{"nas.local"}})
-	if err := forgetPlace(dir); err != nil {
+	if err := forgetAddress(dir); err != nil {
 		t.Fatal(err)
 	}
 	for range 10 {
@@ -76,7 +76,7 @@ func TestNamesThatDoNotChangeAreNotWritten(t *testing.T) {
 }
 
 func TestTheLineThatJoinsNamesAPortThatIsNotTheUsualOne(t *testing.T) {
-	for want, p := range map[string]Place{
+	for want, p := range map[string]ControllerAddress{
 		"pi.local":      {Host: "pi.local", HTTPPort: 9000},
 		"fd00::7":       {Host: "fd00::7"},
 		"pi.local:9001": {Host: "pi.local", HTTPPort: 9001},

@@ -29,7 +29,7 @@ type Config struct {
 
 	// Controller is where a person said that the controller is. What is zero in it
 	// is as joining has told, else as in Fallback.
-	Controller, Fallback Place
+	Controller, Fallback ControllerAddress
 	Plaintext            wire.Plaintext // whom to speak with without TLS, as long as the node has not joined
 
 	ControlSocket string           // path; empty: none
@@ -90,15 +90,15 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	return g.Wait()
 }
 
-// newLink makes the connection of a life. It has joined when who is there.
-func (d *daemon) newLink(l *life) *wire.Link {
-	cfg, place := d.cfg, d.place()
+// newLink makes the connection of a session. It has joined when who is there.
+func (d *daemon) newLink(l *session) *wire.Link {
+	cfg, place := d.cfg, d.controllerAddress()
 	port := func(p int) string { return net.JoinHostPort(place.Host, strconv.Itoa(p)) }
 	link := wire.LinkConfig{
 		Dial: cfg.Dial, StoreAddr: port(place.StorePort), ResponseAddr: port(place.ResponsePort), RequestAddr: port(place.RequestPort),
 		Plaintext: cfg.Plaintext, Node: d.disk.Node(), Array: d.disk.Array(),
 		Adopt: d.disk.Adopt, Handler: &handler{l.store, d.pool}, Trash: trashHandler{l.store}, Scrub: scrubHandler{l.store, l.scrub}, Describer: describer{l.store}, Lab: labHandler{l.store}, Pool: d.pool, SawCommit: l.sawCommit,
-		Beat: func() wire.Beat { return beat(l, cfg) }, RenewKey: l.askRenewal, Unwelcome: l.askStanding, Log: l.log, Random: cfg.Random,
+		State: func() wire.Heartbeat { return heartbeat(l, cfg) }, RenewKey: l.askRenewal, Unwelcome: l.askStanding, Log: l.log, Random: cfg.Random,
 	}
 	if l.who.Load() != nil {
 		link.Plaintext, link.Lab, link.Dial = wire.PlaintextOff, nil, d.dial
@@ -108,11 +108,11 @@ func (d *daemon) newLink(l *life) *wire.Link {
 	return wire.NewLink(link)
 }
 
-// beat describes the node for a heartbeat. It does no I/O: also a node whose disk hangs
+// heartbeat describes the node for a heartbeat. It does no I/O: also a node whose disk hangs
 // says so.
-func beat(l *life, cfg *Config) wire.Beat {
+func heartbeat(l *session, cfg *Config) wire.Heartbeat {
 	s := l.store.Stats()
-	b := wire.Beat{
+	b := wire.Heartbeat{
 		TotalBytes: s.TotalBytes, FreeBytes: s.FreeBytes, Chunks: s.Chunks, HighestCommit: s.HighestCommit, FoundCommit: s.FoundCommit,
 		Proven: s.Proven, FoundProven: s.FoundProven,
 		Scanned: s.Scanned, ReadOnly: s.ReadOnly, Zone: cfg.Zone, Version: cfg.Version, Name: cfg.hostName(),
@@ -126,7 +126,7 @@ func beat(l *life, cfg *Config) wire.Beat {
 }
 
 // report keeps the status line true.
-func (d *daemon) report(ctx context.Context, l *life) error {
+func (d *daemon) report(ctx context.Context, l *session) error {
 	show := d.cfg.Status
 	if show == nil {
 		return nil

@@ -71,10 +71,10 @@ func TestHeartbeatsSayHowTheNodeIs(t *testing.T) {
 	}
 	stop()
 
-	// The number is there with the first heartbeat of the next life.
+	// The number is there with the first heartbeat of the next session.
 	c.commit.Store(0)
 	n.start()
-	if b := c.session().Beat(); b.HighestCommit != 140 || b.FoundCommit != 140 {
+	if b := c.session().Heartbeat(); b.HighestCommit != 140 || b.FoundCommit != 140 {
 		t.Errorf("commit numbers of the first heartbeat: %+v", b)
 	}
 }

@@ -243,7 +243,7 @@ func (o *office) leave(r *http.Request, req request) (any, int, string) {
 	return struct{}{}, 0, ""
 }
 
-// standing is the status that a member which is none any more is told with.
+// joinState is the status that a member which is none any more is told with.
 func (o *office) standing(r *http.Request, id raid.NodeID) int {
 	switch {
 	case o.removed[id]:
@@ -264,7 +264,7 @@ func (o *office) remove(id raid.NodeID) {
 // control socket.
 func newMember(t *testing.T, o *office) *testNode {
 	n := newNode(t, o.controller)
-	n.cfg.Controller, n.cfg.Fallback = node.Place{}, node.Place{Host: "127.0.0.1", HTTPPort: o.port, StorePort: 1, ResponsePort: 2, RequestPort: 3}
+	n.cfg.Controller, n.cfg.Fallback = node.ControllerAddress{}, node.ControllerAddress{Host: "127.0.0.1", HTTPPort: o.port, StorePort: 1, ResponsePort: 2, RequestPort: 3}
 	n.cfg.Plaintext, n.cfg.Name, n.cfg.MachineID = wire.PlaintextOff, "pi-2", "0123456789abcdef"
 	n.cfg.ControlSocket = filepath.Join(n.cfg.StateDir, "..", "c")
 	n.cfg.Now, n.cfg.Built = time.Now, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)

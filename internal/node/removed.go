@@ -20,7 +20,7 @@ const (
 )
 
 // askStanding never waits.
-func (l *life) askStanding() {
+func (l *session) askStanding() {
 	select {
 	case l.unwelcome <- struct{}{}:
 	default:
@@ -29,7 +29,7 @@ func (l *life) askStanding() {
 
 // watchStanding finds out whether the controller has removed the node, whenever it
 // does not let it in.
-func (d *daemon) watchStanding(ctx context.Context, l *life) error {
+func (d *daemon) watchStanding(ctx context.Context, l *session) error {
 	for pause := askFirst; ; pause = min(2*pause, askMost) {
 		select {
 		case <-ctx.Done():
@@ -59,7 +59,7 @@ func (d *daemon) watchStanding(ctx context.Context, l *life) error {
 // request in it, so that nothing follows from it. The answer is the array's: the
 // connection proves it.
 func (d *daemon) wasRemoved(ctx context.Context, who *identity.Node) (bool, error) {
-	place := d.place()
+	place := d.controllerAddress()
 	err := (&call{host: place.Host, port: place.HTTPPort, tls: who.PortTLS(), path: "/v1/nodes/renew",
 		body: func(tls.ConnectionState) (any, error) { return renewBody{CSR: []byte{}}, nil }}).do(ctx, d.dial, &raid.Certificate{})
 	var no *answerError

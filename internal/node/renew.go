@@ -19,7 +19,7 @@ type renewBody struct {
 }
 
 // renewKeys gets the node a new key whenever the controller asks for it.
-func (d *daemon) renewKeys(ctx context.Context, l *life) error {
+func (d *daemon) renewKeys(ctx context.Context, l *session) error {
 	for {
 		select {
 		case <-l.renewC:
@@ -46,7 +46,7 @@ func (d *daemon) renewKeys(ctx context.Context, l *life) error {
 
 // renew gets a certificate for a new key. The link's connections stay; those to
 // come use it.
-func (d *daemon) renew(ctx context.Context, l *life) error {
+func (d *daemon) renew(ctx context.Context, l *session) error {
 	if !d.busy.TryLock() {
 		return errBusy()
 	}
@@ -62,7 +62,7 @@ func (d *daemon) renew(ctx context.Context, l *life) error {
 		return err
 	}
 	var answer raid.Certificate
-	place := d.place()
+	place := d.controllerAddress()
 	err = (&call{host: place.Host, port: place.HTTPPort, tls: old.PortTLS(), path: "/v1/nodes/renew",
 		body: func(tls.ConnectionState) (any, error) { return renewBody{request.CSR()}, nil }}).do(ctx, d.dial, &answer)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/raidpi/raidpi/internal/scrub"
 )
 
-// newScrub makes what reads a life's chunks now and then.
-func (d *daemon) newScrub(l *life) *scrub.Scrubber {
+// newScrub makes what reads a session's chunks now and then.
+func (d *daemon) newScrub(l *session) *scrub.Scrubber {
 	return scrub.New(scrub.Config{
 		Disk: l.store, ID: string(d.disk.ID) + " " + string(d.disk.Node()), QuietFor: l.store.QuietFor,
 		Chunks: func() int64 { return l.store.Stats().Chunks }, Now: d.cfg.Now, Log: l.log,
@@ -17,7 +17,7 @@ func (d *daemon) newScrub(l *life) *scrub.Scrubber {
 }
 
 // scrubs runs it until ctx ends.
-func (l *life) scrubs(ctx context.Context) error {
+func (l *session) scrubs(ctx context.Context) error {
 	l.scrub.Run(ctx)
 	return nil
 }

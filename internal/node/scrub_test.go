@@ -75,7 +75,7 @@ func TestAControllerStartsTheScrubAndIsToldOfRot(t *testing.T) {
 		return p.State == raid.ScrubPaused && p.Last.Number == 1
 	})
 	// Its trailers say nothing of the rot in a payload; the next pass does.
-	if b := s.Beat().Bad; b != 0 {
+	if b := s.Heartbeat().Bad; b != 0 {
 		t.Errorf("%d bad chunks after a restart", b)
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // newMeter makes what counts what is written to the disk; nil without the machine's files.
-func (d *daemon) newMeter(l *life) *wear.Meter {
+func (d *daemon) newMeter(l *session) *wear.Meter {
 	if d.cfg.Machine == nil {
 		return nil
 	}

@@ -50,17 +50,17 @@ const (
 type Governor struct {
 	most int
 
-	mu      sync.Mutex
-	freed   chan struct{} // closed and replaced when something may begin
-	open    int           // requests under way
-	last    time.Time     // when one was; zero: never
-	since   time.Time     // since when requests run with no more than quiet between
-	running int           // pieces of background work
-	begun   int64         // of these, ever
-	limit   float64       // pieces at once while requests run; below 1 a share of the time
-	rest    time.Time     // no piece begins before, while requests run
-	calm    []time.Duration
-	loaded  []time.Duration
+	mu       sync.Mutex
+	freed    chan struct{} // closed and replaced when something may begin
+	open     int           // requests under way
+	last     time.Time     // when one was; zero: never
+	since    time.Time     // since when requests run with no more than quiet between
+	running  int           // pieces of background work
+	begun    int64         // of these, ever
+	limit    float64       // pieces at once while requests run; below 1 a share of the time
+	rest     time.Time     // no piece begins before, while requests run
+	unloaded []time.Duration
+	loaded   []time.Duration
 }
 
 // New makes a Governor that lets at most so many pieces of background work run at once.
@@ -94,17 +94,17 @@ func (g *Governor) Request() (end func(small bool)) {
 // it. Callers hold mu.
 func (g *Governor) took(d time.Duration, alone bool) {
 	if alone {
-		if len(g.calm) == kept {
-			g.calm = slices.Delete(g.calm, 0, kept/4)
+		if len(g.unloaded) == kept {
+			g.unloaded = slices.Delete(g.unloaded, 0, kept/4)
 		}
-		g.calm = append(g.calm, d)
+		g.unloaded = append(g.unloaded, d)
 		return
 	}
-	if g.loaded = append(g.loaded, d); len(g.loaded) < enough || len(g.calm) < few {
+	if g.loaded = append(g.loaded, d); len(g.loaded) < enough || len(g.unloaded) < few {
 		g.loaded = g.loaded[:min(len(g.loaded), enough-1)]
 		return
 	}
-	if most := time.Duration(atMost*float64(high(g.calm))) + slack; high(g.loaded) > most {
+	if most := time.Duration(atMost*float64(high(g.unloaded))) + slack; high(g.loaded) > most {
 		g.limit = max(g.limit/2, least)
 	} else {
 		g.limit = min(g.limit*growth, float64(g.most))

@@ -1,12 +1,12 @@
 // Package placement decides which nodes take the copies of a part. It is pure:
 // it sees a snapshot of the nodes and a source of randomness, and does no I/O.
 //
-// The order of wishes, the strongest first: never two copies of a part on one
-// node; native nodes before lab nodes; another zone than the part's other
-// copies; a node that is not slow; a node that holds no other chunk of the same
-// stripe, which spreads a stripe's reads and gives each of the assignment's four
-// nodes exactly one of a file's four chunks. Among equals the draw is random,
-// weighted by free space.
+// Chunks of a stripe are in groups, such as the copies of a part. The order of wishes,
+// the strongest first: never two chunks of a group on one node; native nodes before lab
+// nodes; another zone than the group's other chunks; a node that is not slow; a node that
+// holds no other chunk of the same stripe, which spreads a stripe's reads and gives each
+// of the assignment's four nodes exactly one of a file's four chunks. Among equals the
+// draw is random, weighted by free space.
 //
 // Free space is what a node says of itself, so its weight is limited: in a draw
 // among n nodes no node's chance is more than 2/(n+1), twice what the others have
@@ -31,48 +31,50 @@ type Candidate struct {
 	Slow bool // its window is full or its last acknowledgement is overdue
 }
 
-// Stripe keeps what was placed so far of one stripe.
+// Stripe keeps what was placed so far of one stripe. Its chunks are in groups, numbered
+// by the caller: no two of one group go to the same node. A group is the copies of a part,
+// or more where the RAID level says so.
 type Stripe struct {
-	uses  map[raid.NodeID]int
-	parts map[int][]Candidate
+	uses   map[raid.NodeID]int
+	groups map[int][]Candidate
 }
 
 // NewStripe begins the placement of one stripe.
 func NewStripe() *Stripe {
-	return &Stripe{uses: map[raid.NodeID]int{}, parts: map[int][]Candidate{}}
+	return &Stripe{uses: map[raid.NodeID]int{}, groups: map[int][]Candidate{}}
 }
 
-// Take records that a copy of part lies, or will lie, on c.
-func (s *Stripe) Take(part int, c Candidate) {
+// Take records that a chunk of a group lies, or will lie, on c.
+func (s *Stripe) Take(group int, c Candidate) {
 	s.uses[c.ID]++
-	s.parts[part] = append(s.parts[part], c)
+	s.groups[group] = append(s.groups[group], c)
 }
 
-// Return takes back a Take whose copy came to nothing.
-func (s *Stripe) Return(part int, id raid.NodeID) {
+// Return takes back a Take whose chunk came to nothing.
+func (s *Stripe) Return(group int, id raid.NodeID) {
 	if s.uses[id] > 0 {
 		s.uses[id]--
 	}
-	held := s.parts[part]
+	held := s.groups[group]
 	for i := range held {
 		if held[i].ID == id {
-			s.parts[part] = append(held[:i:i], held[i+1:]...)
+			s.groups[group] = append(held[:i:i], held[i+1:]...)
 			return
 		}
 	}
 }
 
-// Choose picks a node for one more copy of part, of size bytes. random returns a
+// Choose picks a node for one more chunk of a group, of size bytes. random returns a
 // number in [0, n). ok is false when no candidate can take it without holding
-// two copies of the part.
-func (s *Stripe) Choose(candidates []Candidate, part int, size int64, random func(n int64) int64) (c Candidate, ok bool) {
+// two chunks of the group.
+func (s *Stripe) Choose(candidates []Candidate, group int, size int64, random func(n int64) int64) (c Candidate, ok bool) {
 	best := -1
 	var tied []Candidate
 	for _, c := range candidates {
-		if c.Free < size || s.holds(part, c.ID) {
+		if c.Free < size || s.holds(group, c.ID) {
 			continue
 		}
-		rank := s.rank(part, c)
+		rank := s.rank(group, c)
 		if best < 0 || rank < best {
 			best, tied = rank, tied[:0]
 		}
@@ -130,13 +132,13 @@ func weight(c Candidate) int64 { return 1 + min(c.Free>>20, 1<<40) }
 // rank orders candidates by the package's wishes; lower is better. The number of
 // a node's other chunks in the stripe is the weakest wish, each of the others
 // outweighs any number of those.
-func (s *Stripe) rank(part int, c Candidate) int {
+func (s *Stripe) rank(group int, c Candidate) int {
 	const slow, zone, lab = 1 << 10, 1 << 11, 1 << 12
 	r := min(s.uses[c.ID], slow-1)
 	if c.Slow {
 		r += slow
 	}
-	if s.zoneHeld(part, c.Zone) {
+	if s.zoneHeld(group, c.Zone) {
 		r += zone
 	}
 	if c.Lab {
@@ -145,8 +147,8 @@ func (s *Stripe) rank(part int, c Candidate) int {
 	return r
 }
 
-func (s *Stripe) holds(part int, id raid.NodeID) bool {
-	for _, h := range s.parts[part] {
+func (s *Stripe) holds(group int, id raid.NodeID) bool {
+	for _, h := range s.groups[group] {
 		if h.ID == id {
 			return true
 		}
@@ -154,8 +156,8 @@ func (s *Stripe) holds(part int, id raid.NodeID) bool {
 	return false
 }
 
-func (s *Stripe) zoneHeld(part int, zone string) bool {
-	for _, h := range s.parts[part] {
+func (s *Stripe) zoneHeld(group int, zone string) bool {
+	for _, h := range s.groups[group] {
 		if h.Zone == zone {
 			return true
 		}

@@ -8,8 +8,10 @@ import (
 
 // Cost is what files cost of the nodes' space.
 type Cost struct {
-	Copies   int   // of each part, on as many nodes
+	Copies   int   // chunks that each are on another node, as the copies of a part are
+	Groups   int   // of so many chunks in a stripe; 0: one
 	Chunk    int64 // payload bytes of a usual chunk
+	Payload  int64 // bytes of a file that a group holds; 0: those of one chunk
 	Overhead int64 // bytes that any chunk takes beside its payload
 	Degraded bool  // fewer nodes than Copies take all copies, as a lone one does
 }
@@ -34,34 +36,35 @@ func (c Cost) Room(candidates []Candidate) int64 {
 	}
 	step := max(1, most/c.Chunk/roomSteps) // chunks that are placed at once
 	placed := c.fill(nodes, step*(c.Chunk+c.Overhead))
-	return min(most, placed*step*c.Chunk)
+	return min(most, placed*step*c.payload())
 }
 
 // roomSteps is how finely Room looks: what it says is too low by a part in roomSteps
 // for each node at most.
 const roomSteps = 256
 
-// fill places parts on nodes until one finds no place, and returns how many found one.
+// payload is how many bytes of a file a group holds.
+func (c Cost) payload() int64 { return cmp.Or(c.Payload, c.Chunk) }
+
+// fill places groups on nodes until one finds no place, and returns how many found one.
 // It takes the nodes' space.
-func (c Cost) fill(nodes []Candidate, size int64) (parts int64) {
+func (c Cost) fill(nodes []Candidate, size int64) (groups int64) {
 	rng := rand.New(rand.NewPCG(1, 2)) // the same each time
 	for {
 		s := NewStripe()
-		for part := 1; part <= partsOfStripe; part++ {
+		for group := range max(c.Groups, 1) {
 			for range c.Copies {
-				n, ok := s.Choose(nodes, part, size, rng.Int64N)
+				n, ok := s.Choose(nodes, group, size, rng.Int64N)
 				if !ok {
-					return parts
+					return groups
 				}
-				s.Take(part, n)
+				s.Take(group, n)
 				nodes[slices.IndexFunc(nodes, func(o Candidate) bool { return o.ID == n.ID })].Free -= size
 			}
-			parts++
+			groups++
 		}
 	}
 }
-
-const partsOfStripe = 2
 
 // Most is how many bytes files can take at best. With copies on distinct nodes a large
 // node is of no use beyond what the others can hold. For any j fewer than the number
@@ -83,14 +86,14 @@ func (c Cost) Most(candidates []Candidate) int64 {
 		if !c.Degraded {
 			return 0
 		}
-		return sum / copies * c.Chunk
+		return sum / copies * c.payload()
 	}
 	room := sum / copies
 	for j := int64(1); j < copies; j++ {
 		sum -= chunks[j-1]
 		room = min(room, sum/(copies-j))
 	}
-	return room * c.Chunk
+	return room * c.payload()
 }
 
 // Lacking is how many more nodes with room are needed before any file can be stored,

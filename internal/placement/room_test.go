@@ -74,7 +74,7 @@ func TestLackingIsHowManyNodesWouldHelp(t *testing.T) {
 // never more than Most.
 func TestUploadsFillTheRoomThatIsShown(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
-	cost := Cost{Copies: 2, Chunk: 2 << 20, Overhead: 16 << 10}
+	cost := Cost{Copies: 2, Groups: 2, Chunk: 2 << 20, Overhead: 16 << 10}
 	for round := range 300 {
 		nodes := make([]Candidate, 2+rng.IntN(6))
 		for i := range nodes {
@@ -127,7 +127,7 @@ func upload(nodes []Candidate, cost Cost, rng *rand.Rand) (parts int64) {
 // smaller ones hold.
 func TestRoomOfUsualArrays(t *testing.T) {
 	const gib = 1 << 30
-	cost := Cost{Copies: 2, Chunk: 2 << 20, Overhead: 16 << 10, Degraded: true}
+	cost := Cost{Copies: 2, Groups: 2, Chunk: 2 << 20, Overhead: 16 << 10, Degraded: true}
 	for _, c := range []struct {
 		free        []int64
 		least, most float64 // GiB
@@ -151,6 +151,6 @@ func BenchmarkRoom(b *testing.B) {
 		nodes[i] = Candidate{ID: raid.NodeID(fmt.Sprint("n", i)), Free: int64(i+1) << 34}
 	}
 	for b.Loop() {
-		Cost{Copies: 2, Chunk: 2 << 20, Overhead: 16 << 10}.Room(nodes)
+		Cost{Copies: 2, Groups: 2, Chunk: 2 << 20, Overhead: 16 << 10}.Room(nodes)
 	}
 }

@@ -31,7 +31,7 @@ const (
 type ChunkKey struct {
 	Upload  UploadID
 	Stripe  int64 // from 0
-	Part    int   // 1 or 2 with RAID 1
+	Part    int   // from 1, as the RAID level numbers them
 	Attempt int   // from 1; no two chunks of a part ever have the same, nor had
 }
 

@@ -3,6 +3,8 @@ package raid
 import (
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Health is how the array is, in one word.
@@ -38,6 +40,8 @@ type Finding struct {
 	// Text says to a person what happened, to what, and what to do next. It has no
 	// full stop at its end.
 	Text string
+	// Named is true when Text begins with a name, whose letters stay as they are.
+	Named bool
 	// Impairs is true when some file can't be read or stored because of it.
 	Impairs bool
 }
@@ -62,11 +66,15 @@ func Assess(findings []Finding) Assessment {
 	return a
 }
 
-// Text is all findings in one line, the worst first; empty when there are none.
+// Text is all findings in one line, the worst first; empty when there are none. The first
+// one follows the word of health, and each other is a sentence of its own.
 func (a Assessment) Text() string {
 	texts := make([]string, len(a.Findings))
 	for i, f := range a.Findings {
 		texts[i] = f.Text
+		if first, size := utf8.DecodeRuneInString(f.Text); i > 0 && !f.Named {
+			texts[i] = string(unicode.ToUpper(first)) + f.Text[size:]
+		}
 	}
 	return strings.Join(texts, ". ")
 }

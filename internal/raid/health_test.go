@@ -7,13 +7,13 @@ func TestTheWorstWordOfHealthWins(t *testing.T) {
 		t.Errorf("nothing found: %+v", a)
 	}
 	a := Assess([]Finding{
-		{Health: Degraded, Text: "pi-2 is away"},
+		{Health: Degraded, Text: "pi-2 is away", Named: true},
 		{Health: DataLost, Text: "1 file is lost", Impairs: true},
 		{Health: Healing, Text: "copies are made"},
-		{Health: Degraded, Text: "pi-3 is away"},
+		{Health: Degraded, Text: "pi-3 is away", Named: true},
 		{Health: AtRisk, Text: "2 files have one copy"},
 	})
-	const want = "1 file is lost. 2 files have one copy. pi-2 is away. pi-3 is away. copies are made"
+	const want = "1 file is lost. 2 files have one copy. pi-2 is away. pi-3 is away. Copies are made"
 	if a.Health != DataLost || !a.Impaired || a.Text() != want {
 		t.Errorf("%s, impaired %v: %s", a.Health, a.Impaired, a.Text())
 	}

@@ -21,9 +21,17 @@ type File struct {
 	Degraded    bool   // some part has fewer good copies on distinct nodes than it should
 	Lab         bool   // some copy rests on a lab node: neither fsynced nor addressable
 
-	// Part1Names and Part2Names are the chunk names of the first and second
-	// halves. Listings leave them empty for files of several stripes.
-	Part1Names, Part2Names []ChunkName
+	// PartNames are the chunk names of good copies of its parts, those of part 1 first.
+	// There may be fewer lists than parts. Listings have none for files of several stripes.
+	PartNames [][]ChunkName
+}
+
+// NamesOf are the chunk names of part number, from 1, as PartNames has them.
+func (f *File) NamesOf(number int) []ChunkName {
+	if number > len(f.PartNames) {
+		return nil
+	}
+	return f.PartNames[number-1]
 }
 
 // Part is one part of one stripe with its copies.

@@ -14,8 +14,8 @@ import (
 	"github.com/raidpi/raidpi/internal/client"
 )
 
-// place is where a download goes.
-type place struct {
+// destination is where a download goes.
+type destination struct {
 	path   string // links are followed
 	stream bool   // a device or a named pipe, which is written into
 }
@@ -29,38 +29,38 @@ func isStdout(output string) bool {
 // place looks at what is at a path. A file is overwritten only when forced. What is no
 // file is never replaced: devices of characters and named pipes are written into where
 // a person chose them, and all else is refused.
-func (d *download) place(path string, chosen bool) (place, error) {
+func (d *download) place(path string, chosen bool) (destination, error) {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if os.IsPathSeparator(path[len(path)-1]) {
-			return place{}, fmt.Errorf("there is no folder %s", path)
+			return destination{}, fmt.Errorf("there is no folder %s", path)
 		}
-		return place{path: path}, nil
+		return destination{path: path}, nil
 	}
-	at := place{path: path}
+	at := destination{path: path}
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		info, err = os.Stat(path)
 		if errors.Is(err, fs.ErrNotExist) {
-			return place{}, fmt.Errorf("%s is a link to nothing; remove it, or choose another name with --output", path)
+			return destination{}, fmt.Errorf("%s is a link to nothing; remove it, or choose another name with --output", path)
 		}
 		if err == nil && info.Mode().IsRegular() { // what else /proc names may have no path
 			at.path, err = filepath.EvalSymlinks(path)
 		}
 	}
 	if err != nil {
-		return place{}, bare(err)
+		return destination{}, bare(err)
 	}
 	mode := info.Mode()
 	switch {
 	case mode.IsRegular() && !d.force:
-		return place{}, fmt.Errorf("%s exists; overwrite it with --force, or choose another name with --output", path)
+		return destination{}, fmt.Errorf("%s exists; overwrite it with --force, or choose another name with --output", path)
 	case mode.IsRegular():
 		return at, nil
 	case chosen && canStream(mode):
 		at.stream = true
 		return at, nil
 	}
-	return place{}, fmt.Errorf("%s is %s, and not overwritten; choose another name with --output", path, kindOf(mode))
+	return destination{}, fmt.Errorf("%s is %s, and not overwritten; choose another name with --output", path, kindOf(mode))
 }
 
 // canStream tells what bytes can be written into without an end.
@@ -110,7 +110,7 @@ func openStream(ctx context.Context, path string) (*os.File, error) {
 
 // toStream writes a file into a device or a named pipe. What is wrong with it shows
 // only at its end.
-func (d *download) toStream(ctx context.Context, f client.File, at place) (got client.Fetched, err error) {
+func (d *download) toStream(ctx context.Context, f client.File, at destination) (got client.Fetched, err error) {
 	out, err := openStream(ctx, at.path)
 	if err != nil {
 		return got, err

@@ -70,3 +70,43 @@ wear       up to 90 % of its life are used up: replace it soon
 	c.before = nil
 	c.local(t, "node", "show", "pi-9").want(t, exitNotFound, "", "there is no node")
 }
+
+// The way of a person who drains a node and takes it out while files are in the trash: each
+// refusal is told with what to do, and what was deleted is listed and put back afterwards.
+func TestDeletedFilesAreToldOfWhenANodeGoes(t *testing.T) {
+	c := newController(t)
+	drained := false
+	c.before = func(w http.ResponseWriter, r *http.Request) {
+		switch call := r.Method + " " + r.URL.Path; {
+		case call == "GET /nodes":
+			io.WriteString(w, fakeNodes)
+		case strings.HasSuffix(call, "/unplug") && !drained:
+			io.WriteString(w, `{"safe": false, "text": "leave pi-2 on: without it up to 2 deleted files could not be put back", "wait_for": "healing", "seconds": 9}`)
+		case strings.HasSuffix(call, "/unplug"):
+			io.WriteString(w, `{"safe": true, "text": "pi-2 may be unplugged: no file has a copy on it"}`)
+		case strings.HasPrefix(call, "DELETE /nodes/") && !drained:
+			refuse(w, http.StatusPreconditionFailed, "With node pi-2 up to 2 deleted files could not be put back any more. To give them up: raidctl trash empty")
+		case strings.HasPrefix(call, "DELETE /nodes/"):
+			w.WriteHeader(http.StatusNoContent)
+		case call == "GET /trash":
+			io.WriteString(w, `{"files": [{"id": 7, "filename": "a.txt", "size": 5, "deleted": "2026-01-02 03:04:05", "seconds_left": 3600}]}`)
+		case call == "POST /files/7/undelete":
+			io.WriteString(w, `{"id": 7, "filename": "a.txt", "size": 5}`)
+		default:
+			refuse(w, http.StatusNotFound, call)
+		}
+	}
+	c.local(t, "unplug", "pi-2").want(t, exitUnavailable, "no: leave pi-2 on: without it up to 2 deleted files could not be put back\n")
+	if r := c.local(t, "node", "remove", "pi-2"); r.status == 0 || !strings.Contains(r.stderr, "raidctl trash empty") {
+		t.Errorf("%+v", r)
+	}
+	drained = true
+	c.local(t, "unplug", "pi-2").want(t, 0, "yes: pi-2 may be unplugged: no file has a copy on it\n")
+	if r := c.local(t, "node", "remove", "pi-2"); r.status != 0 {
+		t.Errorf("%+v", r)
+	}
+	if r := c.local(t, "trash", "ls"); r.status != 0 || !strings.Contains(r.stdout, "a.txt") || !strings.Contains(r.stdout, "1 h") {
+		t.Errorf("%+v", r)
+	}
+	c.local(t, "undelete", "7").want(t, 0, "")
+}

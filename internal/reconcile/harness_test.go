@@ -147,7 +147,7 @@ func (b *book) walked() int {
 // disk is a node's, in memory.
 type disk struct {
 	mu     sync.Mutex
-	beat   wire.Beat
+	beat   wire.Heartbeat
 	chunks map[raid.ChunkName]raid.Listed
 	order  []raid.ChunkName // of chunks; nil: not known
 	listed int
@@ -240,7 +240,7 @@ func (d *disk) pages() int {
 	return d.listed
 }
 
-func (d *disk) said() wire.Beat {
+func (d *disk) said() wire.Heartbeat {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.beat
@@ -295,7 +295,7 @@ func newScene(t *testing.T, nodes int, amend ...func(*scene)) *scene {
 	for range nodes {
 		s.ids = append(s.ids, raid.NodeID(newID(t)))
 		known = append(known, raid.NodeRecord{ID: s.ids[len(s.ids)-1]})
-		s.disks = append(s.disks, &disk{chunks: map[raid.ChunkName]raid.Listed{}, beat: wire.Beat{Scanned: true, Chunks: 1 << 20, TotalBytes: 1 << 40}})
+		s.disks = append(s.disks, &disk{chunks: map[raid.ChunkName]raid.Listed{}, beat: wire.Heartbeat{Scanned: true, Chunks: 1 << 20, TotalBytes: 1 << 40}})
 	}
 	s.members = membership.New(membership.Config{
 		Known: known, Save: func(context.Context, raid.NodeRecord) error { return nil },
@@ -339,7 +339,7 @@ func (s *scene) connect(i int) (cut func()) {
 		},
 		StoreAddr: "c:5557", ResponseAddr: "c:5558", RequestAddr: "c:5559", Plaintext: wire.PlaintextAny,
 		Node: s.ids[i], Adopt: func(raid.ArrayID) error { return nil }, Handler: d, Trash: d, Pool: budget.New(1 << 20),
-		Beat: d.said, Random: rand.Reader,
+		State: d.said, Random: rand.Reader,
 	}
 	if !d.old {
 		cfg.Describer = d

@@ -168,7 +168,7 @@ func (n *node) settleCopies(ctx context.Context, p *membership.Peer, doubts []do
 	if len(bad) == 0 {
 		return nil
 	}
-	if err := n.r.cfg.Nodes.Behind(); err != nil {
+	if err := n.r.cfg.Nodes.StaleCatalog(); err != nil {
 		return err
 	}
 	var ids []catalog.CopyID

@@ -113,7 +113,7 @@ func (n *node) serve(ctx context.Context, p *membership.Peer, before *node) erro
 // ready reports whether the node can be compared now.
 func (n *node) ready(p *membership.Peer) bool {
 	nodes := n.r.cfg.Nodes
-	return p.Scanned() && !p.Suspect() && !p.ClaimsNewer() && nodes.Behind() == nil && nodes.Gathering() == 0 && n.r.cfg.Leftovers.Cleaned(p)
+	return p.Scanned() && !p.Suspect() && !p.ClaimsNewer() && nodes.StaleCatalog() == nil && nodes.WarmUp() == 0 && n.r.cfg.Leftovers.Cleaned(p)
 }
 
 func (n *node) running(on bool) {
@@ -180,7 +180,7 @@ func (n *node) compare(ctx context.Context, p *membership.Peer) error {
 // be looked at closely.
 func (n *node) find(ctx context.Context, p *membership.Peer) error {
 	if n.list == nil {
-		n.sums = &sums{seed: maphash.MakeSeed(), ranges: make([]sum, rangesFor(p.Beat().Chunks))}
+		n.sums = &sums{seed: maphash.MakeSeed(), ranges: make([]sum, rangesFor(p.Heartbeat().Chunks))}
 		n.list = &inventory.Listing{Request: wire.ListRequest{Limit: pageLimit, MaxRun: math.MaxUint32}, Describe: true}
 	}
 	room := int64(2 * sumSize * len(n.sums.ranges))

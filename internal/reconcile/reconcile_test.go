@@ -146,7 +146,7 @@ func TestANodeThatDescribesNothingIsComparedByNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t, 0)
 		defer s.stop()
-		s.ids, s.disks = []raid.NodeID{raid.NodeID(newID(t))}, []*disk{{old: true, chunks: map[raid.ChunkName]raid.Listed{}, beat: wire.Beat{Scanned: true, Chunks: 1000, TotalBytes: 1 << 40}}}
+		s.ids, s.disks = []raid.NodeID{raid.NodeID(newID(t))}, []*disk{{old: true, chunks: map[raid.ChunkName]raid.Listed{}, beat: wire.Heartbeat{Scanned: true, Chunks: 1000, TotalBytes: 1 << 40}}}
 		for range 500 {
 			s.store(0)
 		}
@@ -303,7 +303,7 @@ func TestAComparisonGoesOnWhereTheConnectionBrokeOff(t *testing.T) {
 		s := newScene(t, 0)
 		defer s.stop()
 		s.ids = []raid.NodeID{raid.NodeID(newID(t))}
-		s.disks = []*disk{{chunks: map[raid.ChunkName]raid.Listed{}, beat: wire.Beat{Scanned: true, Chunks: 10_000, TotalBytes: 1 << 40}}}
+		s.disks = []*disk{{chunks: map[raid.ChunkName]raid.Listed{}, beat: wire.Heartbeat{Scanned: true, Chunks: 10_000, TotalBytes: 1 << 40}}}
 		for range 10 * pageLimit {
 			s.store(0)
 		}
@@ -444,7 +444,7 @@ func TestANodeThatRestartsAllTheTimeRests(t *testing.T) {
 		s := newScene(t, 0)
 		defer s.stop()
 		s.ids = []raid.NodeID{raid.NodeID(newID(t))}
-		s.disks = []*disk{{chunks: map[raid.ChunkName]raid.Listed{}, beat: wire.Beat{Scanned: true, Chunks: 10_000, TotalBytes: 1 << 40}}}
+		s.disks = []*disk{{chunks: map[raid.ChunkName]raid.Listed{}, beat: wire.Heartbeat{Scanned: true, Chunks: 10_000, TotalBytes: 1 << 40}}}
 		for range 10 * pageLimit {
 			s.store(0)
 		}

@@ -29,14 +29,14 @@ func (r *Relocator) Drain(ctx context.Context, id raid.NodeID) error {
 	if err := r.fits(ctx, id, called(info)); err != nil {
 		return err
 	}
-	err = r.cfg.Wishes.Relocate(ctx, id, func(to raid.Relocation) (raid.Relocation, error) {
+	err = r.order(ctx, id, func(to raid.Relocation) (raid.Relocation, error) {
 		to.Draining, to.Drained, to.Filling = true, false, false
 		return to, nil
 	})
 	if err != nil {
 		return fmt.Errorf("drain node %s: %w", called(info), err)
 	}
-	r.follow(id)
+	r.ordered(id, "what rests on it is being looked at")
 	r.cfg.Tell(raid.Event{Kind: raid.DrainBegan, Node: id, Text: "everything moves off " + called(info),
 		Advice: "leave it on until it holds nothing any more; raidctl nodes shows that"})
 	return nil
@@ -52,13 +52,13 @@ func (r *Relocator) Undrain(ctx context.Context, id raid.NodeID) error {
 	if r.cfg.Revoke != nil {
 		r.cfg.Revoke(id)
 	}
-	err = r.cfg.Wishes.Relocate(ctx, id, func(to raid.Relocation) (raid.Relocation, error) {
+	err = r.order(ctx, id, func(to raid.Relocation) (raid.Relocation, error) {
 		return raid.Relocation{Filling: to.Filling}, nil
 	})
 	if err != nil {
 		return fmt.Errorf("undrain node %s: %w", called(info), err)
 	}
-	r.follow(id)
+	r.ordered(id, "")
 	r.cfg.Tell(raid.Event{Kind: raid.DrainStopped, Node: id, Text: called(info) + " stays, and gets copies again"})
 	return nil
 }
@@ -72,10 +72,10 @@ func (r *Relocator) Replace(ctx context.Context, id raid.NodeID) error {
 	if err != nil {
 		return err
 	}
-	err = r.cfg.Wishes.Relocate(ctx, id, func(to raid.Relocation) (raid.Relocation, error) {
+	err = r.order(ctx, id, func(to raid.Relocation) (raid.Relocation, error) {
 		if to.Replaced && to.Successor != "" {
 			return to, fmt.Errorf("%w: node %s is replaced by %s already; to end that: raidctl node undrain %s",
-				raid.ErrPrecondition, called(info), r.name(to.Successor), called(info))
+				raid.ErrPrecondition, called(info), r.name(to.Successor), raid.NodeArg(info.ID, info.Name))
 		}
 		to.Replaced = true
 		return to, nil
@@ -83,7 +83,7 @@ func (r *Relocator) Replace(ctx context.Context, id raid.NodeID) error {
 	if err != nil {
 		return fmt.Errorf("replace node %s: %w", called(info), err)
 	}
-	r.follow(id)
+	r.ordered(id, waitsForSuccessor)
 	return nil
 }
 
@@ -123,6 +123,39 @@ func called(n raid.NodeInfo) string {
 func (r *Relocator) follow(id raid.NodeID) {
 	r.cfg.Array.Reconsider(id)
 	r.Wake()
+}
+
+// waitsForSuccessor is the state of a node that is to be replaced by one that has not joined.
+const waitsForSuccessor = "waits for the Pi that is to take its place: raidctl node replace shows the line for it"
+
+// order writes down what a person orders of a node. What was found before that, under an
+// earlier order, is of no use from then on.
+func (r *Relocator) order(ctx context.Context, id raid.NodeID, change func(raid.Relocation) (raid.Relocation, error)) error {
+	return r.cfg.Wishes.Relocate(ctx, id, func(to raid.Relocation) (raid.Relocation, error) {
+		r.mu.Lock()
+		r.orders++
+		r.mu.Unlock()
+		return change(to)
+	})
+}
+
+// isLast reports that nobody has ordered anything since orders.
+func (r *Relocator) isLast(orders int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.orders == orders
+}
+
+// ordered has what a person ordered followed. text stands until it was looked at: what was
+// said of an earlier order does not hold any more.
+func (r *Relocator) ordered(id raid.NodeID, text string) {
+	r.mu.Lock()
+	delete(r.waits, id)
+	if text != "" {
+		r.waits[id] = &wait{text: text}
+	}
+	r.mu.Unlock()
+	r.follow(id)
 }
 
 // fits fails when the other nodes can't take what a node holds.
@@ -188,16 +221,20 @@ func (r *Relocator) State(id raid.NodeID) string {
 	return ""
 }
 
-// forget is for a node that does not drain, or not any more.
-func (r *Relocator) forget(id raid.NodeID) {
+// forget is for a node that does not drain, or not any more, as long as nobody has ordered
+// anything since.
+func (r *Relocator) forget(id raid.NodeID, orders int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.waits, id)
+	if r.orders == orders {
+		delete(r.waits, id)
+	}
 }
 
 // attend looks at a node that drains or is replaced, and ends that when nothing rests on
 // it any more.
-func (r *Relocator) attend(ctx context.Context, rec raid.NodeRecord) error {
+// What a person has ordered since, at orders, is not in rec.
+func (r *Relocator) attend(ctx context.Context, rec raid.NodeRecord, orders int) error {
 	if info := r.info(rec.ID); info.Draining != rec.Draining { // who joined just now takes its place
 		r.cfg.Array.Reconsider(rec.ID)
 	}
@@ -207,13 +244,15 @@ func (r *Relocator) attend(ctx context.Context, rec raid.NodeRecord) error {
 		return err
 	}
 	if empty {
-		if text, err = r.emptied(ctx, rec, w); err != nil {
+		if text, err = r.emptied(ctx, rec, w, orders); err != nil {
 			return err
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w.text = text
+	if r.orders == orders {
+		w.text = text
+	}
 	return nil
 }
 
@@ -235,7 +274,7 @@ func (r *Relocator) waitOf(rec raid.NodeRecord) *wait {
 // progress says what a node waits for, or that nothing rests on it.
 func (r *Relocator) progress(ctx context.Context, rec raid.NodeRecord, w *wait) (text string, empty bool, err error) {
 	if rec.Replaced && rec.Successor == "" {
-		return "waits for the Pi that is to take its place: raidctl node replace shows the line for it", false, nil
+		return waitsForSuccessor, false, nil
 	}
 	to := ""
 	if rec.Successor != "" {
@@ -298,13 +337,14 @@ func number(n int64, what string) string {
 
 // emptied is for a node on which nothing rests any more: that is told, once, and one that
 // was replaced leaves the array.
-func (r *Relocator) emptied(ctx context.Context, rec raid.NodeRecord, w *wait) (text string, err error) {
+func (r *Relocator) emptied(ctx context.Context, rec raid.NodeRecord, w *wait, orders int) (text string, err error) {
 	name := r.name(rec.ID)
 	if !rec.Drained {
 		told := false
 		err := r.cfg.Wishes.Relocate(ctx, rec.ID, func(to raid.Relocation) (raid.Relocation, error) {
-			told = to.Draining && !to.Drained // else a person stopped it just now
-			to.Drained = to.Draining
+			// Else a person stopped it just now, or began it once more: then it is looked at anew.
+			told = to.Draining && !to.Drained && r.isLast(orders)
+			to.Drained = to.Drained || told
 			return to, nil
 		})
 		if err != nil {
@@ -312,12 +352,12 @@ func (r *Relocator) emptied(ctx context.Context, rec raid.NodeRecord, w *wait) (
 		}
 		r.follow(rec.ID)
 		if told {
-			r.cfg.Tell(raid.Event{Kind: raid.DrainEnded, Node: rec.ID, Text: name + " holds nothing any more", Advice: advice(rec, name)})
+			r.cfg.Tell(raid.Event{Kind: raid.DrainEnded, Node: rec.ID, Text: name + " holds nothing any more", Advice: advice(rec, r.info(rec.ID).Name)})
 			r.cfg.Log.Info("node holds nothing any more", "node", rec.ID, "name", name, "replaced_by", rec.Successor)
 		}
 	}
 	if !rec.Replaced {
-		return "holds nothing any more: " + advice(rec, name), nil
+		return "holds nothing any more: " + advice(rec, r.info(rec.ID).Name), nil
 	}
 	if time.Since(w.tried) >= removeAgain {
 		w.tried = time.Now()
@@ -334,11 +374,13 @@ func (r *Relocator) emptied(ctx context.Context, rec raid.NodeRecord, w *wait) (
 	return "holds nothing any more, and leaves the array", nil
 }
 
+// advice is what to do with a node that holds nothing any more, whose name may be anything.
 func advice(rec raid.NodeRecord, name string) string {
 	if rec.Replaced {
 		return "it leaves the array now; unplug it then"
 	}
-	return "it may be unplugged. To take it out for good: raidctl node remove " + name + "; to keep it: raidctl node undrain " + name
+	arg := raid.NodeArg(rec.ID, name)
+	return "it may be unplugged. To take it out for good: raidctl node remove " + arg + "; to keep it: raidctl node undrain " + arg
 }
 
 // noteFilling writes down which nodes get copies for the sake of balance, where that has

@@ -2,6 +2,8 @@ package relocate
 
 import (
 	"context"
+	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/raidpi/raidpi/internal/catalog"
@@ -41,6 +43,8 @@ type still struct {
 }
 
 func (s still) Nodes() []raid.NodeInfo { return s.nodes }
+
+func (still) Reconsider(raid.NodeID) {}
 
 func (still) Candidates() []placement.Candidate { return nil }
 
@@ -89,5 +93,95 @@ func TestWhatRestsOnANodeIsToldInWords(t *testing.T) {
 		if got := resting(r); got != want {
 			t.Errorf("%+v: %q, want %q", r, got, want)
 		}
+	}
+}
+
+// What a node waits for is that of the last order, from the moment that it was given: a
+// look that began before does not bring an older order's words back.
+func TestTheStateOfANodeIsThatOfTheLastOrder(t *testing.T) {
+	record := &arriving{rests: catalog.Resting{Files: 7}, intends: func() {}}
+	wishes := &orders{record: raid.NodeRecord{ID: "a"}}
+	r := New(Config{
+		Record: record, Wishes: wishes, Array: still{nodes: []raid.NodeInfo{{ID: "a", State: raid.Up}}},
+		Lost: func(raid.NodeID) bool { return false }, Uploads: func() func() bool { return func() bool { return true } },
+	})
+	drains := raid.NodeRecord{ID: "a", Relocation: raid.Relocation{Draining: true}}
+	if err := r.attend(t.Context(), drains, r.orders); err != nil || r.State("a") != "its copies move: 7 files rest on it yet" {
+		t.Fatalf("while it drains: %q, %v", r.State("a"), err)
+	}
+	before := r.orders
+	if err := r.Replace(t.Context(), "a"); err != nil || r.State("a") != waitsForSuccessor {
+		t.Errorf("just replaced: %q, %v", r.State("a"), err)
+	}
+	if err := r.attend(t.Context(), drains, before); err != nil || r.State("a") != waitsForSuccessor {
+		t.Errorf("after a look that began before: %q, %v", r.State("a"), err)
+	}
+	before = r.orders
+	if err := r.Undrain(t.Context(), "a"); err != nil || r.State("a") != "" {
+		t.Errorf("it stays: %q, %v", r.State("a"), err)
+	}
+	if err := r.attend(t.Context(), drains, before); err != nil || r.State("a") != "" {
+		t.Errorf("it stays, after a look that began before: %q, %v", r.State("a"), err)
+	}
+}
+
+// A drain that is stopped and begun again is not over because the first one was: uploads
+// that began in between may have chosen the node.
+func TestADrainThatBeganAgainIsNotOverByWhatWasFoundBefore(t *testing.T) {
+	wishes := &orders{record: raid.NodeRecord{ID: "a"}}
+	told := 0
+	r := New(Config{
+		Record: &arriving{intends: func() {}}, Wishes: wishes, Array: still{nodes: []raid.NodeInfo{{ID: "a", State: raid.Up}}},
+		Lost: func(raid.NodeID) bool { return false }, Uploads: func() func() bool { return func() bool { return true } },
+		Tell: func(e raid.Event) {
+			if e.Kind == raid.DrainEnded {
+				told++
+			}
+		},
+		Log: slog.New(slog.DiscardHandler),
+	})
+	draining := func(to raid.Relocation) (raid.Relocation, error) {
+		to.Draining, to.Drained = true, false
+		return to, nil
+	}
+	if err := r.order(t.Context(), "a", draining); err != nil {
+		t.Fatal(err)
+	}
+	before, found := r.orders, wishes.record
+	for _, change := range []func(raid.Relocation) (raid.Relocation, error){
+		func(raid.Relocation) (raid.Relocation, error) { return raid.Relocation{}, nil }, draining,
+	} {
+		if err := r.order(t.Context(), "a", change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.emptied(t.Context(), found, r.waitOf(found), before); err != nil || wishes.record.Drained || told > 0 {
+		t.Errorf("by what was found before: %+v, told %d times, %v", wishes.record, told, err)
+	}
+	if _, err := r.emptied(t.Context(), found, r.waitOf(found), r.orders); err != nil || !wishes.record.Drained || told != 1 {
+		t.Errorf("by what was found since: %+v, told %d times, %v", wishes.record, told, err)
+	}
+}
+
+// orders is the record of one node.
+type orders struct{ record raid.NodeRecord }
+
+func (o *orders) Nodes(context.Context) ([]raid.NodeRecord, error) {
+	return []raid.NodeRecord{o.record}, nil
+}
+
+func (o *orders) Relocate(_ context.Context, _ raid.NodeID, change func(raid.Relocation) (raid.Relocation, error)) (err error) {
+	o.record.Relocation, err = change(o.record.Relocation)
+	return err
+}
+
+// The lines to paste have no name that a node gave itself and a shell would run.
+func TestTheAdviceOfADrainedNodeIsNoCommandOfItsOwn(t *testing.T) {
+	rec := raid.NodeRecord{ID: "AbCdEfGhIjKlMnOpQrStUv"}
+	if text := advice(rec, "$(reboot)"); strings.Contains(text, "$(") || !strings.Contains(text, "node remove AbCdEfGhIjKlMnOpQrStUv") {
+		t.Error(text)
+	}
+	if text := advice(rec, "pi-2"); !strings.Contains(text, "node undrain pi-2") {
+		t.Error(text)
 	}
 }

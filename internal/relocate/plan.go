@@ -53,7 +53,8 @@ const (
 // comes to an end.
 type Plan struct {
 	nodes  map[raid.NodeID]*share
-	zones  bool // several zones have nodes that take copies
+	zones  bool   // several zones have nodes that take copies
+	mixed  Amount // parts of which all copies are in one zone, and one may leave it
 	uneven bool
 	idle   bool // see GiveUp
 }
@@ -98,10 +99,13 @@ func NewPlan(nodes []Node, held []raid.Holding, overhead int64) *Plan {
 	for _, h := range held {
 		size := h.Bytes + h.Parts*overhead
 		oneCopy += size
+		if p.isMixed(h.Nodes) && slices.ContainsFunc(h.Nodes, func(id raid.NodeID) bool { return p.nodes[id] != nil && p.nodes[id].Gives }) {
+			p.mixed = p.mixed.plus(h.Parts, size)
+		}
 		for _, id := range h.Nodes {
 			if s := p.nodes[id]; s != nil {
 				s.used, s.parts = s.used+size, s.parts+h.Parts
-				s.mixed = s.mixed || p.zones && p.countZones(h.Nodes) == 1 && len(h.Nodes) > 1
+				s.mixed = s.mixed || p.isMixed(h.Nodes)
 			}
 		}
 	}
@@ -111,6 +115,11 @@ func NewPlan(nodes []Node, held []raid.Holding, overhead int64) *Plan {
 	p.level(float64(oneCopy))
 	p.balance()
 	return p
+}
+
+// isMixed reports whether copies on these nodes are in one zone, while there are others.
+func (p *Plan) isMixed(on []raid.NodeID) bool {
+	return p.zones && len(on) > 1 && p.countZones(on) == 1
 }
 
 // sharing are the nodes that have their part in what is to be even.
@@ -256,9 +265,12 @@ func (p *Plan) even() bool {
 	return high-low <= evenAt
 }
 
-// Left is about how much is yet to move off nodes that can give it, for drains and for the
-// sake of balance. What moves to other zones is not foreseen.
-func (p *Plan) Left() (drain, balance Amount) {
+// Left is about how much is yet to move off nodes that can give it, by why. One move may
+// do for several of them.
+func (p *Plan) Left() (drain, zone, balance Amount) {
+	if !p.idle {
+		zone = p.mixed
+	}
 	uneven := p.Uneven()
 	for _, s := range p.nodes {
 		switch {
@@ -270,7 +282,7 @@ func (p *Plan) Left() (drain, balance Amount) {
 			balance = balance.plus(int64(math.Ceil(over/float64(s.used)*float64(s.parts))), int64(over))
 		}
 	}
-	return drain, balance
+	return drain, zone, balance
 }
 
 // Amount is a number of parts, and their bytes on disk.
@@ -299,7 +311,7 @@ func (p *Plan) Move(on []raid.NodeID, size int64) (from raid.NodeID, to []raid.N
 			return id, p.drainTo(s, on, size), Drain
 		}
 	}
-	if p.zones && len(on) > 1 && p.countZones(on) == 1 {
+	if p.isMixed(on) {
 		if from = p.fullest(on, func(s *share) bool { return s.Gives }); from != "" {
 			if to = p.takers(from, on, size, p.countZones(on)+1); len(to) > 0 {
 				return from, to, Zone
@@ -390,6 +402,13 @@ func (p *Plan) countZones(ids []raid.NodeID) int {
 func (p *Plan) HasRoom(id raid.NodeID, size int64) bool {
 	s := p.nodes[id]
 	return s != nil && s.Takes && !s.Drains && s.Free >= size
+}
+
+// Spread tells that a part of size bytes on disk is on other nodes than before.
+func (p *Plan) Spread(before, after []raid.NodeID, size int64) {
+	if p.isMixed(before) && !p.isMixed(after) {
+		p.mixed = Amount{max(p.mixed.Parts-1, 0), max(p.mixed.Bytes-size, 0)}
+	}
 }
 
 // Moved tells that a copy of size bytes on disk was moved.

@@ -83,6 +83,7 @@ func (a *array) pass(t *testing.T, p *Plan, rng *rand.Rand) (moves map[Reason]in
 		}
 		a.parts[i] = after
 		p.Moved(from, target, chunk)
+		p.Spread(on, after, chunk)
 		moves[why]++
 	}
 	return moves

@@ -108,6 +108,8 @@ type Relocator struct {
 	plan  *Plan
 	seen  []Node // that plan was made for
 	waits map[raid.NodeID]*wait
+	// orders counts what persons have ordered.
+	orders int
 	// successors are the nodes that take the place of others.
 	successors map[raid.NodeID]raid.NodeID
 	moved      moved
@@ -178,6 +180,9 @@ func (r *Relocator) rest(ctx context.Context, changed <-chan struct{}, again tim
 
 // look does what is to be done now. busy says that something is under way.
 func (r *Relocator) look(ctx context.Context) (busy bool, err error) {
+	r.mu.Lock()
+	orders := r.orders
+	r.mu.Unlock()
 	records, err := r.cfg.Wishes.Nodes(ctx)
 	if err != nil {
 		return false, err
@@ -185,11 +190,11 @@ func (r *Relocator) look(ctx context.Context) (busy bool, err error) {
 	r.replan(records)
 	for _, rec := range records {
 		if !rec.Draining && !rec.Replaced {
-			r.forget(rec.ID)
+			r.forget(rec.ID, orders)
 			continue
 		}
 		busy = busy || !rec.Drained
-		if err := r.attend(ctx, rec); err != nil {
+		if err := r.attend(ctx, rec, orders); err != nil {
 			return busy, err
 		}
 	}
@@ -389,22 +394,23 @@ func (r *Relocator) hasMoved(part *raid.Part, old, fresh raid.Copy) {
 	}
 	r.count.shift(before, after, part.Length)
 	r.plan.Moved(old.Node, fresh.Node, part.Length+r.cfg.Overhead)
+	r.plan.Spread(before, after, part.Length+r.cfg.Overhead)
 	r.lastMove = time.Now()
 }
 
 // movingFor is how long after the last move it is believed that others follow for the sake
-// of balance: what is too large to fit is left where it is.
+// of zones or balance: what is too large to fit is left where it is.
 const movingFor = 15 * time.Second
 
 // Left is about how much is yet to move. It does no I/O.
-func (r *Relocator) Left() (drain, balance Amount) {
+func (r *Relocator) Left() (drain, zone, balance Amount) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	drain, balance = r.plan.Left()
+	drain, zone, balance = r.plan.Left()
 	if time.Since(r.lastMove) > movingFor {
-		balance = Amount{}
+		zone, balance = Amount{}, Amount{}
 	}
-	return drain, balance
+	return drain, zone, balance
 }
 
 // Totals is how much was moved since the start, by why.

@@ -12,7 +12,7 @@ import (
 )
 
 // sound is what a node with few chunks says of itself.
-var sound = wire.Beat{Scanned: true, HighestCommit: lastKnown, Chunks: 10, TotalBytes: 1 << 40}
+var sound = wire.Heartbeat{Scanned: true, HighestCommit: lastKnown, Chunks: 10, TotalBytes: 1 << 40}
 
 // A chunk of an upload that anything in the catalog knows is none that was left over,
 // whatever one index says.

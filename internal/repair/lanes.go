@@ -15,10 +15,10 @@ import (
 const (
 	// laneRoom bounds the parts that wait for one node.
 	laneRoom = 64
-	// laneWidth is how many parts of one lane are mended at the same time, so that their
+	// laneWidth is how many parts of one lane are repaired at the same time, so that their
 	// reads, writes and flushes overlap.
 	laneWidth = 16
-	// atOnce is how many parts are mended at the same time in all lanes. Each holds a
+	// atOnce is how many parts are repaired at the same time in all lanes. Each holds a
 	// part's bytes, whose sum the Maker bounds.
 	atOnce = 64
 	// slowTask is when a lane is passed over by those who would wait for room in it.
@@ -28,13 +28,13 @@ const (
 	laneWait = time.Minute
 )
 
-// task is one part that is to be mended.
+// task is one part that is to be repaired.
 type task struct {
 	repair raid.Repair
 	tally  *tally // of the scan that has found it; nil: its row is flawed
 }
 
-// lanes mend parts: some at a time of those that wait for the same node, and those
+// lanes repair parts: some at a time of those that wait for the same node, and those
 // of several nodes at once. So a node that hangs holds up nobody's parts but its own.
 type lanes struct {
 	do    func(ctx context.Context, node raid.NodeID, t task) (silent bool, err error)
@@ -72,7 +72,7 @@ func newLanes(pace Pace, again func(), do func(context.Context, raid.NodeID, tas
 	}
 }
 
-// offer has a part mended in a node's lane, unless it is in one already. It waits for
+// offer has a part repaired in a node's lane, unless it is in one already. It waits for
 // room in the lane while that moves, but not for ever, and returns false when it got none.
 // When the part is in a lane for another reason, what is done there may not be what it
 // needs: it is looked at once more after that.
@@ -235,9 +235,9 @@ type cleaning struct {
 	wake    chan struct{}
 }
 
-// cleanSoon has a node cleaned in a loop of its own, which ends with its session. A node
+// collectSoon has a node cleaned in a loop of its own, which ends with its session. A node
 // that hangs while it is asked holds up no other.
-func (r *Repairer) cleanSoon(ctx context.Context, p *membership.Peer) {
+func (r *Repairer) collectSoon(ctx context.Context, p *membership.Peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c := r.cleanings[p.ID()]; c != nil && c.session == p.Session() {
@@ -247,7 +247,7 @@ func (r *Repairer) cleanSoon(ctx context.Context, p *membership.Peer) {
 	c := &cleaning{session: p.Session(), wake: make(chan struct{}, 1)}
 	r.cleanings[p.ID()] = c
 	r.group.Go(func() error {
-		err := r.loop(ctx, p.Done(), c.wake, func(ctx context.Context) (bool, error) { return r.cleanNode(ctx, p) })
+		err := r.loop(ctx, p.Done(), c.wake, func(ctx context.Context) (bool, error) { return r.collectNode(ctx, p) })
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.cleanings[p.ID()] == c {

@@ -65,7 +65,7 @@ func newCrowd(t *testing.T, n int, copies Copies, m Maker) *crowd {
 	wg.Go(func() { _ = hub.Run(ctx) })
 	wg.Go(func() { _ = c.members.Run(ctx) })
 	for i := range n {
-		d := &disk{beat: wire.Beat{TotalBytes: 1 << 40, FreeBytes: 1 << 30, Scanned: true, HighestCommit: lastKnown}, chunks: map[raid.ChunkName]bool{}}
+		d := &disk{beat: wire.Heartbeat{TotalBytes: 1 << 40, FreeBytes: 1 << 30, Scanned: true, HighestCommit: lastKnown}, chunks: map[raid.ChunkName]bool{}}
 		id := raid.NodeID(newID(t))
 		start := func() {
 			link := wire.NewLink(wire.LinkConfig{
@@ -74,7 +74,7 @@ func newCrowd(t *testing.T, n int, copies Copies, m Maker) *crowd {
 				},
 				StoreAddr: "c:5557", ResponseAddr: "c:5558", RequestAddr: "c:5559", Plaintext: wire.PlaintextAny,
 				Node: id, Adopt: func(raid.ArrayID) error { return nil }, Handler: d, Pool: budget.New(1 << 20),
-				Beat: d.said, Random: rand.Reader,
+				State: d.said, Random: rand.Reader,
 			})
 			nctx, end := context.WithCancel(ctx)
 			c.down[i] = end
@@ -84,13 +84,13 @@ func newCrowd(t *testing.T, n int, copies Copies, m Maker) *crowd {
 		start()
 	}
 	held, _ := copies.(Held)
-	spares, _ := copies.(Spares)
+	spares, _ := copies.(SurplusCopies)
 	losses, real := copies.(Losses)
 	if !real {
 		losses = none{}
 	}
 	cfg := Config{
-		Queue: c.queue, Copies: copies, Losses: losses, Held: held, Spares: spares, Maker: m, Nodes: c.members, Run: thisRun, Grace: crowdGrace, Tell: c.told.tell, Log: log,
+		Queue: c.queue, Copies: copies, Losses: losses, Held: held, Surplus: spares, Maker: m, Nodes: c.members, Run: thisRun, Grace: crowdGrace, Tell: c.told.tell, Log: log,
 	}
 	c.repair = New(cfg)
 	c.stop = func() { cancel(); wg.Wait() }
@@ -116,7 +116,7 @@ func newCrowd(t *testing.T, n int, copies Copies, m Maker) *crowd {
 	return c
 }
 
-// rows is a catalog of parts to mend.
+// rows is a catalog of parts to repair.
 type rows struct {
 	mu   sync.Mutex
 	left []raid.Repair
@@ -219,7 +219,7 @@ func (h *hands) Check(ctx context.Context, _ raid.File, _ raid.Part, c raid.Copy
 	return raid.ErrCorrupt
 }
 
-func (h *hands) Remake(_ context.Context, _ raid.File, p raid.Part, m raid.Move) (raid.Copy, error) {
+func (h *hands) Rereplicate(_ context.Context, _ raid.File, p raid.Part, m raid.Move) (raid.Copy, error) {
 	h.enter(1)
 	defer h.enter(-1)
 	time.Sleep(20 * time.Millisecond)
@@ -239,7 +239,7 @@ func (h *hands) Remake(_ context.Context, _ raid.File, p raid.Part, m raid.Move)
 }
 
 // Many parts are rotten in both copies, or wait for a node that hangs. What
-// comes after them in the catalog is mended at once.
+// comes after them in the catalog is repaired at once.
 func TestWhatCanBeMendedGoesFirstAndWhatCanNotWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, h := &rows{}, newHands()
@@ -326,7 +326,7 @@ func TestWhatWaitsIsMendedWhenSomethingHappens(t *testing.T) {
 		c := newCrowd(t, 3, r, h)
 		defer c.stop()
 		for _, d := range c.disks {
-			d.says(wire.Beat{TotalBytes: 1 << 40, FreeBytes: 1 << 10, Scanned: true, HighestCommit: lastKnown})
+			d.says(wire.Heartbeat{TotalBytes: 1 << 40, FreeBytes: 1 << 10, Scanned: true, HighestCommit: lastKnown})
 		}
 		time.Sleep(10 * time.Second)
 		h.set(func() { h.full = true })
@@ -338,7 +338,7 @@ func TestWhatWaitsIsMendedWhenSomethingHappens(t *testing.T) {
 		if r.waiting() != 50 || h.tries[c.nodes[0]] > 51 {
 			t.Errorf("%d wait for room, tried %d times", r.waiting(), h.tries[c.nodes[0]])
 		}
-		c.disks[2].says(wire.Beat{TotalBytes: 1 << 40, FreeBytes: 1 << 30, Scanned: true, HighestCommit: lastKnown})
+		c.disks[2].says(wire.Heartbeat{TotalBytes: 1 << 40, FreeBytes: 1 << 30, Scanned: true, HighestCommit: lastKnown})
 		time.Sleep(20 * time.Second)
 		if r.waiting() != 0 {
 			t.Errorf("%d wait after there is room", r.waiting())

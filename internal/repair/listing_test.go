@@ -44,7 +44,7 @@ func (d *disk) left() int {
 
 // A node that makes up names costs some pages now and then, and the catalog nothing.
 func TestAnEndlessListingWritesNothingAndEnds(t *testing.T) {
-	for name, says := range map[string]wire.Beat{
+	for name, says := range map[string]wire.Heartbeat{
 		"more than it has":          {Scanned: true, Chunks: 2, TotalBytes: 1 << 40},
 		"more than it has room for": {Scanned: true, Chunks: 1 << 60, TotalBytes: 1 << 18},
 		"as many as it says it has": {Scanned: true, Chunks: 1 << 60, TotalBytes: 1 << 60},
@@ -100,7 +100,7 @@ func TestAListingThatCanNotBeTrueIsGivenUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := newCleaner(t, wire.Beat{Scanned: true, Chunks: 2, TotalBytes: 1 << 40})
+				c := newCleaner(t, wire.Heartbeat{Scanned: true, Chunks: 2, TotalBytes: 1 << 40})
 				defer c.stop()
 				c.disk.lie = func(req wire.ListRequest) ([]raid.ChunkName, bool) { return lie(c, req.After) }
 				close(c.started)
@@ -125,7 +125,7 @@ func TestAListingThatCanNotBeTrueIsGivenUp(t *testing.T) {
 func TestALongListingIsWorkedOffPageByPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const chunks = 5000
-		c := newCleaner(t, wire.Beat{Scanned: true, Chunks: chunks, TotalBytes: 1 << 40})
+		c := newCleaner(t, wire.Heartbeat{Scanned: true, Chunks: chunks, TotalBytes: 1 << 40})
 		defer c.stop()
 		k := newKey(t)
 		for range chunks {

@@ -20,12 +20,12 @@ type away struct {
 	took  time.Duration // by each copy
 }
 
-func (a *away) Remake(ctx context.Context, f raid.File, p raid.Part, m raid.Move) (raid.Copy, error) {
+func (a *away) Rereplicate(ctx context.Context, f raid.File, p raid.Part, m raid.Move) (raid.Copy, error) {
 	time.Sleep(a.took)
 	if _, ok := a.crowd.members.Peer(a.crowd.nodes[2]); !ok {
 		return raid.Copy{}, raid.ErrTooFewNodes
 	}
-	return a.hands.Remake(ctx, f, p, m)
+	return a.hands.Rereplicate(ctx, f, p, m)
 }
 
 // A long pass of repair is under way. The only node that can take copies restarts in the
@@ -84,7 +84,7 @@ type mute struct {
 	took atomic.Int32
 }
 
-func (m *mute) Remake(ctx context.Context, f raid.File, p raid.Part, mv raid.Move) (raid.Copy, error) {
+func (m *mute) Rereplicate(ctx context.Context, f raid.File, p raid.Part, mv raid.Move) (raid.Copy, error) {
 	for _, c := range p.Copies {
 		if !c.Bad && c.Node == m.from {
 			m.took.Add(1)
@@ -92,12 +92,12 @@ func (m *mute) Remake(ctx context.Context, f raid.File, p raid.Part, mv raid.Mov
 			return raid.Copy{}, fmt.Errorf("%w: %w", raid.ErrTooFewNodes, raid.ErrExpired)
 		}
 	}
-	return m.hands.Remake(ctx, f, p, mv)
+	return m.hands.Rereplicate(ctx, f, p, mv)
 }
 
 // Many parts have their good copy on a node that is up and sends nothing. It is that one
 // that is left alone, not the one whose copies of them are bad: others of its parts are
-// mended meanwhile.
+// repaired meanwhile.
 func TestWhoIsReadInVainIsLeftAloneAndNotWhoseCopyIsBad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, m := &rows{}, &mute{hands: newHands()}
@@ -157,7 +157,7 @@ func TestANodeThatIsSlowDoesNotHoldUpTheOthers(t *testing.T) {
 func (h *hands) triesOf(node raid.NodeID) (n int) { h.set(func() { n = h.tries[node] }); return n }
 
 // A scan makes a part, and meanwhile its row turns bad. What the scan does may not be what
-// the row needs: who mends flawed rows looks once more, and so does another scan.
+// the row needs: who repairs flawed rows looks once more, and so does another scan.
 func TestAPartThatIsInALaneForAnotherReasonIsLookedAtAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var again atomic.Int32

@@ -95,7 +95,7 @@ type plan struct {
 }
 
 // plan says what is to be done for a part, from memory alone: 10,000 parts that can't be
-// mended cost no more than to look at them.
+// repaired cost no more than to look at them.
 func (r *Repairer) plan(v *view, w *raid.Repair, now time.Time) plan {
 	m, found := r.pick(&w.Part)
 	if !found {
@@ -205,8 +205,8 @@ func (r *Repairer) isAgain() bool {
 	return !r.again.IsZero() && !time.Now().Before(r.again)
 }
 
-// mended forgets that a part was tried in vain.
-func (r *Repairer) mended(w *raid.Repair) {
+// repaired forgets that a part was tried in vain.
+func (r *Repairer) repaired(w *raid.Repair) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.failed, catalog.Cursor(*w))

@@ -19,7 +19,7 @@ type reader struct {
 
 func (r *reader) Check(context.Context, raid.File, raid.Part, raid.Copy) error { return r.found }
 
-func (r *reader) Remake(_ context.Context, _ raid.File, _ raid.Part, m raid.Move) (raid.Copy, error) {
+func (r *reader) Rereplicate(_ context.Context, _ raid.File, _ raid.Part, m raid.Move) (raid.Copy, error) {
 	r.remade = append(r.remade, m.Old)
 	if r.full && !m.Old.Bad {
 		return raid.Copy{}, raid.ErrArrayFull
@@ -29,7 +29,7 @@ func (r *reader) Remake(_ context.Context, _ raid.File, _ raid.Part, m raid.Move
 
 // accused is a Repairer and a node that says of each of its copies that it is good.
 func accused(t *testing.T) (*cleaner, *reader, raid.File, raid.Part) {
-	c := newCleaner(t, wire.Beat{Scanned: true, HighestCommit: lastKnown})
+	c := newCleaner(t, wire.Heartbeat{Scanned: true, HighestCommit: lastKnown})
 	m := &reader{}
 	c.repair.cfg.Maker = m
 	key := newKey(t)
@@ -48,7 +48,7 @@ func TestOnlyBytesThatWereReadClearACopy(t *testing.T) {
 				c, m, f, p := accused(t)
 				defer c.stop()
 				m.found = found
-				got, err := c.repair.mendCopy(t.Context(), f, p, raid.Move{Old: p.Copies[0]})
+				got, err := c.repair.repairCopy(t.Context(), f, p, raid.Move{Old: p.Copies[0]})
 				switch want := p.Copies[0]; {
 				case found == nil:
 					if want.Bad = false; err != nil || got != want || len(m.remade) > 0 {
@@ -75,7 +75,7 @@ func TestACopyIsClearedOnceAndANodeInVainOnce(t *testing.T) {
 		defer c.stop()
 		copyNo := func(stripe int64) (raid.Copy, error) {
 			p.Stripe = stripe
-			return c.repair.mendCopy(t.Context(), f, p, raid.Move{Old: p.Copies[0]})
+			return c.repair.repairCopy(t.Context(), f, p, raid.Move{Old: p.Copies[0]})
 		}
 		for stripe := range int64(3) {
 			if got, err := copyNo(stripe); err != nil || got.Node != c.node || got.Bad {

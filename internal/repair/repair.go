@@ -10,9 +10,9 @@
 //
 // # Who waits for whom
 //
-// Each node is cleaned in a loop of its own, and each part to be mended waits in the
+// Each node is cleaned in a loop of its own, and each part to be repaired waits in the
 // lane of one node, several lanes moving at once. So a node that hangs holds up its
-// own work alone. Parts with a good copy go first. A part that can't be mended waits,
+// own work alone. Parts with a good copy go first. A part that can't be repaired waits,
 // in memory, until something happens to its nodes or to the room elsewhere; the catalog
 // is not written for it.
 //
@@ -75,7 +75,7 @@ type Held interface {
 // what it may leave behind.
 type Maker interface {
 	Check(ctx context.Context, f raid.File, part raid.Part, c raid.Copy) error
-	Remake(ctx context.Context, f raid.File, part raid.Part, m raid.Move) (raid.Copy, error)
+	Rereplicate(ctx context.Context, f raid.File, part raid.Part, m raid.Move) (raid.Copy, error)
 }
 
 // Pace holds background work back while requests run; pace.Governor does.
@@ -92,14 +92,14 @@ func (unpaced) Begin(ctx context.Context) (func(), error) { return func() {}, ct
 
 // Config is what a Repairer is made of.
 type Config struct {
-	Queue  Queue
-	Copies Copies
-	Losses Losses
-	Held   Held   // nil: nobody looks for what lost nodes hold
-	Spares Spares // nil: surplus copies stay
-	Pace   Pace   // nil: work goes as fast as it can
-	Maker  Maker
-	Nodes  *membership.Members
+	Queue   Queue
+	Copies  Copies
+	Losses  Losses
+	Held    Held          // nil: nobody looks for what lost nodes hold
+	Surplus SurplusCopies // nil: surplus copies stay
+	Pace    Pace          // nil: work goes as fast as it can
+	Maker   Maker
+	Nodes   *membership.Members
 	// Vouched is nil once the catalog's bytes were checked since the start, and found
 	// good. Until then nothing is removed on the catalog's word. It does no I/O. nil:
 	// it always is.
@@ -110,7 +110,10 @@ type Config struct {
 	Grace   time.Duration // how long a node may be away, or hang, before it is lost, and its copies are made again
 	// PerPart is how many copies each part should have; 0: two.
 	PerPart int
-	Wishes  []Wish
+	// Spare says that some level makes a part from others: one without any copy is made
+	// too, and Maker finds out from what.
+	Spare  bool
+	Wishes []Wish
 	// Name is what people call a node; nil: its id.
 	Name func(raid.NodeID) string
 	// Tell is told what happened; nil: nobody wants to know.
@@ -136,19 +139,20 @@ const (
 
 // Repairer does the work. Its methods may be called concurrently.
 type Repairer struct {
-	cfg   Config
-	clean chan struct{}
-	mend  chan struct{}
-	lose  chan struct{}
-	lost  catalog.LostCursor // of losePass
-	lies  pace               // of log lines about nodes that lie
+	cfg          Config
+	wakeCollect  chan struct{}
+	wakeRepair   chan struct{}
+	wakeEvacuate chan struct{}
+	lost         catalog.LostCursor // of evacuatePass
+	lies         pace               // of log lines about nodes that lie
 
-	reading  sync.Mutex // the catalog's tables are read through
-	vain     pace       // of those about parts that can't be mended
-	lanes    *lanes
-	spares   chan struct{}
-	progress progress
-	group    *errgroup.Group // of all goroutines; Run sets it anew
+	reading     sync.Mutex // the catalog's tables are read through
+	vain        pace       // of those about parts that can't be repaired
+	lanes       *lanes
+	surplusWake chan struct{}
+	progress    progress
+	recent      recentFiles
+	group       *errgroup.Group // of all goroutines; Run sets it anew
 
 	mu        sync.Mutex
 	searches  map[raid.NodeID]*search          // of the nodes that are there
@@ -198,15 +202,15 @@ func New(cfg Config) *Repairer {
 		cfg.Tell = func(raid.Event) {}
 	}
 	r := &Repairer{
-		cfg: cfg, clean: make(chan struct{}, 1), mend: make(chan struct{}, 1), lose: make(chan struct{}, 1), spares: make(chan struct{}, 1), group: &errgroup.Group{},
+		cfg: cfg, wakeCollect: make(chan struct{}, 1), wakeRepair: make(chan struct{}, 1), wakeEvacuate: make(chan struct{}, 1), surplusWake: make(chan struct{}, 1), group: &errgroup.Group{},
 		searches: map[raid.NodeID]*search{}, records: map[raid.NodeID]*record{}, cleanings: map[raid.NodeID]*cleaning{},
 		astray: map[raid.NodeID]raid.SessionID{}, troubles: map[raid.NodeID]*trouble{}, failed: map[catalog.RepairCursor]failure{},
 	}
-	r.lanes = newLanes(cfg.Pace, func() { wake(r.mend) }, func(ctx context.Context, node raid.NodeID, t task) (bool, error) {
+	r.lanes = newLanes(cfg.Pace, func() { wake(r.wakeRepair) }, func(ctx context.Context, node raid.NodeID, t task) (bool, error) {
 		if t.tally != nil {
 			return r.scanTask(ctx, node, t)
 		}
-		return r.mendTask(ctx, node, t)
+		return r.repairTask(ctx, node, t)
 	})
 	return r
 }
@@ -214,10 +218,10 @@ func New(cfg Config) *Repairer {
 // Wake says that something was recorded for removal or found bad, or a node was
 // removed.
 func (r *Repairer) Wake() {
-	wake(r.lose)
-	wake(r.clean)
-	wake(r.mend)
-	wake(r.spares)
+	wake(r.wakeEvacuate)
+	wake(r.wakeCollect)
+	wake(r.wakeRepair)
+	wake(r.surplusWake)
 }
 
 func wake(c chan<- struct{}) {
@@ -232,14 +236,14 @@ func (r *Repairer) Run(ctx context.Context) error {
 	r.Wake() // an earlier run may have left work
 	g, ctx := errgroup.WithContext(ctx)
 	r.group = g
-	g.Go(func() error { return r.loop(ctx, nil, r.clean, r.cleanPass) })
-	g.Go(func() error { return r.mendLoop(ctx) })
-	g.Go(func() error { return r.loop(ctx, nil, r.lose, r.losePass) })
+	g.Go(func() error { return r.loop(ctx, nil, r.wakeCollect, r.collectPass) })
+	g.Go(func() error { return r.repairLoop(ctx) })
+	g.Go(func() error { return r.loop(ctx, nil, r.wakeEvacuate, r.evacuatePass) })
 	if r.cfg.Held != nil {
 		g.Go(func() error { return r.scanLoop(ctx) })
 	}
-	if r.cfg.Spares != nil {
-		g.Go(func() error { return r.spareLoop(ctx) })
+	if r.cfg.Surplus != nil {
+		g.Go(func() error { return r.surplusLoop(ctx) })
 	}
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return err

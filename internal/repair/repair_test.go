@@ -62,7 +62,7 @@ func (f *failing) Record(_ context.Context, r []raid.Removal) error {
 
 type maker func() (raid.Copy, error)
 
-func (m maker) Remake(context.Context, raid.File, raid.Part, raid.Move) (raid.Copy, error) {
+func (m maker) Rereplicate(context.Context, raid.File, raid.Part, raid.Move) (raid.Copy, error) {
 	return m()
 }
 
@@ -91,10 +91,10 @@ func TestACopyMadeInVainIsRecordedForRemoval(t *testing.T) {
 	}
 }
 
-// mendOnce looks once for parts to mend, and waits until they are.
+// mendOnce looks once for parts to repair, and waits until they are.
 func mendOnce(t *testing.T, r *Repairer) error {
 	t.Helper()
-	_, err := r.mendPass(t.Context(), r.look())
+	_, err := r.repairPass(t.Context(), r.look())
 	return errors.Join(err, r.group.Wait())
 }
 
@@ -104,7 +104,7 @@ func TestWhatCanNotBeRepairedIsNotTriedAllTheTime(t *testing.T) {
 		r := mender(f, func() (raid.Copy, error) { tried++; return raid.Copy{}, raid.ErrTooFewNodes })
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- r.mendLoop(ctx) }()
+		go func() { done <- r.repairLoop(ctx) }()
 		time.Sleep(time.Hour)
 		cancel()
 		if err := errors.Join(<-done, r.group.Wait()); err != nil {
@@ -123,10 +123,10 @@ func TestNothingIsDoneBeforeTheKnownNodesHaveReported(t *testing.T) {
 		r := mender(f, func() (raid.Copy, error) { return raid.Copy{}, raid.ErrTooFewNodes })
 		r.cfg.Nodes = membership.New(membership.Config{Known: []raid.NodeRecord{{ID: "n"}}, Settle: 10 * time.Second})
 		mend := func(ctx context.Context) (bool, error) {
-			p, err := r.mendPass(ctx, r.look())
+			p, err := r.repairPass(ctx, r.look())
 			return p.next > 0, err
 		}
-		for _, pass := range []func(context.Context) (bool, error){mend, r.losePass, r.cleanPass} { // without a queue, cleaning would panic
+		for _, pass := range []func(context.Context) (bool, error){mend, r.evacuatePass, r.collectPass} { // without a queue, cleaning would panic
 			if left, err := pass(t.Context()); !left || err != nil || f.repairs > 0 {
 				t.Errorf("left %v, %v, looked %d times", left, err, f.repairs)
 			}

@@ -94,7 +94,9 @@ func (r *Repairer) scanLoop(ctx context.Context) error {
 }
 
 // mayWork reports whether the catalog can be believed.
-func (r *Repairer) mayWork() bool { return r.cfg.Nodes.Behind() == nil && r.cfg.Nodes.Gathering() <= 0 }
+func (r *Repairer) mayWork() bool {
+	return r.cfg.Nodes.StaleCatalog() == nil && r.cfg.Nodes.WarmUp() <= 0
+}
 
 // renew begins a scan anew when other nodes are lost, or there is room again.
 func (r *Repairer) renew(s *scan) {
@@ -184,8 +186,11 @@ func (r *Repairer) makeLost(ctx context.Context, s *scan, t *tally) (over bool, 
 		over, err := r.walk(ctx, s, s.lost, func(v *view, w *raid.Repair) {
 			switch {
 			case r.thereOf(&w.Part) != n:
-			case n == 0:
+			case n == 0 && !r.cfg.Spare:
 				t.isDark(&w.Part)
+			case n == 0 && r.lanes.offer(ctx, r.group, "", task{repair: *w, tally: t}): // its own nodes are lost
+			case n == 0:
+				t.missed(w.Part.Length)
 			default:
 				r.offer(ctx, v, w, t)
 			}
@@ -259,7 +264,7 @@ func (r *Repairer) walk(ctx context.Context, s *scan, nodes []raid.NodeID, take 
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		if !slices.Equal(s.lost, r.lostNodes()) || r.cfg.Nodes.Behind() != nil {
+		if !slices.Equal(s.lost, r.lostNodes()) || r.cfg.Nodes.StaleCatalog() != nil {
 			return false, nil
 		}
 		var page []raid.Repair
@@ -315,7 +320,7 @@ func (r *Repairer) scanTask(ctx context.Context, node raid.NodeID, t task) (sile
 		if m, found := r.pick(p); !found || !m.Kept && !m.Wished {
 			return false, nil
 		}
-		if o, err = r.mendPart(ctx, &t.repair); err != nil || o.ok || !o.placed {
+		if o, err = r.repairPart(ctx, &t.repair); err != nil || o.ok || !o.placed {
 			break
 		}
 	}

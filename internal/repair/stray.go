@@ -34,13 +34,13 @@ func (r *Repairer) Stray(ctx context.Context, p *membership.Peer, keys []raid.Ch
 	r.mu.Unlock()
 	if again {
 		r.cfg.Nodes.SetCleanedRun(p.ID(), 0)
-		wake(r.clean)
+		wake(r.wakeCollect)
 	}
 	return nil
 }
 
 // CheckAgain says that a part's copy which counts as bad may be good again.
 func (r *Repairer) CheckAgain(file raid.FileID, part raid.Part) {
-	r.mended(&raid.Repair{File: file, Part: part}) // what was tried in vain is tried once more
-	wake(r.mend)
+	r.repaired(&raid.Repair{File: file, Part: part}) // what was tried in vain is tried once more
+	wake(r.wakeRepair)
 }

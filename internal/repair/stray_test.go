@@ -14,7 +14,7 @@ import (
 // session, so that a node which makes things up causes no endless search.
 func TestAFolderThatWasPutBackIsCleanedAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCleaner(t, wire.Beat{Scanned: true, HighestCommit: lastKnown})
+		c := newCleaner(t, wire.Heartbeat{Scanned: true, HighestCommit: lastKnown})
 		defer c.stop()
 		close(c.started)
 		time.Sleep(time.Minute)

@@ -14,36 +14,36 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Spares is the record of surplus copies.
-type Spares interface {
+// SurplusCopies is the record of surplus copies.
+type SurplusCopies interface {
 	Surpluses(ctx context.Context, node raid.NodeID, after catalog.SurplusCursor, limit int) (found []raid.Surplus, next catalog.SurplusCursor, more bool, err error)
 	CountSurplus(ctx context.Context, node raid.NodeID, after catalog.SurplusCursor, limit int) (copies, bytes int64, next catalog.SurplusCursor, more bool, err error)
-	// SpareBad notes that a surplus copy is bad.
-	SpareBad(ctx context.Context, s raid.Surplus) error
+	// SurplusBad notes that a surplus copy is bad.
+	SurplusBad(ctx context.Context, s raid.Surplus) error
 	SettleSurplus(ctx context.Context, all []catalog.Settlement) (done []bool, err error)
 	MarkBad(ctx context.Context, file raid.FileID, stripe int64, part, index, attempt int) error
 }
 
 const (
-	// sparePage is how many surplus copies are settled with one write, and sparesAtOnce
+	// surplusPage is how many surplus copies are settled with one write, and surplusAtOnce
 	// how many of them are read at the same time.
-	sparePage    = 64
-	sparesAtOnce = 8
-	spareCount   = 5000
-	// sparePause lies between two looks that nodes bring about.
-	sparePause = time.Second
+	surplusPage   = 64
+	surplusAtOnce = 8
+	surplusCount  = 5000
+	// surplusPause lies between two looks that nodes bring about.
+	surplusPause = time.Second
 	// muchFuller is by how much of its disk, in a hundred, another node must be fuller
 	// before its copy goes instead of the surplus one.
 	muchFuller = 5
 )
 
-// spareLoop settles the surplus copies of nodes that are back: of all copies of a part
+// surplusLoop settles the surplus copies of nodes that are back: of all copies of a part
 // those stay that spread best, and one goes only after the others were read.
-func (r *Repairer) spareLoop(ctx context.Context) error {
+func (r *Repairer) surplusLoop(ctx context.Context) error {
 	pause := retryAfter
 	for {
 		changed := r.cfg.Nodes.Changed()
-		left, err := r.sparePass(ctx)
+		left, err := r.surplusPass(ctx)
 		if errors.Is(err, raid.ErrCatalogBroken) {
 			return err
 		}
@@ -57,7 +57,7 @@ func (r *Repairer) spareLoop(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-r.spares:
+		case <-r.surplusWake:
 			pause = retryAfter
 		case <-changed:
 			pause = retryAfter
@@ -68,13 +68,13 @@ func (r *Repairer) spareLoop(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(sparePause):
+		case <-time.After(surplusPause):
 		}
 	}
 }
 
-// sparePass goes through the surplus copies of all nodes that are there.
-func (r *Repairer) sparePass(ctx context.Context) (left bool, err error) {
+// surplusPass goes through the surplus copies of all nodes that are there.
+func (r *Repairer) surplusPass(ctx context.Context) (left bool, err error) {
 	if !r.mayWork() || r.cfg.Vouched() != nil {
 		return true, nil
 	}
@@ -86,7 +86,7 @@ func (r *Repairer) sparePass(ctx context.Context) (left bool, err error) {
 			left = true
 			continue
 		}
-		n, err := r.countSpares(ctx, p.ID())
+		n, err := r.countSurplus(ctx, p.ID())
 		if err != nil {
 			return true, err
 		}
@@ -105,11 +105,11 @@ func (r *Repairer) sparePass(ctx context.Context) (left bool, err error) {
 	return left, nil
 }
 
-func (r *Repairer) countSpares(ctx context.Context, node raid.NodeID) (found amount, err error) {
+func (r *Repairer) countSurplus(ctx context.Context, node raid.NodeID) (found amount, err error) {
 	var at catalog.SurplusCursor
 	for more := true; more; {
 		var n amount
-		if n.parts, n.bytes, at, more, err = r.cfg.Spares.CountSurplus(ctx, node, at, spareCount); err != nil {
+		if n.parts, n.bytes, at, more, err = r.cfg.Surplus.CountSurplus(ctx, node, at, surplusCount); err != nil {
 			return found, err
 		}
 		found = found.plus(n)
@@ -127,7 +127,7 @@ func (r *Repairer) settleNode(ctx context.Context, p *membership.Peer) (left boo
 			return true, nil
 		}
 		var page []raid.Surplus
-		if page, at, more, err = r.cfg.Spares.Surpluses(ctx, p.ID(), at, sparePage); err != nil {
+		if page, at, more, err = r.cfg.Surplus.Surpluses(ctx, p.ID(), at, surplusPage); err != nil {
 			return true, err
 		}
 		done, err := r.settlePage(ctx, page)
@@ -149,7 +149,7 @@ func (r *Repairer) settlePage(ctx context.Context, page []raid.Surplus) (settled
 	results := make([]*catalog.Settlement, len(page))
 	places := r.places()
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(sparesAtOnce)
+	g.SetLimit(surplusAtOnce)
 	for i := range page {
 		g.Go(func() error {
 			s, err := r.verified(gctx, page[i], places)
@@ -168,7 +168,7 @@ func (r *Repairer) settlePage(ctx context.Context, page []raid.Surplus) (settled
 	if len(all) == 0 {
 		return settled, nil
 	}
-	done, err := r.cfg.Spares.SettleSurplus(ctx, all)
+	done, err := r.cfg.Surplus.SettleSurplus(ctx, all)
 	if err != nil {
 		return settled, fmt.Errorf("settle surplus copies: %w", err)
 	}
@@ -178,7 +178,7 @@ func (r *Repairer) settlePage(ctx context.Context, page []raid.Surplus) (settled
 			r.progress.made(ofSurplus, all[i].Part.Length)
 		}
 	}
-	wake(r.clean)
+	wake(r.wakeCollect)
 	return settled, nil
 }
 
@@ -199,7 +199,7 @@ func (r *Repairer) verified(ctx context.Context, s raid.Surplus, places map[raid
 	for _, usable := range []bool{true, false} {
 		out, wait := r.decide(s, places, usable)
 		if wait && !usable { // it was read, and can't help: to read it again is no use either
-			return nil, r.cfg.Spares.SpareBad(ctx, s)
+			return nil, r.cfg.Surplus.SurplusBad(ctx, s)
 		}
 		if wait {
 			return nil, nil
@@ -229,8 +229,8 @@ func (r *Repairer) readOthers(ctx context.Context, f raid.File, out *catalog.Set
 		}
 		switch err := r.cfg.Maker.Check(ctx, f, out.Part, c); {
 		case errors.Is(err, raid.ErrCorrupt), errors.Is(err, raid.ErrNotFound):
-			wake(r.mend)
-			return nil, r.cfg.Spares.MarkBad(ctx, f.ID, out.Part.Stripe, out.Part.Number, c.Index, c.Attempt)
+			wake(r.wakeRepair)
+			return nil, r.cfg.Surplus.MarkBad(ctx, f.ID, out.Part.Stripe, out.Part.Number, c.Index, c.Attempt)
 		case err != nil:
 			return nil, nil
 		}

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// calm is how long no request must have been there for the scrub to read as fast as
+	// idleAfter is how long no request must have been there for the scrub to read as fast as
 	// it can. People click every few seconds.
-	calm = 2 * time.Second
+	idleAfter = 2 * time.Second
 	// restFactor is how much longer than a piece took the scrub rests after it while
 	// requests come: it then has 5 % of the disk's time.
 	restFactor = 19
@@ -34,7 +34,7 @@ type pace struct {
 // turn returns when the next piece may be read, and its size. It is a chunkstore.Turn.
 func (p *pace) turn(ctx context.Context) (bytes int, err error) {
 	defer func() { p.began = time.Now() }()
-	if p.quietFor() >= calm {
+	if p.quietFor() >= idleAfter {
 		return largePiece, ctx.Err()
 	}
 	rest := restLeast

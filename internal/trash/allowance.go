@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 )
 
 const (
@@ -12,14 +13,29 @@ const (
 	allowedSteps = 4
 	// grownShare is which share of what went must be seen as room, to go on with it.
 	grownShare = 8
+	// renewEvery lies between two times that other nodes let as much go anew as if nothing
+	// had gone. One that comes and goes gains nothing by that.
+	renewEvery = maxRest
 )
 
 // allowance bounds what goes for room by what the controller knows of itself, whatever
 // nodes say is free on them. They have held so many bytes of files: when fewer are there
 // now, the rest of it is room. Once that is much, and still none is seen, no more goes.
 type allowance struct {
-	nodes string // that take chunks
-	most  int64  // bytes of files that they were seen to hold, those in the trash included
+	nodes   string    // that take chunks
+	most    int64     // bytes of files that they were seen to hold, those in the trash included
+	renewed time.Time // when other nodes let more go last; zero: they have not
+}
+
+// see takes over which nodes there are, and how many bytes of files. Other nodes may hold
+// fewer or more than those before, which is to be found out anew.
+func (a *allowance) see(nodes string, held int64) {
+	switch {
+	case held >= a.most: // nothing has gone
+		a.nodes, a.most = nodes, held
+	case nodes != a.nodes && (a.renewed.IsZero() || time.Since(a.renewed) >= renewEvery):
+		*a = allowance{nodes, held, time.Now()}
+	}
 }
 
 // unused looks at how many bytes of files there are, and returns how many fewer than there
@@ -35,9 +51,7 @@ func (b *Bin) unused() int64 {
 	nodes := strings.Join(ids, " ")
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if a := &b.allowance; a.nodes != nodes || held > a.most {
-		*a = allowance{nodes, held}
-	}
+	b.allowance.see(nodes, held)
 	return b.allowance.most - held
 }
 

@@ -19,8 +19,8 @@ const (
 	patience = 30 * time.Second
 	// poll is how often it is looked while somebody waits.
 	poll = 200 * time.Millisecond
-	// beats is how long after its last removal a node has said what is free on it.
-	beats = 5 * time.Second
+	// heartbeatAge is how long after its last removal a node has said what is free on it.
+	heartbeatAge = 5 * time.Second
 	// lowShare is which share of a node's disk is kept free by the trash alone, as long as
 	// it holds something, and lowMost how many bytes of it at most.
 	lowShare = 50
@@ -103,7 +103,7 @@ func (b *Bin) discardUntil(ctx context.Context, bytes int64, enough func() bool)
 // so many bytes.
 func (b *Bin) await(ctx context.Context, room int64, enough func() bool) (made, grown bool) {
 	b.cfg.Wake()
-	for quiet := time.Duration(0); quiet < beats; quiet += poll {
+	for quiet := time.Duration(0); quiet < heartbeatAge; quiet += poll {
 		if enough() {
 			return true, true
 		}
@@ -150,7 +150,7 @@ func (b *Bin) Room() int64 {
 
 // Makes is how many bytes of files MakeRoom could give way, 0 while it does not.
 func (b *Bin) Makes() int64 {
-	if b.resting() || b.cfg.Nodes.Behind() != nil {
+	if b.resting() || b.cfg.Nodes.StaleCatalog() != nil {
 		return 0
 	}
 	return b.Held().Bytes

@@ -59,8 +59,8 @@ type Removals interface {
 
 // Nodes are those of the array.
 type Nodes interface {
-	Behind() error // why the catalog may be older than the nodes; nil: it is not
-	Gathering() time.Duration
+	StaleCatalog() error // why the catalog may be older than the nodes; nil: it is not
+	WarmUp() time.Duration
 	Changed() <-chan struct{}
 	Candidates() []placement.Candidate
 	Nodes() []raid.NodeInfo
@@ -140,7 +140,7 @@ func (b *Bin) Run(ctx context.Context) error {
 	defer stop()
 	rooms.Go(func() { b.keepRoom(ctx) })
 	err := b.expireAll(ctx)
-	if err == nil && b.cfg.Nodes.Behind() == nil {
+	if err == nil && b.cfg.Nodes.StaleCatalog() == nil {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastNote)
 		defer cancel()
 		if err := b.cfg.Record.NoteRan(last, noteMin); err != nil {
@@ -201,19 +201,19 @@ func (b *Bin) expire(ctx context.Context) (pause time.Duration, err error) {
 
 // mayGo says why no file may go by itself now.
 func (b *Bin) mayGo() error {
-	if err := b.cfg.Nodes.Behind(); err != nil {
+	if err := b.cfg.Nodes.StaleCatalog(); err != nil {
 		return err
 	}
-	if b.cfg.Nodes.Gathering() > 0 {
+	if b.cfg.Nodes.WarmUp() > 0 {
 		return fmt.Errorf("%w: it is not known yet whether the catalog is the newest", raid.ErrBusy)
 	}
 	return b.cfg.Vouched()
 }
 
-// orBehind is err, or that the catalog may be older than the nodes where that can be why
+// orStale is err, or that the catalog may be older than the nodes where that can be why
 // a file is not there.
-func (b *Bin) orBehind(err error) error {
-	if behind := b.cfg.Nodes.Behind(); behind != nil && errors.Is(err, raid.ErrNotFound) {
+func (b *Bin) orStale(err error) error {
+	if behind := b.cfg.Nodes.StaleCatalog(); behind != nil && errors.Is(err, raid.ErrNotFound) {
 		return behind
 	}
 	return err
@@ -222,7 +222,7 @@ func (b *Bin) orBehind(err error) error {
 // Undelete puts a file back; see catalog.Catalog.Undelete. It also fails with
 // raid.ErrCatalogBehind, when the catalog may be older than the nodes.
 func (b *Bin) Undelete(ctx context.Context, id raid.FileID) (raid.File, error) {
-	if err := b.cfg.Nodes.Behind(); err != nil {
+	if err := b.cfg.Nodes.StaleCatalog(); err != nil {
 		return raid.File{}, err
 	}
 	f, err := b.cfg.Files.Undelete(ctx, id)
@@ -236,7 +236,7 @@ func (b *Bin) Undelete(ctx context.Context, id raid.FileID) (raid.File, error) {
 // Purge deletes a file for good, also one that is in the trash already; see
 // catalog.Catalog.Purge. It also fails with raid.ErrCatalogBehind.
 func (b *Bin) Purge(ctx context.Context, id raid.FileID) error {
-	if err := b.cfg.Nodes.Behind(); err != nil {
+	if err := b.cfg.Nodes.StaleCatalog(); err != nil {
 		return err
 	}
 	if err := b.cfg.Files.Purge(ctx, id); err != nil {
@@ -250,7 +250,7 @@ func (b *Bin) Purge(ctx context.Context, id raid.FileID) error {
 // Empty has all files go that are in the trash now, and returns what they were. After
 // an error some may have gone.
 func (b *Bin) Empty(ctx context.Context) (gone raid.TrashTotals, err error) {
-	if err := b.cfg.Nodes.Behind(); err != nil {
+	if err := b.cfg.Nodes.StaleCatalog(); err != nil {
 		return gone, err
 	}
 	until := b.cfg.Record.Ran()
@@ -273,7 +273,7 @@ func (b *Bin) Empty(ctx context.Context) (gone raid.TrashTotals, err error) {
 // raid.ErrCatalogBehind where that may be why.
 func (b *Bin) Find(ctx context.Context, id raid.FileID) (raid.TrashedFile, error) {
 	f, err := b.cfg.Files.Trashed(ctx, id)
-	return f, b.orBehind(err)
+	return f, b.orStale(err)
 }
 
 // List lists deleted files that can be put back, by ascending id.

@@ -33,6 +33,7 @@ type fake struct {
 	dueAt    time.Time
 	liar     bool                              // the nodes are full, whatever goes
 	lie      func(f *fake, second int64) int64 // what n2 says is free, instead of the truth
+	flaps    bool                              // a third node, which is full, is there every other minute
 	stored   int64                             // bytes of files
 	told     []raid.Event
 	discards int
@@ -130,8 +131,8 @@ func (f *fake) RemovalCounts(context.Context) (map[raid.NodeID]int64, error) {
 	return map[raid.NodeID]int64{"n1": f.pending, "n2": f.pending}, nil
 }
 
-func (f *fake) Behind() error            { f.mu.Lock(); defer f.mu.Unlock(); return f.behind }
-func (f *fake) Gathering() time.Duration { return 0 }
+func (f *fake) StaleCatalog() error      { f.mu.Lock(); defer f.mu.Unlock(); return f.behind }
+func (f *fake) WarmUp() time.Duration    { return 0 }
 func (f *fake) Changed() <-chan struct{} { return nil }
 func (f *fake) Nodes() (out []raid.NodeInfo) {
 	for _, id := range []raid.NodeID{"n1", "n2"} {
@@ -149,6 +150,9 @@ func (f *fake) Candidates() (out []placement.Candidate) {
 	}
 	if f.lie != nil {
 		out[1].Free = f.lie(f, int64(time.Since(f.began)/time.Second))
+	}
+	if f.flaps && time.Since(f.began)/time.Minute%2 == 1 {
+		out = append(out, placement.Candidate{ID: "n3"})
 	}
 	return out
 }
@@ -358,6 +362,52 @@ func TestALiarThatShowsSomeRoomDoesNotEmptyTheTrash(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A node that comes and goes beside such a one does not give it a new allowance each time.
+func TestANodeThatComesAndGoesDoesNotEmptyTheTrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.flaps, f.lie = true, func(_ *fake, second int64) int64 { return second % 4 / 3 * 200 * mib }
+		for range 1000 {
+			f.delete(64 * mib)
+		}
+		b := f.bin(1000 * time.Hour)
+		defer run(t, b)()
+		for range 24 * 60 {
+			b.MakeRoom(t.Context(), mib, func() bool { return f.Candidates()[1].Free >= 100*mib })
+			time.Sleep(time.Minute)
+		}
+		if n := f.left(); n < 900 {
+			t.Errorf("%d of 1000 files are left after a day", n)
+		}
+	})
+}
+
+// The room of other nodes is found out anew, at once the first time.
+func TestOtherNodesRenewTheAllowance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var a allowance
+		a.see("n1", 100)
+		a.see("n1 n2", 100) // nothing has gone: nothing is renewed
+		a.see("n1 n2", 60)
+		if a.most != 100 {
+			t.Errorf("what went counts as %d", a.most-60)
+		}
+		a.see("n1", 60)
+		if a.most != 60 {
+			t.Errorf("with other nodes %d count as gone", a.most-60)
+		}
+		a.see("n1 n2", 50)
+		if a.most != 60 {
+			t.Error("renewed again at once")
+		}
+		time.Sleep(renewEvery)
+		a.see("n1 n2", 40)
+		if a.most != 40 {
+			t.Error("not renewed after a while")
+		}
+	})
 }
 
 // Files come all the time to a full array that tells the truth. Each finds room, and

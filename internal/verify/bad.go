@@ -30,29 +30,34 @@ type inquiry struct {
 	at      time.Time
 	said    int64                       // how many there are, when it was asked last
 	marked  bool                        // then some were marked: as many that are left now may be others
+	failed  int                         // inquiries in a row that came to no end
 	whole   map[raid.ChunkName]struct{} // that it calls bad and are not
 }
 
 // ask asks a node for the names of its bad chunks if it is time to, and sees to them.
 func (v *Verifier) ask(ctx context.Context, p *membership.Peer) {
-	if v.cfg.Nodes.Behind() != nil || v.cfg.Nodes.Gathering() > 0 || p.Suspect() || !v.due(p) {
+	if v.cfg.Nodes.StaleCatalog() != nil || v.cfg.Nodes.WarmUp() > 0 || p.Suspect() || !v.due(p) {
 		return
 	}
 	v.asking.Go(func() {
 		marked, err := v.seeTo(ctx, p)
-		if err != nil && ctx.Err() == nil && !errors.Is(err, raid.ErrPeerGone) {
-			v.cfg.Log.Warn("bad chunks that a node has found are not seen to yet", "node", p.ID(), "cause", err)
-		}
 		v.mu.Lock()
-		defer v.mu.Unlock()
 		q := &v.of(p.ID()).bad
-		q.under, q.marked = false, marked
+		before := q.failed
+		q.under, q.marked, q.failed = false, marked, 0
+		if err != nil && !errors.Is(err, raid.ErrUnsupported) {
+			q.failed = before + 1
+		}
+		v.mu.Unlock()
+		if err != nil && before == 0 && ctx.Err() == nil && !errors.Is(err, raid.ErrPeerGone) {
+			v.cfg.Log.Warn("bad chunks that a node has found are not seen to yet; it is tried again", "node", p.ID(), "cause", err)
+		}
 	})
 }
 
 // due reports whether a node is to be asked, and notes that it is.
 func (v *Verifier) due(p *membership.Peer) bool {
-	said, session := p.Beat().Bad, p.Session()
+	said, session := p.Heartbeat().Bad, p.Session()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	q := &v.of(p.ID()).bad
@@ -63,11 +68,43 @@ func (v *Verifier) due(p *membership.Peer) bool {
 		*q = inquiry{session: session, whole: map[raid.ChunkName]struct{}{}}
 	}
 	since := time.Since(q.at)
-	if len(q.whole) > mostVain || !q.at.IsZero() && (since < askLeast || said == q.said && !q.marked && since < askAgain) {
+	if len(q.whole) > mostVain || !q.at.IsZero() && (since < q.rest() || said == q.said && !q.marked && q.failed == 0 && since < askAgain) {
 		return false
 	}
 	q.under, q.at, q.said = true, time.Now(), said
 	return true
+}
+
+// rest is the least time until the next inquiry. It doubles with each that failed, since
+// it reads once more what the last one read of a disk that may be dying.
+func (q *inquiry) rest() time.Duration {
+	return min(askLeast<<min(max(q.failed-1, 0), 10), askAgain)
+}
+
+// Unchecked is how many chunks connected nodes call bad, by node, where the controller has
+// not looked at all of them since. A node that calls too many whole ones bad is left out:
+// it is not asked any more, which its own problem says. No I/O.
+func (v *Verifier) Unchecked() map[raid.NodeID]int64 {
+	out := map[raid.NodeID]int64{}
+	for _, p := range v.cfg.Nodes.Natives() {
+		if said := p.Heartbeat().Bad; said > 0 && v.isUnchecked(p, said) {
+			out[p.ID()] = said
+		}
+	}
+	return out
+}
+
+// isUnchecked reports whether a node is yet to be asked about so many bad chunks.
+func (v *Verifier) isUnchecked(p *membership.Peer, said int64) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := v.nodes[p.ID()]
+	if n == nil || n.bad.session != p.Session() {
+		return true
+	}
+	q := &n.bad
+	looked := !q.at.IsZero() && !q.under && q.failed == 0 && !q.marked && said == q.said
+	return !looked && len(q.whole) <= mostVain
 }
 
 // seeTo goes through the names, page by page, and reports whether it marked a copy.

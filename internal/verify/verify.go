@@ -159,7 +159,7 @@ func (v *Verifier) Run(ctx context.Context) error {
 
 // noteNode writes down that a node has read all its chunks, once for each pass.
 func (v *Verifier) noteNode(ctx context.Context, p *membership.Peer) error {
-	last := p.Beat().Scrub.Last
+	last := p.Heartbeat().Scrub.Last
 	before := v.Note(p.ID())
 	if last.Number == 0 || last.Number == before.Pass {
 		return nil

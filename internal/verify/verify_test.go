@@ -30,19 +30,19 @@ type pi struct {
 	wire.Handler // nobody asks for chunks
 
 	mu     sync.Mutex
-	beat   wire.Beat
+	beat   wire.Heartbeat
 	bad    []raid.ChunkName // as it lists them
 	orders []raid.ScrubOrder
 	starts int
 }
 
-func (p *pi) said() wire.Beat {
+func (p *pi) said() wire.Heartbeat {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.beat
 }
 
-func (p *pi) say(change func(*wire.Beat)) {
+func (p *pi) say(change func(*wire.Heartbeat)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change(&p.beat)
@@ -88,6 +88,7 @@ type record struct {
 	notes   []raid.ScrubNote       // written
 	pauses  []bool                 // written
 	checked int
+	fails   error // of MarkBad
 	marked  []raid.FileID
 	first   string
 }
@@ -145,6 +146,9 @@ func (r *record) Check(_ context.Context, f raid.File, p raid.Part, c raid.Copy)
 func (r *record) MarkBad(_ context.Context, file raid.FileID, stripe int64, part, _, attempt int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.fails != nil {
+		return r.fails
+	}
 	r.marked = append(r.marked, file)
 	delete(r.known, raid.ChunkKey{Upload: raid.UploadID{14: byte(file >> 8), 15: byte(file)}, Stripe: stripe, Part: part, Attempt: attempt})
 	return nil
@@ -181,7 +185,7 @@ func inBubble(t *testing.T, do func(*array)) {
 }
 
 func newArray(t *testing.T) *array {
-	a := &array{t: t, pi: &pi{beat: wire.Beat{TotalBytes: 1 << 40, FreeBytes: 1 << 30, Scanned: true, Chunks: 7}}, node: newID(t)}
+	a := &array{t: t, pi: &pi{beat: wire.Heartbeat{TotalBytes: 1 << 40, FreeBytes: 1 << 30, Scanned: true, Chunks: 7}}, node: newID(t)}
 	a.record = &record{node: a.node, known: map[raid.ChunkKey]bool{}, rotten: map[raid.ChunkKey]bool{}, on: []raid.NodeID{a.node}}
 	log := slog.New(slog.DiscardHandler)
 	network := &memnet.Network{}
@@ -220,7 +224,7 @@ func newArray(t *testing.T) *array {
 			Dial:      func(ctx context.Context, _, addr string) (net.Conn, error) { return network.DialFrom(ctx, "pi", addr) },
 			StoreAddr: "c:5557", ResponseAddr: "c:5558", RequestAddr: "c:5559", Plaintext: wire.PlaintextAny,
 			Node: a.node, Adopt: func(raid.ArrayID) error { return nil }, Handler: a.pi, Scrub: a.pi, Pool: budget.New(1 << 20),
-			Beat: a.pi.said, Random: rand.Reader,
+			State: a.pi.said, Random: rand.Reader,
 		})
 		nctx, end := context.WithCancel(ctx)
 		over := make(chan struct{})
@@ -253,7 +257,7 @@ func (a *array) calls(files, known int) {
 		a.record.known[chunk(i)] = i <= known
 	}
 	slices.Sort(a.pi.bad)
-	a.pi.say(func(b *wire.Beat) { b.Bad = int64(files) })
+	a.pi.say(func(b *wire.Heartbeat) { b.Bad = int64(files) })
 }
 
 // seen is what was done to the record, and what was told, until now.
@@ -314,7 +318,7 @@ func TestOnlyWhatProvesWrongIsMarked(t *testing.T) {
 			t.Errorf("%d checks, marked %v", checked, marked)
 		}
 		a.holds(7, true) // one that is found later
-		a.pi.say(func(b *wire.Beat) { b.Bad++ })
+		a.pi.say(func(b *wire.Heartbeat) { b.Bad++ })
 		time.Sleep(time.Minute)
 		if _, marked, _, _ = a.seen(); len(marked) != 3 {
 			t.Errorf("marked %v", marked)
@@ -334,6 +338,65 @@ func TestAsManyOtherBadChunksAreSeenTo(t *testing.T) {
 		time.Sleep(time.Minute)
 		if _, marked, _, _ := a.seen(); !slices.Equal(first, []raid.FileID{1}) || !slices.Equal(marked, []raid.FileID{1, 2}) {
 			t.Errorf("marked %v, and after a minute %v", first, marked)
+		}
+	})
+}
+
+// fail has marking fail from now on; nil: it works.
+func (a *array) fail(err error) {
+	a.record.mu.Lock()
+	defer a.record.mu.Unlock()
+	a.record.fails = err
+}
+
+// What a node has counted is told as not looked at from its heartbeat on, until it was.
+func TestBadChunksAreUncheckedUntilTheyWereLookedAt(t *testing.T) {
+	inBubble(t, func(a *array) {
+		a.holds(1, true)
+		a.calls(3, 3)
+		before := 0
+		for range 600 {
+			time.Sleep(100 * time.Millisecond)
+			p, there := a.cfg.Nodes.Peer(a.node)
+			if !there || p.Heartbeat().Bad == 0 {
+				continue
+			}
+			if checked, marked, _, _ := a.seen(); checked == 3 && len(marked) == 1 {
+				break
+			}
+			if before++; a.Unchecked()[a.node] != 3 {
+				t.Fatalf("before they were looked at: %v", a.Unchecked())
+			}
+		}
+		if before == 0 {
+			t.Error("the test never saw the time between")
+		}
+		a.pi.say(func(b *wire.Heartbeat) { b.Bad = 2 }) // the rotten one is in its trash; the others are whole
+		time.Sleep(time.Minute)
+		if u := a.Unchecked(); len(u) != 0 {
+			t.Errorf("a minute later: %v", u)
+		}
+		a.down()
+		if u := a.Unchecked(); len(u) != 0 {
+			t.Errorf("of a node that is gone: %v", u)
+		}
+	})
+}
+
+// A look that fails is made again soon, and not after a quarter of an hour.
+func TestALookThatFailsIsMadeAgainSoon(t *testing.T) {
+	inBubble(t, func(a *array) {
+		a.fail(raid.ErrBusy)
+		a.holds(1, true)
+		a.calls(1, 1)
+		time.Sleep(time.Minute)
+		if u := a.Unchecked(); u[a.node] != 1 {
+			t.Errorf("a look that failed counts as one: %v", u)
+		}
+		a.fail(nil)
+		time.Sleep(2*askLeast + 5*time.Second)
+		if _, marked, _, _ := a.seen(); len(marked) != 1 {
+			t.Error("nobody looked again")
 		}
 	})
 }
@@ -361,7 +424,7 @@ func TestANodeThatListsNonsenseIsNotAskedOn(t *testing.T) {
 			inBubble(t, func(a *array) {
 				a.holds(1, false)
 				a.pi.bad = bad // before it says that there are any
-				a.pi.say(func(b *wire.Beat) { b.Bad = 2 })
+				a.pi.say(func(b *wire.Heartbeat) { b.Bad = 2 })
 				time.Sleep(time.Minute)
 				if checked, _, _, _ := a.seen(); checked != 0 || a.problem() == "" {
 					t.Errorf("%d checks; people are told: %q", checked, a.problem())
@@ -374,7 +437,7 @@ func TestANodeThatListsNonsenseIsNotAskedOn(t *testing.T) {
 func TestAPassIsWrittenDownOnce(t *testing.T) {
 	inBubble(t, func(a *array) {
 		began := time.Now().Add(-3 * time.Hour) // of which the node was off for one
-		a.pi.say(func(b *wire.Beat) {
+		a.pi.say(func(b *wire.Heartbeat) {
 			b.Scrub = raid.Scrub{State: raid.ScrubWaiting, Pass: 2, Last: raid.ScrubPass{Number: 1, Began: 2 * time.Hour, Ended: time.Hour, BeganAt: began.Unix(), Chunks: 7, Bad: 1}}
 		})
 		time.Sleep(10 * time.Minute)
@@ -397,7 +460,7 @@ func TestAPassIsWrittenDownOnce(t *testing.T) {
 			t.Errorf("written again: %+v, %v", notes, err)
 		}
 		// A clock that starts in 1970 is not believed.
-		a.pi.say(func(b *wire.Beat) { b.Scrub.Last = raid.ScrubPass{Number: 2, Began: time.Hour, BeganAt: 60} })
+		a.pi.say(func(b *wire.Heartbeat) { b.Scrub.Last = raid.ScrubPass{Number: 2, Began: time.Hour, BeganAt: 60} })
 		time.Sleep(10 * time.Second)
 		if _, _, notes, _ = a.seen(); len(notes) != 2 || notes[1].Began < time.Now().Add(-2*time.Hour).UTC().Format(time.DateTime) {
 			t.Errorf("written: %+v", notes)

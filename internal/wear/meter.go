@@ -39,6 +39,10 @@ const (
 	// saveEvery is the least time between two writes of the record.
 	saveEvery = time.Hour
 	day       = 24 * time.Hour
+	// staleAfter is how long what a sensor said is believed without a further answer.
+	staleAfter = 3 * askEvery
+	// stopWithin is how long the end of Run waits for a sensor that does not answer.
+	stopWithin = time.Second
 )
 
 // Meter counts what is written to a disk. Its methods may be called concurrently.
@@ -48,16 +52,20 @@ type Meter struct {
 
 	// Of Run alone.
 	looked  time.Time // zero: not yet
-	asked   time.Time // the same
 	written uint64    // the disk's counter then
 	counted bool      // written is one
 	stored  int64
-	alarm   string // the file that tells of too little voltage; empty: there is none
 	saved   time.Time
 	kept    int64 // stored when it was saved
 
-	mu  sync.Mutex
-	now raid.Wear
+	// Of watch alone.
+	asked time.Time
+	alarm string // the file that tells of too little voltage; empty: there is none
+
+	mu       sync.Mutex
+	now      raid.Wear
+	answered time.Time // when the sensors told all that was asked last
+	silent   bool      // they have not for long, which was said
 }
 
 // New makes a Meter; Run does its work.
@@ -75,11 +83,41 @@ func (m *Meter) Wear() raid.Wear {
 	return m.now
 }
 
-// Run works until ctx ends.
+// Run works until ctx ends. A sensor that does not answer holds up neither the count nor
+// the end: a goroutine waits for it then, one at most, which writes nothing any more.
 func (m *Meter) Run(ctx context.Context) {
 	m.disk = locate(m.cfg.Machine, m.cfg.Dir, m.cfg.Device)
 	m.load()
 	m.look()
+	m.answered = time.Now()
+	watched := make(chan struct{})
+	go func() { defer close(watched); m.watch(ctx) }()
+	looks := time.NewTicker(lookEvery)
+	defer looks.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-looks.C:
+			if m.look() && time.Since(m.saved) >= saveEvery {
+				m.save()
+			}
+			m.expire()
+		}
+	}
+	m.look()
+	if m.stored > m.kept || time.Since(m.saved) >= saveEvery {
+		m.save()
+	}
+	select {
+	case <-watched:
+	case <-time.After(stopWithin):
+	}
+}
+
+// watch asks the sensors until ctx ends. They are asked apart from the count, since some
+// of them ask hardware: a disk's controller, or the firmware of a Pi. One that hangs holds
+// up who reads it, and no signal ends that.
+func (m *Meter) watch(ctx context.Context) {
 	m.ask()
 	for ctx.Err() == nil {
 		wait := lookEvery
@@ -90,26 +128,31 @@ func (m *Meter) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
+			return
 		case <-timer.C:
-			m.work()
 		}
-	}
-	m.look()
-	if m.stored > m.kept || time.Since(m.saved) >= saveEvery {
-		m.save()
+		m.askPower()
+		if time.Since(m.asked) >= askEvery {
+			m.ask()
+		}
 	}
 }
 
-// work does what is due.
-func (m *Meter) work() {
-	m.askPower()
-	if time.Since(m.looked) >= lookEvery {
-		if m.look() && time.Since(m.saved) >= saveEvery {
-			m.save()
+// expire forgets what sensors said that have not answered for long.
+func (m *Meter) expire() {
+	m.mu.Lock()
+	stale := time.Since(m.answered) >= staleAfter
+	say := stale && !m.silent
+	m.silent = stale
+	if stale {
+		m.now.Heat, m.now.CardHeat = 0, 0
+		if m.now.Power == raid.PowerLow {
+			m.now.Power = raid.PowerWasLow
 		}
 	}
-	if time.Since(m.asked) >= askEvery {
-		m.ask()
+	m.mu.Unlock()
+	if say {
+		m.cfg.Log.Warn("A sensor of the disk or the machine does not answer, so heat and voltage are not known; see journalctl -k", "for", staleAfter)
 	}
 }
 
@@ -198,6 +241,7 @@ func (m *Meter) ask() {
 	m.alarm = voltageAlarm(m.cfg.Machine)
 	m.mu.Lock()
 	m.now.LifeUsed, m.now.Spare, m.now.CardHeat, m.now.Heat = used, spare, cardHeat, heat
+	m.answered = time.Now()
 	m.mu.Unlock()
 	m.askPower()
 }

@@ -3,6 +3,7 @@ package wear
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"strings"
 	"sync"
@@ -291,6 +292,82 @@ func TestAKernelThatShowsNothingForAWhile(t *testing.T) {
 		}
 		r.stop()
 	})
+}
+
+// hung is a machine of which a file is read for ever.
+type hung struct {
+	fs.FS
+	name    atomic.Pointer[string] // how its path ends
+	opened  atomic.Int64
+	release chan struct{}
+}
+
+func (h *hung) Open(name string) (fs.File, error) {
+	if end := h.name.Load(); end != nil && strings.HasSuffix(name, *end) {
+		h.opened.Add(1)
+		<-h.release
+	}
+	return h.FS.Open(name)
+}
+
+func (h *hung) ReadLink(name string) (string, error)   { return fs.ReadLink(h.FS, name) }
+func (h *hung) Lstat(name string) (fs.FileInfo, error) { return fs.Lstat(h.FS, name) }
+
+// The counts go on, an orderly end waits no longer than a second, the record is written,
+// and no more than one goroutine waits for the sensor.
+func TestASensorThatHangsHoldsUpNothing(t *testing.T) {
+	for what, name := range map[string]string{"of a disk": "temp1_input", "of the voltage": "in0_lcrit_alarm", "of the machine": "thermal_zone0/temp"} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.disk("nvme0n1", "259:0")
+				r.write("sys/block/nvme0n1/device/hwmon2/temp1_input", "40850\n")
+				r.write("sys/class/thermal/thermal_zone0/temp", "50000\n")
+				r.write("sys/class/hwmon/hwmon1/name", "rpi_volt\n")
+				r.write("sys/class/hwmon/hwmon1/in0_lcrit_alarm", "0\n")
+				h := &hung{FS: r.fs(), release: make(chan struct{})}
+				m := New(Config{
+					Machine: h, Dir: "/chunks", Device: numbered(259, 0), ID: "disk", Records: r.shelf, Stored: r.stored.Load,
+					Log: slog.New(slog.DiscardHandler),
+				})
+				ctx, cancel := context.WithCancel(context.Background())
+				over := make(chan struct{})
+				go func() { defer close(over); m.Run(ctx) }()
+				r.pass(time.Minute + time.Second)
+				if w := m.Wear(); w.Heat == 0 || w.CardHeat == 0 || w.Power != raid.PowerGood {
+					t.Fatalf("before it hangs: %+v", w)
+				}
+				h.name.Store(&name)
+				r.wrote("nvme0n1", 3*mib)
+				r.stored.Store(mib)
+				r.pass(10 * time.Minute)
+				w := m.Wear()
+				if w.Written != 3*mib || w.Stored != mib || w.Running < 10*time.Minute {
+					t.Errorf("while it hangs %+v was counted", w)
+				}
+				if w.Heat != 0 || w.CardHeat != 0 {
+					t.Errorf("a heat of ten minutes ago is shown: %+v", w)
+				}
+				if n := h.opened.Load(); n != 1 {
+					t.Errorf("%d goroutines read what hangs", n)
+				}
+				began := time.Now()
+				cancel()
+				<-over
+				if took := time.Since(began); took > 2*stopWithin {
+					t.Errorf("the end took %v", took)
+				}
+				if n := r.shelf.count(); n != 1 {
+					t.Errorf("%d records were written at the end", n)
+				}
+				close(h.release)
+				synctest.Wait()
+				if n := r.shelf.count(); n != 1 {
+					t.Error("a record was written after the end")
+				}
+			})
+		})
+	}
 }
 
 func FuzzRecord(f *testing.F) {

@@ -88,7 +88,7 @@ func (h *Hub) checkClone(hi hello) error {
 	if owes() >= h.cfg.Suspect {
 		return nil
 	}
-	h.beatSoon()
+	h.heartbeatSoon()
 	return errClone
 }
 

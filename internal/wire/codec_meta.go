@@ -71,8 +71,8 @@ func decodeFile(name string, pb *wirepb.FileMeta) (*raid.FileMeta, error) {
 	}, nil
 }
 
-// encodeBeat writes a heartbeat.
-func encodeBeat(b Beat) *wirepb.Heartbeat {
+// encodeHeartbeat writes a heartbeat.
+func encodeHeartbeat(b Heartbeat) *wirepb.Heartbeat {
 	return &wirepb.Heartbeat{
 		TotalBytes: uint64(max(b.TotalBytes, 0)), FreeBytes: uint64(max(b.FreeBytes, 0)), Chunks: uint64(max(b.Chunks, 0)),
 		HighestCommit: b.HighestCommit, FoundCommit: b.FoundCommit, Scanned: b.Scanned, ReadOnly: b.ReadOnly, Draining: b.Draining,
@@ -84,15 +84,15 @@ func encodeBeat(b Beat) *wirepb.Heartbeat {
 	}
 }
 
-// maxBeatText bounds the texts of a heartbeat, in bytes.
-const maxBeatText = 64
+// maxHeartbeatText bounds the texts of a heartbeat, in bytes.
+const maxHeartbeatText = 64
 
-// decodeBeat reads a heartbeat; numbers beyond int64 are cut to it, and texts to
-// maxBeatText.
-func decodeBeat(pb *wirepb.Heartbeat) Beat {
+// decodeHeartbeat reads a heartbeat; numbers beyond int64 are cut to it, and texts to
+// maxHeartbeatText.
+func decodeHeartbeat(pb *wirepb.Heartbeat) Heartbeat {
 	cut := func(v uint64) int64 { return int64(min(v, math.MaxInt64)) }
-	text := func(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxBeatText)], "") }
-	return Beat{
+	text := func(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxHeartbeatText)], "") }
+	return Heartbeat{
 		TotalBytes: cut(pb.GetTotalBytes()), FreeBytes: cut(pb.GetFreeBytes()), Chunks: cut(pb.GetChunks()),
 		HighestCommit: pb.GetHighestCommit(), FoundCommit: pb.GetFoundCommit(), Scanned: pb.GetScanned(), ReadOnly: pb.GetReadOnly(), Draining: pb.GetDraining(),
 		Zone: text(pb.GetZone()), Version: text(pb.GetVersion()), Name: text(pb.GetName()),

@@ -50,7 +50,7 @@ func encodeWearDay(d raid.WearDay) *wirepb.WearDay {
 }
 
 // decodeWear reads what a node tells of its disk. What can't be is not known; numbers are
-// cut, and texts to maxBeatText bytes that can be shown.
+// cut, and texts to maxHeartbeatText bytes that can be shown.
 func decodeWear(pb *wirepb.Wear) (w raid.Wear) {
 	if pb == nil {
 		return w
@@ -92,7 +92,7 @@ func named[Word ~string, Value comparable](words map[Word]Value, v Value) (word 
 
 // shown is a text of a peer, cut, without what can't be shown in a line.
 func shown(s string) string {
-	s = strings.ToValidUTF8(s[:min(len(s), maxBeatText)], "")
+	s = strings.ToValidUTF8(s[:min(len(s), maxHeartbeatText)], "")
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsGraphic(r) {
 			return -1

@@ -373,10 +373,10 @@ func TestGetWaitsForTheReaderThatFillsItsDestination(t *testing.T) {
 }
 
 func TestNodeLostInTheMiddleOfAPayload(t *testing.T) {
-	th := startHub(t, &loopback{}, func(c *HubConfig) { c.Dead = 500 * time.Millisecond })
+	whole := randomBytes(8 << 20)
+	th := startHub(t, &loopback{}, func(c *HubConfig) { c.Dead = 5 * time.Second })
 	n := newRawNode(t, th)
 	s := n.connect()
-	whole := randomBytes(8 << 20)
 	get := wholeGet(newUpload(t, 1).store(whole))
 	done := make(chan error, 1)
 	go func() {

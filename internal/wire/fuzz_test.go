@@ -71,7 +71,7 @@ func FuzzResponseFrames(f *testing.F) {
 			}
 		} else if r, err := decodeControl([][]byte{head}); err == nil {
 			if r.id == 0 {
-				if b := decodeBeat(r.pb.GetHeartbeat()); b.TotalBytes < 0 || b.FreeBytes < 0 || b.Chunks < 0 ||
+				if b := decodeHeartbeat(r.pb.GetHeartbeat()); b.TotalBytes < 0 || b.FreeBytes < 0 || b.Chunks < 0 ||
 					b.Bad < 0 || b.Scrub.Left < -1 || b.Scrub.OfBytes < 0 || b.Scrub.Last.Began < b.Scrub.Last.Ended {
 					t.Fatalf("negative heartbeat %+v", b)
 				} else if again := decodeWear(encodeWear(b.Wear)); again != b.Wear || b.Wear.Lately().Running < 0 {

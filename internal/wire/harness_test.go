@@ -64,7 +64,7 @@ func (r *recorder) NodeUp(s *Session) { r.events <- event{what: "up", node: s.No
 func (r *recorder) NodeDown(s *Session, err error) {
 	r.events <- event{what: "down", node: s.Node(), sess: s, err: err}
 }
-func (r *recorder) NodeBeat(s *Session, _ Beat) {
+func (r *recorder) NodeHeartbeat(s *Session, _ Heartbeat) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.beats[s.Node()]++
@@ -370,8 +370,8 @@ func linkConfig(t testing.TB, th *testHub, m *memNode) LinkConfig {
 		Dial: th.net.Dial, StoreAddr: th.store, ResponseAddr: th.response, RequestAddr: th.request,
 		Node: newNodeID(t), Array: testArray, Plaintext: PlaintextAny,
 		Handler: m, Lab: m, Pool: budget.New(64 << 20), SawCommit: m.saw,
-		Beat: func() Beat {
-			return Beat{TotalBytes: 100, FreeBytes: 50, Zone: "shelf", Version: "test", Proven: m.provenSeen()}
+		State: func() Heartbeat {
+			return Heartbeat{TotalBytes: 100, FreeBytes: 50, Zone: "shelf", Version: "test", Proven: m.provenSeen()}
 		},
 		Heartbeat: 50 * time.Millisecond, Dead: 1500 * time.Millisecond,
 		BackoffMin: 20 * time.Millisecond, BackoffMax: 200 * time.Millisecond,

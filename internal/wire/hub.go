@@ -69,8 +69,8 @@ type HubConfig struct {
 type Observer interface {
 	// NodeUp: all four connections and the first heartbeat are there.
 	NodeUp(*Session)
-	// NodeBeat is a further heartbeat, or the first once more.
-	NodeBeat(*Session, Beat)
+	// NodeHeartbeat is a further heartbeat, or the first once more.
+	NodeHeartbeat(*Session, Heartbeat)
 	// NodeDown: the session is over. Every NodeUp has its NodeDown, and it comes
 	// before the NodeUp of the node's next session.
 	NodeDown(*Session, error)
@@ -80,17 +80,17 @@ type Observer interface {
 
 // Hub is the controller's end of the wire.
 type Hub struct {
-	cfg     HubConfig
-	made    time.Time
-	lastID  atomic.Uint64
-	used    atomic.Int64  // when a node was last asked for something, as time since made
-	hurry   chan struct{} // of 1: heartbeats are to be sent before their time
-	here    chan struct{} // beatNodes sends to who asks whether it moves
-	beating atomic.Bool   // it runs
-	over    chan struct{} // closed when it does no more
-	encoder encoder
-	labs    *labs
-	running sync.WaitGroup // the sessions' own goroutines
+	cfg          HubConfig
+	made         time.Time
+	lastID       atomic.Uint64
+	used         atomic.Int64  // when a node was last asked for something, as time since made
+	wake         chan struct{} // of 1: heartbeats are to be sent before their time
+	here         chan struct{} // sendHeartbeats sends to who asks whether it moves
+	heartbeating atomic.Bool   // it runs
+	over         chan struct{} // closed when it does no more
+	encoder      encoder
+	labs         *labs
+	running      sync.WaitGroup // the sessions' own goroutines
 
 	mu     sync.Mutex
 	nodes  map[raid.NodeID]*Session // the latest of each, until its NodeDown is over
@@ -136,7 +136,7 @@ func NewHub(cfg HubConfig) *Hub {
 	if cfg.Renew == nil {
 		cfg.Renew = func(raid.NodeID) bool { return false }
 	}
-	h := &Hub{cfg: cfg, made: time.Now(), hurry: make(chan struct{}, 1), here: make(chan struct{}), over: make(chan struct{}), nodes: map[raid.NodeID]*Session{}, clones: map[raid.NodeID]*clone{}}
+	h := &Hub{cfg: cfg, made: time.Now(), wake: make(chan struct{}, 1), here: make(chan struct{}), over: make(chan struct{}), nodes: map[raid.NodeID]*Session{}, clones: map[raid.NodeID]*clone{}}
 	h.labs = newLabs(&h.cfg, &h.encoder)
 	return h
 }
@@ -153,7 +153,7 @@ func (h *Hub) Moves(ctx context.Context) error {
 		//lint:ignore SA2001 that it could be had is all
 		mu.Unlock()
 	}
-	if !h.beating.Load() {
+	if !h.heartbeating.Load() {
 		return nil
 	}
 	select {
@@ -195,7 +195,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	serve(h.cfg.Response, zmtp.Pull, h.handle(ctx, roleControl))
 	serve(h.cfg.Request, zmtp.Pub, h.handle(ctx, roleRequest))
 	g.Go(func() error {
-		h.beatNodes(ctx)
+		h.sendHeartbeats(ctx)
 		return nil
 	})
 	err := g.Wait()
@@ -211,7 +211,7 @@ func (h *Hub) connConfig(typ zmtp.SocketType) zmtp.Config {
 		// is noticed, at the moments of heartbeats, the rare ones too. That is often
 		// enough for a node to hear from us before it asks by itself. A PONG may have
 		// to wait for a large payload on a slow line.
-		PingEvery: 3 * calmBeats * h.cfg.Heartbeat, TimersFrom: h.made, PingTimeout: 4 * h.cfg.Dead,
+		PingEvery: 3 * idleFactor * h.cfg.Heartbeat, TimersFrom: h.made, PingTimeout: 4 * h.cfg.Dead,
 	}
 	switch typ {
 	case zmtp.Pull:

@@ -43,8 +43,8 @@ type LinkConfig struct {
 	Describer Describer
 	Lab       LabHandler // nil: a lab controller is refused
 	Pool      *budget.Pool
-	// Beat describes the node for a heartbeat. It must not block.
-	Beat func() Beat
+	// Heartbeat describes the node for a heartbeat. It must not block.
+	State func() Heartbeat
 	// SawCommit is told every commit number that the controller sends.
 	SawCommit func(raid.Commit)
 	// RenewKey is called when a heartbeat asks for a new key, with each that does.
@@ -99,14 +99,14 @@ type LabHandler interface {
 type Link struct {
 	cfg    LinkConfig
 	made   time.Time
-	stores chan job
-	others chan job
+	stores chan linkRequest
+	others chan linkRequest
 	queued *window // bytes of Stores between their arrival and their end
 
-	moved    atomic.Uint64 // see Pulse
-	draining atomic.Bool
-	beatNow  chan struct{}
-	changed  chan struct{} // of 1: the status did
+	moved        atomic.Uint64 // see Pulse
+	draining     atomic.Bool
+	heartbeatNow chan struct{}
+	changed      chan struct{} // of 1: the status did
 
 	mu        sync.Mutex
 	array     raid.ArrayID
@@ -151,8 +151,8 @@ func NewLink(cfg LinkConfig) *Link {
 	if cfg.Random == nil {
 		cfg.Random = rand.Reader
 	}
-	if cfg.Beat == nil {
-		cfg.Beat = func() Beat { return Beat{} }
+	if cfg.State == nil {
+		cfg.State = func() Heartbeat { return Heartbeat{} }
 	}
 	if cfg.RenewKey == nil {
 		cfg.RenewKey = func() {}
@@ -168,8 +168,8 @@ func NewLink(cfg LinkConfig) *Link {
 	}
 	return &Link{
 		cfg: cfg, made: time.Now(), array: cfg.Array, status: "Not started",
-		stores: make(chan job, queueLength), others: make(chan job, queueLength),
-		queued: newWindow(queueBytes), beatNow: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+		stores: make(chan linkRequest, queueLength), others: make(chan linkRequest, queueLength),
+		queued: newWindow(queueBytes), heartbeatNow: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 }
 

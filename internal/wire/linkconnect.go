@@ -24,7 +24,7 @@ func (l *Link) connect(ctx context.Context) (*linkSession, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &linkSession{link: l, id: raid.SessionID(id), log: l.cfg.Log.With("session", id), beats: newBeats()}
+	s := &linkSession{link: l, id: raid.SessionID(id), log: l.cfg.Log.With("session", id), heartbeats: newHeartbeats()}
 	if err := s.open(ctx); err != nil {
 		s.close(err)
 		return nil, err

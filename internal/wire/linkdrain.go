@@ -4,10 +4,10 @@ import "time"
 
 const (
 	// drainLook is how often a Link that drains looks whether it may end, and
-	// calmLooks how many of these looks in a row must find nothing under way: the
+	// idleLooks how many of these looks in a row must find nothing under way: the
 	// last Stores may have been on their way when the controller was told.
 	drainLook = 100 * time.Millisecond
-	calmLooks = 2
+	idleLooks = 2
 	// labDrain is how long it drains for a lab controller, who can't be told.
 	labDrain = time.Second
 )
@@ -21,18 +21,18 @@ func (l *Link) drain() {
 		return
 	}
 	select {
-	case l.beatNow <- struct{}{}:
+	case l.heartbeatNow <- struct{}{}:
 	default:
 	}
 	late := time.NewTimer(limit)
 	defer late.Stop()
 	look := time.NewTicker(drainLook)
 	defer look.Stop()
-	for calm := 0; calm < calmLooks && l.Connected(); {
+	for idle := 0; idle < idleLooks && l.Connected(); {
 		select {
 		case <-look.C:
-			if calm++; l.queued.outstanding() > 0 {
-				calm = 0
+			if idle++; l.queued.outstanding() > 0 {
+				idle = 0
 			}
 		case <-late.C:
 			l.cfg.Log.Warn("Chunks were still being written when the time for ending was over; they are not acknowledged", "after", limit)

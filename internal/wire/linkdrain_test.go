@@ -31,7 +31,7 @@ func TestStoreUnderWayIsAcknowledgedWhenANodeStops(t *testing.T) {
 		defer close(stopped)
 		stop()
 	}()
-	eventually(t, "the controller is told", func() bool { return s.Beat().Draining })
+	eventually(t, "the controller is told", func() bool { return s.Heartbeat().Draining })
 	select {
 	case err := <-stored:
 		t.Fatalf("before it was written: %v", err)

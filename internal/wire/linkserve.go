@@ -14,9 +14,9 @@ import (
 	"github.com/raidpi/raidpi/internal/zmtp"
 )
 
-// job is one request that waits for a free hand. It belongs to the session that
+// linkRequest is one that waits for a free hand. It belongs to the session that
 // it came in on, and only there it is answered.
-type job struct {
+type linkRequest struct {
 	session *linkSession
 	arrived time.Time
 
@@ -32,7 +32,7 @@ type job struct {
 // which keeps their number bounded when a disk hangs, and end with ctx.
 func (l *Link) startWorkers(ctx context.Context) *sync.WaitGroup {
 	var workers sync.WaitGroup
-	work := func(queue <-chan job) {
+	work := func(queue <-chan linkRequest) {
 		workers.Go(func() {
 			for {
 				select {
@@ -52,7 +52,7 @@ func (l *Link) startWorkers(ctx context.Context) *sync.WaitGroup {
 }
 
 // do handles one request, unless its session is over.
-func (l *Link) do(j job) {
+func (l *Link) do(j linkRequest) {
 	s := j.session
 	if j.store != nil {
 		defer l.queued.release(j.held)
@@ -89,7 +89,7 @@ func (s *linkSession) limit(arrived time.Time, remainingMS uint32) (context.Cont
 }
 
 // doStore handles a native Store.
-func (s *linkSession) doStore(j job) {
+func (s *linkSession) doStore(j linkRequest) {
 	req, invalid, err := decodeStore(j.store.Frames[0], j.store.Frames[1])
 	if err != nil {
 		s.fail(err)
@@ -108,7 +108,7 @@ func (s *linkSession) doStore(j job) {
 }
 
 // doRequest handles a native request other than Store.
-func (s *linkSession) doRequest(j job) {
+func (s *linkSession) doRequest(j linkRequest) {
 	r := j.request
 	resp := &wirepb.Response{RequestId: r.id, Filename: string(r.name)}
 	ctx, cancel, err := s.limit(j.arrived, r.remaining)
@@ -218,7 +218,7 @@ func (s *linkSession) fail(err error) {
 }
 
 // doLabStore handles a lab controller's Store: [request][data] → [filename].
-func (s *linkSession) doLabStore(j job) {
+func (s *linkSession) doLabStore(j linkRequest) {
 	var pb wirepb.StoredataRequest
 	if err := proto.Unmarshal(j.store.Frames[0], &pb); err != nil || !raid.ValidName(pb.Filename) {
 		s.log.Warn("Lab chunk refused: its name is not 3 to 64 letters and digits", "name", clip(pb.Filename, 64), "reason", err)
@@ -240,7 +240,7 @@ func (s *linkSession) queueLabGet(frame []byte) {
 		return
 	}
 	select {
-	case s.link.others <- job{session: s, labGet: pb.Filename}:
+	case s.link.others <- linkRequest{session: s, labGet: pb.Filename}:
 	default:
 		s.log.Warn("Lab request dropped: too many are waiting", "name", pb.Filename)
 	}

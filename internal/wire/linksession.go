@@ -19,15 +19,15 @@ var errLinkStops = fmt.Errorf("node is stopping: %w", raid.ErrShutdown)
 // linkSession is the node's end of one set of connections. Its fields do not
 // change once it is connected.
 type linkSession struct {
-	link  *Link
-	id    raid.SessionID
-	log   *slog.Logger
-	lab   bool
-	array raid.ArrayID
-	conns [roleCount]*zmtp.Conn // a lab controller has no data connection
-	ctx   context.Context       // ends with the session
-	heard atomic.Bool           // the controller sent a message
-	beats beats
+	link       *Link
+	id         raid.SessionID
+	log        *slog.Logger
+	lab        bool
+	array      raid.ArrayID
+	conns      [roleCount]*zmtp.Conn // a lab controller has no data connection
+	ctx        context.Context       // ends with the session
+	heard      atomic.Bool           // the controller sent a message
+	heartbeats heartbeats
 }
 
 // close ends all connections; the first reason counts.
@@ -58,7 +58,7 @@ func (s *linkSession) serve(ctx context.Context) error {
 	task(func() error { return readNothing(s.conns[roleControl]) })
 	if !s.lab {
 		task(func() error { return readNothing(s.conns[roleData]) })
-		task(s.sendBeats)
+		task(s.sendHeartbeats)
 		task(s.watch)
 	}
 	<-ctx.Done()
@@ -74,7 +74,7 @@ func (s *linkSession) serve(ctx context.Context) error {
 // watch ends the session after Dead of silence, and has heartbeats sent by the node's
 // own clock when the controller's are late. An idle one sends some every two seconds.
 func (s *linkSession) watch() error {
-	l, dead, late := s.link, s.link.cfg.Dead, (calmBeats+1)*s.link.cfg.Heartbeat
+	l, dead, late := s.link, s.link.cfg.Dead, (idleFactor+1)*s.link.cfg.Heartbeat
 	timer := time.NewTimer(late)
 	defer timer.Stop()
 	for {
@@ -93,7 +93,7 @@ func (s *linkSession) watch() error {
 		}
 		next := late - silent
 		if next <= 0 {
-			s.beats.dueNow()
+			s.heartbeats.dueNow()
 			next = l.cfg.Heartbeat
 		}
 		timer.Reset(min(next, dead-silent))
@@ -113,7 +113,7 @@ func (s *linkSession) readStores() error {
 			m.Release()
 			return fmt.Errorf("store connection: a message of %d frames is no store request", len(m.Frames))
 		}
-		j := job{session: s, arrived: time.Now(), store: m, held: int64(len(m.Frames[1]))}
+		j := linkRequest{session: s, arrived: time.Now(), store: m, held: int64(len(m.Frames[1]))}
 		if err := l.queued.acquire(s.ctx, nil, j.held); err != nil {
 			m.Release()
 			return err
@@ -163,7 +163,7 @@ func (s *linkSession) readRequests() error {
 			if h := s.link.cfg.Scrub; h != nil && r.told.Scrub != nil {
 				h.Order(*r.told.Scrub)
 			}
-			if err := s.answerBeat(); err != nil {
+			if err := s.answerHeartbeat(); err != nil {
 				return err
 			}
 			continue
@@ -173,7 +173,7 @@ func (s *linkSession) readRequests() error {
 }
 
 func (s *linkSession) queueRequest(r nodeRequest, invalid error) {
-	j := job{session: s, arrived: time.Now(), request: &r}
+	j := linkRequest{session: s, arrived: time.Now(), request: &r}
 	if invalid == nil {
 		select {
 		case s.link.others <- j:

@@ -84,7 +84,7 @@ func TestAHeartbeatTellsWhetherTheDiskAnswers(t *testing.T) {
 	for said, want := range map[time.Duration]time.Duration{
 		0: 0, time.Microsecond: time.Millisecond, 7 * time.Second: 7 * time.Second, 1 << 62: math.MaxUint32 * time.Millisecond,
 	} {
-		if got := decodeBeat(encodeBeat(Beat{DiskStall: said})).DiskStall; got != want {
+		if got := decodeHeartbeat(encodeHeartbeat(Heartbeat{DiskStall: said})).DiskStall; got != want {
 			t.Errorf("%v is heard as %v", said, got)
 		}
 	}

@@ -53,8 +53,8 @@ type ListRequest struct {
 	describe       bool           // see Session.Describe
 }
 
-// Beat is a node's heartbeat.
-type Beat struct {
+// Heartbeat is a node's heartbeat.
+type Heartbeat struct {
 	TotalBytes    int64
 	FreeBytes     int64 // beyond the node's reserve
 	Chunks        int64

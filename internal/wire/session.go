@@ -29,15 +29,15 @@ type Session struct {
 	telling sync.Mutex // held while the observer is called
 	told    bool       // of the node, and not yet of its end
 
-	mu     sync.Mutex
-	conns  [roleCount]*zmtp.Conn
-	addr   string
-	beat   Beat
-	beatAt time.Time // when it came; zero before the first
-	asked  time.Time // the heartbeat that Unanswered is counted from
-	calls  map[uint64]*call
-	ended  bool
-	err    error
+	mu          sync.Mutex
+	conns       [roleCount]*zmtp.Conn
+	addr        string
+	heartbeat   Heartbeat
+	heartbeatAt time.Time // when it came; zero before the first
+	asked       time.Time // the heartbeat that Unanswered is counted from
+	calls       map[uint64]*call
+	ended       bool
+	err         error
 
 	reading bool      // in the middle of a payload
 	read    time.Time // the end of the last payload
@@ -69,11 +69,11 @@ func (s *Session) Addr() string {
 	return s.addr
 }
 
-// Beat is the latest heartbeat.
-func (s *Session) Beat() Beat {
+// Heartbeat is the latest heartbeat.
+func (s *Session) Heartbeat() Heartbeat {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.beat
+	return s.heartbeat
 }
 
 // Done is closed when the session has ended.
@@ -195,14 +195,14 @@ func (s *Session) attach(r role, c *zmtp.Conn) error {
 }
 
 // heard takes a heartbeat in. The first is part of NodeUp.
-func (s *Session) heard(b Beat) {
+func (s *Session) heard(b Heartbeat) {
 	s.mu.Lock()
-	s.beat, s.beatAt = b, time.Now()
+	s.heartbeat, s.heartbeatAt = b, time.Now()
 	s.checkWhole()
 	s.mu.Unlock()
 	s.tell(func(o Observer) {
 		if s.told {
-			o.NodeBeat(s, b)
+			o.NodeHeartbeat(s, b)
 		}
 	})
 }
@@ -214,7 +214,7 @@ func (s *Session) checkWhole() {
 			return
 		}
 	}
-	if !s.beatAt.IsZero() && !s.isWhole() {
+	if !s.heartbeatAt.IsZero() && !s.isWhole() {
 		close(s.whole)
 	}
 }

@@ -60,12 +60,12 @@ func everyRequestReachesItsNode(t *testing.T, th *testHub, change func(*LinkConf
 	if seen := node.seen(); seen != 7 {
 		t.Fatalf("the node saw commit %d, want 7", seen)
 	}
-	if b := s.Beat(); b.Zone != "shelf" || b.FreeBytes != 50 || s.Addr() == "" || s.Outstanding() != 0 || s.StuckFor() != 0 {
+	if b := s.Heartbeat(); b.Zone != "shelf" || b.FreeBytes != 50 || s.Addr() == "" || s.Outstanding() != 0 || s.StuckFor() != 0 {
 		t.Fatalf("session says %+v %q %d %v", b, s.Addr(), s.Outstanding(), s.StuckFor())
 	}
 	eventually(t, "heartbeats are reported", func() bool { return th.events.beatsOf(s.Node()) > 2 })
 	eventually(t, "the node tells the number back with its proof", func() bool {
-		return s.Beat().Proven == raid.Commit{Number: 7, MAC: raid.CommitMAC{7, 1}}
+		return s.Heartbeat().Proven == raid.Commit{Number: 7, MAC: raid.CommitMAC{7, 1}}
 	})
 }
 

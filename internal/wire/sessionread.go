@@ -33,7 +33,7 @@ func (s *Session) readControl(c *zmtp.Conn) error {
 			return err
 		}
 		if r.id == 0 {
-			s.heard(decodeBeat(r.pb.GetHeartbeat()))
+			s.heard(decodeHeartbeat(r.pb.GetHeartbeat()))
 			continue
 		}
 		s.answer(r)

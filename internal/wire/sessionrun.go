@@ -16,13 +16,13 @@ var (
 
 // run carries the session through its life: it waits until the session is whole,
 // reports it, sends heartbeats, and reports its end. It returns when both the session
-// and its heartbeats are over. That it falls silent is for [Hub.beatNodes] to see.
+// and its heartbeats are over. That it falls silent is for [Hub.sendHeartbeats] to see.
 func (s *Session) run(ctx context.Context) {
 	defer close(s.gone)
 	up := s.awaitWhole(ctx)
 	var beating sync.WaitGroup
 	if up {
-		beating.Go(func() { s.sendBeats(ctx) })
+		beating.Go(func() { s.sendHeartbeats(ctx) })
 	}
 	if s.prior != nil {
 		<-s.prior

@@ -390,7 +390,7 @@ func TestRemovalWhenAllHandshakesAreOverIsNoticed(t *testing.T) {
 			}
 			defer conn.Close()
 			if r == roleControl { // its first heartbeat would make the session whole
-				beat, _ := proto.Marshal(&wirepb.Response{Result: &wirepb.Response_Heartbeat{Heartbeat: encodeBeat(Beat{})}})
+				beat, _ := proto.Marshal(&wirepb.Response{Result: &wirepb.Response_Heartbeat{Heartbeat: encodeHeartbeat(Heartbeat{})}})
 				_ = conn.Send(t.Context(), beat)
 			}
 			_, _ = conn.Receive(nil) // until it is closed

@@ -27,11 +27,11 @@ func TestWhatANodeSaysOfItsWearComesThrough(t *testing.T) {
 		most.Days[i] = raid.WearDay{Running: 24 * time.Hour, Written: mostCounted, Stored: mostCounted}
 	}
 	for _, w := range []raid.Wear{{}, someWear(), most, {Medium: raid.MediumSD, Source: raid.WearOfService}, {Power: raid.PowerGood, Spare: raid.SpareLow}} {
-		if got := decodeBeat(encodeBeat(Beat{Wear: w})).Wear; got != w {
+		if got := decodeHeartbeat(encodeHeartbeat(Heartbeat{Wear: w})).Wear; got != w {
 			t.Errorf("%+v\nreads as %+v", w, got)
 		}
 	}
-	if pb := encodeBeat(Beat{}).Wear; pb != nil {
+	if pb := encodeHeartbeat(Heartbeat{}).Wear; pb != nil {
 		t.Errorf("a node that does not tell tells %v", pb)
 	}
 }
@@ -57,7 +57,7 @@ func TestWhatCantBeOfWearIsNotBelieved(t *testing.T) {
 		pb.Days = append(pb.Days, &wirepb.WearDay{Seconds: all, WrittenBytes: all, StoredBytes: all})
 	}
 	w := decodeWear(pb)
-	if len(w.Device) != maxBeatText || w.Model != "a[31mbc" || w.Medium != "" || w.Source != "" || w.Spare != "" || w.Power != "" {
+	if len(w.Device) != maxHeartbeatText || w.Model != "a[31mbc" || w.Medium != "" || w.Source != "" || w.Spare != "" || w.Power != "" {
 		t.Errorf("texts and words: %+v", w)
 	}
 	if w.Running != longest || w.Written != mostCounted || w.LifeUsed != raid.LifeExceeded || w.CardHeat != 0 || w.Heat != 0 {

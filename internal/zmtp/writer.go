@@ -22,8 +22,8 @@ const (
 	keepScratch = 64 << 10
 )
 
-// job is one message on its way to the writer.
-type job struct {
+// outgoing is one message on its way to the writer.
+type outgoing struct {
 	frames [][]byte
 	done   chan error
 }
@@ -32,12 +32,12 @@ type job struct {
 // fields below commands are theirs: a goroutine that sends, or [Conn.keep]. To hand each
 // message to a goroutine that writes would cost more than all the rest of a small one.
 type writer struct {
-	turn     chan struct{} // of 1; whoever waits longest gets it
-	queue    chan *job     // unbuffered: who waits for the turn may leave with another's batch
-	idle     sync.Pool     // of *job
+	turn     chan struct{}  // of 1; whoever waits longest gets it
+	queue    chan *outgoing // unbuffered: who waits for the turn may leave with another's batch
+	idle     sync.Pool      // of *outgoing
 	commands commands
 
-	jobs    []*job
+	jobs    []*outgoing
 	scratch []byte // headers and small frames of the batch
 	from    int    // scratch[from:] is not yet in bufs
 	bufs    net.Buffers
@@ -59,9 +59,9 @@ type commands struct {
 
 func (w *writer) init() {
 	w.turn = make(chan struct{}, 1)
-	w.queue = make(chan *job)
+	w.queue = make(chan *outgoing)
 	w.commands.due = make(chan struct{}, 1)
-	w.idle.New = func() any { return &job{done: make(chan error, 1)} }
+	w.idle.New = func() any { return &outgoing{done: make(chan error, 1)} }
 }
 
 // set makes a command due.
@@ -134,7 +134,7 @@ func (c *Conn) Send(ctx context.Context, frames ...[]byte) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("send to %s: %w", c.peer.Addr, err)
 	}
-	j := c.out.idle.Get().(*job)
+	j := c.out.idle.Get().(*outgoing)
 	j.frames = append(j.frames[:0], frames...)
 	err := c.enqueue(ctx, j)
 	clear(j.frames)
@@ -142,7 +142,7 @@ func (c *Conn) Send(ctx context.Context, frames ...[]byte) error {
 	return err
 }
 
-func (c *Conn) enqueue(ctx context.Context, j *job) error {
+func (c *Conn) enqueue(ctx context.Context, j *outgoing) error {
 	select {
 	case <-c.ctx.Done():
 		return gone("send to", c.peer, c.Err())
@@ -192,7 +192,7 @@ func (c *Conn) keep() {
 
 // writeBatch writes j and what waits behind it in one go. All of them learn of the
 // result.
-func (c *Conn) writeBatch(j *job) error {
+func (c *Conn) writeBatch(j *outgoing) error {
 	w := &c.out
 	for j != nil {
 		w.jobs = append(w.jobs, j)

@@ -3,11 +3,11 @@
 //
 // # Two layers
 //
-// Everyday tests run the programs under qemu-user, those for the first Pi and
+// With the build tag system (make test-system) tests run the programs under qemu-user, those for the first Pi and
 // the Zero on a processor like theirs (arm1176, an ARMv6), and install the
 // packages in Debian roots of armhf and arm64 with chroot.
 //
-// With the build tag armboot (make e2e-arm) whole machines are booted by
+// With armboot as well (make e2e-arm) whole machines are booted by
 // qemu-system, which has a kernel, cgroups and seccomp of their own: the units run
 // in the sandbox that is shipped. A [machine] has a controller and a node; a
 // second node, for this machine's own processor, joins from outside.

@@ -54,24 +54,6 @@ func TestFilesComeBackEqual(t *testing.T) {
 	wholeStory(t, programs.race)
 }
 
-// Many a Pi runs a 32-bit system.
-func TestFilesComeBackEqualOn32Bit(t *testing.T) {
-	t.Parallel()
-	root, err := cluster.Root(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	words, err := exec.CommandContext(t.Context(), filepath.Join(root, "test", "word32")).Output()
-	if err != nil {
-		t.Fatalf("this machine runs no 32-bit programs: test/setup helps: %v", err)
-	}
-	b := cluster.Build{Dir: filepath.Join(programs.temp, "word32"), Env: strings.Fields(string(words))}
-	if err := b.Run(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	wholeStory(t, b.Dir)
-}
-
 func TestAssignmentsUploadWorks(t *testing.T) {
 	t.Parallel()
 	a := start(t, cluster.Config{Nodes: 4})

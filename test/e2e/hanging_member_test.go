@@ -95,7 +95,7 @@ func TestAMemberThatSaysThatItsDiskHangsGetsNothingAndIsShown(t *testing.T) {
 	t.Parallel()
 	a := start(t, cluster.Config{Nodes: 2, Joined: true})
 	l := a.liar()
-	l.Beat(func(b *liar.Heartbeat) { b.DiskStallMs = 42_000 })
+	l.OnHeartbeat(func(b *liar.Heartbeat) { b.DiskStallMs = 42_000 })
 	a.must(l.Connect(t.Context()))
 	a.eventually("GET /nodes says so", settled, func() error {
 		nodes, err := a.API.Nodes(t.Context())

@@ -72,7 +72,7 @@ func TestOneMemberThatTellsOfANewerCatalogStopsNobody(t *testing.T) {
 			a := start(t, cluster.Config{Nodes: 3, Joined: true})
 			first := a.upload(content(200_000))
 			l := a.liar()
-			l.Beat(lie)
+			l.OnHeartbeat(lie)
 			a.must(l.Connect(t.Context()))
 			a.must(a.WaitUp(t.Context(), 4))
 			a.eventually("the member is shown with what it says", settled, func() error { return a.shownWithClaim(l.ID()) })
@@ -130,15 +130,15 @@ func TestAMemberThatFloodsWearsNoCardAndFillsNoLog(t *testing.T) {
 	a.upload(content(200_000))
 	before, lines := a.commit(), strings.Count(a.Controller.LogText(), "\n")
 	var count atomic.Uint64
-	l.Beat(func(b *liar.Heartbeat) {
+	l.OnHeartbeat(func(b *liar.Heartbeat) {
 		flips := count.Add(1)
 		b.Zone, b.Version = fmt.Sprint("zone-", flips%7), fmt.Sprint("v", flips)
 		b.ReadOnly, b.Draining, b.HighestCommit = flips%2 == 0, flips%3 == 0, impossible+flips
 	})
 	for range 300 {
-		a.must(l.SendBeat(t.Context()))
+		a.must(l.SendHeartbeat(t.Context()))
 	}
-	l.Beat(nil)
+	l.OnHeartbeat(nil)
 	again := func() {
 		a.eventually("it connects again", settled, func() error { return l.Connect(t.Context()) })
 	}

@@ -22,7 +22,7 @@ func TestAMemberThatMakesUpChunksWithoutEndFillsNoCatalog(t *testing.T) {
 	a.must(a.Controller.Start())
 	a.must(a.WaitUp(t.Context(), 2))
 	var pages atomic.Int64
-	l.Beat(func(b *liar.Heartbeat) { b.Chunks, b.TotalBytes, b.Scanned = 1<<60, 1<<60, true })
+	l.OnHeartbeat(func(b *liar.Heartbeat) { b.Chunks, b.TotalBytes, b.Scanned = 1<<60, 1<<60, true })
 	l.Answer(func(_ context.Context, req *liar.Asked, honest *liar.Answer) *liar.Answer {
 		switch req.Op {
 		case liar.List:

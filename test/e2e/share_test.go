@@ -13,7 +13,7 @@ func TestAMemberThatPraisesItselfGetsNoMoreThanItsShare(t *testing.T) {
 	t.Parallel()
 	a := start(t, cluster.Config{Nodes: 4, Joined: true})
 	l := a.liar()
-	l.Beat(func(b *liar.Heartbeat) { b.TotalBytes, b.FreeBytes, b.Zone = 1e18, 1e18, "its own" })
+	l.OnHeartbeat(func(b *liar.Heartbeat) { b.TotalBytes, b.FreeBytes, b.Zone = 1e18, 1e18, "its own" })
 	a.must(l.Connect(t.Context()))
 	a.must(a.WaitUp(t.Context(), 5))
 	const files = 50

@@ -2,7 +2,7 @@
 // name, /var/lib and /run of its own, and all are plugged into one switch. They are
 // namespaces of Linux (namespaces(7)) that a sleeping process keeps alive, so nothing
 // is left when that has ended. Whoever is not root becomes it inside a user namespace,
-// where the system allows that.
+// where the system allows that; so its tests are among those of make test-system.
 package hosts
 
 import (

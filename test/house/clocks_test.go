@@ -36,7 +36,7 @@ var dayAllowed = map[string]struct {
 	"internal/raidctl/events.go":       {[]string{"time.Parse", "UTC"}, "which events a person asks for, by the time that they show"},
 	"internal/raid/event.go":           {[]string{"UTC"}, "the same"},
 	"internal/catalog/progress.go":     {[]string{"ModTime"}, "whether a file was written between two looks: compared for being another one, never for being later"},
-	"internal/catalog/spare.go":        {[]string{"syscall.Stat_t"}, "how many blocks a file has; its times are not looked at"},
+	"internal/catalog/ballast.go":      {[]string{"syscall.Stat_t"}, "how many blocks a file has; its times are not looked at"},
 	"internal/chunkstore/mount.go":     {[]string{"unix.Stat_t"}, "which disk a folder is on; its times are not looked at"},
 	"internal/node/wear.go":            {[]string{"unix.Stat_t"}, "the same"},
 	"internal/catalog/upload.go":       {[]string{"UTC"}, "created, of a file without one, for people"},

@@ -32,7 +32,6 @@ var order = []string{
 	"internal/inventory", // what a node says that it holds
 	"internal/membership",
 	"internal/placement",
-	"internal/stripe",
 	"internal/scrub", // a node's reading of all its chunks
 	"internal/wear",  // what is written to a node's disk, and how worn it is
 	"internal/catalog",
@@ -55,6 +54,8 @@ var order = []string{
 	"internal/address",        // where a controller is, as people write it
 	"internal/reason/insider", // programmers' words, for tests
 	"internal/reason",         // why a connection failed, in a person's words
+	"internal/stripe/xor",     // a level of three parts, for tests
+	"internal/stripe",         // how a stripe becomes parts, and a stripe again
 	"internal/raid",           // the vocabulary
 }
 

@@ -147,7 +147,7 @@ func (l *Liar) takeRequest(s *session, frames [][]byte) error {
 	asked := &Asked{Name: req.Filename, Request: req}
 	switch op := req.Op.(type) {
 	case nil:
-		return l.SendBeat(s.ctx)
+		return l.SendHeartbeat(s.ctx)
 	case *wirepb.GetdataRequest_Get:
 		asked.Op = Get
 	case *wirepb.GetdataRequest_Delete:

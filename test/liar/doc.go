@@ -6,7 +6,7 @@
 // memory, but where a test tells it otherwise:
 //
 //   - [Liar.Greet] changes the properties of its READY, for sessions to come.
-//   - [Liar.Beat] changes each heartbeat. [Liar.SendBeat] sends one more, as often as
+//   - [Liar.OnHeartbeat] changes each heartbeat. [Liar.SendHeartbeat] sends one more, as often as
 //     a test likes.
 //   - [Liar.Answer] changes, withholds or delays the answer to each Store, Get,
 //     Delete, List and Verify. See [Answerer].

@@ -56,7 +56,7 @@ type Liar struct {
 	mu      sync.Mutex
 	who     *identity.Node
 	greet   func(Role, map[string]string)
-	beat    func(*Heartbeat)
+	change  func(*Heartbeat)
 	reply   Answerer
 	chunks  map[string]*chunk
 	heard   raid.Commit // the highest commit number
@@ -83,11 +83,11 @@ func (l *Liar) Greet(change func(r Role, properties map[string]string)) {
 	l.greet = change
 }
 
-// Beat has change called for each heartbeat, which is honest before. Nil: it stays so.
-func (l *Liar) Beat(change func(*Heartbeat)) {
+// OnHeartbeat has change called for each heartbeat, which is honest before. Nil: it stays so.
+func (l *Liar) OnHeartbeat(change func(*Heartbeat)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.beat = change
+	l.change = change
 }
 
 // Connect makes a session and its first heartbeat, and serves it until Close or until
@@ -114,7 +114,7 @@ func (l *Liar) Connect(ctx context.Context) error {
 	l.mu.Lock()
 	l.session = s
 	l.mu.Unlock()
-	if err := l.SendBeat(ctx); err != nil {
+	if err := l.SendHeartbeat(ctx); err != nil {
 		return err
 	}
 	l.serve(s)
@@ -200,10 +200,10 @@ func (l *Liar) Send(ctx context.Context, r Role, frames ...[]byte) error {
 	return s.conns[r].Send(ctx, frames...)
 }
 
-// SendBeat sends a heartbeat at once.
-func (l *Liar) SendBeat(ctx context.Context) error {
+// SendHeartbeat sends a heartbeat at once.
+func (l *Liar) SendHeartbeat(ctx context.Context) error {
 	l.mu.Lock()
-	change := l.beat
+	change := l.change
 	b := &Heartbeat{
 		TotalBytes: 64 << 30, FreeBytes: 32 << 30, Chunks: uint64(len(l.chunks)), HighestCommit: l.heard.Number, Scanned: true, Version: "liar",
 		ProvenCommit: l.heard.Number, ProvenMac: l.heard.MAC.Bytes(),

@@ -44,9 +44,9 @@ func (c Cut) String() string { return []string{"in order", "pulled", "cut inward
 // port is the name of the host's port on the switch, as systemd-nspawn makes it.
 func (h *Host) port() string { return "vb-" + h.Name }
 
-// Cable damages or mends the host's cable. The host must be running.
+// Cable damages or repairs the host's cable. The host must be running.
 func (h *Host) Cable(ctx context.Context, cut Cut) error {
-	if err := h.mend(ctx); err != nil {
+	if err := h.repairCable(ctx); err != nil {
 		return err
 	}
 	state := "up"
@@ -65,9 +65,9 @@ func (h *Host) Cable(ctx context.Context, cut Cut) error {
 	return nil
 }
 
-// mend takes the host's port out of the filter. Adding first makes the deletion of
+// repairCable takes the host's port out of the filter. Adding first makes the deletion of
 // what is not there succeed.
-func (h *Host) mend(ctx context.Context) error {
+func (h *Host) repairCable(ctx context.Context) error {
 	var lines strings.Builder
 	for _, set := range []string{"from", "towards"} {
 		for _, verb := range []string{"add", "delete"} {

@@ -408,9 +408,13 @@ func (o *owner) forsaken() {
 	for _, pi := range o.pis {
 		o.forsake(strings.ReplaceAll(strings.TrimSpace(o.lines("forsake")), "pi-1", pi.Name))
 	}
-	if out := o.do(o.controller, "lost"); strings.Count(out, "file-") != len(o.files) {
-		o.t.Errorf("of %d files that are lost these are listed:\n%s", len(o.files), out)
-	}
+	lines, out := o.lines("lost"), ""
+	until(o.t, "all files that are lost are listed", recovery, func() bool { // once what the Pis held is looked through
+		out = o.controller.must(lines)
+		return strings.Count(out, "file-") == len(o.files)
+	}, func() string {
+		return fmt.Sprintf("of %d files that are lost these are listed:\n%s", len(o.files), out)
+	})
 }
 
 // forsake answers, at a terminal, how many files are lost.

@@ -1,0 +1,51 @@
+package repair
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
+
+const (
+	// recentFor is how long a file's description is used again. One that is deleted
+	// meanwhile is noticed where the new copy is recorded.
+	recentFor = time.Second
+	// maxRecent bounds the descriptions that are kept, for some 64 KiB.
+	maxRecent = 64
+)
+
+// recentFiles are the files whose parts are made just now: a file of many parts is looked
+// up once, and not for each of them.
+type recentFiles struct {
+	mu sync.Mutex
+	of map[raid.FileID]recentFile
+}
+
+type recentFile struct {
+	file raid.File
+	at   time.Time
+}
+
+// get is lookup, or what that has returned lately. Errors are not kept.
+func (f *recentFiles) get(ctx context.Context, id raid.FileID, lookup func(context.Context, raid.FileID) (raid.File, error)) (raid.File, error) {
+	f.mu.Lock()
+	known, ok := f.of[id]
+	f.mu.Unlock()
+	if ok && time.Since(known.at) < recentFor {
+		return known.file, nil
+	}
+	began := time.Now()
+	file, err := lookup(ctx, id)
+	if err != nil {
+		return file, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.of == nil || len(f.of) >= maxRecent {
+		f.of = map[raid.FileID]recentFile{}
+	}
+	f.of[id] = recentFile{file, began}
+	return file, nil
+}
