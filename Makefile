@@ -143,9 +143,10 @@ check:
 # than there are processors, for most wait more than they compute. What needs no debugger
 # is linked without its tables.
 TEST = $(GO) test -count=1 -p $$(($$(nproc) + 1)) -vet=off -ldflags=-w -timeout 20m
+# SYSTEM=1 adds what test-system does, which runs all of that with the race detector.
 test: check
 	$(MAKE) --no-print-directory simulate SEEDS=$(if $(filter file,$(origin SEEDS)),50,$(SEEDS))
-	$(TEST) -parallel 4 ./test/e2e ./internal/controller $(LONG)
+	$(if $(filter 1,$(SYSTEM)),$(MAKE) --no-print-directory test-system,$(TEST) -parallel 4 ./test/e2e ./internal/controller $(LONG))
 
 # A program with the race detector waits a second before it exits, for races that are
 # just being reported; a twentieth will do where daemons are ended hundreds of times.
@@ -167,7 +168,7 @@ test-setup:
 # 32-bit code, run natively or under qemu; Go has no race detector there. It is compiled
 # as in the packages, for which it is anyway.
 test-32: test-setup
-	CGO_ENABLED=0 env $$(GO="$(GO)" ./test/word32) $(TEST) -trimpath -tags system $(WORDS)
+	CGO_ENABLED=0 env $$(GO="$(GO)" ./test/word32) $(TEST) -trimpath $(WORDS)
 
 # The first Raspberry Pi and the Zero.
 test-arm:
