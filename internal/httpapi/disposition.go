@@ -13,7 +13,7 @@ const (
 
 // disposition writes a Content-Disposition (RFC 6266): a plain name as filename
 // alone, any other as an ASCII likeness for old clients and, whole, as filename*
-// (RFC 8187).
+// (RFC 8187). mime.FormatMediaType writes no likeness for old clients.
 func disposition(kind, name string) string {
 	if plainName(name) {
 		return kind + `; filename="` + name + `"`

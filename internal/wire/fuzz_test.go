@@ -47,6 +47,7 @@ func FuzzResponseFrames(f *testing.F) {
 	}}}), []byte(nil), false)
 	f.Fuzz(func(t *testing.T, head, payload []byte, data bool) {
 		s := quietSession()
+		s.window.tryAcquire(0) // for the call that stores
 		dst := make([]byte, 100)
 		calls := []*call{
 			{id: 1, name: "store1", kind: callStore}, {id: 2, name: "get123", kind: callGet, dst: dst, expect: 100},

@@ -2,110 +2,79 @@ package wire
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
-// window bounds what is unacknowledged towards one peer, in bytes and in
-// messages, and lets waiters in in the order of their arrival. One message is
-// always admitted, however large.
+// window bounds the unacknowledged messages to one peer, in bytes and in number, and
+// admits those that wait in the order of their arrival. One message is always admitted,
+// however large.
 type window struct {
-	limit int64 // bytes
-	count int64 // messages
+	limit  int64               // bytes
+	room   *semaphore.Weighted // in bytes
+	number *semaphore.Weighted // in messages
 
 	mu       sync.Mutex
 	bytes    int64
 	messages int64
-	progress time.Time // the last release, or the first take after none was out
-	waiters  []*windowWaiter
-}
-
-type windowWaiter struct {
-	n       int64
-	granted bool
-	ready   chan struct{}
+	progress time.Time // the last release, or the first message after none was out
 }
 
 // windowMessages bounds the unacknowledged messages to one peer: small ones
 // would fill a window by their thousands.
 const windowMessages = 4096
 
-func newWindow(limit int64) *window { return &window{limit: limit, count: windowMessages} }
+func newWindow(limit int64) *window {
+	return &window{limit: limit, room: semaphore.NewWeighted(limit), number: semaphore.NewWeighted(windowMessages)}
+}
 
 // acquire takes n bytes, waiting until they fit. It returns ctx's error or, when
 // done closes first, raid.ErrPeerGone.
 func (w *window) acquire(ctx context.Context, done <-chan struct{}, n int64) error {
-	w.mu.Lock()
-	if len(w.waiters) == 0 && w.fits(n) {
-		w.take(n)
-		w.mu.Unlock()
+	if w.tryAcquire(n) {
 		return nil
 	}
-	wt := &windowWaiter{n: n, ready: make(chan struct{})}
-	w.waiters = append(w.waiters, wt)
-	w.mu.Unlock()
-	select {
-	case <-wt.ready:
-		return nil
-	case <-ctx.Done():
-		w.forget(wt)
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-done:
+			cancel()
+		case <-waiting.Done():
+		}
+	}()
+	err := w.number.Acquire(waiting, 1)
+	if err == nil {
+		if err = w.room.Acquire(waiting, min(n, w.limit)); err == nil {
+			w.take(n)
+			return nil
+		}
+		w.number.Release(1)
+	}
+	if ctx.Err() != nil {
 		return contextError(ctx, "wait for the node's window")
-	case <-done:
-		w.forget(wt)
-		return gone("wait for the node's window", nil)
 	}
+	return gone("wait for the node's window", nil)
 }
 
 // tryAcquire takes n bytes if they fit now and nobody waits.
 func (w *window) tryAcquire(n int64) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.waiters) > 0 || !w.fits(n) {
+	if !w.number.TryAcquire(1) {
+		return false
+	}
+	if !w.room.TryAcquire(min(n, w.limit)) {
+		w.number.Release(1)
 		return false
 	}
 	w.take(n)
 	return true
 }
 
-// forget undoes the wait of one who left, who may have been let in meanwhile.
-func (w *window) forget(wt *windowWaiter) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if wt.granted {
-		w.giveBack(wt.n)
-		return
-	}
-	w.waiters = slices.DeleteFunc(w.waiters, func(o *windowWaiter) bool { return o == wt })
-	w.admit() // the one that left may have been too large for those behind it
-}
-
-// release gives back what an acknowledged message held.
-func (w *window) release(n int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.progress = time.Now()
-	w.giveBack(n)
-}
-
-// cancel gives back what was taken for a message that was never sent.
-func (w *window) cancel(n int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.giveBack(n)
-}
-
-func (w *window) giveBack(n int64) {
-	w.bytes -= n
-	w.messages--
-	w.admit()
-}
-
-func (w *window) fits(n int64) bool {
-	return w.messages == 0 || w.messages < w.count && w.bytes+n <= w.limit
-}
-
 func (w *window) take(n int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.messages == 0 {
 		w.progress = time.Now()
 	}
@@ -113,15 +82,22 @@ func (w *window) take(n int64) {
 	w.messages++
 }
 
-func (w *window) admit() {
-	for len(w.waiters) > 0 && w.fits(w.waiters[0].n) {
-		wt := w.waiters[0]
-		w.waiters[0] = nil
-		w.waiters = w.waiters[1:]
-		w.take(wt.n)
-		wt.granted = true
-		close(wt.ready)
+// release gives back what an acknowledged message held.
+func (w *window) release(n int64) { w.giveBack(n, true) }
+
+// cancel gives back what was taken for a message that was never sent.
+func (w *window) cancel(n int64) { w.giveBack(n, false) }
+
+func (w *window) giveBack(n int64, acknowledged bool) {
+	w.mu.Lock()
+	if acknowledged {
+		w.progress = time.Now()
 	}
+	w.bytes -= n
+	w.messages--
+	w.mu.Unlock()
+	w.room.Release(min(n, w.limit))
+	w.number.Release(1)
 }
 
 // outstanding is the number of bytes that are taken.

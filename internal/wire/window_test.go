@@ -11,7 +11,7 @@ import (
 
 func TestWindowAdmitsOneHoweverLarge(t *testing.T) {
 	w := newWindow(100)
-	if !w.tryAcquire(1000) || w.tryAcquire(0) {
+	if !w.tryAcquire(1000) || w.tryAcquire(1) {
 		t.Fatal("a window that holds too much admits something, or an empty one does not")
 	}
 	w.release(1000)

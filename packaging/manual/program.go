@@ -9,7 +9,8 @@ import (
 	"github.com/raidpi/raidpi/internal/raidctl"
 )
 
-// program is one of the three as its page describes it.
+// program is one of the three as its page describes it. cobra/doc would write a page for
+// each command of raidctl, and none for the daemons.
 type program struct {
 	name     string
 	section  int
