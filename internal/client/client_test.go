@@ -82,7 +82,7 @@ func TestRecordsComeWhole(t *testing.T) {
 	a := newArray(t)
 	id := a.put("ü\n", []byte("x"))
 	f, err := a.client.Info(t.Context(), id)
-	if err != nil || f.ID != id || f.Filename != "ü\n" || f.Size != 1 || f.Part1 == "" || f.Created != "2026-01-02 03:04:05" || len(f.SHA256) != 64 {
+	if err != nil || f.ID != id || f.Filename != "ü\n" || f.Size != 1 || len(f.Parts) != 2 || f.Parts[0] == "" || f.Created != "2026-01-02 03:04:05" || len(f.SHA256) != 64 {
 		t.Errorf("info %+v, %v", f, err)
 	}
 	nodes, err := a.client.Nodes(t.Context())

@@ -1,6 +1,12 @@
 package client
 
-import "github.com/raidpi/raidpi/internal/raid"
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/raidpi/raidpi/internal/raid"
+)
 
 // File is a stored file's record.
 type File struct {
@@ -14,9 +20,58 @@ type File struct {
 	Degraded    bool        `json:"degraded"` // fewer good copies on distinct nodes than there should be
 	Lab         bool        `json:"lab"`      // some copy rests on a lab node
 	Verified    string      `json:"verified"` // when all copies were last known to be whole, UTC; empty in listings
-	Part1       string      `json:"part1_filenames"`
-	Part2       string      `json:"part2_filenames"`
+	// Parts has, for each part of the level, the names of its chunks, separated by commas.
+	Parts []string `json:"-"`
 }
+
+// record is a File without the fields of its parts.
+type record File
+
+// UnmarshalJSON reads a record with as many fields part1_filenames, part2_filenames and so
+// on as the level has parts.
+func (f *File) UnmarshalJSON(text []byte) error {
+	if err := json.Unmarshal(text, (*record)(f)); err != nil {
+		return err
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(text, &fields); err != nil {
+		return err
+	}
+	f.Parts = nil
+	for {
+		raw, found := fields[partField(len(f.Parts))]
+		if !found {
+			return nil
+		}
+		var names string
+		if err := json.Unmarshal(raw, &names); err != nil {
+			return err
+		}
+		f.Parts = append(f.Parts, names)
+	}
+}
+
+// MarshalJSON writes the record as the controller does.
+func (f File) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(record(f)); err != nil {
+		return nil, err
+	}
+	text := bytes.TrimSuffix(b.Bytes(), []byte("}\n"))
+	for i, names := range f.Parts {
+		quoted, err := json.Marshal(names)
+		if err != nil {
+			return nil, err
+		}
+		text = append(fmt.Appendf(text, ",%q:", partField(i)), quoted...)
+	}
+	return append(text, '}'), nil
+}
+
+// partField is the name of the field with a part's chunk names; parts count from 0 here.
+func partField(part int) string { return fmt.Sprintf("part%d_filenames", part+1) }
 
 // Node is one node of the array.
 type Node struct {

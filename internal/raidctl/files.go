@@ -109,7 +109,7 @@ func (a *app) infoCommand() *cobra.Command {
 	}
 }
 
-// maxChunks is how many chunk names of a half are worth reading.
+// maxChunks is how many chunk names of a part are worth reading.
 const maxChunks = 8
 
 func (a *app) info(f client.File) error {
@@ -126,8 +126,12 @@ func (a *app) info(f client.File) error {
 		row("verified", printable(f.Verified)+" UTC")
 	}
 	row("stripes", strconv.FormatInt(f.Stripes, 10))
-	for i, names := range []string{f.Part1, f.Part2} {
-		label := fmt.Sprintf("half %d", i+1)
+	part := "part"
+	if len(f.Parts) == 2 {
+		part = "half"
+	}
+	for i, names := range f.Parts {
+		label := fmt.Sprintf("%s %d", part, i+1)
 		switch n := strings.Count(names, ",") + 1; {
 		case names == "":
 			row(label, "-")
