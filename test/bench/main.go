@@ -53,6 +53,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	dir := fs.String("dir", ".bench", "folder for all data; emptied at the start and at the end")
 	quick := fs.Bool("quick", false, "one short round of everything, for a first look")
 	only := fs.String("only", "", "regular expression: measure only what it matches, of: 64MiB 1MiB 4KiB memory tls stall heal-large heal-medium heal-small heal-beside scrub reconcile many idle start size")
+	chunks := fs.Int("chunks", 0, "the most chunks of \"many\"; 0: 10,000,000, or 200,000 with -quick. 50,000,000 take half an hour")
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}
@@ -64,6 +65,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	s := &suite{bin: *bin, dir: *dir, pick: pick, progress: stderr, scale: thorough}
 	if *quick {
 		s.scale = short
+	}
+	if *chunks > 0 {
+		s.scale.many = []int{max(*chunks/10, 1), *chunks}
 	}
 	describeMachine(stdout, *dir)
 	err = s.run(ctx)
