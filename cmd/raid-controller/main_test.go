@@ -22,29 +22,20 @@ import (
 	"github.com/raidpi/raidpi/internal/controller"
 	"github.com/raidpi/raidpi/internal/service"
 	"github.com/raidpi/raidpi/internal/wire"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // binary is raid-controller, built once.
 var binary string
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "raid-controller")
-	if err == nil {
-		binary = filepath.Join(dir, "raid-controller")
-		cmd := exec.Command("go", "build", "-o", binary, ".")
-		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-		err = cmd.Run()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "build raid-controller:", err)
-		os.Exit(1)
-	}
-	code := m.Run()
+	code := kit.RunWithProgram(m, ".", func(built string) {
+		binary = built
+	})
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
-	os.RemoveAll(dir)
 	os.Exit(code)
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -20,25 +19,16 @@ import (
 	"github.com/raidpi/raidpi/internal/node"
 	"github.com/raidpi/raidpi/internal/service"
 	"github.com/raidpi/raidpi/internal/wire"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // binary is raid-node, built once.
 var binary string
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "raid-node")
-	if err == nil {
-		binary = filepath.Join(dir, "raid-node")
-		cmd := exec.Command("go", "build", "-o", binary, ".")
-		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-		err = cmd.Run()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "build raid-node:", err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(dir)
+	code := kit.RunWithProgram(m, ".", func(built string) {
+		binary = built
+	})
 	os.Exit(code)
 }
 

@@ -1,7 +1,6 @@
 package admission
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,30 +39,12 @@ func must[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
-// syncBuffer is a log that goroutines write.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 // place is an array's controller, as far as it lets nodes in and out.
 type place struct {
 	*Registrar
 	ca           *identity.CA
 	book         *memStore
-	log          *syncBuffer
+	log          *kit.Log
 	leaf, own    tls.Certificate
 	port, member *tls.Config // port 9000, and those of nodes
 
@@ -73,7 +55,7 @@ type place struct {
 
 func newPlace(t testing.TB, change ...func(*Config)) *place {
 	t.Helper()
-	p := &place{book: newMemStore(), log: &syncBuffer{}, live: map[raid.NodeID]bool{}}
+	p := &place{book: newMemStore(), log: &kit.Log{}, live: map[raid.NodeID]bool{}}
 	p.ca = must(identity.OpenCA(t.TempDir(), array, rand.Reader))(t)
 	cfg := Config{
 		CA: p.ca, Store: p.book, Live: p.isLive, Cut: p.cut, Counts: func(raid.NodeID) (int, int) { return 2, 3 },

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -61,24 +59,6 @@ func openWith(t testing.TB, cfg Config, opt options) *Catalog {
 	must(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	return c
-}
-
-// guarded is a log that is read while the catalog's goroutines write it.
-type guarded struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (g *guarded) Write(p []byte) (int, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.b.Write(p)
-}
-
-func (g *guarded) String() string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.b.String()
 }
 
 func must(t testing.TB, err error) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 func TestDeletedFileIsGoneAtOnceAndItsChunksLater(t *testing.T) {
@@ -63,7 +64,7 @@ func TestSweepTakesManySmallFilesAtOnce(t *testing.T) {
 }
 
 func TestChunksOnLabNodesStayAndThatIsLogged(t *testing.T) {
-	var log guarded // the check of the catalog's bytes writes to it too, whenever it comes to that
+	var log kit.Log // the check of the catalog's bytes writes to it too, whenever it comes to that
 	cfg := config(t.TempDir() + "/catalog.db")
 	cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
 	c := openWith(t, cfg, options{})

@@ -13,6 +13,7 @@ import (
 	"github.com/raidpi/raidpi/internal/chunkstore"
 	"github.com/raidpi/raidpi/internal/chunkstore/faultfs"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // heard is a number as a controller from before there were MACs tells it.
@@ -52,7 +53,7 @@ func TestHighestCommitIsKnownAtOnceAfterARestart(t *testing.T) {
 		}
 		d := openDir(t, dir)
 		s := openStore(t, chunkstore.Config{FS: d})
-		eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
+		kit.Eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
 		if n := s.Stats().HighestCommit; n != 17 {
 			t.Fatalf("highest commit %d with byte %d flipped, want the trailer's 17", n, i)
 		}
@@ -80,7 +81,7 @@ func TestIdleStoreWritesNothing(t *testing.T) {
 		}
 		return nil
 	})
-	eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
+	kit.Eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
 	s.SawCommit(heard(17)) // as in the trailers
 	for range 20 {
 		s.SawCommit(heard(16))
@@ -152,7 +153,7 @@ func TestWhatADeleteToldIsDurableBeforeItsChunkIsGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := openStore(t, chunkstore.Config{FS: f})
-		eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
+		kit.Eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
 		s.SawCommit(proven(200))
 		f.CutPowerBefore(step)
 		s.Delete(t.Context(), []raid.ChunkName{c.name()})

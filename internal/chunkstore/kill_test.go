@@ -14,6 +14,7 @@ import (
 
 	"github.com/raidpi/raidpi/internal/chunkstore"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // victimEnv makes this test binary a process that writes chunks until it is
@@ -110,7 +111,7 @@ func TestKilledProcessLeavesNoPartialChunk(t *testing.T) {
 					t.Fatalf("acknowledged chunk %s is gone: %v", name, err)
 				}
 			}
-			eventually(t, "the count is right", func() bool { return s.Stats().Chunks == int64(len(all)) })
+			kit.Eventually(t, "the count is right", func() bool { return s.Stats().Chunks == int64(len(all)) })
 		})
 	}
 	if len(acknowledged) == 0 {

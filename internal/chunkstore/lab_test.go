@@ -12,6 +12,7 @@ import (
 	"github.com/raidpi/raidpi/internal/budget"
 	"github.com/raidpi/raidpi/internal/chunkstore"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 func TestLabChunksLieApart(t *testing.T) {
@@ -48,7 +49,7 @@ func TestLabChunksLieApart(t *testing.T) {
 		if got := list(t, s, 10, 0, 10); len(got) != 1 {
 			t.Fatalf("listed %v", got)
 		}
-		eventually(t, "lab chunks do not count", func() bool { return s.Stats().Chunks == 1 })
+		kit.Eventually(t, "lab chunks do not count", func() bool { return s.Stats().Chunks == 1 })
 	})
 	file, err := os.ReadFile(filepath.Join(dir, "lab", "ab", "abc"))
 	if err != nil || string(file) != "the third is longer" {

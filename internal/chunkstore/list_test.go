@@ -15,6 +15,7 @@ import (
 	"github.com/raidpi/raidpi/internal/chunkstore"
 	"github.com/raidpi/raidpi/internal/chunkstore/faultfs"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 func TestListingIsInOrderAndFiltersByRun(t *testing.T) {
@@ -107,8 +108,8 @@ func TestTenThousandChunksAreCountedListedAndDeleted(t *testing.T) {
 			t.Fatalf("delete %s: %v", names[i], err)
 		}
 	}
-	eventually(t, "the count is right", func() bool { return s.Stats().Chunks == n-999 })
-	eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
+	kit.Eventually(t, "the count is right", func() bool { return s.Stats().Chunks == n-999 })
+	kit.Eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
 	if got := s.Stats(); got.Chunks != n-999 || got.Corrupt != 0 {
 		t.Fatalf("after the scan: %+v", got)
 	}
@@ -193,7 +194,7 @@ func TestAListingSeesWhatChangesBetweenPages(t *testing.T) {
 	for _, i := range []int64{1, 3, 5, 7} {
 		write(t, s, at(i))
 	}
-	eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
+	kit.Eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
 	page := func(after testChunk, want ...int64) {
 		t.Helper()
 		names := []raid.ChunkName{}
@@ -240,7 +241,7 @@ func TestPagesDoNotReadDirectoriesAgain(t *testing.T) {
 		c.meta.Key.Stripe = int64(i)
 		write(t, s, c)
 	}
-	eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
+	kit.Eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
 	opened := map[string]int{}
 	f.OnCall(func(c faultfs.Call) error {
 		if c.Op == faultfs.Open {
@@ -330,7 +331,7 @@ func TestAListingFailsWithItsDisk(t *testing.T) {
 			s, f := newFaulty(t, chunkstore.Config{})
 			c := newChunk(t, 10, 1)
 			write(t, s, c)
-			eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
+			kit.Eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
 			f.OnCall(func(call faultfs.Call) error {
 				if call.Op == op && (len(call.Path) > 2) == (prefix == "chunk") {
 					return syscall.EIO

@@ -9,6 +9,7 @@ import (
 
 	"github.com/raidpi/raidpi/internal/chunkstore"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // refuses checks that no way of reading returns the chunk as whole.
@@ -214,7 +215,7 @@ func TestScanFindsTheHighestCommitAndCorruptTrailers(t *testing.T) {
 	}
 	d := openDir(t, dir)
 	s := openStore(t, chunkstore.Config{FS: d, Array: func() raid.ArrayID { return testArray }})
-	eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
+	kit.Eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
 	if st := s.Stats(); st.HighestCommit != 1049 || st.Corrupt != 1 || st.Chunks != 51 {
 		t.Fatalf("after the scan: %+v", st)
 	}

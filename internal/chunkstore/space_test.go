@@ -10,6 +10,7 @@ import (
 	"github.com/raidpi/raidpi/internal/chunkstore"
 	"github.com/raidpi/raidpi/internal/chunkstore/faultfs"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // nosync is a directory whose fsyncs cost nothing, for tests of numbers.
@@ -30,7 +31,7 @@ func (nosyncFile) Sync() error { return nil }
 func TestReserveIsNeverUsed(t *testing.T) {
 	s, f := newFaulty(t, chunkstore.Config{Reserve: 1 << 20})
 	f.SetUsage(&chunkstore.Usage{Total: 10 << 20, Free: 1<<20 + 300<<10})
-	eventually(t, "free space is what lies beyond the reserve", func() bool { return s.Stats().FreeBytes == 300<<10 })
+	kit.Eventually(t, "free space is what lies beyond the reserve", func() bool { return s.Stats().FreeBytes == 300<<10 })
 
 	c := newChunk(t, 200<<10, 1)
 	write(t, s, c)
@@ -49,7 +50,7 @@ func TestReserveIsNeverUsed(t *testing.T) {
 	if err := s.Delete(t.Context(), []raid.ChunkName{c.name()})[0]; err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "free space is not negative", func() bool { return s.Stats().FreeBytes == 0 })
+	kit.Eventually(t, "free space is not negative", func() bool { return s.Stats().FreeBytes == 0 })
 	f.SetUsage(&chunkstore.Usage{Total: 10 << 20, Free: 5 << 20})
 	time.Sleep(30 * time.Millisecond)
 	write(t, s, next)
@@ -58,7 +59,7 @@ func TestReserveIsNeverUsed(t *testing.T) {
 func TestWritesUnderWayCountAgainstTheReserve(t *testing.T) {
 	s, f := newFaulty(t, chunkstore.Config{})
 	f.SetUsage(&chunkstore.Usage{Total: 10 << 20, Free: 1 << 20})
-	eventually(t, "the new usage is seen", func() bool { return s.Stats().FreeBytes == 1<<20 })
+	kit.Eventually(t, "the new usage is seen", func() bool { return s.Stats().FreeBytes == 1<<20 })
 	goOn := make(chan struct{})
 	f.OnCall(func(c faultfs.Call) error {
 		if c.Op == faultfs.Sync {
@@ -107,6 +108,6 @@ func TestADiskThatIsMountedReadOnlyIsNoticedWithoutAWrite(t *testing.T) {
 	s, f := newFaulty(t, chunkstore.Config{})
 	for _, readOnly := range []bool{true, false} {
 		f.SetUsage(&chunkstore.Usage{Total: 10 << 20, Free: 5 << 20, ReadOnly: readOnly})
-		eventually(t, fmt.Sprint("mounted read-only: ", readOnly), func() bool { return s.Stats().ReadOnly == readOnly })
+		kit.Eventually(t, fmt.Sprint("mounted read-only: ", readOnly), func() bool { return s.Stats().ReadOnly == readOnly })
 	}
 }

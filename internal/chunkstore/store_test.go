@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/raidpi/raidpi/internal/chunkstore"
 	"github.com/raidpi/raidpi/internal/raid"
@@ -142,15 +141,6 @@ func list(t testing.TB, s *chunkstore.Store, page int, minRun, maxRun uint32) (n
 			t.Fatalf("a page of %d names says there are more, want %d names", len(got), page)
 		}
 		after = got[len(got)-1]
-	}
-}
-
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("still not after 10 s: %s", what)
-		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/raidpi/raidpi/internal/chunkstore"
 	"github.com/raidpi/raidpi/internal/chunkstore/faultfs"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 const day = 24 * time.Hour
@@ -42,7 +43,7 @@ func trashFiles(t testing.TB, dir string) int {
 
 func TestAChunkOfTheTrashComesBackWhenItIsAskedFor(t *testing.T) {
 	s, _ := newStore(t)
-	eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
+	kit.Eventually(t, "the scan is done", func() bool { return s.Stats().Scanned })
 	got, verified, other, kept := newChunk(t, 200_000, 1), newChunk(t, 0, 1), newChunk(t, 100, 1), newChunk(t, 10, 1)
 	for _, c := range []testChunk{got, verified, other, kept} {
 		write(t, s, c)
@@ -180,7 +181,7 @@ func TestTheTrashMakesRoomForChunks(t *testing.T) {
 	trash(t, s, chunks[1:3]...)
 	full := int64(1<<20 + 1000)
 	f.SetUsage(&chunkstore.Usage{Total: 10 << 20, Free: full})
-	eventually(t, "the trash counts as free", func() bool { return s.Stats().FreeBytes == s.Stats().TrashBytes+1000 })
+	kit.Eventually(t, "the trash counts as free", func() bool { return s.Stats().FreeBytes == s.Stats().TrashBytes+1000 })
 	write(t, s, newChunk(t, 150<<10, 1))
 	if n := trashed(s); n != 2 {
 		t.Errorf("%d chunks are left in the trash, want 2", n)

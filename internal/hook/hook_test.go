@@ -1,7 +1,6 @@
 package hook
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -17,27 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// buffer is a log that is read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
 
 // scene is a hook that runs a shell script. What the script writes goes to files in dir,
 // which its text calls DIR.
@@ -45,13 +27,13 @@ type scene struct {
 	*testing.T
 	*Hook
 	dir  string
-	log  *buffer
+	log  *kit.Log
 	stop func()
 }
 
 func newScene(t *testing.T, limit time.Duration, script string) *scene {
 	t.Helper()
-	s := &scene{T: t, dir: t.TempDir(), log: &buffer{}}
+	s := &scene{T: t, dir: t.TempDir(), log: &kit.Log{}}
 	path := filepath.Join(s.dir, "program")
 	if script != "" {
 		// Written by another process's file descriptor it could be busy when it is executed.

@@ -20,6 +20,7 @@ import (
 	"github.com/raidpi/raidpi/internal/node"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // onFaultyDisk has the node's next sessions use a disk that fails as it is told.
@@ -65,7 +66,7 @@ func TestFullDiskIsToldOnceAndGetsOver(t *testing.T) {
 	for range 5 {
 		wantErr(t, newChunk(t, 1000).store(s), raid.ErrNoSpace)
 	}
-	if got := n.log.count("Disk is full"); got != 1 {
+	if got := n.log.Count("Disk is full"); got != 1 {
 		t.Errorf("the full disk was logged %d times, want once", got)
 	}
 	must(t, kept.getAll(s))
@@ -76,7 +77,7 @@ func TestFullDiskIsToldOnceAndGetsOver(t *testing.T) {
 	must(t, newChunk(t, 1000).store(s))
 
 	disk().SetUsage(&chunkstore.Usage{Total: 1 << 30, Free: 0})
-	eventually(t, "no room is reported", func() bool { return c.lastBeat().FreeBytes == 0 })
+	kit.Eventually(t, "no room is reported", func() bool { return c.lastBeat().FreeBytes == 0 })
 	wantErr(t, newChunk(t, 1000).store(s), raid.ErrNoSpace)
 	must(t, kept.remove(s))
 }
@@ -97,10 +98,10 @@ func TestFailedFsyncTurnsTheNodeReadOnlyUntilItsNextStart(t *testing.T) {
 	}
 	wantErr(t, lost.getAll(s), raid.ErrNotFound)
 	must(t, kept.getAll(s))
-	eventually(t, "heartbeat and status say so", func() bool {
-		return c.lastBeat().ReadOnly && n.status.count("read only") > 0
+	kit.Eventually(t, "heartbeat and status say so", func() bool {
+		return c.lastBeat().ReadOnly && n.status.Count("read only") > 0
 	})
-	if got := n.log.count("Disk failed"); got != 1 {
+	if got := n.log.Count("Disk failed"); got != 1 {
 		t.Errorf("the failure was logged %d times, want once", got)
 	}
 	stop()

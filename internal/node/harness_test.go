@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,6 +21,7 @@ import (
 	"github.com/raidpi/raidpi/internal/node"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 const testArray = raid.ArrayID("0000000000000000000001")
@@ -116,13 +116,13 @@ type testNode struct {
 	t      *testing.T
 	cfg    node.Config
 	ready  chan struct{}
-	log    *lines
-	status *lines
+	log    *kit.Log
+	status *kit.Log
 }
 
 func newNode(t *testing.T, c *controller) *testNode {
 	dir := t.TempDir()
-	n := &testNode{t: t, ready: make(chan struct{}, 100), log: &lines{}, status: &lines{}}
+	n := &testNode{t: t, ready: make(chan struct{}, 100), log: &kit.Log{}, status: &kit.Log{}}
 	n.cfg = node.Config{
 		StateDir: filepath.Join(dir, "state"), ChunkDir: filepath.Join(dir, "chunks"), Zone: "attic",
 		Controller: node.ControllerAddress{Host: "127.0.0.1", HTTPPort: 1, StorePort: c.ports[0], ResponsePort: c.ports[1], RequestPort: c.ports[2]},
@@ -139,24 +139,6 @@ func newNode(t *testing.T, c *controller) *testNode {
 // start runs the node until the test's end or until stop.
 func (n *testNode) start() (stop func()) {
 	return background(n.t, func(ctx context.Context) error { return node.Run(ctx, n.cfg) })
-}
-
-// lines is what was logged.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) count(words string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), words)
 }
 
 // chunk is one to store.
@@ -234,14 +216,5 @@ func wantErr(t testing.TB, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
 		t.Fatalf("error %v, want %v", err, want)
-	}
-}
-
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("still not after 20 s: %s", what)
-		}
 	}
 }

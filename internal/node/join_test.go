@@ -21,6 +21,7 @@ import (
 	"github.com/raidpi/raidpi/internal/node"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 const otherArray = raid.ArrayID("9000000000000000000000")
@@ -59,7 +60,7 @@ func TestNodeJoinsWithOneTokenAndComesBackByItself(t *testing.T) {
 	} else {
 		must(t, small.getAll(again))
 	}
-	if n.log.count("Joined") == 0 {
+	if n.log.Count("Joined") == 0 {
 		t.Error("joining was not logged")
 	}
 	wantNoSecret(t, n, token)
@@ -69,8 +70,8 @@ func TestNodeJoinsWithOneTokenAndComesBackByItself(t *testing.T) {
 func wantNoSecret(t *testing.T, n *testNode, token identity.Token) {
 	t.Helper()
 	secret := strings.Split(token.String(), "-")[3]
-	for what, all := range map[string]*lines{"log": n.log, "status": n.status} {
-		if all.count(secret) > 0 {
+	for what, all := range map[string]*kit.Log{"log": n.log, "status": n.status} {
+		if all.Count(secret) > 0 {
 			t.Errorf("the secret is in the %s", what)
 		}
 	}
@@ -247,7 +248,7 @@ func TestPersonsWordAboutTheControllerIsNotForgotten(t *testing.T) {
 	defer cancel()
 	_, err := n.remote().Join(ctx, orderFor(o, o.token()))
 	wantFailure(t, err, node.ExitAgain) // it has joined, and looks for its controller where it was told
-	eventually(t, "it is looked for there", func() bool { s := n.now(); return s.Joined && s.Host == "127.0.0.2" && s.StorePort == o.ports[0] })
+	kit.Eventually(t, "it is looked for there", func() bool { s := n.now(); return s.Joined && s.Host == "127.0.0.2" && s.StorePort == o.ports[0] })
 }
 
 func TestDiskOfAnotherArrayIsTakenAlongOnlyWhenAsked(t *testing.T) {
@@ -280,7 +281,7 @@ func TestDiskOfAnotherArrayIsTakenAlongOnlyWhenAsked(t *testing.T) {
 	if s.Node() != former || m.now().Array != testArray {
 		t.Errorf("node %s, status %+v", s.Node(), m.now())
 	}
-	eventually(t, "the disk is scanned", func() bool { return o.lastBeat().Scanned })
+	kit.Eventually(t, "the disk is scanned", func() bool { return o.lastBeat().Scanned })
 	if b := o.lastBeat(); b.Chunks != 0 || b.HighestCommit >= 7_000_000 {
 		t.Errorf("the new array hears of the old one's commits: %+v", b)
 	}
@@ -369,7 +370,7 @@ func TestNodeThatHasNotJoinedTalksToNobody(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("it is not ready without having joined")
 	}
-	eventually(t, "the status says so", func() bool { return n.status.count("Not joined") > 0 })
+	kit.Eventually(t, "the status says so", func() bool { return n.status.Count("Not joined") > 0 })
 	time.Sleep(200 * time.Millisecond)
 	if dialled.Load() > 0 {
 		t.Error("it called somebody")
@@ -388,7 +389,7 @@ func TestNodeThatHasJoinedTalksToNobodyWithoutTLS(t *testing.T) {
 	plain := startController(t, testArray)
 	n.cfg.Controller = node.ControllerAddress{StorePort: plain.ports[0], ResponsePort: plain.ports[1], RequestPort: plain.ports[2]}
 	n.start()
-	eventually(t, "the status says that it is not connected", func() bool { return n.status.count("Reconnecting") > 0 })
+	kit.Eventually(t, "the status says that it is not connected", func() bool { return n.status.Count("Reconnecting") > 0 })
 	select {
 	case <-plain.up:
 		t.Error("it serves a controller without TLS")

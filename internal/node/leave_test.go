@@ -18,6 +18,7 @@ import (
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/node"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // member is a node that has joined, and its session.
@@ -123,7 +124,7 @@ func TestNodeThatWasRemovedCanLeaveAndJoinAnew(t *testing.T) {
 	o.remove(id)
 	stop() // the connection would be cut, which the office does not do
 	n.start()
-	eventually(t, "the status says that it is refused", func() bool { return strings.Contains(n.now().Status, "does not let this node in") })
+	kit.Eventually(t, "the status says that it is refused", func() bool { return strings.Contains(n.now().Status, "does not let this node in") })
 	_, err := n.remote().Leave(t.Context(), node.LeaveOrder{})
 	must(t, err)
 	n.join(o, o.token())
@@ -223,7 +224,7 @@ func TestCopyOfACardIsKeptOutUntilItIsReset(t *testing.T) {
 	if o.removed[id] {
 		t.Fatal("the copy has the original removed")
 	}
-	if got := c.log.count("This card is a clone"); got != 1 {
+	if got := c.log.Count("This card is a clone"); got != 1 {
 		t.Errorf("it was logged %d times, want once", got)
 	}
 	done, err := c.remote().ResetIdentity(t.Context(), node.ResetOrder{})
@@ -403,7 +404,7 @@ func TestKeyIsRenewedWhileTheNodeServes(t *testing.T) {
 	first := o.keys[s.Node()]
 	o.renew = true
 	o.mu.Unlock()
-	eventually(t, "there is a new key", func() bool { return n.log.count("Key renewed") == 1 })
+	kit.Eventually(t, "there is a new key", func() bool { return n.log.Count("Key renewed") == 1 })
 	must(t, kept.getAll(s)) // the session has lived on
 	o.mu.Lock()
 	second := o.keys[s.Node()]
@@ -428,7 +429,7 @@ func TestNextConnectionUsesTheNewKey(t *testing.T) {
 	o.mu.Lock()
 	o.renew = true
 	o.mu.Unlock()
-	eventually(t, "there is a new key", func() bool { return n.log.count("Key renewed") == 1 })
+	kit.Eventually(t, "there is a new key", func() bool { return n.log.Count("Key renewed") == 1 })
 	o.hub.Cut(id, identity.ErrRemoved)
 	if s := o.session(); s.Node() != id {
 		t.Errorf("node %s came", s.Node())
@@ -443,7 +444,7 @@ func TestRenewalThatFailsIsNotHurried(t *testing.T) {
 	calls := o.calls
 	o.renew = true
 	o.mu.Unlock()
-	eventually(t, "it is logged", func() bool { return n.log.count("asks for a new key") == 1 })
+	kit.Eventually(t, "it is logged", func() bool { return n.log.Count("asks for a new key") == 1 })
 	time.Sleep(300 * time.Millisecond)
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -475,7 +476,7 @@ func TestWithoutControlSocketTheNodeServes(t *testing.T) {
 	n.cfg.ControlSocket = filepath.Join(n.cfg.StateDir, "..", "no", "such", "folder", "c")
 	n.start()
 	c.session()
-	eventually(t, "it is logged", func() bool { return n.log.count("no control socket") == 1 })
+	kit.Eventually(t, "it is logged", func() bool { return n.log.Count("no control socket") == 1 })
 	_, err := node.Remote{Socket: n.cfg.ControlSocket}.Status(t.Context())
 	wantFailure(t, err, node.ExitUnreachable, "raid-node does not run here")
 }

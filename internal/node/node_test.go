@@ -11,6 +11,7 @@ import (
 	"github.com/raidpi/raidpi/internal/chunkstore"
 	"github.com/raidpi/raidpi/internal/node"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 func TestChunksOutliveARestart(t *testing.T) {
@@ -62,7 +63,7 @@ func TestHeartbeatsSayHowTheNodeIs(t *testing.T) {
 		must(t, newChunk(t, 1000).store(s))
 	}
 	c.commit.Store(140)
-	eventually(t, "three chunks and the commit number are reported", func() bool {
+	kit.Eventually(t, "three chunks and the commit number are reported", func() bool {
 		b := c.lastBeat()
 		return b.Chunks == 3 && b.HighestCommit == 140 && b.Scanned
 	})
@@ -89,7 +90,7 @@ func TestNodeIsReadyWithoutAController(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("not ready")
 	}
-	eventually(t, "the status says what is wrong", func() bool { return n.status.count("Reconnecting to 127.0.0.1") > 0 })
+	kit.Eventually(t, "the status says what is wrong", func() bool { return n.status.Count("Reconnecting to 127.0.0.1") > 0 })
 }
 
 func TestNodeServesOneArrayOnly(t *testing.T) {
@@ -102,8 +103,8 @@ func TestNodeServesOneArrayOnly(t *testing.T) {
 	other := startController(t, "0000000000000000000002")
 	n.cfg.Controller.StorePort, n.cfg.Controller.ResponsePort, n.cfg.Controller.RequestPort = other.ports[0], other.ports[1], other.ports[2]
 	n.start()
-	eventually(t, "the status says that the array is another", func() bool {
-		return n.status.count(string(testArray)) > 0 && n.status.count("array") > 0
+	kit.Eventually(t, "the status says that the array is another", func() bool {
+		return n.status.Count(string(testArray)) > 0 && n.status.Count("array") > 0
 	})
 	select {
 	case <-other.up:
@@ -160,9 +161,9 @@ func TestCorruptChunkIsNeverServed(t *testing.T) {
 		wantErr(t, s.Verify(t.Context(), rotten.name(), rotten.meta.Length, rotten.crc()), raid.ErrCorrupt)
 	}
 	must(t, sound.getAll(s))
-	if got := n.log.count("Chunk is corrupt"); got != 1 {
+	if got := n.log.Count("Chunk is corrupt"); got != 1 {
 		t.Errorf("the corrupt chunk was logged %d times, want once", got)
 	}
-	eventually(t, "the status tells of it", func() bool { return n.status.count("1 corrupt") > 0 })
+	kit.Eventually(t, "the status tells of it", func() bool { return n.status.Count("1 corrupt") > 0 })
 	must(t, rotten.remove(s))
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/raidpi/raidpi/internal/node"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // office is a controller that nodes can join: a real Hub inside TLS, and an HTTP
@@ -273,7 +274,7 @@ func newMember(t *testing.T, o *office) *testNode {
 
 func (n *testNode) remote() node.Remote {
 	n.t.Helper()
-	eventually(n.t, "the control socket is there", func() bool {
+	kit.Eventually(n.t, "the control socket is there", func() bool {
 		_, err := node.Remote{Socket: n.cfg.ControlSocket}.Status(n.t.Context())
 		return err == nil
 	})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // rot changes the first byte of a chunk on a node's disk.
@@ -37,11 +38,11 @@ func TestAControllerStartsTheScrubAndIsToldOfRot(t *testing.T) {
 		must(t, ch.store(s))
 		chunks, names = append(chunks, ch), append(names, ch.name())
 	}
-	eventually(t, "the node says that it waits", func() bool { return c.lastBeat().Scrub.State == raid.ScrubWaiting })
+	kit.Eventually(t, "the node says that it waits", func() bool { return c.lastBeat().Scrub.State == raid.ScrubWaiting })
 	n.rot(names[1])
 	n.rot(names[3])
 	must(t, s.StartScrub(t.Context()))
-	eventually(t, "a pass ended", func() bool { return c.lastBeat().Scrub.Last.Number == 1 })
+	kit.Eventually(t, "a pass ended", func() bool { return c.lastBeat().Scrub.Last.Number == 1 })
 	if b := c.lastBeat(); b.Bad != 2 || b.Scrub.Last.Bad != 2 || b.Scrub.Last.Chunks != 5 || b.Scrub.Read < 300_000 || b.Scrub.Next < 24*time.Hour {
 		t.Errorf("the heartbeat says %d bad, %+v", b.Bad, b.Scrub)
 	}
@@ -61,16 +62,16 @@ func TestAControllerStartsTheScrubAndIsToldOfRot(t *testing.T) {
 	if in, err := filepath.Glob(filepath.Join(n.cfg.ChunkDir, "trash", "*", "*")); err != nil || len(in) != 1 || filepath.Base(in[0]) != string(names[1]) {
 		t.Errorf("in the trash are %v, %v", in, err)
 	}
-	eventually(t, "one bad chunk is left", func() bool { return c.lastBeat().Bad == 1 })
+	kit.Eventually(t, "one bad chunk is left", func() bool { return c.lastBeat().Bad == 1 })
 
 	// A pause is told while the session lasts, and known after a restart without it.
 	c.scrub.Store(&raid.ScrubOrder{Every: 7 * 24 * time.Hour, Paused: true})
-	eventually(t, "it is paused", func() bool { return c.lastBeat().Scrub.State == raid.ScrubPaused })
+	kit.Eventually(t, "it is paused", func() bool { return c.lastBeat().Scrub.State == raid.ScrubPaused })
 	stop()
 	c.scrub.Store(nil)
 	n.start()
 	s = c.session()
-	eventually(t, "it is paused after a restart, and knows of its pass", func() bool {
+	kit.Eventually(t, "it is paused after a restart, and knows of its pass", func() bool {
 		p := c.lastBeat().Scrub // the first ones may come before it has read that
 		return p.State == raid.ScrubPaused && p.Last.Number == 1
 	})

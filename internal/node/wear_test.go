@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // fakeKernel is a folder with the files of a machine whose disk is an eMMC, wherever
@@ -45,7 +46,7 @@ func TestANodeTellsHowItsDiskIsUsedUp(t *testing.T) {
 	n.cfg.Machine = os.DirFS(kernel)
 	stop := n.start()
 	s := c.session()
-	eventually(t, "the node tells of its disk", func() bool { return c.lastBeat().Wear.Source == raid.WearOfDevice })
+	kit.Eventually(t, "the node tells of its disk", func() bool { return c.lastBeat().Wear.Source == raid.WearOfDevice })
 	if w := c.lastBeat().Wear; w.Device != "mmcblk0" || w.Medium != raid.MediumEMMC || w.LifeUsed != 30 || w.Written != 0 || w.Stored != 0 {
 		t.Errorf("at its start %+v", w)
 	}
@@ -55,7 +56,7 @@ func TestANodeTellsHowItsDiskIsUsedUp(t *testing.T) {
 	must(t, os.WriteFile(stat, []byte("0 0 0 0 0 0 6144 0 0 0 0\n"), 0o644))
 	stop() // it counts once more, and keeps that
 	n.start()
-	eventually(t, "the counts are there again", func() bool { b := c.lastBeat(); return !b.Draining && b.Wear.Stored > 0 })
+	kit.Eventually(t, "the counts are there again", func() bool { b := c.lastBeat(); return !b.Draining && b.Wear.Stored > 0 })
 	if w := c.lastBeat().Wear; w.Stored != 300_000 || w.Written != 4096*512 || w.Days[0].Stored != 300_000 {
 		t.Errorf("after a restart %+v", w)
 	}
@@ -67,7 +68,7 @@ func TestANodeThatDoesNotCountSaysNothing(t *testing.T) {
 	stop := n.start()
 	s := c.session()
 	must(t, newChunk(t, 1000).store(s))
-	eventually(t, "a heartbeat tells of the chunk", func() bool { return c.lastBeat().Chunks == 1 })
+	kit.Eventually(t, "a heartbeat tells of the chunk", func() bool { return c.lastBeat().Chunks == 1 })
 	if w := c.lastBeat().Wear; w != (raid.Wear{}) {
 		t.Errorf("%+v", w)
 	}

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -20,30 +19,22 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // binary is raidctl, built once.
 var binary string
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "raidctl")
-	if err == nil {
-		binary = filepath.Join(dir, "raidctl")
-		cmd := exec.Command("go", "build", "-o", binary, "../../cmd/raidctl")
-		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-		err = cmd.Run()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "build raidctl:", err)
-		os.Exit(1)
-	}
-	os.Setenv("XDG_CONFIG_HOME", filepath.Join(dir, "config")) // not the logins of whoever runs the tests
-	code := m.Run()
+	code := kit.RunWithProgram(m, "../../cmd/raidctl", func(built string) {
+		binary = built
+		os.Setenv("XDG_CONFIG_HOME", filepath.Join(filepath.Dir(built), "config")) // not the logins of whoever runs the tests
+	})
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
-	os.RemoveAll(dir)
 	os.Exit(code)
 }
 

@@ -15,31 +15,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/raidpi/raidpi/test/kit"
 )
-
-// guarded is a buffer that several goroutines write.
-type guarded struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (g *guarded) Write(p []byte) (int, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.b.Write(p)
-}
-
-func (g *guarded) String() string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.b.String()
-}
 
 // managed is a daemon in this process under a service manager of ours.
 type managed struct {
 	t       *testing.T
 	manager *net.UnixConn
-	log     guarded
+	log     kit.Log
 
 	mu   sync.Mutex
 	conf fakeConfig

@@ -9,6 +9,7 @@ import (
 
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire/wirepb"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 func TestNodeIsUpOnlyWhenItsSessionIsWhole(t *testing.T) {
@@ -142,7 +143,7 @@ func TestSilentSessionMakesRoomForTheNext(t *testing.T) {
 	s1 := first.connect()
 	second := newRawNode(t, th)
 	second.hello.node = first.hello.node
-	eventually(t, "the silent session's place is free", func() bool { return second.open(roleStore) == nil })
+	kit.Eventually(t, "the silent session's place is free", func() bool { return second.open(roleStore) == nil })
 	if silent := s1.SilentFor(); silent < 400*time.Millisecond {
 		t.Fatalf("it was free after %v", silent)
 	}
@@ -243,7 +244,7 @@ func TestUnacknowledgedBytesAreBounded(t *testing.T) {
 	first := store(short, 3<<20) // larger than the window, and alone
 	pb1 := n.nextStore()
 	second := store(long, 10)
-	eventually(t, "the first is outstanding", func() bool { return s.Outstanding() == 3<<20 && s.StuckFor() > 0 })
+	kit.Eventually(t, "the first is outstanding", func() bool { return s.Outstanding() == 3<<20 && s.StuckFor() > 0 })
 	cancel()
 	wantError(t, <-first, context.Canceled)
 	time.Sleep(100 * time.Millisecond)

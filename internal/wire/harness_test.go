@@ -448,15 +448,3 @@ func wantError(t testing.TB, err, want error) {
 		t.Fatalf("error is %v, want %v", err, want)
 	}
 }
-
-// eventually polls until ok.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for range 2000 {
-		if ok() {
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	t.Fatalf("never: %s", what)
-}

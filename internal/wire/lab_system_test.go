@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 func TestFourLabNodesEachGetExactlyTheirStore(t *testing.T) {
@@ -120,7 +121,7 @@ func TestHungLabNodeGetsNoMoreUntilItAnswers(t *testing.T) {
 	}
 	wantError(t, n.Store(within(t, 10*time.Second), labName(), nil), raid.ErrBusy)
 	p.signal(syscall.SIGCONT)
-	eventually(t, "the lab node has answered", n.Healthy)
+	kit.Eventually(t, "the lab node has answered", n.Healthy)
 	if err := n.Store(within(t, 10*time.Second), labName(), nil); err != nil || n.Outstanding() != 0 {
 		t.Fatalf("store: %v, outstanding %d", err, n.Outstanding())
 	}
@@ -161,7 +162,7 @@ func TestLabAnswerCountsOnlyWhenAccepted(t *testing.T) {
 	lt.node(t, th, good)
 	th.events.next(t, "labup")
 	// "labup" speaks of the PULL socket; the SUB socket may subscribe later.
-	eventually(t, "the good node answers", func() bool {
+	kit.Eventually(t, "the good node answers", func() bool {
 		return th.LabGet(within(t, 10*time.Second), name, int64(len(data)), dst, want(data)) == nil
 	})
 	for range 10 { // both answer, in any order, also at once

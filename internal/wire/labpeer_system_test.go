@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // labTools are a Python with pyzmq and Protobuf, and the code that protoc makes
@@ -117,7 +119,7 @@ func (p *labPeer) count(prefix string) (n int) {
 // await waits for n lines that begin so.
 func (p *labPeer) await(prefix string, n int) {
 	p.t.Helper()
-	eventually(p.t, fmt.Sprintf("%d lines %q", n, prefix), func() bool { return p.count(prefix) >= n })
+	kit.Eventually(p.t, fmt.Sprintf("%d lines %q", n, prefix), func() bool { return p.count(prefix) >= n })
 }
 
 func (p *labPeer) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }

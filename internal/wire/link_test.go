@@ -12,6 +12,7 @@ import (
 
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire/wirepb"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 func TestExpiredRequestsAreNotDone(t *testing.T) {
@@ -40,7 +41,7 @@ func TestExpiredRequestsAreNotDone(t *testing.T) {
 	if pb, _ := rs.answer(roleControl); pb.RequestId != 6 {
 		t.Fatalf("request %d was answered first", pb.RequestId)
 	}
-	eventually(t, "all stores have arrived", func() bool { return l.queued.outstanding() == 3 })
+	kit.Eventually(t, "all stores have arrived", func() bool { return l.queued.outstanding() == 3 })
 	time.Sleep(60 * time.Millisecond)
 	close(free)
 	codes := map[uint64]wirepb.Error{}
@@ -72,7 +73,7 @@ func TestHandlerSeesItsDeadline(t *testing.T) {
 	startLink(t, th, node, nil)
 	s := th.events.next(t, "up").sess
 	wantError(t, s.Store(within(t, 100*time.Millisecond), newUpload(t, 1).store([]byte("x"))), raid.ErrExpired)
-	eventually(t, "the node's answer frees the window", func() bool { return s.Outstanding() == 0 })
+	kit.Eventually(t, "the node's answer frees the window", func() bool { return s.Outstanding() == 0 })
 }
 
 func TestStoresAndGetsDoNotStarveEachOther(t *testing.T) {
@@ -99,7 +100,7 @@ func TestStoresAndGetsDoNotStarveEachOther(t *testing.T) {
 		req := up.store([]byte("x"))
 		go func() { done <- s.Store(ctx, req) }()
 	}
-	eventually(t, "two stores are busy", func() bool { return blocked.Load() == 2 })
+	kit.Eventually(t, "two stores are busy", func() bool { return blocked.Load() == 2 })
 	if _, err := s.Get(ctx, wholeGet(kept)); err != nil {
 		t.Fatalf("a get behind busy stores: %v", err)
 	}
@@ -149,7 +150,7 @@ func TestNodeWithoutAnArrayJoinsTheFirst(t *testing.T) {
 			return nil
 		}
 	})
-	eventually(t, "the status tells", func() bool { return strings.Contains(l.Status(), "disk is full") })
+	kit.Eventually(t, "the status tells", func() bool { return strings.Contains(l.Status(), "disk is full") })
 	refuse.Store(false)
 	s := th.events.next(t, "up").sess
 	if a := <-adopted; a != testArray {
@@ -165,35 +166,35 @@ func TestNodeWithoutAnArrayJoinsTheFirst(t *testing.T) {
 func TestNodeOfAnotherArrayStaysAway(t *testing.T) {
 	th := startHub(t, &loopback{}, nil)
 	l, _ := startLink(t, th, newMemNode(), func(c *LinkConfig) { c.Array = "9000000000000000000000" })
-	eventually(t, "the status tells", func() bool {
+	kit.Eventually(t, "the status tells", func() bool {
 		return strings.HasPrefix(l.Status(), "Refused by 127.0.0.1: ") && strings.Contains(l.Status(), "--adopt")
 	})
 
 	// And a controller that lets it in all the same.
 	rc := startRawController(t, &loopback{}, welcome(testArray))
 	l, _ = startLink(t, rc.th, newMemNode(), func(c *LinkConfig) { c.Array = "9000000000000000000000" })
-	eventually(t, "the status tells", func() bool { return strings.Contains(l.Status(), "--adopt") })
+	kit.Eventually(t, "the status tells", func() bool { return strings.Contains(l.Status(), "--adopt") })
 }
 
 func TestNodeRefusesWhatItMayNotSpeakWith(t *testing.T) {
 	th := startHub(t, &loopback{}, nil)
 	l, _ := startLink(t, th, newMemNode(), func(c *LinkConfig) { c.Plaintext = PlaintextOff })
-	eventually(t, "the status tells", func() bool { return strings.Contains(l.Status(), "plaintext under [controller]") })
+	kit.Eventually(t, "the status tells", func() bool { return strings.Contains(l.Status(), "plaintext under [controller]") })
 
 	newer := startRawController(t, &loopback{}, map[string]string{propVersion: "3", propArray: testArray})
 	l, _ = startLink(t, newer.th, newMemNode(), nil)
-	eventually(t, "the status tells", func() bool { return strings.Contains(l.Status(), "upgrade raid-node") })
+	kit.Eventually(t, "the status tells", func() bool { return strings.Contains(l.Status(), "upgrade raid-node") })
 
 	lab := startRawController(t, &loopback{}, nil)
 	l, _ = startLink(t, lab.th, newMemNode(), func(c *LinkConfig) { c.Lab = nil })
-	eventually(t, "the status tells", func() bool { return strings.Contains(l.Status(), "lab controller") })
+	kit.Eventually(t, "the status tells", func() bool { return strings.Contains(l.Status(), "lab controller") })
 }
 
 func TestPortsOfDifferentControllersAreNoticed(t *testing.T) {
 	one := startHub(t, &loopback{}, nil)
 	two := startRawController(t, &loopback{}, nil)
 	l, _ := startLink(t, one, newMemNode(), func(c *LinkConfig) { c.StoreAddr = two.th.store })
-	eventually(t, "the status tells", func() bool { return strings.Contains(l.Status(), "different controllers") })
+	kit.Eventually(t, "the status tells", func() bool { return strings.Contains(l.Status(), "different controllers") })
 }
 
 func TestStatusIsForPeople(t *testing.T) {
@@ -202,7 +203,7 @@ func TestStatusIsForPeople(t *testing.T) {
 	ln.Close()
 	th := startHub(t, &loopback{}, nil)
 	l, _ := startLink(t, th, newMemNode(), func(c *LinkConfig) { c.RequestAddr = addr })
-	eventually(t, "attempts are counted", func() bool {
+	kit.Eventually(t, "attempts are counted", func() bool {
 		return strings.HasPrefix(l.Status(), "Reconnecting to 127.0.0.1, attempt 4: ") && strings.Contains(l.Status(), "refused")
 	})
 	l, stop := startLink(t, th, newMemNode(), nil)
@@ -272,7 +273,7 @@ func TestAnswersAreNotSentOnALaterSession(t *testing.T) {
 	up := newUpload(t, 1)
 	rs.store(11, 0, up.store([]byte("x")))
 	rs.store(12, 0, up.store([]byte("y")))
-	eventually(t, "both are in hand", func() bool { return busy.Load() == 2 })
+	kit.Eventually(t, "both are in hand", func() bool { return busy.Load() == 2 })
 	rs.conns[roleStore].Close()
 	next := rc.accept() // though the handlers of the earlier session are still busy
 	next.keepBeating()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // A chunk whose Store was never answered was written in vain.
@@ -31,7 +32,7 @@ func TestStoreUnderWayIsAcknowledgedWhenANodeStops(t *testing.T) {
 		defer close(stopped)
 		stop()
 	}()
-	eventually(t, "the controller is told", func() bool { return s.Heartbeat().Draining })
+	kit.Eventually(t, "the controller is told", func() bool { return s.Heartbeat().Draining })
 	select {
 	case err := <-stored:
 		t.Fatalf("before it was written: %v", err)
@@ -66,11 +67,11 @@ func TestDrainOfAHangingDiskHasAnEnd(t *testing.T) {
 	if err := <-stored; err == nil {
 		t.Error("a chunk that is not there was acknowledged")
 	}
-	eventually(t, "the session is over", func() bool { return !l.Connected() })
+	kit.Eventually(t, "the session is over", func() bool { return !l.Connected() })
 	// The watchdog must not bite who only waits for the disk.
 	for range 5 {
 		at := l.Pulse()
-		eventually(t, "pulse while the disk is waited for", func() bool { return l.Pulse() > at })
+		kit.Eventually(t, "pulse while the disk is waited for", func() bool { return l.Pulse() > at })
 	}
 }
 
@@ -97,7 +98,7 @@ func TestPulseRisesWhateverTheControllerDoes(t *testing.T) {
 	rises := func(when string) {
 		t.Helper()
 		at := l.Pulse()
-		eventually(t, "pulse "+when, func() bool { return l.Pulse() > at })
+		kit.Eventually(t, "pulse "+when, func() bool { return l.Pulse() > at })
 	}
 	th.events.next(t, "up")
 	rises("with a session")

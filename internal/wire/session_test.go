@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 func TestEveryRequestReachesItsNode(t *testing.T) {
@@ -63,8 +64,8 @@ func everyRequestReachesItsNode(t *testing.T, th *testHub, change func(*LinkConf
 	if b := s.Heartbeat(); b.Zone != "shelf" || b.FreeBytes != 50 || s.Addr() == "" || s.Outstanding() != 0 || s.StuckFor() != 0 {
 		t.Fatalf("session says %+v %q %d %v", b, s.Addr(), s.Outstanding(), s.StuckFor())
 	}
-	eventually(t, "heartbeats are reported", func() bool { return th.events.beatsOf(s.Node()) > 2 })
-	eventually(t, "the node tells the number back with its proof", func() bool {
+	kit.Eventually(t, "heartbeats are reported", func() bool { return th.events.beatsOf(s.Node()) > 2 })
+	kit.Eventually(t, "the node tells the number back with its proof", func() bool {
 		return s.Heartbeat().Proven == raid.Commit{Number: 7, MAC: raid.CommitMAC{7, 1}}
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire/wirepb"
 	"github.com/raidpi/raidpi/internal/zmtp"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // club is an array's CA and who may not come any more.
@@ -145,7 +146,7 @@ func TestStatusTellsWhyThereIsNoTLS(t *testing.T) {
 		"does it take TLS on this port?": {plain, newNodeID(t), c.node(newNodeID(t)).ClientTLS},
 	} {
 		l, _ := startLink(t, k.th, newMemNode(), func(cfg *LinkConfig) { cfg.Node, cfg.TLS = k.node, k.tls })
-		eventually(t, "the status tells: "+want, func() bool { return strings.Contains(l.Status(), want) })
+		kit.Eventually(t, "the status tells: "+want, func() bool { return strings.Contains(l.Status(), want) })
 	}
 }
 
@@ -156,7 +157,7 @@ func TestOneNodeCannotSpeakAsAnother(t *testing.T) {
 	victim := newNodeID(t)
 	thief := c.node(newNodeID(t))
 	l, _ := startLink(t, th, newMemNode(), func(cfg *LinkConfig) { cfg.Node, cfg.TLS = victim, thief.ClientTLS })
-	eventually(t, "the status tells why", func() bool {
+	kit.Eventually(t, "the status tells why", func() bool {
 		return strings.Contains(l.Status(), "the certificate is that of node "+string(thief.ID()))
 	})
 }
@@ -174,7 +175,7 @@ func TestJoinedNodeIsNotServedWithoutTLS(t *testing.T) {
 		}
 	})
 	l, _ := startLink(t, th, newMemNode(), func(cfg *LinkConfig) { cfg.Node = joined })
-	eventually(t, "the status tells why", func() bool { return strings.Contains(l.Status(), "must come inside TLS") })
+	kit.Eventually(t, "the status tells why", func() bool { return strings.Contains(l.Status(), "must come inside TLS") })
 }
 
 func TestNativeNodeOfAnotherMachineIsNotServedWithoutTLS(t *testing.T) {
@@ -215,7 +216,7 @@ func TestRemovalCutsAndKeepsOut(t *testing.T) {
 		t.Errorf("%s is down: %v", e.node, e.err)
 	}
 	th.Cut(newNodeID(t), identity.ErrRemoved) // nobody
-	eventually(t, "the node tells that it is refused", func() bool { return strings.Contains(l.Status(), "certificate") })
+	kit.Eventually(t, "the node tells that it is refused", func() bool { return strings.Contains(l.Status(), "certificate") })
 	if !strings.HasPrefix(other.Status(), "Connected") {
 		t.Errorf("the other: %s", other.Status())
 	}
@@ -238,7 +239,7 @@ func TestRemovalBetweenHandshakeAndSessionIsNoticed(t *testing.T) {
 		}
 	})
 	l, _ := startLink(t, th, newMemNode(), func(cfg *LinkConfig) { id = cfg.Node; c.join(cfg) })
-	eventually(t, "the node is not served", func() bool {
+	kit.Eventually(t, "the node is not served", func() bool {
 		th.mu.Lock()
 		defer th.mu.Unlock()
 		return c.isRemoved(id) && th.nodes[id] == nil && !strings.HasPrefix(l.Status(), "Connected")

@@ -17,6 +17,7 @@ import (
 
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/zmtp/memnet"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 func TestMessagesInsideTLSArriveAsTheyWereSent(t *testing.T) {
@@ -277,7 +278,7 @@ func TestAThousandSilentTLSClientsKeepNobodyOut(t *testing.T) {
 	ca := newAuthority(t)
 	server := ca.server()
 	got := make(chan string, 1)
-	var out lines
+	var out kit.Log
 	addr := pullServer(t, got, func(cfg *ServerConfig) {
 		cfg.Config = func(net.Conn) Config { return Config{Type: Pull, TLS: server} }
 		cfg.Log = slog.New(slog.NewTextHandler(&out, nil))
@@ -294,7 +295,7 @@ func TestAThousandSilentTLSClientsKeepNobodyOut(t *testing.T) {
 	if d := time.Since(start); d > 4*time.Second {
 		t.Errorf("a peer was held up for %v", d)
 	}
-	if out.count("too many handshakes") == 0 {
+	if out.Count("too many handshakes") == 0 {
 		t.Error("the log does not say so")
 	}
 }

@@ -1,17 +1,17 @@
 package zmtp
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // serve runs Serve on a loopback port until the test ends and returns its address.
@@ -190,42 +190,24 @@ func TestServeReportsAListenerThatIsGone(t *testing.T) {
 	}
 }
 
-// lines is a log and how often it has a text.
-type lines struct {
-	mu  sync.Mutex
-	out bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.out.Write(p)
-}
-
-func (l *lines) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.out.String(), text)
-}
-
 func TestStrangersCannotFillTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out lines
+		var out kit.Log
 		q := quiet{log: slog.New(slog.NewTextHandler(&out, nil)), every: quietFor}
 		for range 1000 {
 			q.warn("too many connections")
 		}
 		time.Sleep(quietFor)
 		q.warn("too many connections")
-		if n := out.count("\n"); n != 2 || out.count("not_logged=999") != 1 {
-			t.Errorf("%d lines:\n%s", n, &out.out)
+		if n := out.Count("\n"); n != 2 || out.Count("not_logged=999") != 1 {
+			t.Errorf("%d lines:\n%s", n, &out)
 		}
 	})
 }
 
 func TestRefusedPeersAreLoggedOnceAMinuteEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out lines
+		var out kit.Log
 		rest := quiet{log: slog.New(slog.NewTextHandler(&out, nil)), every: quietFor}
 		failed := perAddress{rest: &rest}
 		at := func(i, port int) net.Addr {
@@ -236,27 +218,27 @@ func TestRefusedPeersAreLoggedOnceAMinuteEach(t *testing.T) {
 			failed.warn(at(2, 1000+i), "handshake failed", "of", "second")
 			time.Sleep(time.Second)
 		}
-		if a, b := out.count("of=first"), out.count("of=second"); a != 10 || b != 10 || out.count("not_logged=59") != 18 {
-			t.Errorf("%d and %d lines in ten minutes:\n%s", a, b, &out.out)
+		if a, b := out.Count("of=first"), out.Count("of=second"); a != 10 || b != 10 || out.Count("not_logged=59") != 18 {
+			t.Errorf("%d and %d lines in ten minutes:\n%s", a, b, &out)
 		}
 		time.Sleep(time.Minute)
 		for i := range 100_000 { // very many come at once
 			failed.warn(at(i, 1000), "handshake failed", "of", "many")
 		}
-		if n := out.count("of=many"); n != quietAddresses+1 || len(failed.seen) != quietAddresses {
+		if n := out.Count("of=many"); n != quietAddresses+1 || len(failed.seen) != quietAddresses {
 			t.Errorf("%d lines, %d addresses are kept", n, len(failed.seen))
 		}
 		time.Sleep(time.Minute)
 		failed.warn(at(1<<20, 1000), "handshake failed", "of", "late")
-		if out.count("of=late") != 1 || len(failed.seen) != 1 {
-			t.Errorf("a minute later: %d lines, %d addresses are kept", out.count("of=late"), len(failed.seen))
+		if out.Count("of=late") != 1 || len(failed.seen) != 1 {
+			t.Errorf("a minute later: %d lines, %d addresses are kept", out.Count("of=late"), len(failed.seen))
 		}
 	})
 }
 
 // One who is refused again and again does not hide the next.
 func TestEveryRefusedPeerIsLogged(t *testing.T) {
-	var out lines
+	var out kit.Log
 	addr := pullServer(t, nil, func(cfg *ServerConfig) { cfg.Log = slog.New(slog.NewTextHandler(&out, nil)) })
 	for _, from := range []string{"127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2", "127.0.0.3"} {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
@@ -269,11 +251,11 @@ func TestEveryRefusedPeerIsLogged(t *testing.T) {
 		_, _ = io.ReadAll(nc)
 		nc.Close()
 	}
-	for end := time.Now().Add(5 * time.Second); out.count("handshake failed") < 3 && time.Now().Before(end); {
+	for end := time.Now().Add(5 * time.Second); out.Count("handshake failed") < 3 && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	for _, from := range []string{"peer=127.0.0.1:", "peer=127.0.0.2:", "peer=127.0.0.3:"} {
-		if n := out.count(from); n != 1 {
+		if n := out.Count(from); n != 1 {
 			t.Errorf("%d lines with %s", n, from)
 		}
 	}

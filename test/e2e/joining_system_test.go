@@ -17,6 +17,7 @@ import (
 
 	"github.com/raidpi/raidpi/test/cluster"
 	"github.com/raidpi/raidpi/test/hosts"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // scene is an array of machines of its own, with the daemons' default configuration.
@@ -280,7 +281,7 @@ func (s *scene) login(laptop *hosts.Host, key string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	said := &lockedBuffer{}
+	said := &kit.Log{}
 	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -296,23 +297,6 @@ func (s *scene) login(laptop *hosts.Host, key string) {
 	if stored := s.paste(laptop, "cat ~/.config/raidctl/login.json"); !strings.Contains(stored, want) {
 		s.t.Errorf("the login is not for the controller with fingerprint %s: %s", want, stored)
 	}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // strangerIsRefused tries every port from a machine that has nothing.

@@ -57,6 +57,7 @@ var order = []string{
 	"internal/stripe/xor",     // a level of three parts, for tests
 	"internal/stripe",         // how a stripe becomes parts, and a stripe again
 	"internal/raid",           // the vocabulary
+	"test/kit",                // what tests of many packages need
 }
 
 func TestImportsRunDownwards(t *testing.T) {

@@ -11,8 +11,6 @@ import (
 // levelKnown are the files outside of internal/stripe that may know parts of a level by
 // number, and for what.
 var levelKnown = map[string]string{
-	"internal/client/types.go":  "the names of REST, which the assignment gave to two parts",
-	"internal/raidctl/files.go": "the same, shown",
 }
 
 // Names of single parts, and names of levels.
