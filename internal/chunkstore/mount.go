@@ -29,9 +29,8 @@ const (
 	mounts = "/proc/self/mountinfo"
 )
 
-// refuseUnmounted fails if fstab has a disk for the chunk directory that is not
-// mounted: the directory that shows instead lies on the card, which is no place
-// for chunks.
+// refuseUnmounted fails if fstab has a disk for the chunk directory that is not mounted. The
+// directory that shows instead lies on the card, which is no place for chunks.
 func (o *diskOpener) refuseUnmounted() error {
 	at := plannedMount(o.fstab(), o.ChunkDir)
 	if at == "" {
@@ -41,8 +40,8 @@ func (o *diskOpener) refuseUnmounted() error {
 	if unix.Stat(filepath.Dir(at), &above) != nil {
 		return nil // what follows tells
 	}
-	// A folder that lies on the disk of the one above it is no mount point; one that
-	// systemd has bound to itself, for ReadWritePaths=, is none either.
+	// A folder that lies on the disk of the one above it is no mount point. Nor is one that systemd
+	// has bound to itself, for ReadWritePaths=.
 	if err := unix.Stat(at, &here); err != nil && !errors.Is(err, fs.ErrNotExist) || err == nil && here.Dev != above.Dev {
 		return nil
 	}
@@ -73,8 +72,8 @@ func plannedMount(fstab, path string) (at string) {
 	return at
 }
 
-// readOnlyFor tells why nothing can be written at path, when its mount is read
-// only for this process alone (a sandbox) or for all (the disk).
+// readOnlyFor tells why nothing can be written at path. Its mount is read only for this process
+// alone (a sandbox) or for all (the disk).
 func readOnlyFor(path string) (sandbox, disk bool) {
 	at := ""
 	eachLine(mounts, func(f []string) {

@@ -10,7 +10,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// readBatch is how many names of a directory are held at once.
+// readBatch is the number of a directory's names that are held at once.
 const readBatch = 512
 
 const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -8,8 +8,8 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// scanPause is how long the scan waits before each trailer while requests are
-// under way: they come first.
+// scanPause is the wait of the scan before each trailer while requests are under way: they come
+// first.
 const scanPause = 2 * time.Millisecond
 
 // scanAgain is the pause before a scan that the disk broke off is repeated.

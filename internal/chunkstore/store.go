@@ -16,7 +16,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Config is what a Store is made of.
+// Config holds what a Store is made of.
 type Config struct {
 	FS      FS
 	Reserve int64 // bytes of the file system that are never used
@@ -63,7 +63,7 @@ type Store struct {
 	working atomic.Int64  // requests under way, to which the scan gives way
 	worked  atomic.Int64  // when the last of them ended, as time since opened
 	opened  time.Time
-	// keepCorrupt is how long Delete keeps corrupt chunks in the trash; 0: not at all.
+	// keepCorrupt is the time that Delete keeps corrupt chunks in the trash; 0: not at all.
 	keepCorrupt atomic.Int64
 	broken      atomic.Pointer[error]
 
@@ -74,7 +74,7 @@ type Store struct {
 	isClosed bool
 }
 
-// Stats is how the store is.
+// Stats describes the store's state.
 type Stats struct {
 	TotalBytes    int64  // of the file system
 	FreeBytes     int64  // beyond the reserve and what is being written; never negative. The trash makes room, and counts

@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// BlockSize is how many bytes of payload one checksum covers, in bytes. A range
-// read fetches whole blocks.
+// BlockSize is the payload that one checksum covers, in bytes. A range read fetches whole blocks.
 const BlockSize = 64 << 10
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

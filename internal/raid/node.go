@@ -11,7 +11,7 @@ const (
 	Lab    NodeKind = "lab"
 )
 
-// NodeState is what the controller thinks of a node.
+// NodeState is the controller's opinion of a node.
 type NodeState string
 
 // The states of a node. Suspect: silent for longer than its heartbeats allow,
