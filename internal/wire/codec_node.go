@@ -43,9 +43,9 @@ type nodeRequest struct {
 // heartbeat reports whether the request is a controller's heartbeat.
 func (r *nodeRequest) heartbeat() bool { return r.id == 0 }
 
-// decodeRequest parses a native controller's message on port 5559. A request
-// that parses but asks for nonsense comes back with invalid set, to be answered
-// with; err means that the peer does not speak the protocol.
+// decodeRequest parses a native controller's message on port 5559. A request that parses but asks
+// for nonsense comes back with invalid set, as the answer to it. err means that the peer does not
+// speak the protocol.
 func decodeRequest(frame []byte, maxFrame int64) (r nodeRequest, invalid, err error) {
 	var pb wirepb.GetdataRequest
 	if err = proto.Unmarshal(frame, &pb); err != nil {

@@ -7,9 +7,9 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// maxNames is how many names one delete or trash request carries, maxListed how many
-// a list answer does, maxDescribed how many when it describes them, and maxInspected how
-// many trailers one answer has: these three must stay below maxResponse.
+// maxNames bounds the names of one delete or trash request. maxListed bounds those of a list
+// answer, maxDescribed those of one that describes them, and maxInspected the trailers of one
+// answer. The last three must stay below maxResponse.
 const (
 	maxNames     = 1000
 	maxListed    = 400

@@ -121,8 +121,8 @@ func (s *Session) lastHeard() (last time.Time) {
 	return last
 }
 
-// ReadSilentFor is the time since the last byte of a payload: a node that serves
-// reads at all, however slowly, is never silent for long while any are asked for.
+// ReadSilentFor is the time since the last byte of a payload. It is never long for a node that
+// serves reads at all, however slowly, while any are asked for.
 func (s *Session) ReadSilentFor() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,8 +138,8 @@ func (s *Session) setReading(on bool) {
 	s.reading, s.read = on, time.Now()
 }
 
-// Outstanding is how many payload bytes the node has not acknowledged, those of
-// Stores that were given up included.
+// Outstanding counts the payload bytes that the node has not acknowledged, those of Stores that
+// were given up included.
 func (s *Session) Outstanding() int64 { return s.window.outstanding() }
 
 // StuckFor is the time since the last acknowledgement, or since the first

@@ -8,12 +8,12 @@ import (
 )
 
 const (
-	// quietFor is how often a server warns of strangers at most.
+	// quietFor is the least time between two of a server's warnings of strangers.
 	quietFor = 10 * time.Second
-	// quietForAddress is how often it warns of those at one address at most. A
-	// refused peer tries again every few seconds for as long as it runs.
+	// quietForAddress is the least time between two warnings of strangers at one address. A refused
+	// peer tries again every few seconds for as long as it runs.
 	quietForAddress = time.Minute
-	// quietAddresses is how many addresses have a line of their own at a time.
+	// quietAddresses bounds the addresses that have a line of their own at a time.
 	quietAddresses = 64
 )
 

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// The first byte of a connection tells what it speaks: the record type of a
-	// TLS ClientHello (RFC 8446, 5.1), or the signature of a ZMTP greeting.
+	// The first byte of a connection tells its protocol. It is the record type of a TLS ClientHello
+	// (RFC 8446, 5.1), or the signature of a ZMTP greeting.
 	firstOfTLS  = 0x16
 	firstOfZMTP = 0xFF
 
@@ -28,7 +28,7 @@ const (
 	// what any version adds to it (RFC 8446, 5.2).
 	record      = 16 << 10
 	recordExtra = 320
-	// heldRecords is how many records leave in one write to the network.
+	// heldRecords is the number of records that leave in one write to the network.
 	heldRecords = 4
 )
 
@@ -69,8 +69,8 @@ func (s *secure) established(timeout time.Duration) {
 	b.left, b.timeout = -1, timeout
 }
 
-// sendBuffers are what a write inside TLS needs. They are lent for the time of
-// the write, so that idle connections have none.
+// sendBuffers has the buffers for writes inside TLS. They are lent for the time of the write, so
+// that idle connections have none.
 var sendBuffers = sync.Pool{New: func() any {
 	return &sendBuffer{part: make([]byte, 0, record), held: make([]byte, 0, heldRecords*(record+recordExtra))}
 }}

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 )
 
-// sourceBits is how much of an IPv6 address says who it is: whoever has one
+// sourceBits is the part of an IPv6 address that tells its owner, in bits. Whoever has one address
 // usually has the other 2^64 too (RFC 6177).
 const sourceBits = 64
 

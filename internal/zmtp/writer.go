@@ -118,15 +118,14 @@ func (c *commands) owedFor(heard time.Time) time.Duration {
 	return time.Since(c.asked)
 }
 
-// Send sends one message. It returns nil when the message is in the hands of
-// the kernel, which is no promise that it arrives. It fails, with nothing sent,
-// when ctx ends while other messages are still ahead; and with raid.ErrPeerGone
-// when the connection has ended or ends, before or in the middle of the message.
+// Send sends one message. It returns nil when the message is in the hands of the kernel, which is
+// no promise that it arrives. It fails, with nothing sent, when ctx ends while other messages are
+// still ahead. It fails with raid.ErrPeerGone when the connection has ended or ends, before or in
+// the middle of the message.
 //
-// In no case are the frames referenced after it has returned; so once writing
-// has begun, Send outlasts ctx, for as long as the message may take to leave
-// (Config.WriteTimeout) together with those that leave with it, 64 KiB at most beside
-// the largest.
+// The frames are never referenced after it has returned. So Send outlasts ctx once writing has
+// begun, for as long as the message may take to leave (Config.WriteTimeout). The time counts the
+// messages that leave with it, too: 64 KiB at most beside the largest.
 func (c *Conn) Send(ctx context.Context, frames ...[]byte) error {
 	if len(frames) == 0 {
 		return fmt.Errorf("send to %s: a message without frames: %w", c.peer.Addr, raid.ErrInvalid)
@@ -245,9 +244,8 @@ func (w *writer) cut() {
 	}
 }
 
-// flush writes the batch and behind it the commands that are due: a queue that is never
-// empty keeps the peer neither from being asked nor from its answer. It would be taken
-// for dead, or we.
+// flush writes the batch and behind it the commands that are due. So even while the queue is never
+// empty the peer is asked, and gets its answer. Else it would be taken for dead, or we.
 func (c *Conn) flush() error {
 	w := &c.out
 	var ping bool
