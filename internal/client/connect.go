@@ -63,7 +63,7 @@ func (c *Client) newTransport(cfg Config) *http.Transport {
 		DialContext:           dialer.DialContext,
 		TLSHandshakeTimeout:   dialTimeout,
 		ExpectContinueTimeout: continueTimeout,
-		DisableCompression:    true, // a file's bytes are what is hashed and counted
+		DisableCompression:    true, // the very bytes of a file are hashed and counted
 		MaxIdleConnsPerHost:   64,
 		IdleConnTimeout:       30 * time.Second,
 		ReadBufferSize:        64 << 10,
@@ -112,7 +112,7 @@ func (c *Client) pinned(pin identity.Pin) *tls.Config {
 	return t
 }
 
-// Seen is who answers at an address, by what it says itself.
+// Seen describes the controller at an address, by its own word.
 type Seen struct {
 	Pin   identity.Pin // of its CA
 	Array raid.ArrayID

@@ -25,7 +25,7 @@ type Event struct {
 	Advice string         `json:"advice"` // what to do about it; empty: nothing
 }
 
-// eventPage is how many events are asked for at once.
+// eventPage is the number of events that are asked for at once.
 const eventPage = 1000
 
 // LastEvents are the newest events, up to limit (1 to 1000), the oldest first.

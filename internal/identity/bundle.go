@@ -25,7 +25,7 @@ type bundle struct {
 	certs   []*x509.Certificate // that of the key first; then, if there is one, its CA's
 }
 
-// maxCerts is how many certificates a bundle may have.
+// maxCerts is the number of certificates that a bundle may have.
 const maxCerts = 2
 
 // encode writes the file.

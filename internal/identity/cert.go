@@ -20,7 +20,7 @@ var (
 	verifiedAt = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// template is what all certificates have in common.
+// template returns the fields that all certificates have in common.
 func template(n name, title string, random io.Reader) (*x509.Certificate, error) {
 	if !n.valid() {
 		return nil, fmt.Errorf("make a certificate: array %q, node %q: not ids of ours", n.array, n.node)

@@ -9,8 +9,7 @@ import (
 	"fmt"
 )
 
-// MaxCSR is how many bytes a certificate request may have. One for a P-256 key
-// has some 250.
+// MaxCSR is the longest certificate request, in bytes. One for a P-256 key has some 250.
 const MaxCSR = 2048
 
 // NodeKey is a public key whose owner has proved, with the signature of a

@@ -140,10 +140,9 @@ func HTTPSDue(c *x509.Certificate, hosts Hosts, now, built time.Time) (why strin
 	return ""
 }
 
-// OpenHTTPS loads the certificate for browsers from a directory, and makes it
-// there if there is none, if it is due ([HTTPSDue]), of an earlier CA, damaged or
-// open to other users: browsers ask for no particular one. why says in a few words
-// why it was made, "" when it was loaded.
+// OpenHTTPS loads the certificate for browsers from a directory. It makes one there if there is
+// none, or if it is due ([HTTPSDue]), of an earlier CA, damaged or open to other users. Browsers
+// ask for no particular one. why says in a few words why it was made, "" when it was loaded.
 func (ca *CA) OpenHTTPS(dir string, hosts Hosts, now, built time.Time, random io.Reader) (c tls.Certificate, why string, err error) {
 	if err := makeDir(dir); err != nil {
 		return c, "", err

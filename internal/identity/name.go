@@ -9,7 +9,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// role is what a certificate is for.
+// role is the purpose of a certificate.
 type role string
 
 const (

@@ -14,19 +14,18 @@ import (
 )
 
 const (
-	// NodeALPN is what a node offers beside HTTP/1.1 (RFC 7301) where browsers come
-	// too: whoever offers it is asked for a certificate. It is never negotiated:
-	// net/http closes connections with a protocol that it does not know.
+	// NodeALPN is the protocol that a node offers beside HTTP/1.1 (RFC 7301) where browsers come
+	// too. A client that offers it is asked for a certificate. It is never negotiated: net/http
+	// closes connections with a protocol that it does not know.
 	NodeALPN = "raidpi-node/1"
 
 	http1 = "http/1.1"
 )
 
-// PortTLS is the controller's side of the port on which browsers, raidctl and
-// nodes meet. A node that offers [NodeALPN] gets member, which is from
-// [CA.ServerTLS]. All others get the certificate that https returns, from
-// [CA.OpenHTTPS], asked at each handshake; they are never asked for one of theirs,
-// for which browsers would ask their person.
+// PortTLS is the controller's side of the port on which browsers, raidctl and nodes meet. A node
+// that offers [NodeALPN] gets member, which is from [CA.ServerTLS]. All others get the certificate
+// that https returns, from [CA.OpenHTTPS], asked at each handshake. They are never asked for one of
+// theirs: browsers would ask their person for it.
 func (*CA) PortTLS(https func() *tls.Certificate, member *tls.Config) *tls.Config {
 	nodes := member.Clone()
 	nodes.NextProtos = []string{http1}
@@ -98,11 +97,10 @@ func Pinned(pin Pin, now func() time.Time) *tls.Config {
 	}, now)
 }
 
-// PeekPin asks who is at the other end of a connection that has just been made,
-// for trust on first use: it makes the handshake of TLS with whoever presents a
-// well-formed controller, sends nothing else, and closes the connection. That it
-// is the right one is for a person to say, who compares [Pin.Fingerprint].
-// now is as for [Pinned].
+// PeekPin asks who is at the other end of a connection that has just been made, for trust on first
+// use. It makes the handshake of TLS with anybody that presents a well-formed controller, sends
+// nothing else, and closes the connection. A person has to say that it is the right one, by
+// comparing [Pin.Fingerprint]. now is as for [Pinned].
 func PeekPin(ctx context.Context, nc net.Conn, now func() time.Time) (pin Pin, array raid.ArrayID, err error) {
 	defer nc.Close()
 	conn := tls.Client(nc, pinned(func(got Pin) error {

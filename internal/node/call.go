@@ -109,7 +109,7 @@ func (c *call) connect(ctx context.Context, dial dialFunc, addr string) (*tls.Co
 	return conn, nil
 }
 
-// elsewhere is how a person names the controller by its address.
+// elsewhere returns the line in which a person names the controller by its address.
 func (c *call) elsewhere() string {
 	if c.path == joinPath {
 		return "sudo raid-node join 192.168.1.10 ..."

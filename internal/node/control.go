@@ -18,7 +18,7 @@ const (
 	controlPatience = 2 * time.Second
 )
 
-// Status is how a node is.
+// Status describes a node.
 type Status struct {
 	Status  string       `json:"status"` // one line for a person
 	Node    raid.NodeID  `json:"node"`

@@ -55,8 +55,8 @@ func newDaemon(cfg *Config, disk *chunkstore.Disk) *daemon {
 	}
 }
 
-// session is what a node is between two changes: a store, and a link to the
-// controller that knows it under one id.
+// session is a node between two changes: a store, and a link to the controller that knows it under
+// one id.
 type session struct {
 	joinState
 	log      *slog.Logger
@@ -78,8 +78,7 @@ type session struct {
 	name atomic.Pointer[string] // that the array calls the node by; nil: not told
 }
 
-// change is what is done between two sessions, when nothing is connected and no
-// store is open.
+// change is done between two sessions, when nothing is connected and no store is open.
 type change struct {
 	do    func() error
 	err   error

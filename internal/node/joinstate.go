@@ -11,10 +11,10 @@ import (
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
-// clone is what the owner of a copied card reads.
+// clone tells the owner of a copied card what to do.
 const clone = "This card is a clone: machine-id differs from the one that made this identity. Run sudo raid-node reset-identity, then join"
 
-// joinState is how the node stands to its array.
+// joinState says how the node stands to its array.
 type joinState struct {
 	who     *identity.Node // nil: it has not joined, or what it has is of no use
 	problem string         // why it connects to nobody, for people; empty: it does
@@ -24,7 +24,7 @@ type joinState struct {
 // identityDir is where package identity keeps the node's key.
 func (d *daemon) identityDir() string { return filepath.Join(d.cfg.StateDir, "identity") }
 
-// joinedBy is how a person writes a controller's address after raid-node join.
+// joinedBy returns a controller's address as a person writes it after raid-node join.
 func joinedBy(p ControllerAddress) string {
 	if p.HTTPPort == 0 || p.HTTPPort == defaultHTTPPort {
 		return p.Host

@@ -9,7 +9,7 @@ import (
 	"github.com/raidpi/raidpi/internal/identity"
 )
 
-// loginURL is what to give to raidctl login for the controller of this run.
+// loginURL returns the address to give to raidctl login for the controller of this run.
 func (a *app) loginURL() string {
 	if host, ok := strings.CutPrefix(a.client.URL(), "http://"); ok {
 		return "https://" + host

@@ -22,7 +22,7 @@ type eventWish struct {
 	follow bool
 }
 
-// usualEvents is how many are shown unless it is said.
+// usualEvents is the number of events that are shown unless another one is given.
 const usualEvents = 50
 
 func (a *app) eventsCommand() *cobra.Command {

@@ -68,9 +68,9 @@ func (a *app) now() time.Time {
 	return a.built
 }
 
-// choose finds the controller: a flag decides, then the environment, then the
-// socket of the controller on this machine where it lets us in, then the login. A login's fingerprint and token are for
-// the login's controller alone.
+// choose finds the controller. A flag decides, then the environment, then the socket of the
+// controller on this machine where it lets us in, then the login. A login's fingerprint and token
+// are for the login's controller alone.
 func (a *app) choose() (t target, err error) {
 	if a.flags.url != "" && a.flags.socket != "" {
 		return t, errors.New("--controller and --socket are two ways to the controller; give one")

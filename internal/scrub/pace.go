@@ -8,15 +8,15 @@ import (
 )
 
 const (
-	// idleAfter is how long no request must have been there for the scrub to read as fast as
-	// it can. People click every few seconds.
+	// idleAfter is the time without a request after which the scrub reads as fast as it can. People
+	// click every few seconds.
 	idleAfter = 2 * time.Second
-	// restFactor is how much longer than a piece took the scrub rests after it while
-	// requests come: it then has 5 % of the disk's time.
+	// restFactor tells the rest of the scrub after a piece, in times that the piece took, while
+	// requests come. It then has 5 % of the disk's time.
 	restFactor = 19
 	restLeast  = 5 * time.Millisecond
 	restMost   = 5 * time.Second
-	// looks is how often it is looked meanwhile whether the request under way has ended.
+	// looks is the number of looks meanwhile whether the request under way has ended.
 	looks = 20
 
 	// A request that comes while a piece is read waits for it: on an SD card 3 ms for

@@ -29,7 +29,7 @@ const (
 	ExitConfig = 78
 )
 
-// Configuration is what a daemon was told to be.
+// Configuration holds a daemon's settings.
 type Configuration interface {
 	// Print writes each value and where it comes from.
 	Print(io.Writer) error
@@ -187,10 +187,10 @@ func (r *running[C]) refuse(err error, stderr io.Writer) int {
 	return status
 }
 
-// lastWords logs why the daemon ends. The journal gets it by standard error, which is
-// known to be the unit's since systemd started it: whose an event on journald's own
-// socket is, journald looks up when it reads it, and if the process has ended by then
-// journalctl -u does not show the event.
+// lastWords logs why the daemon ends. The journal gets it by standard error, which is known to be
+// the unit's since systemd started it. An event on journald's own socket is different: journald
+// looks up its sender when it reads it. If the process has ended by then journalctl -u does not
+// show the event.
 func (r *running[C]) lastWords(text string) {
 	if !r.journal {
 		r.log.Error(text)

@@ -14,8 +14,8 @@ type Signalled struct{ Signal os.Signal }
 // Error names the signal.
 func (s Signalled) Error() string { return fmt.Sprintf("received signal %q", s.Signal) }
 
-// ExitStatus is what shells report for a process that the signal ended: 128
-// plus its number.
+// ExitStatus returns the number that shells report for a process that the signal ended: 128 plus
+// the signal's.
 func (s Signalled) ExitStatus() int {
 	if n, ok := s.Signal.(syscall.Signal); ok {
 		return 128 + int(n)
