@@ -29,7 +29,7 @@ type Controller struct {
 	Events Events `toml:"events"`
 }
 
-// HTTP is how the REST interface is served.
+// HTTP says how the REST interface is served.
 type HTTP struct {
 	Listen      Address   `toml:"listen"`
 	Plaintext   Plaintext `toml:"plaintext"`
@@ -49,7 +49,7 @@ type Nodes struct {
 	Settle         Duration  `toml:"settle"` // wait for known nodes before storing degraded
 }
 
-// RAID is how files are cut and how often they are kept.
+// RAID says how files are cut and how often they are kept.
 type RAID struct {
 	Level          Level      `toml:"level"`
 	Copies         int        `toml:"copies"`
@@ -64,12 +64,12 @@ type Repair struct {
 	ScrubEvery Duration `toml:"scrub_every"`
 }
 
-// Trash is how long deleted files can be put back, and nodes keep leftovers.
+// Trash says how long deleted files can be put back, and nodes keep leftovers.
 type Trash struct {
 	Keep Duration `toml:"keep"`
 }
 
-// Events is what else is done with what happened.
+// Events says what else is done with what happened.
 type Events struct {
 	Exec string `toml:"exec"` // absolute path of a program that gets each event; empty: none
 }

@@ -50,8 +50,8 @@ type locator struct {
 	table  string // current, with a dot at its end
 }
 
-// maxDepth is how many steps of a path are noted. Keys have two; the rest of a
-// longer path would only take memory.
+// maxDepth is the number of steps of a path that are noted. Keys have two; the rest of a longer
+// path would only take memory.
 const maxDepth = 3
 
 func (l *locator) expression(n *unstable.Node) {

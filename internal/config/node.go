@@ -66,9 +66,8 @@ func DefaultNode() *Node {
 	}
 }
 
-// LoadNode reads the file at path, or at [NodePath] when path is empty, the
-// *.toml files of the folder conf.d beside it, and env as os.Environ gives it. The
-// error is an [*Error].
+// LoadNode reads the file at path, or at [NodePath] when path is empty. It also reads the *.toml
+// files of the folder conf.d beside it, and env as os.Environ gives it. The error is an [*Error].
 func LoadNode(path string, env []string) (*Node, Origins, error) {
 	n := DefaultNode()
 	r := &report{origins: Origins{}}

@@ -41,9 +41,8 @@ func (s *source) apply(cfg any, r *report) bool {
 // fragments is the folder beside the file whose *.toml files are read after it.
 const fragments = "conf.d"
 
-// applyFiles fills the fields from the file, then from what lies in the folder of
-// fragments beside it, in the order of their names: the last one that names a key
-// wins.
+// applyFiles fills the fields from the file, then from those in the folder of fragments beside it,
+// in the order of their names. The last one that names a key wins.
 func (s *source) applyFiles(fields []field, r *report) {
 	path := s.path
 	if path == "" {

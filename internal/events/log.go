@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// writeAfter is how long an event waits for a transaction to be written with.
+	// writeAfter is the longest wait of an event for a transaction to be written with.
 	writeAfter = time.Minute
-	// writeAgain is how soon a write that failed is tried again.
+	// writeAgain is the pause before a write that failed is tried again.
 	writeAgain = time.Minute
-	// lastWrite is how long the end of Run may take.
+	// lastWrite bounds the end of Run.
 	lastWrite = 5 * time.Second
-	// maxRecent is how many events are in memory.
+	// maxRecent is the number of events in memory.
 	maxRecent = 512
 )
 
@@ -39,7 +39,7 @@ type Store interface {
 	LastEvents(ctx context.Context, limit int) ([]raid.Event, error)
 }
 
-// Config is what a Log is made of.
+// Config holds what a Log is made of.
 type Config struct {
 	Store Store
 	// Heard is told of each event, in order. It must not wait, nor call the Log. nil:
@@ -125,7 +125,7 @@ func (l *Log) bound() {
 	l.recent = slices.Delete(l.recent, i, i+1)
 }
 
-// unwritten is how many are not on disk. Callers hold mu.
+// unwritten counts the events that are not on disk. Callers hold mu.
 func (l *Log) unwritten() int { return len(l.recent) - l.from(l.written) }
 
 // from is the index of the first event above a number. Callers hold mu.

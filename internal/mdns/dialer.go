@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// headStart is how long avahi-daemon is not asked because the system may answer
-	// yet. A Pi whose DNS server is silent must find its controller all the same.
+	// headStart is the time for which avahi-daemon is not asked because the system may answer yet.
+	// A Pi whose DNS server is silent must find its controller all the same.
 	headStart = time.Second
 	// patience bounds the wait for an answer by multicast DNS. The question is sent
 	// at once, and again after one second and after three (RFC 6762, section 5.2).

@@ -1,5 +1,5 @@
-// Package mdns connects to machines by names ending in .local, which the resolver
-// of Go never asks multicast DNS for in a program without cgo, as ours are.
+// Package mdns connects to machines by names ending in .local. In a program without cgo, as ours
+// are, the resolver of Go never asks multicast DNS for them.
 //
 //   - [Dialer] is net.Dialer, which knows such names too. It asks the system first,
 //     as ever, so /etc/hosts and a DNS server that knows the name come before.

@@ -14,7 +14,7 @@ const (
 	// ownPatience bounds all of OwnName. avahi-daemon knows its own names at once;
 	// what comes later comes from the network.
 	ownPatience = 300 * time.Millisecond
-	// ownAddresses is how many addresses are asked about.
+	// ownAddresses is the number of addresses that are asked about.
 	ownAddresses = 4
 	// maxLabel is the longest part of a name between dots (RFC 1035, section 2.3.4).
 	maxLabel = 63

@@ -1,12 +1,12 @@
-// Package pace holds background work back while requests run: healing, comparing and
-// moving go as fast as they can while nothing is asked of the array, and slow small
-// requests down by a limited factor otherwise.
+// Package pace holds background work back while requests run. Healing, comparing and moving go as
+// fast as they can while nothing is asked of the array. Otherwise they slow small requests down by
+// a limited factor.
 //
-// A [Governor] is told of each request, and asked before each piece of background work.
-// While no request runs, as many pieces run at once as there may be. While some do, it
-// compares how long small requests take beside background work with how long they take
-// without, for which it leaves a short gap now and then. When they take too long, half as
-// many pieces run at once, down to one with long rests; when they do not, some more.
+// A [Governor] is told of each request, and asked before each piece of background work. While no
+// request runs, as many pieces run at once as there may be. While some do, it compares how long
+// small requests take beside background work with how long they take without. For that it leaves a
+// short gap now and then. When requests take too long, half as many pieces run at once, down to one
+// with long rests. When they do not, some more run.
 //
 // # Caveats
 //
@@ -23,18 +23,18 @@ import (
 )
 
 const (
-	// quiet is how long after the last request background work is held back.
+	// quiet is the time after the last request for which background work is held back.
 	quiet = 500 * time.Millisecond
-	// gapEvery is how often background work pauses for gap while requests run, so that it
-	// is seen how long these take without.
+	// gapEvery is the time between pauses of background work while requests run. Each lasts gap,
+	// and shows how long requests take without.
 	gapEvery = 2 * time.Second
 	gap      = 250 * time.Millisecond
 	// Small requests may take atMost times as long as without, and slack more: what timers
 	// and schedulers add.
 	atMost = 1.5
 	slack  = 500 * time.Microsecond
-	// enough is how many requests one comparison is made of, few how many are needed
-	// without background work, and kept how many of these are remembered.
+	// enough is the number of requests that make one comparison. few is the number that is needed
+	// without background work, and kept the number of these that are remembered.
 	enough = 32
 	few    = 8
 	kept   = 128

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// maxTable is how much of a table of sockets is read, in bytes: some 25,000 of them.
+// maxTable bounds the part of a table of sockets that is read, in bytes: some 25,000 of them.
 const maxTable = 4 << 20
 
 // inTables looks a socket up in the kernel's tables (proc_pid_net(5)).
