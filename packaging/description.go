@@ -14,7 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// description is what .goreleaser.yaml says of packages and of what goes into them.
+// description holds what .goreleaser.yaml says of packages and of their content.
 type description struct {
 	packages []*pkg
 }

@@ -41,8 +41,8 @@ func help(path string, words ...string) (string, error) {
 	return string(out), nil
 }
 
-// A flag as flag.PrintDefaults writes it: two spaces, the name, perhaps a value;
-// then what it does, behind a tab, in the same line if the name is one letter.
+// A flag as flag.PrintDefaults writes it: two spaces, the name, perhaps a value. Its description
+// follows behind a tab, in the same line if the name is one letter.
 var (
 	flagLine = regexp.MustCompile(`^  -([a-z0-9-]+)(?: ([^\t]+))?(?:\t(.*))?$`)
 	flagText = regexp.MustCompile(`^    \t(.*)$`)

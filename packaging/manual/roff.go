@@ -68,8 +68,8 @@ func optionList(options []option) string {
 	return b.String()
 }
 
-// roff writes plain text as lines of a page; an empty line is a new paragraph, and
-// lines that begin with spaces are kept as they are.
+// roff writes plain text as lines of a page. An empty line is a new paragraph, and lines that begin
+// with spaces are kept as they are.
 func roff(text string) string {
 	var out []string
 	kept := false

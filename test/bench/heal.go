@@ -14,7 +14,7 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// healGrace is how long a node is away here before it is lost.
+// healGrace is the time that a node is away here before it is lost.
 const healGrace = 5 * time.Second
 
 // What healing a lost node should reach.
@@ -151,7 +151,7 @@ func (s *suite) mortal(ctx context.Context) (*cluster.Cluster, error) {
 	})
 }
 
-// healing is what the controller's log says of it.
+// healing is the controller's log of it.
 type healing struct {
 	copies, bytes int64
 	took          time.Duration
@@ -191,7 +191,7 @@ func healed(ctx context.Context, a *cluster.Cluster) (h healing, err error) {
 	return h, err
 }
 
-// besideClients is how many clients read and write small objects while a node's copies
+// besideClients is the number of clients that read and write small objects while a node's copies
 // are made again.
 const besideClients = 2
 

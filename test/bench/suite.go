@@ -22,7 +22,7 @@ const (
 	gib = 1 << 30
 )
 
-// scale is how much is done.
+// scale says how much is done.
 type scale struct {
 	rounds int
 	loads  []load

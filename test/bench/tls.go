@@ -81,7 +81,7 @@ func (s *suite) tls(ctx context.Context) (err error) {
 	return nil
 }
 
-// held is what a daemon holds, in MiB.
+// held is the memory of a daemon, in MiB.
 type held struct{ now, peak float64 }
 
 // bothMemories looks at the controllers and the largest nodes of two arrays.

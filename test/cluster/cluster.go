@@ -48,8 +48,8 @@ type Cluster struct {
 	timeout time.Duration
 }
 
-// attempts is how often Start tries other ports when some other program was
-// quicker to take one.
+// attempts is the number of times that Start tries ports, when some other program was quicker to
+// take one.
 const attempts = 5
 
 // Start runs the array and returns when it is ready and all its nodes are up.

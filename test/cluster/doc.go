@@ -1,6 +1,5 @@
-// Package cluster runs a real array as real processes on loopback: one
-// raid-controller and some raid-nodes, for the end-to-end tests, the demo and
-// the benchmark.
+// Package cluster runs a real array as real processes on loopback: one raid-controller and some
+// raid-nodes. It is for the end-to-end tests, the demo and the benchmark.
 //
 // # Types
 //
@@ -13,9 +12,9 @@
 //
 // # Layout
 //
-// Everything lies in one folder: controller/ and node1/, node2/, … are the
-// daemons' state directories, node1/chunks the first node's chunk directory,
-// conf/ their configuration and logs/ what they wrote to stderr.
+// Everything lies in one folder. controller/ and node1/, node2/, … are the daemons' state
+// directories, and node1/chunks is the first node's chunk directory. conf/ has their configuration,
+// and logs/ what they wrote to stderr.
 //
 // # Caveats
 //

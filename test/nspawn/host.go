@@ -184,7 +184,7 @@ func (h *Host) PowerOn(ctx context.Context) error {
 	return h.awaitLeader(ctx)
 }
 
-// hostname is what the host was called last: hostnamectl may have changed it.
+// hostname returns the last name of the host: hostnamectl may have changed it.
 func (h *Host) hostname() string {
 	text, err := os.ReadFile(h.Path("/etc/hostname"))
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// fillStripes is how many stripes each file of FillNode has.
+	// fillStripes is the number of stripes in each file of FillNode.
 	fillStripes = 250
 	// absent is the node with the other copies.
 	absent = raid.NodeID("AAAAAAAAAAAAAAAAAAAAAA")

@@ -1,6 +1,5 @@
-// Package inside measures parts of the programs in this process, and makes catalogs and
-// chunks that nobody has uploaded: what an array can't be asked for from outside, or what
-// would take hours that way.
+// Package inside measures parts of the programs in this process, and makes catalogs and chunks that
+// nobody has uploaded. An array can't be asked for these from outside, or it would take hours.
 package inside
 
 import (

@@ -18,7 +18,7 @@ const (
 	asked       = 20   // nodes of which it is asked whether they may be unplugged
 )
 
-// Many is what is measured of a catalog with many nodes and chunks.
+// Many holds what is measured of a catalog with many nodes and chunks.
 type Many struct {
 	Chunks  int
 	Held    int64         // copies on the node that is lost
@@ -102,7 +102,7 @@ func (r *Many) measure(ctx context.Context, c *catalog.Catalog, path string, nod
 	return nil
 }
 
-// heap is what this process holds in memory of Go.
+// heap returns the bytes that this process holds in memory of Go.
 func heap() int64 {
 	runtime.GC()
 	runtime.GC()
