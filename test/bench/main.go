@@ -19,8 +19,8 @@
 //     and what small requests notice of it;
 //   - how fast an idle node reads its chunks, beside cat(1), and what requests notice;
 //   - how long a node's chunks take to be compared with the catalog, and what memory;
-//   - of a generated catalog with 500 nodes, how large it is, and the time to find
-//     what one held and to say whether one may be unplugged;
+//   - of a generated catalog with 500 nodes: its size, and the time to find what
+//     one held and to say whether one may be unplugged;
 //   - what an idle array takes of the processor and writes to the disk;
 //   - the time from starting all processes to the first /readyz with all nodes up;
 //   - the size of the programs.
