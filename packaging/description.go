@@ -160,8 +160,8 @@ func (p *pkg) info(o *options, arch string) (*nfpm.Info, error) {
 	return nfpm.WithDefaults(i), err
 }
 
-// built is where a file is that the description knows in dist/build: another dist has
-// its own.
+// built returns the path of a file that the description knows in dist/build: another dist
+// has its own.
 func (o *options) built(path string) string {
 	if rest, ok := strings.CutPrefix(path, "dist/"); ok {
 		return filepath.Join(o.dist, rest)

@@ -87,7 +87,7 @@ func load(path string, env []string) (loaded, error) {
 // soon.
 const dialTimeout = 5 * time.Second
 
-// machineID is where systemd keeps what tells machines apart (machine-id(5)).
+// machineID is the file in which systemd keeps what tells machines apart (machine-id(5)).
 const machineID = "/etc/machine-id"
 
 // compose puts the configuration and this machine into the daemon's hands.

@@ -14,8 +14,8 @@ type Rate struct {
 // Bucket counts what is left of an allowance. The zero Bucket is full. It is not safe for
 // concurrent use.
 type Bucket struct {
-	// empty is when the bucket was empty, or would have been, had it filled up without
-	// a limit since; zero: it is full.
+	// empty is the time at which the bucket was empty, or would have been, had it filled up
+	// without a limit since. Zero: it is full.
 	empty time.Time
 }
 
@@ -50,8 +50,8 @@ type Limiter struct {
 
 	mu    sync.Mutex
 	peers map[string]*limited
-	rest  limited   // of all for whom there is no room
-	swept time.Time // when those were last forgotten who rest
+	rest  limited   // of all peers without room
+	swept time.Time // when idle peers were last forgotten
 }
 
 type limited struct {

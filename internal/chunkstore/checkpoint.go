@@ -141,7 +141,7 @@ func (s *Store) saveCheckpoint() error {
 	defer s.commit.saving.Unlock()
 	now, behind := s.commit.unsaved()
 	if !behind {
-		return nil // whoever was at it has done it
+		return nil // another call has saved it
 	}
 	if err := s.readOnly(); err != nil {
 		return fmt.Errorf("save commit number: %w", err)

@@ -12,7 +12,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// endReader is an FS that reads the end of a file with few calls: who looks at a million
+// endReader is an FS that reads the end of a file with few calls. A scan of a million
 // trailers waits for little else. [Dir] is one.
 type endReader interface {
 	// ReadEnd fills b with the end of a file, or all of it. It returns the number of these bytes

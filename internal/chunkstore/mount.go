@@ -19,7 +19,7 @@ import (
 // help.
 var ErrNotMounted = errors.New("disk not mounted")
 
-// howTo is where a person finds how a chunk directory comes onto a disk.
+// howTo names the page that tells a person how a chunk directory comes onto a disk.
 const howTo = "see /usr/share/doc/raid-node/chunk-disk.md"
 
 // fstab and mounts tell what should be mounted and what is: fstab(5) and

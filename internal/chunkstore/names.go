@@ -28,7 +28,7 @@ func join(dir, name string) string {
 	return dir + "/" + name
 }
 
-// chunkPath is where a chunk lies. Its name is checked before.
+// chunkPath returns the path of a chunk. Its name is checked before.
 func chunkPath(name raid.ChunkName) string { return string(name[:2]) + "/" + string(name) }
 
 func labPath(name string) string { return labDir + "/" + name[:2] + "/" + name }

@@ -85,8 +85,8 @@ const (
 )
 
 // setAside moves all chunks into a folder, without the lab's, which belong to no
-// array. Who dies in between finds them back where they were at the next start,
-// by bringBack.
+// array. After a crash in between, bringBack puts them back where they were at the
+// next start.
 func setAside(fsys FS, folder string) error {
 	fanouts, err := fanoutsIn(fsys, ".")
 	for _, name := range fanouts {
@@ -200,10 +200,10 @@ func (d *Disk) NewNode() (id raid.NodeID, kept string, err error) {
 	return d.node, kept, nil
 }
 
-// beNode writes down who the disk's node is. mu is held.
+// beNode writes down the id of the disk's node. mu is held.
 func (d *Disk) beNode(id raid.NodeID) error {
-	// The marker comes first, as at the first start. Who dies before the state
-	// follows finds the remembered disk with another node id, and believes it.
+	// The marker comes first, as at the first start. A node that dies before
+	// the state follows finds the remembered disk with another node id, and believes it.
 	if err := d.mark(d.array, id); err != nil {
 		return err
 	}

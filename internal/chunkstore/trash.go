@@ -31,7 +31,7 @@ const (
 	// that was cut off is kept longer.
 	trashFile      = "raid-node.trash"
 	trashSaveEvery = 10 * time.Minute
-	// binsPerKeep is into how many parts the time that chunks are kept is divided.
+	// binsPerKeep is the number of parts into which the time that chunks are kept is divided.
 	binsPerKeep = 24
 	// trashKeepUnknown is the time, in seconds, assumed of bins when trashFile is unreadable.
 	trashKeepUnknown = 24 * 3600

@@ -16,7 +16,7 @@
 //     (a pipe) does not count as stalled here. The controller, though, ends an
 //     upload that sends nothing for 30 s.
 //
-// # Who is at the other end
+// # The other end
 //
 //   - With Config.Pin the controller is the one of that CA, under whatever name or
 //     address it was found. Any other one is a [*WrongControllerError]. One whose

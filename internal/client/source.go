@@ -70,7 +70,7 @@ func (s *source) rewind() error {
 	return nil
 }
 
-// failed is why reading the source failed, or nil.
+// failed returns the reason why reading the source failed, or nil.
 func (s *source) failed() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"github.com/raidpi/raidpi/internal/stripe"
 )
 
-// ControllerPath is where raid-controller looks without --config. The file may
-// be missing there: then the defaults hold.
+// ControllerPath is the file that raid-controller reads without --config. The file may
+// be missing: then the defaults hold.
 const ControllerPath = "/etc/raid-controller/raid-controller.toml"
 
 // ControllerPrefix begins the environment variables that override
@@ -40,7 +40,7 @@ type HTTP struct {
 	MaxRequests int       `toml:"max_requests"` // served at once
 }
 
-// Nodes is where nodes connect to.
+// Nodes holds the addresses that nodes connect to.
 type Nodes struct {
 	StoreListen    Address   `toml:"store_listen"`
 	ResponseListen Address   `toml:"response_listen"`
@@ -58,7 +58,7 @@ type RAID struct {
 	DegradedWrites bool       `toml:"degraded_writes"`
 }
 
-// Repair is when copies are made anew and looked through.
+// Repair says when copies are made anew and looked through.
 type Repair struct {
 	Grace      Duration `toml:"grace"`
 	ScrubEvery Duration `toml:"scrub_every"`

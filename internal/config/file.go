@@ -15,7 +15,7 @@ type parsed struct {
 	spots  map[string]spot // by dotted path, tables too
 }
 
-// spot is where a path is first named and where its value begins. Positions in
+// spot tells where a path is first named and where its value begins. Positions in
 // a file count from 1; a zero line is unknown.
 type spot struct{ key, value position }
 

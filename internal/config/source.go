@@ -19,7 +19,7 @@ import (
 // short keys takes.
 const maxFile = 64 << 10
 
-// source is where a program's configuration comes from.
+// source says where a program's configuration comes from.
 type source struct {
 	program     string
 	path        string // empty: defaultPath

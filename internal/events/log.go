@@ -23,13 +23,13 @@ const (
 	maxRecent = 512
 )
 
-// Store is where events are kept. NextEvent and CarryEvents do not wait.
+// Store keeps events. NextEvent and CarryEvents do not wait.
 type Store interface {
 	// NextEvent gives out a number that no event has had; not ok: none is left until
 	// something is written.
 	NextEvent() (seq int64, ok bool)
-	// CarryEvents names what is written with each transaction, and whom to tell up to
-	// which number that is durable.
+	// CarryEvents sets two functions: pending returns the events to write with each
+	// transaction, and written is told up to which number they are durable.
 	CarryEvents(pending func() []raid.Event, written func(upTo int64))
 	// KeepEvents writes what pending returns.
 	KeepEvents(ctx context.Context) error

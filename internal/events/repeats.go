@@ -101,7 +101,7 @@ func (r *repeats) find(s subject, now time.Time) *repeat {
 	return k
 }
 
-// forget drops those of whom nothing is known but that they exist.
+// forget drops those of which nothing is known but that they exist.
 func (r *repeats) forget(now time.Time) {
 	for s, k := range r.of {
 		if k.times == 0 && k.bucket.Full(k.rate, now) {

@@ -16,7 +16,7 @@ import (
 var (
 	forever0 = time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)
 	forever1 = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
-	// verifiedAt is when they are verified, whatever the clock says.
+	// verifiedAt is the moment at which they are verified, whatever the clock says.
 	verifiedAt = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 

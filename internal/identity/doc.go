@@ -6,7 +6,7 @@
 //
 //   - [CA]: the array's certificate authority, a file in the controller's state
 //     directory. It signs the controller's certificates and those of nodes.
-//   - [Pin]: SHA-256 of the CA's public key. Who knows it knows the array.
+//   - [Pin]: SHA-256 of the CA's public key. It tells the array from all others.
 //   - [Node]: a joined node's key and certificates, a file in its state directory.
 //   - [Request]: a key that has no certificate yet, for joining and for rotation.
 //   - [Token]: the text that a person pastes to let a node in. It carries the

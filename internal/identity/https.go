@@ -67,8 +67,8 @@ func (ca *CA) IssueHTTPS(hosts Hosts, now time.Time, random io.Reader) (tls.Cert
 	return b.certificate(), nil
 }
 
-// IssueTimeless makes one that has no end, for a controller that has no clock:
-// whoever looks at his own finds it valid. Its key belongs in memory and never into a
+// IssueTimeless makes one that has no end, for a controller that has no clock.
+// Clients look at their own clocks and find it valid. Its key belongs in memory and never into a
 // file, since nothing ends a stolen one.
 func (ca *CA) IssueTimeless(hosts Hosts, random io.Reader) (tls.Certificate, error) {
 	b, err := ca.issueBetween(hosts, forever0, forever1, random)

@@ -79,8 +79,8 @@ func (e *EndedError) Error() string {
 // Unwrap makes it an ErrEnded.
 func (e *EndedError) Unwrap() error { return ErrEnded }
 
-// Pinned is the connection of somebody who knows the CA's pin: under which name or
-// address the controller was found does not matter. The handshake fails before
+// Pinned is the configuration of a client that knows the CA's pin. The name or
+// address under which the controller was found does not matter. The handshake fails before
 // anything was sent, with ErrWrongPin (a [FingerprintError]), ErrStranger, ErrRole or
 // ErrEnded (an [EndedError]).
 //

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// avahiSocket is where avahi-daemon takes questions in its simple protocol, a line
-// each way (avahi-daemon/simple-protocol.c), which nss-mdns asks them in.
+// avahiSocket is the path on which avahi-daemon takes questions in its simple protocol, a
+// line each way (avahi-daemon/simple-protocol.c). nss-mdns asks in it, too.
 const avahiSocket = "/run/avahi-daemon/socket"
 
 const (

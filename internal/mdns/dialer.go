@@ -32,7 +32,7 @@ var (
 // may be called concurrently.
 type Dialer struct {
 	net.Dialer
-	// Socket is where avahi-daemon takes questions. Empty: where it does by default.
+	// Socket is the path on which avahi-daemon takes questions. Empty: its default.
 	Socket string
 }
 

@@ -33,7 +33,7 @@ type Status struct {
 	ControllerAddress       // where the controller is looked for
 }
 
-// listenControl opens the control socket; who comes early waits. A node without one
+// listenControl opens the control socket; a call that comes early waits. A node without one
 // keeps its chunks all the same.
 func (d *daemon) listenControl() {
 	if d.cfg.ControlSocket == "" {

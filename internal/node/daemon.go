@@ -33,7 +33,7 @@ type daemon struct {
 	volatile []string // what is to be said of the disks
 
 	// busy is held while a command or a renewal is at work on the identity. It is
-	// only ever tried: who waited for it could wait for himself.
+	// only ever tried: a command that waited for it could wait for itself.
 	busy    sync.Mutex
 	changes chan *change
 	others  atomic.Pointer[string] // names of the controller that it has told; nil: those of addressFile

@@ -21,7 +21,7 @@ const (
 	ExitToken       = 65 // the token was mistyped
 	ExitUnreachable = 69 // the daemon or the controller was not found or can't be reached
 	ExitAgain       = 75 // it did not work now, and may later
-	ExitRefused     = 77 // who asks is not let in
+	ExitRefused     = 77 // the node is not let in
 	ExitSetRight    = 78 // a person has to set something right first
 )
 

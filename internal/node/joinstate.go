@@ -21,7 +21,7 @@ type joinState struct {
 	broken  bool           // the problem is more than not to have joined yet
 }
 
-// identityDir is where package identity keeps the node's key.
+// identityDir returns the folder in which package identity keeps the node's key.
 func (d *daemon) identityDir() string { return filepath.Join(d.cfg.StateDir, "identity") }
 
 // joinedBy returns a controller's address as a person writes it after raid-node join.
@@ -78,8 +78,8 @@ func (d *daemon) mismatch(who *identity.Node) (problem string, err error) {
 	}
 }
 
-// controllerAddress is where the controller is looked for: where a person said, else where
-// it was when the node joined, else at the default.
+// controllerAddress returns the address at which the controller is looked for. A person's
+// word counts first, then the address when the node joined, then the default.
 func (d *daemon) controllerAddress() ControllerAddress {
 	remembered, err := readAddress(d.cfg.StateDir)
 	if err != nil {

@@ -135,8 +135,8 @@ func (d *daemon) reset(ctx context.Context, order ResetOrder) (*Done, error) {
 	return done, nil
 }
 
-// beNew forgets the array and goes on under a new node id. The id comes first:
-// who dies before the identity is gone has one that does not fit the disk, and is
+// beNew forgets the array and goes on under a new node id. The id comes first.
+// A node that dies before the identity is gone has one that does not fit the disk, and is
 // told to reset it.
 func (d *daemon) beNew(ctx context.Context) (id raid.NodeID, kept string, err error) {
 	_, err = d.between(ctx, func() error {

@@ -27,8 +27,8 @@ type Config struct {
 	Zone     string
 	NewDisk  bool // start with a disk that StateDir does not remember
 
-	// Controller is where a person said that the controller is. What is zero in it
-	// is as joining has told, else as in Fallback.
+	// Controller is the controller's address by a person's word. A zero field of it is as
+	// joining has told, else as in Fallback.
 	Controller, Fallback ControllerAddress
 	Plaintext            wire.Plaintext // whom to speak with without TLS, as long as the node has not joined
 

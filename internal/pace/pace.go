@@ -10,7 +10,7 @@
 //
 // # Caveats
 //
-// What a request needs beside this process, and who else slows it down, is not known. A
+// What a request needs beside this process, and what else slows it down, is not known. A
 // piece that has begun is not interrupted, so pieces must be short: some tens of
 // milliseconds of a busy disk. Until small requests were seen, one piece runs at a time.
 package pace
@@ -40,7 +40,7 @@ const (
 	kept   = 128
 	// least is the smallest share of the time in which a piece runs.
 	least = 1.0 / 16
-	// growth is by how much more runs at once after each good comparison.
+	// growth is the factor by which more runs at once after each good comparison.
 	growth = 1.25
 	// look bounds how long a piece waits without a look at the clock.
 	look = 50 * time.Millisecond
@@ -146,7 +146,7 @@ func (g *Governor) Begin(ctx context.Context) (end func(), err error) {
 	}
 }
 
-// wait is for how long no piece may begin, as far as the clock tells; 0: one may now.
+// wait is the time for which no piece may begin, as far as the clock tells; 0: one may now.
 // Callers hold mu.
 func (g *Governor) wait(now time.Time) time.Duration {
 	if g.isQuiet(now) {

@@ -104,7 +104,7 @@ func (s *Stripe) Choose(candidates []Candidate, group int, size int64, random fu
 
 // limit is the most that a weight counts in a draw. It is the largest number of which the sum of
 // all weights, none counted for more than it, is at least (n+1)/2 times as much. So nobody's chance
-// is above 2/(n+1), whoever claims what.
+// is above 2/(n+1), whatever a node claims.
 func limit(tied []Candidate) int64 {
 	weights := make([]int64, len(tied))
 	var below int64 // the sum of those that are not limited

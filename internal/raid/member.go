@@ -61,7 +61,7 @@ type Certificate struct {
 	Node  NodeID  `json:"node"`
 	DER   []byte  `json:"certificate"` // the node's
 	CA    []byte  `json:"ca"`          // the array's, DER
-	// StorePort and so on are where the controller listens for nodes.
+	// StorePort and so on are the ports on which the controller listens for nodes.
 	StorePort    int `json:"store_port"`
 	ResponsePort int `json:"response_port"`
 	RequestPort  int `json:"request_port"`

@@ -63,8 +63,8 @@ type NodeInfo struct {
 	Problem string        // what it does that no sound node does, for people; empty: nothing
 	Silent  time.Duration // since the last sign of life; meaningless when never seen
 	Seen    bool          // has been seen by this run of the controller
-	// Recalled is when an earlier run saw it last, in UTC, YYYY-MM-DD HH:MM:SS; sizes,
-	// Chunks and Version are as that noted them. Empty: this run has seen it.
+	// Recalled is the time at which an earlier run saw it last, in UTC, YYYY-MM-DD HH:MM:SS.
+	// Sizes, Chunks and Version are as that run noted them. Empty: this run has seen it.
 	Recalled string
 	LastSeen time.Time // by the controller's clock; for people, never for decisions
 }

@@ -129,7 +129,7 @@ type NodeRecord struct {
 	Scrub       ScrubNote
 }
 
-// ScrubNote is when a node last read all its chunks, for people alone.
+// ScrubNote says when a node last read all its chunks, for people alone.
 type ScrubNote struct {
 	Pass         int64  // as the node counts; 0: it never did
 	Began, Ended string // UTC, YYYY-MM-DD HH:MM:SS

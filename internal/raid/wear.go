@@ -18,7 +18,7 @@ const (
 	MediumMemory Medium = "memory" // it wears nothing, and forgets all
 )
 
-// WearSource is whose writes are counted.
+// WearSource says whose writes are counted.
 type WearSource string
 
 // The sources. The empty one: writes are not counted, as nothing can be told of the disk.
@@ -143,7 +143,7 @@ func (w Wear) PerByte() (bytes float64, known bool) {
 	return float64(sum.Written) / float64(sum.Stored), true
 }
 
-// wornAt is from which percentage of its life a card is worn.
+// wornAt is the percentage of its life from which on a card is worn.
 const wornAt = 90
 
 // IsWorn reports whether the disk should be replaced soon.

@@ -58,7 +58,7 @@ func (a *app) clockIsWrong() bool { return a.clock != nil && a.clock().Before(a.
 type tokenForOtherError struct {
 	url  string
 	want identity.ShortPin // of the token
-	got  identity.Pin      // of who answers
+	got  identity.Pin      // of the controller that answers
 }
 
 // Error tells both.

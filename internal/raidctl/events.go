@@ -14,7 +14,7 @@ import (
 	"github.com/raidpi/raidpi/internal/client"
 )
 
-// eventWish is which events somebody wants to see.
+// eventWish says which events somebody wants to see.
 type eventWish struct {
 	limit  int // the newest so many; 0: all
 	since  moment

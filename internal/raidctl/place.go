@@ -14,7 +14,7 @@ import (
 	"github.com/raidpi/raidpi/internal/client"
 )
 
-// destination is where a download goes.
+// destination is the place that a download goes to.
 type destination struct {
 	path   string // links are followed
 	stream bool   // a device or a named pipe, which is written into

@@ -20,7 +20,7 @@ import (
 const (
 	// defaultURL is the controller on this machine, for everybody there.
 	defaultURL = "http://127.0.0.1:9000"
-	// controlSocket is the same one's, for root and the controller's own user, who
+	// controlSocket is the same one's, for root and the controller's own user. These
 	// may do everything there.
 	controlSocket = "/run/raid-controller/control.sock"
 )

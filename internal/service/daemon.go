@@ -151,7 +151,7 @@ func (r *running[C]) load() error {
 }
 
 // applyLevel sets the log level: of the command line, else the environment, else
-// the configuration. from is where it came from.
+// the configuration. from names its source.
 func (r *running[C]) applyLevel(cfg C) (from string, err error) {
 	name, from := r.logLevel, "--log-level"
 	if name == "" {

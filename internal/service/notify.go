@@ -14,8 +14,8 @@ const (
 	// maxStatus bounds the status line, in bytes: systemd ignores a message of more
 	// than 4096.
 	maxStatus = 2000
-	// extension is for how much longer a start that moves is waited for, and
-	// extendEvery how often that is asked for.
+	// extension is the further time that a start that moves is waited for. extendEvery is
+	// the time between two requests for it.
 	extension   = time.Minute
 	extendEvery = 10 * time.Second
 )
@@ -146,8 +146,8 @@ func oneLine(text string) string {
 }
 
 // Progress tells of a start that takes long, each time that it has got on: the
-// status says so, and the service manager waits longer. Whoever hangs does not call
-// it, and is ended in time. done need not grow: what is rewritten in place moves too.
+// status says so, and the service manager waits longer. A daemon that hangs does not
+// call it, and is ended in time. done need not grow: what is rewritten in place moves too.
 // step is for a person; total 0: not known.
 func (n *Notifier) Progress(step string, done, total int64) {
 	n.mu.Lock()

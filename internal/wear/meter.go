@@ -116,7 +116,7 @@ func (m *Meter) Run(ctx context.Context) {
 
 // watch asks the sensors until ctx ends. They are asked apart from the count, since some
 // of them ask hardware: a disk's controller, or the firmware of a Pi. One that hangs holds
-// up who reads it, and no signal ends that.
+// up its reader, and no signal ends that.
 func (m *Meter) watch(ctx context.Context) {
 	m.ask()
 	for ctx.Err() == nil {

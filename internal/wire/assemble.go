@@ -165,7 +165,7 @@ func (h *Hub) serveNative(ctx context.Context, c *zmtp.Conn) error {
 		h.cfg.Log.Info("Connection refused", "node", hi.node, "session", hi.session, "role", hi.role, "reason", err)
 		return err
 	}
-	// It may have been removed since it was admitted. Who removes it looks for its
+	// It may have been removed since it was admitted. The removal looks for its
 	// session after that is known here, so one of the two finds the other.
 	if err := h.checkIdentity(c.Peer(), hi.node); err != nil {
 		s.End(err)

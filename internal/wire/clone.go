@@ -16,7 +16,7 @@ var errClone = errors.New("another node with this id is connected: two machines 
 const (
 	// cloneLogEvery bounds how often the same clone is logged.
 	cloneLogEvery = time.Minute
-	// cloneRecent is for how long after its last refusal one counts as there. A
+	// cloneRecent is the time after its last refusal for which one counts as there. A
 	// node tries again every 5 s at least.
 	cloneRecent = time.Minute
 	// maxClones bounds what is remembered.

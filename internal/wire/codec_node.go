@@ -11,8 +11,8 @@ import (
 	"github.com/raidpi/raidpi/internal/wire/wirepb"
 )
 
-// deadline is when a request that arrived at the given time is over; the zero
-// time when it has no limit.
+// deadline returns the end of the time for a request that arrived at the given time.
+// It is the zero time when the request has no limit.
 func deadline(arrived time.Time, remainingMS uint32) time.Time {
 	if remainingMS == 0 {
 		return time.Time{}

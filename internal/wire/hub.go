@@ -85,7 +85,7 @@ type Hub struct {
 	lastID       atomic.Uint64
 	used         atomic.Int64  // when a node was last asked for something, as time since made
 	wake         chan struct{} // of 1: heartbeats are to be sent before their time
-	here         chan struct{} // sendHeartbeats sends to who asks whether it moves
+	here         chan struct{} // sendHeartbeats sends to the probe that asks whether it moves
 	heartbeating atomic.Bool   // it runs
 	over         chan struct{} // closed when it does no more
 	encoder      encoder

@@ -32,7 +32,7 @@ func (h *Hub) sendHeartbeats(ctx context.Context) {
 		select {
 		case <-timer.C:
 		case <-h.wake:
-			if time.Since(last) < h.cfg.Heartbeat/2 { // whoever wakes us may do so all the time
+			if time.Since(last) < h.cfg.Heartbeat/2 { // the one that wakes us may do so all the time
 				select {
 				case <-timer.C: // its time has come as well
 				default:

@@ -29,7 +29,7 @@ type LabNode struct {
 	// labs.mu guards what follows: the order of the node's Stores.
 	steps     uint64                 // counts the beginnings and ends of sending one
 	passed    uint64                 // the latest beginning among the acknowledged ones
-	abandoned map[*labStore]struct{} // outstanding, with nobody who waits
+	abandoned map[*labStore]struct{} // outstanding, and nobody waits
 }
 
 // labStore is one outstanding Store. It stays in the table when its caller gives up, so that a late

@@ -12,7 +12,7 @@ import (
 // heartbeats is a session's knowledge of the node's heartbeats.
 type heartbeats struct {
 	due  chan struct{} // of 1: one that answers none of the controller's
-	turn chan struct{} // of 1: who has it sends one, and owns what is below
+	turn chan struct{} // of 1: its holder sends one, and owns what is below
 
 	sent  time.Time
 	frame []byte

@@ -69,7 +69,7 @@ type Heartbeat struct {
 	Version             string
 	TrashChunks         int64
 	TrashBytes          int64 // part of FreeBytes
-	// DiskStall is for how long the node's disk has not answered; 0 while it does.
+	// DiskStall is the time for which the node's disk has not answered; 0 while it does.
 	DiskStall time.Duration
 	Name      string // the machine's host name
 	Bad       int64  // chunks that were found corrupt and are still there

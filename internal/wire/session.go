@@ -108,7 +108,7 @@ func (s *Session) SilentFor() time.Duration {
 	return 0
 }
 
-// lastHeard is when the last byte came; zero before the first connection. s.mu is held.
+// lastHeard is the time of the last byte; zero before the first connection. s.mu is held.
 func (s *Session) lastHeard() (last time.Time) {
 	for _, c := range s.conns {
 		if c == nil {

@@ -101,8 +101,8 @@ type Config struct {
 	// bytes) is sent to the peer as ERROR. Nil admits everybody.
 	Admit  func(Peer) (Properties, error)
 	Limits Limits
-	// Pool is where frames above Limits.FreeFrame come from, unless a Sink
-	// takes them. Without a pool such frames are a protocol error.
+	// Pool gives the memory for frames above Limits.FreeFrame, unless a Sink takes
+	// them. Without a pool such frames are a protocol error.
 	Pool *budget.Pool
 	// HandshakeTimeout bounds the whole handshake, that of TLS included. Default 5 s.
 	HandshakeTimeout time.Duration

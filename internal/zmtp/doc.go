@@ -27,9 +27,9 @@
 //     connects with TLS has it or no connection. A port may serve both kinds; the
 //     first byte tells. TLS's handshake shares the deadline and the places of
 //     ZMTP's, and is read up to 32 KiB.
-//   - PING is answered between messages, by whoever writes next.
+//   - PING is answered between messages, with the next write.
 //   - Send does not return while the frames it was given are still referenced.
-//   - Any error closes the connection for good. Who wants another dials again.
+//   - Any error closes the connection for good. A caller that wants another dials again.
 //
 // # What the caller owes
 //

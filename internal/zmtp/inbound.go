@@ -45,7 +45,7 @@ func newInbound(nc net.Conn, progress time.Duration) *inbound {
 	return in
 }
 
-// heard is when the last byte came.
+// heard is the time of the last byte.
 func (in *inbound) heard() time.Time {
 	if in.paused.Load() {
 		return time.Now()

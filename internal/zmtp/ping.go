@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// ticker is when to look at the peer's silence. C is nil, and never
-// ready, when nothing depends on it.
+// ticker tells when to look at the peer's silence. C is nil, and never ready,
+// when nothing depends on it.
 type ticker struct {
 	C     <-chan time.Time
 	timer *time.Timer

@@ -51,8 +51,8 @@ func (q *quiet) idle(now time.Time) bool {
 }
 
 // perAddress is a quiet for each address that warnings are about, so that one
-// peer that is refused again and again hides no other. Those for whom there is
-// no room share the rest's.
+// peer that is refused again and again hides no other. Addresses without
+// room share the rest's.
 type perAddress struct {
 	rest *quiet
 
@@ -86,7 +86,7 @@ func (p *perAddress) of(addr net.Addr) *quiet {
 	return q
 }
 
-// forget drops those who may warn again.
+// forget drops the addresses of which may be warned again.
 func (p *perAddress) forget() {
 	now := time.Now()
 	for key, q := range p.seen {

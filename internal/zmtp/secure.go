@@ -188,7 +188,7 @@ func (b *below) hold(buf []byte, until time.Time) error {
 	return nil
 }
 
-// release writes what is held and gives the buffer back to who called hold.
+// release writes the records that are held and gives the buffer back to the caller of hold.
 func (b *below) release() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

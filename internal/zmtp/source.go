@@ -9,7 +9,7 @@ import (
 // usually has the other 2^64 too (RFC 6177).
 const sourceBits = 64
 
-// sourceOf is whom a connection counts for: its address without the port. This
+// sourceOf returns the source that a connection counts for: its address without the port. This
 // machine, and networks that have no IP addresses, are the empty source.
 func sourceOf(a net.Addr) string {
 	if a == nil {

@@ -28,12 +28,12 @@ type outgoing struct {
 	done   chan error
 }
 
-// writer is the outgoing half of a connection. Who has the turn writes, and the
+// writer is the outgoing half of a connection. The holder of the turn writes, and the
 // fields below commands are theirs: a goroutine that sends, or [Conn.keep]. To hand each
 // message to a goroutine that writes would cost more than all the rest of a small one.
 type writer struct {
-	turn     chan struct{}  // of 1; whoever waits longest gets it
-	queue    chan *outgoing // unbuffered: who waits for the turn may leave with another's batch
+	turn     chan struct{}  // of 1; the Send that waits longest gets it
+	queue    chan *outgoing // unbuffered: a Send that waits for the turn may leave with another's batch
 	idle     sync.Pool      // of *outgoing
 	commands commands
 
@@ -45,7 +45,7 @@ type writer struct {
 	sending net.Buffers // bufs while they are written, which consumes them
 }
 
-// commands are the PING and the PONG that are due. Whoever writes next takes them
+// commands are the PING and the PONG that are due. The next write takes them
 // along. PINGs that come faster than they can be answered get one answer.
 type commands struct {
 	due chan struct{} // of 1
@@ -206,7 +206,7 @@ func (c *Conn) writeBatch(j *outgoing) error {
 	}
 	err := c.flush()
 	if err != nil {
-		c.CloseWith(err) // first, so that who sees the error sees Done too
+		c.CloseWith(err) // first, so that a caller that sees the error sees Done too
 		err = c.Err()
 	}
 	for i, j := range w.jobs {
@@ -266,7 +266,7 @@ func (c *Conn) flush() error {
 	return nil
 }
 
-// deadline is until when n bytes have to leave. One that moves on with each message
+// deadline is the time until which n bytes have to leave. One that moves on with each message
 // makes timers of the runtime expire for nothing, at moments of their own.
 func (c *Conn) deadline(n int64) time.Time {
 	limit := c.cfg.WriteTimeout + time.Duration(n)*(time.Second/writeRate)

@@ -33,7 +33,7 @@ func describeDaemon(path string) (*program, error) {
 
 func help(path string, words ...string) (string, error) {
 	cmd := exec.Command(path, append(words, "--help")...)
-	cmd.Env = []string{} // nothing of who builds it
+	cmd.Env = []string{} // nothing of the builder's
 	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("ask %s for its flags: %w", path, err)

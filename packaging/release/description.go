@@ -28,7 +28,7 @@ type target struct {
 	format        string // tar.gz or zip
 }
 
-// folder is where make has put the program, below DIST/build.
+// folder is the one into which make has put the program, below DIST/build.
 func (t target) folder() string { return t.os + "_" + t.arch + t.arm }
 
 // archives is one of the file's archives.

@@ -215,7 +215,7 @@ func (s *suite) healBeside(ctx context.Context) (err error) {
 	if err := a.Nodes[0].Kill(); err != nil {
 		return err
 	}
-	time.Sleep(time.Second) // those who ask a dead node notice that
+	time.Sleep(time.Second) // clients that ask a dead node notice that
 	reads, writes, err := c.sample(ctx, stored, healGrace-2*time.Second, nil)
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ func describeMachine(w io.Writer, dir string) {
 // warm writes a file of that many bytes, at most a quarter of the memory that is available, and
 // removes it. A virtual machine's memory is often lent out again two seconds after it is freed
 // (page reporting). Then the first writer of each page pays for its return, more than for the write
-// itself. So whoever is measured after a pause would look slower than it is.
+// itself. So a program that is measured after a pause would look slower than it is.
 func warm(path string, bytes int64) error {
 	var kib int64
 	if _, err := fmt.Sscanf(field("/proc/meminfo", "MemAvailable"), "%d", &kib); err != nil {

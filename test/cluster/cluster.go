@@ -30,7 +30,7 @@ type Config struct {
 	Timeout      time.Duration // for the array to become ready; 30 s when zero
 }
 
-// Ports are where the controller listens.
+// Ports are the ports on which the controller listens.
 type Ports struct{ HTTP, Store, Response, Request int }
 
 // Cluster is a running array.
@@ -186,7 +186,7 @@ keep = "0"
 		Loopback(c.Ports.Store), Loopback(c.Ports.Response), Loopback(c.Ports.Request))
 }
 
-// plaintext is with whom the daemons speak without TLS.
+// plaintext says with whom the daemons speak without TLS.
 func (c *Cluster) plaintext() string {
 	if c.joined {
 		return "off"

@@ -46,7 +46,7 @@ mkdir -p "$1"/etc/systemd/system/systemd-networkd-wait-online.service.d
 printf '%s\n' '[Service]' 'ExecStart=' 'ExecStart=/lib/systemd/systemd-networkd-wait-online --timeout=5' >"$1"/etc/systemd/system/systemd-networkd-wait-online.service.d/short.conf
 `
 
-// cacheDir is where roots stay between runs.
+// cacheDir returns the folder in which roots stay between runs.
 func cacheDir() string {
 	if dir := os.Getenv("RAIDPI_TEST_CACHE"); dir != "" {
 		return dir

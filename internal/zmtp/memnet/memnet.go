@@ -121,7 +121,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends Accept and frees the address. Who dialed and was not accepted is
+// Close ends Accept and frees the address. A dialer that was not accepted is
 // cut off.
 func (l *listener) Close() error {
 	l.once.Do(func() {
