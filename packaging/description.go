@@ -19,8 +19,8 @@ type description struct {
 	packages []*pkg
 }
 
-// pkg is one of its nfpms. Its keys are goreleaser's; one that is not here is refused,
-// since two tools that read the same file must not build different packages.
+// pkg is one of its nfpms. Its keys are goreleaser's. One that is not here is refused, since two
+// tools that read the same file must not build different packages.
 type pkg struct {
 	ID          string         `yaml:"id"`
 	IDs         []string       `yaml:"ids"` // of the builds whose programs are in it

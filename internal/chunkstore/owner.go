@@ -44,7 +44,7 @@ func (d *Disk) Adopt(array raid.ArrayID) error {
 
 // Reassign makes the disk part of an array, durably, although it may be part of another. The chunks
 // of that one are kept in a folder beside. The new array does not know their uploads, and would
-// remove them as leftovers of an earlier run. No Store may be open on the disk: the next one must
+// remove them as leftovers of an earlier run. No Store may be open on the disk. The next one must
 // not tell the new array of the old one's commit numbers.
 func (d *Disk) Reassign(array raid.ArrayID) error {
 	d.mu.Lock()

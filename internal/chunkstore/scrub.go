@@ -52,7 +52,7 @@ func (s *Store) Names(ctx context.Context, after raid.ChunkName, limit int) (nam
 // CheckChunk reads a whole chunk from the disk itself, not from the kernel's memory, and
 // compares every block with the checksums of the chunk's trailer. It is no request, and
 // leaves nothing in the kernel's memory. It fails with raid.ErrNotFound, and with
-// raid.ErrCorrupt or raid.ErrUnsupported, which it reports like Read; a chunk that is
+// raid.ErrCorrupt or raid.ErrUnsupported, which it reports like Read. A chunk that is
 // whole is not reported any more. All other errors say nothing of the chunk.
 func (s *Store) CheckChunk(ctx context.Context, name raid.ChunkName, turn Turn) (bytes int64, err error) {
 	leave, err := s.enterQuietly(ctx)

@@ -30,7 +30,7 @@ type shelf struct {
 	whole   bool             // there are no further ones
 }
 
-// shelves are those of the two directories read last: a page may end in one of them and
+// shelves are those of the two directories read last. A page may end in one of them and
 // have looked into the next.
 type shelves struct {
 	latest, before shelf

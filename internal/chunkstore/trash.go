@@ -27,7 +27,7 @@ import (
 const (
 	trashDir = "trash"
 	// trashFile has one line, "<seconds> <CRC-32C of these digits>\n": how long the store
-	// was open. It is written now and then, and only while there is trash; what is lost with a life
+	// was open. It is written now and then, and only while there is trash. What is lost with a life
 	// that was cut off is kept longer.
 	trashFile      = "raid-node.trash"
 	trashSaveEvery = 10 * time.Minute

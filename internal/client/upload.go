@@ -24,7 +24,7 @@ type Upload struct {
 	Size int64 // bytes of Body to store; -1: up to its end
 
 	// Progress is told the bytes sent so far, from another goroutine but never
-	// twice at once; fewer than before when an upload is repeated. May be nil.
+	// twice at once. They are fewer than before when an upload is repeated. May be nil.
 	Progress func(sent int64)
 }
 

@@ -22,7 +22,7 @@ type spot struct{ key, value position }
 type position struct{ line, column int }
 
 // parse reads a whole document. Values come from the decoder, which also
-// refuses what TOML forbids (a key given twice, say); the parser below it knows
+// refuses what TOML forbids (a key given twice, say). The parser below it knows
 // the positions.
 func parse(doc []byte) (parsed, error) {
 	p := parsed{values: map[string]any{}, spots: map[string]spot{}}

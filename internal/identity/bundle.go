@@ -49,7 +49,7 @@ func (b *bundle) encode() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// parseBundle reads what encode writes, and nothing else: a file that was cut or
+// parseBundle reads what encode writes, and nothing else. A file that was cut or
 // changed anywhere but in the values themselves is damaged. Errors tell no byte
 // of it.
 func parseBundle(text []byte) (*bundle, error) {

@@ -120,10 +120,10 @@ func ValidDNS(h string) bool {
 	return len(h) >= 1 && len(h) <= 253 && strings.IndexFunc(h, func(r rune) bool { return !ok(r) }) < 0
 }
 
-// HTTPSDue says why a certificate for browsers must be made anew, in a few words,
-// or "" when it need not. It is the one thing here that hangs on the time of day,
-// because browsers look at it; a wrong answer costs a warning there. now is the clock's time, built the date of this
-// program, before which no clock can be right.
+// HTTPSDue says why a certificate for browsers must be made anew, in a few words, or "" when it
+// need not. It is the one thing here that hangs on the time of day, because browsers look at it. A
+// wrong answer costs a warning there. now is the clock's time, built the date of this program,
+// before which no clock can be right.
 func HTTPSDue(c *x509.Certificate, hosts Hosts, now, built time.Time) (why string) {
 	issued := c.NotBefore.Add(httpsBackdate)
 	switch {

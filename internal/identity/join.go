@@ -44,7 +44,7 @@ func (t Token) match(ca Pin) error {
 }
 
 // Prove makes the proof that a node knows the token's secret, for a connection
-// and a certificate request: HMAC-SHA-256(secret, exporter of the connection ||
+// and a certificate request. It is HMAC-SHA-256(secret, exporter of the connection ||
 // CSR). It is worth nothing on another connection or with another request. It
 // checks the pin again, so that no connection made in another way gets a proof.
 func (t Token) Prove(cs tls.ConnectionState, csr []byte) ([]byte, error) {

@@ -85,7 +85,7 @@ func (e *EndedError) Unwrap() error { return ErrEnded }
 // ErrEnded (an [EndedError]).
 //
 // now is asked whether the certificate is over, since the key of an old one may have
-// been stolen with an old card. Its beginning is not looked at: this machine's clock
+// been stolen with an old card. Its beginning is not looked at. This machine's clock
 // may say 1970, and nobody but the CA can make certificates of the future. nil: no
 // clock is asked.
 func Pinned(pin Pin, now func() time.Time) *tls.Config {

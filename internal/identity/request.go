@@ -47,7 +47,7 @@ func Prepare(dir string, machine Machine) (*Request, error) {
 }
 
 // Again asks for another certificate for the key that a node has already. It is for a node that the
-// controller has forgotten or may have. It is also for a new CA, after the array's was lost:
+// controller has forgotten or may have. It is also for a new CA, after the array's was lost.
 // Complete takes such a CA when it is given that CA's pin. It fails as [LoadNode] does.
 func Again(dir string, machine Machine) (*Request, error) {
 	n, err := LoadNode(dir, machine)

@@ -91,10 +91,9 @@ type found struct {
 	err  error
 }
 
-// find asks the system, and then avahi-daemon as well. The address is the one by
-// multicast DNS, and none when the system knows the name. Nothing that was started
-// goes on when it returns, but for net's own wait for a silent DNS server, which it
-// ends after five seconds.
+// find asks the system, and then avahi-daemon as well. The address is the one by multicast DNS, and
+// none when the system knows the name. Nothing that was started goes on when it returns, but for
+// net's own wait for a silent DNS server. net ends it after five seconds.
 func (d *Dialer) find(ctx context.Context, family, host string) (netip.Addr, error) {
 	var asking sync.WaitGroup
 	defer asking.Wait()

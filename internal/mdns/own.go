@@ -20,10 +20,10 @@ const (
 	maxLabel = 63
 )
 
-// OwnName is the name under which avahi-daemon makes this machine known, in lower
-// case, as in "pi.local", or "pi-2.local" where another machine had "pi.local"
-// first. It is "" when avahi-daemon does not run or does not say. addresses are this
-// machine's. socket is avahi-daemon's; empty: where it is by default.
+// OwnName is the name under which avahi-daemon makes this machine known, in lower case. It is
+// "pi.local", or "pi-2.local" where another machine had "pi.local" first. It is "" when
+// avahi-daemon does not run or does not say. addresses are this machine's. socket is
+// avahi-daemon's; empty: where it is by default.
 //
 // The answer may come from a stranger in the network. So only what avahi-daemon makes
 // of the host name counts: its first part, or that with a number.

@@ -4,7 +4,7 @@
 //
 // It is given a [View] every few seconds, and does no I/O. What passes by itself within
 // seconds, such as a node that is restarted, is no event. Each thing is told when it
-// begins, and when it is over; what the events of earlier runs have told is not told
+// begins, and when it is over. What the events of earlier runs have told is not told
 // again.
 package monitor
 

@@ -36,7 +36,7 @@ func joinedBy(p ControllerAddress) string {
 // when the daemon starts.
 const afterwards = "; then: sudo systemctl restart raid-node"
 
-// joinState looks at what is on the disks. It fails when that could not be read: nothing
+// joinState looks at what is on the disks. It fails when that could not be read. Nothing
 // is known then of what it says, and the next start may read it.
 func (d *daemon) joinState() (joinState, error) {
 	who, err := identity.LoadNode(d.identityDir(), d.machine)

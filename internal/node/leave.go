@@ -75,7 +75,7 @@ func (d *daemon) sayGoodbye(ctx context.Context, who *identity.Node, order Leave
 }
 
 // checkOwnDisk refuses to set the chunks of another node aside, whose disk is in this
-// machine: nobody has asked whether the array needs them.
+// machine. Nobody has asked whether the array needs them.
 func (d *daemon) checkOwnDisk(who *identity.Node, force bool) error {
 	l := d.current.Load()
 	if force || who == nil || d.disk.Node() == who.ID() || l == nil || l.store.Stats().Chunks == 0 {

@@ -65,7 +65,7 @@ func find(local, remote netip.AddrPort, diag, tables lookup) (uint32, error) {
 // stillOpen returns errGone for a connection that the other end has reset. It does so too when the
 // other end is so long gone that the system has forgotten it. Its bytes can still be read, while
 // its port may be another program's, whose socket was then the one found. So this is asked after
-// the other end was: as long as a connection stands, nobody else can have one between the same
+// the other end was. As long as a connection stands, nobody else can have one between the same
 // ports.
 func stillOpen(c net.Conn) error {
 	var info *unix.TCPInfo

@@ -37,7 +37,7 @@ func inTables(local, remote netip.AddrPort) (uint32, error) {
 	return 0, found
 }
 
-// inTable reads one: after a line of names, lines of number, local address, remote
+// inTable reads one. After a line of names it has lines of number, local address, remote
 // address, state, queues, timer, retransmissions, uid, timeout, inode and more.
 func inTable(table io.Reader, local, remote netip.AddrPort) (uint32, error) {
 	lines := bufio.NewScanner(table)

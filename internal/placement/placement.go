@@ -133,7 +133,7 @@ func limit(tied []Candidate) int64 {
 func weight(c Candidate) int64 { return 1 + min(c.Free>>20, 1<<40) }
 
 // rank orders candidates by the package's wishes; lower is better. The number of
-// a node's other chunks in the stripe is the weakest wish, each of the others
+// a node's other chunks in the stripe is the weakest wish. Each of the others
 // outweighs any number of those.
 func (s *Stripe) rank(group int, c Candidate) int {
 	const slow, zone, lab = 1 << 10, 1 << 11, 1 << 12

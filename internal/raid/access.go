@@ -77,7 +77,7 @@ func NewAccessToken(random io.Reader) (id, text string, sum [32]byte, err error)
 	return id, accessPrefix + id + "_" + secret, sum, nil
 }
 
-// NewPinnedToken draws a REST token that says whom it may be shown to: pin is the
+// NewPinnedToken draws a REST token that says which array it may be shown to. pin is the
 // first half of the pin of the array's CA. The text is
 //
 //	raidpi_<id>_<pin>_<secret><check>

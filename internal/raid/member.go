@@ -11,7 +11,7 @@ type Member struct {
 	ID   NodeID
 	Name string // the machine's host name, for people
 	// Key is the one that the node proves to have when it connects. Next has been
-	// certified and not been seen yet: from its first connection on it is Key, and
+	// certified and not been seen yet. From its first connection on it is Key, and
 	// the one before is refused.
 	Key, Next KeyPin
 	Issued    string // when the latest certificate was made: UTC, YYYY-MM-DD HH:MM:SS, as the catalog saw the time

@@ -116,10 +116,10 @@ func (w Wear) Lately() (sum WearDay) {
 
 const (
 	day = 24 * time.Hour
-	// fewest is from how long a time a day's writes are told.
+	// fewest is the time from which on a day's writes are told.
 	fewest = time.Hour
-	// least is from how many bytes stored it is told what each costs: with less it is
-	// the machine's own log that is counted.
+	// least is the number of bytes stored from which on it is told what each costs. With less, the
+	// count is mostly of the machine's own log.
 	least = 1 << 20
 )
 

@@ -19,13 +19,13 @@ const (
 	// looks is the number of looks meanwhile whether the request under way has ended.
 	looks = 20
 
-	// A request that comes while a piece is read waits for it: on an SD card 3 ms for
+	// A request that comes while a piece is read waits for it. On an SD card it waits 3 ms for
 	// largePiece, what cat(1) reads at once.
 	largePiece = 2 * raid.BlockSize
 	smallPiece = raid.BlockSize
 )
 
-// pace is when the scrub may use the disk. It is for one goroutine.
+// pace says when the scrub may use the disk. It is for one goroutine.
 type pace struct {
 	quietFor func() time.Duration // since the last request ended; 0: one is under way
 	began    time.Time            // the piece before

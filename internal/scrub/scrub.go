@@ -34,8 +34,8 @@ const (
 	saveEvery = 3 * time.Minute
 	// shortest is the least time between the beginnings of two passes.
 	shortest = 10 * time.Second
-	// cutOff is which part of the time between passes a life counts for that ended
-	// without a word.
+	// cutOff divides the time between passes. A life that ended without a word counts for that part
+	// of it.
 	cutOff = 8
 	// page is the number of names that are held at once, for some 200 KiB.
 	page = 4096

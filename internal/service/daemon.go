@@ -168,7 +168,7 @@ func (r *running[C]) applyLevel(cfg C) (from string, err error) {
 	return from, nil
 }
 
-// refuse tells of a configuration that can't be run: a person in lines of their
+// refuse tells of a configuration that can't be run. It tells a person in lines of their
 // own, the journal as errors, and the status line. Its result is the exit status.
 func (r *running[C]) refuse(err error, stderr io.Writer) int {
 	what, advice, status := "the configuration is refused", "Set it right, then", ExitConfig

@@ -21,7 +21,7 @@ const rounds = 3
 const partingTime = time.Second
 
 // WatchdogTime returns how long the service manager waits for a sign of life, as it has told this
-// process; 0: it does not watch.
+// process. 0: it does not watch.
 func WatchdogTime(log *slog.Logger) time.Duration {
 	limit, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {

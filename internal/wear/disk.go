@@ -93,7 +93,7 @@ func wholeDisk(machine fs.FS, number string) (string, error) {
 // deepest is the number of layers of mapped disks that are looked through.
 const deepest = 4
 
-// below is the disk under one that is mapped onto it, as by encryption; the same if it is
+// below is the disk under one that is mapped onto it, as by encryption. It is the same disk if it is
 // on several, or on none.
 func below(machine fs.FS, name string) string {
 	for range deepest {

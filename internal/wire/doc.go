@@ -10,7 +10,7 @@
 //     its methods.
 //   - [LabNode] is one PULL connection of a lab peer. [Hub.LabGet] asks all lab
 //     peers at once, as the assignment does.
-//   - [Link] is the node's end: it connects, reconnects, and hands requests to a
+//   - [Link] is the node's end. It connects, reconnects, and hands requests to a
 //     [Handler], or to a [LabHandler] when the controller is a lab controller.
 //
 // # Promises

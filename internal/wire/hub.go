@@ -207,10 +207,9 @@ func (h *Hub) Run(ctx context.Context) error {
 func (h *Hub) connConfig(typ zmtp.SocketType) zmtp.Config {
 	cfg := zmtp.Config{
 		Type: typ, Admit: h.admit, TLS: h.cfg.TLS,
-		// Each connection is pinged too, so that one that is half-open by itself
-		// is noticed, at the moments of heartbeats, the rare ones too. That is often
-		// enough for a node to hear from us before it asks by itself. A PONG may have
-		// to wait for a large payload on a slow line.
+		// Each connection is pinged too, at the moments of heartbeats, the rare ones too. So one
+		// that is half-open by itself is noticed. That is often enough for a node to hear from us
+		// before it asks by itself. A PONG may have to wait for a large payload on a slow line.
 		PingEvery: 3 * idleFactor * h.cfg.Heartbeat, TimersFrom: h.made, PingTimeout: 4 * h.cfg.Dead,
 	}
 	switch typ {

@@ -227,7 +227,7 @@ func (l *labs) enterStore(st *labStore) error {
 	return nil
 }
 
-// storeSent notes that a Store is on its way: those that begin to be sent from
+// storeSent notes that a Store is on its way. Those that begin to be sent from
 // now on come to the node after it.
 func (l *labs) storeSent(st *labStore) {
 	l.mu.Lock()

@@ -4,7 +4,7 @@ import "time"
 
 const (
 	// drainLook is the time between looks of a Link that drains whether it may end. idleLooks of
-	// them in a row must find nothing under way: the last Stores may have been on their way when
+	// them in a row must find nothing under way. The last Stores may have been on their way when
 	// the controller was told.
 	drainLook = 100 * time.Millisecond
 	idleLooks = 2

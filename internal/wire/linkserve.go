@@ -27,7 +27,7 @@ type linkRequest struct {
 	request *nodeRequest
 }
 
-// startWorkers starts the goroutines that do the work: as many for Stores as for
+// startWorkers starts the goroutines that do the work. There are as many for Stores as for
 // all other requests, so that neither kind starves the other. They outlive sessions,
 // which keeps their number bounded when a disk hangs, and end with ctx.
 func (l *Link) startWorkers(ctx context.Context) *sync.WaitGroup {
@@ -231,7 +231,7 @@ func (s *linkSession) doLabStore(j linkRequest) {
 	s.send(roleControl, []byte(pb.Filename))
 }
 
-// queueLabGet queues a lab controller's Get, [request]; what is none is dropped,
+// queueLabGet queues a lab controller's Get, [request]. What is none is dropped,
 // as everything is that a PUB's subscriber has no room for.
 func (s *linkSession) queueLabGet(frame []byte) {
 	var pb wirepb.GetdataRequest

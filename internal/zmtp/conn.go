@@ -62,8 +62,8 @@ func (c *Conn) CloseWith(err error) {
 	})
 }
 
-// Close ends the connection and waits until nothing of it runs any more,
-// except for a Receive or Send of the caller's, which return soon.
+// Close ends the connection and waits until nothing of it runs any more. A Receive or Send of the
+// caller's returns soon after.
 func (c *Conn) Close() error {
 	c.CloseWith(ErrClosed)
 	c.keeping.Wait()

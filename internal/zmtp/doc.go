@@ -3,7 +3,7 @@
 // of ours. A message sent on it goes there and nowhere else.
 //
 // The greeting and the handshake are github.com/go-zeromq/zmq4's, through zmq4.Open.
-// Its ready-made sockets are not used: their PUSH sends to every peer, their
+// Its ready-made sockets are not used. Their PUSH sends to every peer, their
 // accept loop waits for silent clients, and their reader trusts announced lengths.
 //
 // # Types
@@ -21,8 +21,8 @@
 //     read buffer, MaxFrames frames of FreeFrame and what the budget gave it. A
 //     message that stops arriving, or trickles, ends its connection and gives
 //     that back.
-//   - A message is written whole or the connection is closed: one writer at
-//     a time, one write under a deadline, and any error is final.
+//   - A message is written whole or the connection is closed. There is one writer
+//     at a time, and each write has a deadline. Any error is final.
 //   - With Config.TLS, ZMTP runs inside TLS, never instead of it: a peer that
 //     connects with TLS has it or no connection. A port may serve both kinds; the
 //     first byte tells. TLS's handshake shares the deadline and the places of

@@ -17,9 +17,9 @@ const (
 	rearmEvery = 250 * time.Millisecond
 )
 
-// inbound is the incoming half of a connection: a small buffer that headers,
-// commands and small frames are read through and large bodies past. One
-// goroutine reads; heard may be asked by any.
+// inbound is the incoming half of a connection. It has a small buffer that headers, commands and
+// small frames are read through and large bodies past. One goroutine reads; heard may be asked by
+// any.
 type inbound struct {
 	nc       net.Conn
 	source   func([]byte) (int, error) // network, or TLS that reads from it

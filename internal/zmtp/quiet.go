@@ -17,7 +17,7 @@ const (
 	quietAddresses = 64
 )
 
-// quiet logs at most one warning in a time and says how many it left out: a
+// quiet logs at most one warning in a time and says how many it left out. A
 // stranger must not fill the log.
 type quiet struct {
 	log   *slog.Logger

@@ -60,7 +60,7 @@ func (s *secure) handshake(ctx context.Context) (*tls.ConnectionState, error) {
 	return &state, nil
 }
 
-// established ends the rules of the handshake: from now on whatever TLS writes
+// established ends the rules of the handshake. From now on whatever TLS writes
 // by itself, an alert or a new key, has timeout.
 func (s *secure) established(timeout time.Duration) {
 	b := s.below

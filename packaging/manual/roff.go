@@ -91,7 +91,7 @@ func roff(text string) string {
 	return strings.Join(out, "\n")
 }
 
-// escape keeps roff from reading anything into a text: a dash is one that can be
+// escape keeps roff from reading anything into a text. A dash is one that can be
 // copied into a shell, as are quotes.
 func escape(s string) string {
 	return strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`).Replace(s)

@@ -11,8 +11,8 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// The most that TLS between controller and nodes may cost: as a share of the
-// throughput without, and as memory of each daemon in MiB.
+// The most that TLS between controller and nodes may cost. tlsShare is the least share of the
+// throughput without it. tlsMemory is in MiB for each daemon.
 const (
 	tlsShare  = 0.65
 	tlsMemory = 10

@@ -20,6 +20,6 @@
 //
 // Close ends the processes that this package started, by their pids, and no
 // others. On Linux they also end when their parent dies. Ports are chosen by
-// trying, and another program can take one in between: Start notices that its
+// trying, and another program can take one in between. Start notices that its
 // controller ended and tries again with other ports.
 package cluster

@@ -19,8 +19,8 @@ import (
 
 const (
 	network = "mem"
-	// Buffer is the number of bytes that one direction of a dialed connection holds: about as many
-	// as TCP on loopback before it grows.
+	// Buffer is the number of bytes that one direction of a dialed connection holds. TCP on
+	// loopback holds about as many before it grows.
 	Buffer  = 256 << 10
 	backlog = 128
 )

@@ -17,7 +17,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// made are files that nobody has uploaded: their rows are written into a catalog, and
+// made are files that nobody has uploaded. Their rows are written into a catalog, and
 // their chunks, where they are wanted, into a node's folder. All parts have the same few
 // bytes, as it is their number that counts here.
 type made struct {
