@@ -50,8 +50,9 @@
 //   - CheckChunk reads the disk itself, and leaves no trace but its error and the
 //     count of corrupt chunks.
 //   - Nothing is written unless chunks are, or a commit number is higher than all
-//     before. The exceptions are the time of the trash, now and then while there is
-//     any, and the records of scrub and wear when their owners say so.
+//     before. Two things are written without that. One is the time of the trash, now
+//     and then while there is any. The other is the records of scrub and wear, when
+//     their owners say so.
 //
 // # Sharing fsyncs
 //

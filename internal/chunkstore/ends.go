@@ -20,9 +20,9 @@ type endReader interface {
 	ReadEnd(name string, b []byte) (n int, size int64, err error)
 }
 
-// openAtOnce opens a file or folder with one call, where os.Root makes one for each part of
-// the name, and another for the poller. As with os.Root, no part of the name leads out of the
-// directory; none may be a symbolic link. See otherWay for its errors.
+// openAtOnce opens a file or folder with one call. os.Root makes one for each part of the name, and
+// another for the poller. As with os.Root, no part of the name leads out of the directory; none may
+// be a symbolic link. See otherWay for its errors.
 func (d *Dir) openAtOnce(name string, flag int, perm fs.FileMode) (fd int, err error) {
 	how := unix.OpenHow{
 		Flags:   uint64(flag) | unix.O_CLOEXEC | unix.O_LARGEFILE,

@@ -8,10 +8,10 @@
 //  3. the file
 //  4. the default
 //
-// A [Problem] is an unknown key or variable, a value of the wrong kind or out of range, or a size or
-// duration with a bad unit. It has file, line and column, or the variable's name. One [*Error]
-// reports all of them at once. Values that are each fine but contradict each other are reported
-// only once nothing else is wrong. Nothing is corrected silently.
+// A [Problem] is an unknown key or variable, or a value of the wrong kind or out of range. It is
+// also a size or duration with a bad unit. It has file, line and column, or the variable's name.
+// One [*Error] reports all of them at once. Values that are each fine but contradict each other are
+// reported only once nothing else is wrong. Nothing is corrected silently.
 //
 // # Names
 //

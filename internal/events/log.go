@@ -28,8 +28,8 @@ type Store interface {
 	// NextEvent gives out a number that no event has had; not ok: none is left until
 	// something is written.
 	NextEvent() (seq int64, ok bool)
-	// CarryEvents sets two functions: pending returns the events to write with each
-	// transaction, and written is told up to which number they are durable.
+	// CarryEvents sets two functions. pending returns the events to write with each transaction.
+	// written is told up to which number they are durable.
 	CarryEvents(pending func() []raid.Event, written func(upTo int64))
 	// KeepEvents writes what pending returns.
 	KeepEvents(ctx context.Context) error

@@ -18,7 +18,7 @@ import (
 const (
 	// httpsFile holds key and certificates for browsers.
 	httpsFile = "https.pem"
-	// httpsLife is the longest validity that browsers take: 397 days, by the CA/
+	// httpsLife is the longest validity that browsers take. It is 397 days, by the CA/
 	// Browser Forum's Baseline Requirements 6.3.2 and Apple's rule since 2020.
 	httpsLife = 397 * 24 * time.Hour
 	// httpsBackdate is for clients whose clock is a little behind.

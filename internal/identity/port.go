@@ -151,8 +151,8 @@ func verifyPinned(cs tls.ConnectionState, match func(ca Pin) error, now func() t
 	if err != nil {
 		return name{}, fmt.Errorf("refuse the controller: %w", err)
 	}
-	// At a moment at which it is valid in any case: the one for browsers has
-	// another validity, and this machine's clock may say 1970.
+	// The moment is one at which it is valid in any case. The one for browsers has another
+	// validity, and this machine's clock may say 1970.
 	n, err := verify(leaf, ca, asController, leaf.NotBefore)
 	if err != nil {
 		return name{}, fmt.Errorf("refuse the controller: %w", err)

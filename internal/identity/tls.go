@@ -13,7 +13,7 @@ import (
 func base() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
-		// Small records serve browsers that render while they read; here they are
+		// Small records serve browsers that render while they read. Here they are
 		// the first 128 KiB of each connection, for nothing.
 		DynamicRecordSizingDisabled: true,
 		MaxVersion:                  tls.VersionTLS13,

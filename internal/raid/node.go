@@ -44,7 +44,7 @@ type NodeInfo struct {
 	Zone       string
 	TotalBytes int64 // at most what it showed at joining, or what was accepted since
 	FreeBytes  int64 // beyond the node's reserve, and at most what TotalBytes leaves
-	// What the node says of itself and nobody has accepted: a zone other than Zone,
+	// The node says this of itself, and nobody has accepted it: a zone other than Zone,
 	// and a size of its disk well above TotalBytes. Empty and 0: nothing of the kind.
 	ProposedZone string
 	ClaimedBytes int64

@@ -120,8 +120,8 @@ type NodeRecord struct {
 	Address    string
 	CleanedRun uint32 // leftovers of runs below this one were removed from the node
 	Relocation
-	// Disk is the size of its disk in bytes: what it showed when it was first seen,
-	// or what a person has accepted since. 0: not seen yet.
+	// Disk is the size of its disk in bytes. It is the size at first sight, or the one that a
+	// person has accepted since. 0: not seen yet.
 	Disk int64
 	Last NodeSight
 	// What a person decides about its scrub, and when that was last through.

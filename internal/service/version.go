@@ -6,8 +6,8 @@ import (
 	"runtime/debug"
 )
 
-// Version returns a program's version: the one that the build linked in, else the one that the Go
-// toolchain noted, else the commit.
+// Version returns a program's version. It is the one that the build linked in, else the one that
+// the Go toolchain noted, else the commit.
 func Version(linked string) string {
 	if linked != "" {
 		return linked

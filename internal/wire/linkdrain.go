@@ -13,7 +13,7 @@ const (
 )
 
 // drain tells the controller that nothing new is taken, and returns once the Stores
-// that have come are answered; at the latest after Config.Drain.
+// that have come are answered. It returns at the latest after Config.Drain.
 func (l *Link) drain() {
 	l.draining.Store(true)
 	limit, connected := l.drainLimit()

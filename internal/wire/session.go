@@ -143,7 +143,7 @@ func (s *Session) setReading(on bool) {
 func (s *Session) Outstanding() int64 { return s.window.outstanding() }
 
 // StuckFor is the time since the last acknowledgement, or since the first
-// unacknowledged Store if that came later; 0 when no Store is outstanding.
+// unacknowledged Store if that came later. It is 0 when no Store is outstanding.
 func (s *Session) StuckFor() time.Duration { return s.window.stuckFor() }
 
 // End closes all connections and fails what is outstanding with

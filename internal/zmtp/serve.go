@@ -21,8 +21,8 @@ type ServerConfig struct {
 	// admitted; the connection is closed when it returns. ctx ends with Serve's.
 	Handle func(ctx context.Context, c *Conn)
 	// MaxHandshakes bounds those that are under way, default 64. When one more comes, one is
-	// closed: of those from the address that has most of them, the one that has taken longest. So
-	// strangers that say nothing, however fast they come, do not keep others out.
+	// closed. That is the one that has taken longest, of those from the address that has most of
+	// them. So strangers that say nothing, however fast they come, do not keep others out.
 	MaxHandshakes int
 	// MaxConns bounds the connections that are open after their handshake, default 1024. From one
 	// address of another machine a quarter of that may be open. One more is closed at once.

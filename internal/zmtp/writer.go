@@ -107,8 +107,8 @@ func (c *commands) pinged(heard time.Time) {
 	}
 }
 
-// owedFor is the time since a PING was written to a peer that was heard last before it,
-// at heard; 0 when there is none.
+// owedFor is the time since a PING was written to a peer that was heard last before it, at heard.
+// It is 0 when there is none.
 func (c *commands) owedFor(heard time.Time) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()

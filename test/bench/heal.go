@@ -157,8 +157,8 @@ type healing struct {
 	took          time.Duration
 }
 
-// figures are the rate in MiB/s and the processor's time in s/GB; of small files in copies a
-// second and ms a copy.
+// figures returns the rate in MiB/s and the processor's time in s/GB. For small files they are in
+// copies a second and ms a copy.
 func (h healing) figures(l load, used time.Duration) (rate, cpu float64) {
 	if l.small() {
 		return float64(h.copies) / h.took.Seconds(), 1000 * used.Seconds() / float64(h.copies)

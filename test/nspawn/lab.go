@@ -177,7 +177,7 @@ func remove(ctx context.Context, dir string) error {
 	if _, missing := os.Stat(filepath.Join("/run/netns", id)); missing == nil {
 		err = errors.Join(err, run(ctx, "ip", "netns", "del", id))
 	}
-	// While their names can still be told: once the lab's folder is unmounted, the
+	// They are taken while their names can still be told. Once the lab's folder is unmounted, the
 	// kernel knows the images by less than their whole path. Those that are in use are
 	// taken down when they no longer are.
 	err = errors.Join(err, detachLoops(ctx, dir))

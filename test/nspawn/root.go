@@ -23,9 +23,9 @@ const (
 
 const arch = "amd64"
 
-// packages are those that hosts have besides Debian's minimum: more or less what the setup of these
-// tests wants of a Raspberry Pi OS. There is no package source: what a test installs comes from the
-// test.
+// packages are those that hosts have besides Debian's minimum. They are more or less what the setup
+// of these tests wants of a Raspberry Pi OS. There is no package source: what a test installs comes
+// from the test.
 var packages = []string{
 	"systemd", "systemd-sysv", "dbus", "apt", "iproute2", "iputils-ping", "procps", "ca-certificates", "nftables", "curl",
 	"sudo", "avahi-daemon", "libnss-mdns", "e2fsprogs", "bsdutils", "util-linux",
