@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// longSentence is how many words a sentence of a doc comment may have.
+// longSentence is the number of words that a sentence of a doc comment may have.
 const longSentence = 25
 
 // Figures that may only fall: sentences that have more words, and those with a turn that
