@@ -17,7 +17,7 @@ const (
 	writeAfter = time.Minute
 	// writeAgain is the pause before a write that failed is tried again.
 	writeAgain = time.Minute
-	// lastWrite bounds the end of Run.
+	// lastWrite bounds the time that the end of Run takes.
 	lastWrite = 5 * time.Second
 	// maxRecent is the number of events in memory.
 	maxRecent = 512

@@ -69,7 +69,7 @@ const (
 	lost
 )
 
-// node is the memory of one.
+// node holds what is remembered of one.
 type node struct {
 	told      presence
 	since     time.Time // it is not there; zero: it is

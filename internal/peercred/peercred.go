@@ -1,6 +1,6 @@
 // Package peercred finds out which user's process is at the other end of a connection on this
-// machine. The kernel says so of Unix sockets (SO_PEERCRED). It also does of TCP between loopback
-// addresses (sock_diag, or /proc/net/tcp where the kernel lacks that).
+// machine. The kernel says so of Unix sockets (SO_PEERCRED). It also says so of TCP between
+// loopback addresses (sock_diag, or /proc/net/tcp where the kernel lacks that).
 //
 // # Caveats
 //

@@ -11,8 +11,8 @@ const (
 	// idleAfter is the time without a request after which the scrub reads as fast as it can. People
 	// click every few seconds.
 	idleAfter = 2 * time.Second
-	// restFactor tells the rest of the scrub after a piece, in times that the piece took, while
-	// requests come. It then has 5 % of the disk's time.
+	// restFactor is the rest of the scrub after a piece while requests come, as a multiple of the
+	// time that the piece took. The scrub then has 5 % of the disk's time.
 	restFactor = 19
 	restLeast  = 5 * time.Millisecond
 	restMost   = 5 * time.Second

@@ -4,7 +4,7 @@
 // # What is counted
 //
 // Where the folder lies on a disk that the kernel names, all that the machine writes to
-// that disk counts. So does the log of the system, as it wears the card as well. Where
+// that disk counts. That includes the log of the system, which wears the card as well. Where
 // the kernel names none, as in a container, its count for the node's own control group
 // is taken. Else nothing is counted, and that is said.
 //

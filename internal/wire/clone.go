@@ -31,7 +31,7 @@ type Clone struct {
 	Last time.Time // when it was refused last
 }
 
-// clone is the Hub's memory of one. Hub.mu guards it.
+// clone holds what the Hub remembers of a Clone. Hub.mu guards it.
 type clone struct {
 	Clone
 	first  time.Time // of the refusals since it is there

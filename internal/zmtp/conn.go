@@ -33,7 +33,7 @@ func newConn(nc net.Conn, s *secure, in *inbound, cfg Config, peer Peer) *Conn {
 	return c
 }
 
-// Peer describes the other end.
+// Peer returns the other end, as its handshake described it.
 func (c *Conn) Peer() Peer { return c.peer }
 
 // SilentFor is the time since the last byte from the peer, in the middle of a

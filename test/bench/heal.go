@@ -151,7 +151,7 @@ func (s *suite) mortal(ctx context.Context) (*cluster.Cluster, error) {
 	})
 }
 
-// healing is the controller's log of it.
+// healing holds what the controller's log says of it.
 type healing struct {
 	copies, bytes int64
 	took          time.Duration
