@@ -46,8 +46,8 @@ func (t *ticker) stop() {
 }
 
 // tick has a PING sent to a peer that is silent, and gives up one that has been so for PingTimeout.
-// It does not give up a peer that was not asked in that time. Nor one that was asked only just now,
-// since a message was written meanwhile.
+// It does not give up a peer that was not asked in that time, or only just now, since a message was
+// written meanwhile.
 func (c *Conn) tick(t *ticker) error {
 	heard := c.Heard()
 	silent := time.Since(heard)
