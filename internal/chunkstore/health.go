@@ -19,7 +19,7 @@ const (
 // toucher is an FS that can read a little past all caches. It never writes.
 type toucher interface{ Touch() error }
 
-// calls knows which calls of a file system are under way, so that anybody can ask for
+// calls knows which calls of a file system are under way. So anybody can ask for
 // the disk's health without asking the disk.
 type calls struct {
 	mu    sync.Mutex

@@ -14,9 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotMounted is wrapped by errors that say that the disk of a chunk directory
-// is not there, as far as can be seen. It may be plugged in, so starting again may
-// help.
+// ErrNotMounted says that the disk of a chunk directory is not there, as far as can be seen. Errors
+// wrap it. It may be plugged in, so starting again may help.
 var ErrNotMounted = errors.New("disk not mounted")
 
 // howTo names the page that tells a person how a chunk directory comes onto a disk.

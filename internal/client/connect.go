@@ -118,9 +118,8 @@ type Seen struct {
 	Array raid.ArrayID
 }
 
-// Probe connects to the controller at an https URL, whoever it is, sees its CA,
-// and closes the connection without having sent a request. What does not look
-// like a raid-controller is refused.
+// Probe connects to the controller at an https URL, whichever it is. It sees its CA, and closes the
+// connection without having sent a request. What does not look like a raid-controller is refused.
 // now is asked whether its certificate is over.
 func Probe(ctx context.Context, controller string, now func() time.Time) (s Seen, err error) {
 	a, err := address.Parse(controller)

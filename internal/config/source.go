@@ -14,9 +14,8 @@ import (
 	"syscall"
 )
 
-// maxFile is the largest configuration file, in bytes. The decoder compares each
-// key with all before it, so the limit also bounds the time that a file full of
-// short keys takes.
+// maxFile is the largest configuration file, in bytes. The decoder compares each key with all
+// before it. So the limit also bounds the time that a file full of short keys takes.
 const maxFile = 64 << 10
 
 // source says where a program's configuration comes from.

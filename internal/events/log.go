@@ -206,7 +206,7 @@ func (l *Log) step(ctx context.Context, failed *time.Time) time.Duration {
 	return writeAgain
 }
 
-// sumUp tells what was counted and is due, and returns whether something is to be
+// sumUp tells what was counted and is due. It returns whether something is to be
 // written now, or else how long it can wait.
 func (l *Log) sumUp(failed time.Time) (wait time.Duration, due bool) {
 	now := time.Now()

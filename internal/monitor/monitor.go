@@ -1,6 +1,6 @@
 // Package monitor compares the array with its state before, and tells people what changed. It tells
-// of nodes that went and came back, disks that fill up, copies of cards, and a catalog that is not
-// the right one.
+// of nodes that went and came back, disks that fill up and copies of cards. It also tells of a
+// catalog that is not the right one.
 //
 // It is given a [View] every few seconds, and does no I/O. What passes by itself within
 // seconds, such as a node that is restarted, is no event. Each thing is told when it

@@ -1,5 +1,5 @@
-// Package scrub reads all chunks of a node now and then, so that rot is found before the
-// last good copy is gone.
+// Package scrub reads all chunks of a node now and then. So rot is found before the last good copy
+// is gone.
 //
 // # A pass
 //

@@ -28,8 +28,8 @@ type labGet struct {
 	idle    chan struct{}
 }
 
-// maxRefused bounds how many connections may stand in the way of a good answer
-// before a Get is not sent anew any more.
+// maxRefused bounds the connections that may stand in the way of a good answer. With more, a Get is
+// not sent anew any more.
 const maxRefused = 16
 
 // LabGet asks all lab peers that subscribed for a chunk of size bytes. It fills dst, of that

@@ -93,7 +93,7 @@ type Config struct {
 	Properties Properties
 	// TLS is the configuration with which a connecting side speaks TLS before anything else. There
 	// is no way back to plaintext. On the binding side, peers that begin with TLS are let in as
-	// well as others, and Admit tells them apart by Peer.TLS. Nil: plaintext alone.
+	// well as others. Admit tells them apart by Peer.TLS. Nil: plaintext alone.
 	// DynamicRecordSizingDisabled makes for fewer records.
 	TLS *tls.Config
 	// Admit, on the binding side, decides on a peer before READY is answered.
@@ -112,8 +112,8 @@ type Config struct {
 	// ProgressTimeout bounds the wait for the next bytes of a message that has begun. The whole
 	// message has that, plus its size at 64 KiB/s. Default 5 s.
 	ProgressTimeout time.Duration
-	// PingEvery is the time between looks at the peer, which gets a PING when it has
-	// been silent for three quarters of it or longer. 0: no PINGs.
+	// PingEvery is the time between looks at the peer. The peer gets a PING when it has been silent
+	// for three quarters of that or longer. 0: no PINGs.
 	PingEvery time.Duration
 	// TimersFrom is the moment from which PingEvery is counted. A message's time to leave is
 	// rounded up so that it ends whole seconds after it. Connections that share it wake an idle

@@ -50,9 +50,8 @@ func (q *quiet) idle(now time.Time) bool {
 	return !now.Before(q.next)
 }
 
-// perAddress is a quiet for each address that warnings are about, so that one
-// peer that is refused again and again hides no other. Addresses without
-// room share the rest's.
+// perAddress is a quiet for each address that warnings are about. So one peer that is refused again
+// and again hides no other. Addresses without room share the rest's.
 type perAddress struct {
 	rest *quiet
 

@@ -168,8 +168,8 @@ func (h healing) figures(l load, used time.Duration) (rate, cpu float64) {
 
 var healedLine = regexp.MustCompile(`what lost nodes held was made again.* copies=(\d+) bytes=(\d+) took=([0-9.a-zµ]+)`)
 
-// rarely is between two looks at the log, which would take a twentieth of the machine if
-// they came one after the other.
+// rarely is the time between two looks at the log. Without a pause the looks would take a twentieth
+// of the machine.
 const rarely = 100 * time.Millisecond
 
 // healed waits until the log says that all is made again.

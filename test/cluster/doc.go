@@ -6,8 +6,7 @@
 //   - [Cluster] is the array: its daemons, its folders and its REST interface.
 //   - [Daemon] is one process that can be killed, frozen, thawed and started again.
 //   - [API] speaks REST to the array with net/http alone. It is written from the
-//     documented interface and shares no code with raidctl, so that a test
-//     compares two independent readings of it.
+//     documented interface and shares no code with raidctl. So a test compares two independent readings of it.
 //   - [Content] is a reproducible stream of bytes with a known SHA-256.
 //
 // # Layout

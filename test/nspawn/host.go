@@ -138,7 +138,7 @@ func (h *Host) WriteFile(path, text string) error {
 // group is the name of its control groups.
 func (h *Host) group() string { return h.lab.id + "-" + h.Name }
 
-// startTime bounds how long a host takes until its systemd answers, and stopTime until
+// startTime bounds the time of a host until its systemd answers. stopTime bounds the time until
 // it has ended what it was asked to end.
 const (
 	startTime = 60 * time.Second

@@ -16,9 +16,9 @@ const (
 	absent = raid.NodeID("AAAAAAAAAAAAAAAAAAAAAA")
 )
 
-// FillNode gives a node that is stopped about so many chunks, and the catalog of its
-// controller, which is stopped too, their rows. The other copies are on a node that never
-// comes. It returns how many chunks there are.
+// FillNode gives a node that is stopped about so many chunks. Their rows go into the catalog of its
+// controller, which is stopped too. The other copies are on a node that never comes. It returns how
+// many chunks there are.
 func FillNode(ctx context.Context, catalogPath, chunkDir, id string, want int) (chunks int, err error) {
 	node := raid.NodeID(id)
 	c, err := catalog.Open(ctx, catalog.Config{Path: catalogPath})

@@ -32,8 +32,8 @@ type Many struct {
 	Made    time.Duration // what the chunks took to be made
 }
 
-// MeasureMany fills a new catalog at path with chunks on so many nodes, first fewer, then
-// more, and tells each time what was measured.
+// MeasureMany fills a new catalog at path with chunks on so many nodes, first fewer, then more. It
+// tells each time what was measured.
 func MeasureMany(ctx context.Context, path string, nodes int, chunks []int, tell func(Many)) (err error) {
 	c, err := catalog.Open(ctx, catalog.Config{Path: path})
 	if err != nil {
