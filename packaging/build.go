@@ -41,7 +41,7 @@ func build(ctx context.Context, o *options, packages []*pkg, stdout io.Writer) e
 	return work.Wait()
 }
 
-// write builds one package beside its place, and then puts it there: a build that
+// write builds one package beside its place, and then puts it there. A build that
 // was interrupted leaves no half one under its name.
 func write(info *nfpm.Info) error {
 	target := info.Target

@@ -20,9 +20,9 @@ type module struct {
 	folders            map[string]bool // that have code which is linked, and those above
 }
 
-// copyrightOf is a package's copyright file in Debian's format, 1.0: our own licence
-// and that of every module which the programs link on any system, with its text, as
-// the licences ask of those who hand out programs.
+// copyrightOf returns a package's copyright file in Debian's format, 1.0. It has our own licence
+// and that of every module which the programs link on any system, with its text. The licences ask
+// that of those who hand out programs.
 func copyrightOf(ctx context.Context, p *pkg) ([]byte, error) {
 	modules := map[string]*module{}
 	for _, b := range p.programs {
@@ -62,7 +62,7 @@ License: Apache-2.0
 	return out.Bytes(), nil
 }
 
-// standardLibrary is what the Go toolchain brings.
+// standardLibrary returns the module of the Go toolchain.
 func standardLibrary(ctx context.Context) (*module, error) {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT", "GOVERSION").Output()
 	if err != nil {

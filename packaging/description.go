@@ -14,13 +14,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// description is what .goreleaser.yaml says of packages and of what goes into them.
+// description holds what .goreleaser.yaml says of packages and of their content.
 type description struct {
 	packages []*pkg
 }
 
-// pkg is one of its nfpms. Its keys are goreleaser's; one that is not here is refused,
-// since two tools that read the same file must not build different packages.
+// pkg is one of its nfpms. Its keys are goreleaser's. One that is not here is refused, since two
+// tools that read the same file must not build different packages.
 type pkg struct {
 	ID          string         `yaml:"id"`
 	IDs         []string       `yaml:"ids"` // of the builds whose programs are in it
@@ -160,8 +160,8 @@ func (p *pkg) info(o *options, arch string) (*nfpm.Info, error) {
 	return nfpm.WithDefaults(i), err
 }
 
-// built is where a file is that the description knows in dist/build: another dist has
-// its own.
+// built returns the path of a file that the description knows in dist/build: another dist
+// has its own.
 func (o *options) built(path string) string {
 	if rest, ok := strings.CutPrefix(path, "dist/"); ok {
 		return filepath.Join(o.dist, rest)

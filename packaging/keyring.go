@@ -31,7 +31,7 @@ Pin-Priority: 100
 // buildKeyring builds the package of a public key, which is in nothing but its bytes
 // and the date of the sources.
 func buildKeyring(o *options, d *description, stdout io.Writer) error {
-	first := d.packages[0] // whoever makes the others makes this one
+	first := d.packages[0] // the maintainer of the others makes this one
 	p := &pkg{Name: keyringName, Release: first.Release, Maintainer: first.Maintainer, Homepage: first.Homepage}
 	dir := filepath.Join(o.dist, "build", "share", "doc", keyringName)
 	if err := os.MkdirAll(dir, 0o755); err != nil {

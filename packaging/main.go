@@ -1,11 +1,10 @@
 // Command packaging builds the Debian packages.
 //
-// What is in them is said once, in .goreleaser.yaml, which goreleaser understands
-// too. Before, make builds the programs into DIST/build/ARCH, and what all
-// architectures share into DIST/build/share: the manual by ./packaging/manual, and by
-// this program with -share the copyright files, with the licences of all that is
-// linked, and the changelogs. The same sources give the same bytes: nothing depends
-// on the clock, the user or the folder.
+// .goreleaser.yaml alone says what is in them, and goreleaser understands it too. Before, make
+// builds the programs into DIST/build/ARCH, and what all architectures share into DIST/build/share.
+// ./packaging/manual makes the manual there. This program with -share makes the copyright files,
+// with the licences of all that is linked, and the changelogs. The same sources give the same
+// bytes: nothing depends on the clock, the user or the folder.
 package main
 
 import (

@@ -1,9 +1,8 @@
 // Command raid-controller takes files over REST, cuts them into stripes and
 // halves, and keeps each half on different raid-nodes.
 //
-// It ends with status 0 after SIGTERM or SIGINT, 2 for a wrong command line, 78
-// for a refused configuration, and 1 for everything else; standard error says
-// why.
+// It ends with status 0 after SIGTERM or SIGINT and with 2 for a wrong command line. It is 78 for a
+// refused configuration, and 1 for everything else. Standard error says why.
 package main
 
 import (

@@ -1,12 +1,10 @@
 // Command raid-node keeps the chunks that its controller sends, on one disk.
 //
-// The daemon ends with status 0 after SIGTERM or SIGINT, 2 for a wrong command
-// line, 78 for a refused configuration or disk, and 1 for everything else;
-// standard error says why.
+// The daemon ends with status 0 after SIGTERM or SIGINT and with 2 for a wrong command line. It is
+// 78 for a refused configuration or disk, and 1 for everything else. Standard error says why.
 //
-// With the name of a command as its first argument (join, leave, reset-identity,
-// status) it is no daemon: it tells the one on this machine what to do. Its exit
-// statuses are those of package node.
+// With the name of a command as its first argument (join, leave, reset-identity, status) it is no
+// daemon. It tells the one on this machine what to do. Its exit statuses are those of package node.
 package main
 
 import (
@@ -89,7 +87,7 @@ func load(path string, env []string) (loaded, error) {
 // soon.
 const dialTimeout = 5 * time.Second
 
-// machineID is where systemd keeps what tells machines apart (machine-id(5)).
+// machineID is the file in which systemd keeps what tells machines apart (machine-id(5)).
 const machineID = "/etc/machine-id"
 
 // compose puts the configuration and this machine into the daemon's hands.
@@ -124,7 +122,8 @@ func hostName(first string) func() string {
 	}
 }
 
-// written is what of a place somebody wrote, in the file or the environment.
+// written returns the parts of a controller's address that somebody wrote, in the file or the
+// environment.
 func written(p node.ControllerAddress, origins config.Origins) node.ControllerAddress {
 	isDefault := func(key string) bool { return origins["controller."+key] == config.Origin{} }
 	if isDefault("host") {

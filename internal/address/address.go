@@ -42,7 +42,7 @@ var (
 	ErrNone = errors.New("is no address of a controller: write its name or IP address, as in controller.local, 192.168.1.10 or https://[fd00::1]:9000")
 )
 
-// Address is where a controller is.
+// Address is the address of a controller.
 type Address struct {
 	Scheme string // http or https
 	Host   string // without brackets, an IPv6 address with its zone; a name in lower case

@@ -11,11 +11,11 @@ type Rate struct {
 	Every time.Duration
 }
 
-// Bucket is what is left of an allowance. The zero Bucket is full. It is not safe for
+// Bucket counts what is left of an allowance. The zero Bucket is full. It is not safe for
 // concurrent use.
 type Bucket struct {
-	// empty is when the bucket was empty, or would have been, had it filled up without
-	// a limit since; zero: it is full.
+	// empty is the time at which the bucket was empty, or would have been, had it filled up
+	// without a limit since. Zero: it is full.
 	empty time.Time
 }
 
@@ -31,7 +31,7 @@ func (b *Bucket) Take(r Rate, now time.Time) bool {
 	return true
 }
 
-// Wait is how long it takes until there is one.
+// Wait returns the time until there is one.
 func (b *Bucket) Wait(r Rate, now time.Time) time.Duration {
 	return max(0, b.empty.Add(r.Every).Sub(now))
 }
@@ -50,8 +50,8 @@ type Limiter struct {
 
 	mu    sync.Mutex
 	peers map[string]*limited
-	rest  limited   // of all for whom there is no room
-	swept time.Time // when those were last forgotten who rest
+	rest  limited   // of all peers without room
+	swept time.Time // when idle peers were last forgotten
 }
 
 type limited struct {
@@ -62,8 +62,7 @@ type limited struct {
 // NewLimiter makes a Limiter that allows each peer the same.
 func NewLimiter(r Rate) *Limiter { return &Limiter{rate: r, peers: map[string]*limited{}} }
 
-// Take takes one of a peer's. refused is how often it was refused one since it got the
-// last.
+// Take takes one of a peer's. refused counts the refusals since it got the last.
 func (l *Limiter) Take(peer string) (refused int, ok bool) {
 	now := time.Now()
 	l.mu.Lock()

@@ -2,8 +2,7 @@
 // peer: writes to a card, lines in a log.
 //
 //   - [Bucket] is an allowance that fills up with time.
-//   - [Limiter] is one for each peer, and one that all those share for whom there is no
-//     room.
+//   - [Limiter] has one for each peer. Peers without room share another one.
 //   - [Logs] is a slog.Handler that keeps peers from filling the log.
 //
 // Time is monotonic.

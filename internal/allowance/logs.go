@@ -9,11 +9,10 @@ import (
 	"time"
 )
 
-// LogRate is how many lines about one peer with one text are logged: 20 at once, and
-// ten a minute.
+// LogRate bounds the lines about one peer with one text: 20 at once, and ten a minute.
 var LogRate = Rate{Burst: 20, Every: 6 * time.Second}
 
-// peerKeys are the attributes that tell whom a line is about, the one that counts first.
+// peerKeys are the attributes that tell the peer of a line, the one that counts first.
 var peerKeys = []string{"node", "addr"}
 
 // Logs passes on log records, but of those about one peer that say the same no more than

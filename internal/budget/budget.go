@@ -1,24 +1,23 @@
-// Package budget is a ceiling on the memory that all requests of a process hold
-// together, and a store of buffers to use again.
+// Package budget is a ceiling on the memory that all requests of a process hold together, and a
+// store of buffers to use again.
 //
-// There are three ways to a [Buffer]. [Pool.Get] never waits and is for the
-// little that every request must have to make progress; [Pool.TryGet] takes what
-// lies below the limit and nothing more, for work that can do without (reading
-// ahead); [Pool.Acquire] waits, first come first served. All three are counted.
+// There are three ways to a [Buffer]. [Pool.Get] never waits and is for the little that every
+// request must have to make progress. [Pool.TryGet] takes memory below the limit and nothing more,
+// for work that can do without, such as reading ahead. [Pool.Acquire] waits, first come first
+// served. All three are counted.
 //
 // # Sizes
 //
-// A buffer occupies its size rounded up: to a power of two, at least 512 bytes,
-// up to 64 KiB, and to a multiple of 64 KiB above. That is what is counted.
-// Released buffers are kept by size for the next user and given to the garbage
-// collector when nobody comes; memory that lies idle so is not counted.
+// A buffer occupies its size rounded up, and that is counted. Up to 64 KiB it is rounded to a power
+// of two, at least 512 bytes, and above to a multiple of 64 KiB. Released buffers are kept by size
+// for the next user. They are given to the garbage collector when nobody comes. Memory that lies
+// idle so is not counted.
 //
 // # Ownership
 //
-// A buffer begins with one owner. Retain adds one, Release takes one away, and
-// the last Release ends its use: the bytes then belong to somebody else. To
-// release more often than that panics, as the alternative is two requests in one
-// another's bytes.
+// A buffer begins with one owner. Retain adds one, Release takes one away, and the last Release
+// ends its use: the bytes then belong to somebody else. To release more often than that panics. The
+// alternative would be two requests in one another's bytes.
 package budget
 
 import (
@@ -49,10 +48,10 @@ func New(limit int64) *Pool {
 	return &Pool{limit: limit, idle: make(map[int]*sync.Pool)}
 }
 
-// Limit is what New was given, in bytes.
+// Limit returns the limit that New was given, in bytes.
 func (p *Pool) Limit() int64 { return p.limit }
 
-// InUse is how many bytes are held now. Get may bring it above Limit.
+// InUse returns the number of bytes held now. Get may bring it above Limit.
 func (p *Pool) InUse() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,8 +136,8 @@ func (p *Pool) serve() {
 	}
 }
 
-// charge is what a buffer of n bytes counts: its rounded size, but never so
-// much that it could not be had at all.
+// charge returns the bytes that a buffer of n bytes counts for. That is its rounded size, but never
+// so much that it could not be had at all.
 func (p *Pool) charge(n int) int64 { return min(int64(rounded(n)), p.limit) }
 
 func (p *Pool) buffer(n int, charged int64) *Buffer {

@@ -45,8 +45,8 @@ func BenchmarkWrite(b *testing.B) {
 	}
 }
 
-// BenchmarkPlainWrite is what BenchmarkWrite is compared with: the same steps,
-// every writer for itself, and nothing else.
+// BenchmarkPlainWrite is the measure for BenchmarkWrite: the same steps, every writer for itself,
+// and nothing else.
 func BenchmarkPlainWrite(b *testing.B) {
 	for _, load := range benchLoads {
 		b.Run(fmt.Sprintf("%dx%dKiB", load.writers, load.size>>10), func(b *testing.B) {

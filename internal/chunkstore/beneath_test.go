@@ -36,7 +36,7 @@ func TestNoNameLeadsOutOfTheDirectory(t *testing.T) {
 	}
 }
 
-// OpenFile's errors are what callers ask for, also where it needs but one call.
+// OpenFile's errors are those that callers ask for, also where it needs but one call.
 func TestFilesAreOpenedAsAsked(t *testing.T) {
 	dir := t.TempDir()
 	d := openDir(t, dir)

@@ -15,20 +15,20 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// The highest commit number that a node has seen is the evidence of what was done with
-// the array, also where no chunk remembers it: a file was deleted, a node removed. It is
-// kept in a file of one line or two, each with the CRC-32C of what is before it:
+// The highest commit number that a node has seen is the evidence of what was done with the array.
+// It also tells of changes that no chunk remembers: a file was deleted, a node removed. It is kept
+// in a file of one line or two. Each line ends with the CRC-32C of what is before it:
 //
 //	<number> <CRC>\n
 //	<number> <MAC> <CRC>\n
 //
-// The first is the highest number, the second the highest one that came with a MAC. It
-// also spares the first heartbeat the wait for the scan of the trailers.
+// The first is the highest number, the second the highest one that came with a MAC. The file also
+// spares the first heartbeat the wait for the scan of the trailers.
 const (
 	checkpointFile = "raid-node.commit"
-	// checkpointAfter is how long after a number was first heard the file is written,
-	// with the highest until then. It is written sooner when chunks are deleted, and not
-	// at all while no number is higher.
+	// checkpointAfter is the time from first hearing a number to writing the file, with the highest
+	// until then. The file is written sooner when chunks are deleted, and not at all while no
+	// number is higher.
 	checkpointAfter = 3 * time.Second
 	// checkpointAgain is the pause after the disk had no room for it.
 	checkpointAgain = time.Minute
@@ -93,7 +93,7 @@ func (c *commits) due() {
 	}
 }
 
-// unsaved is what the file does not say, if it says too little.
+// unsaved returns the numbers seen; behind says that the file has others.
 func (c *commits) unsaved() (seen checkpoint, behind bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,7 +141,7 @@ func (s *Store) saveCheckpoint() error {
 	defer s.commit.saving.Unlock()
 	now, behind := s.commit.unsaved()
 	if !behind {
-		return nil // whoever was at it has done it
+		return nil // another call has saved it
 	}
 	if err := s.readOnly(); err != nil {
 		return fmt.Errorf("save commit number: %w", err)

@@ -11,8 +11,8 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// tailLen is how much of a file's end is read at once. It holds the trailer of a
-// payload of 60 MiB, and a small chunk as a whole.
+// tailLen is the length of a file's end that is read at once. It holds the trailer of a payload of
+// 60 MiB, and a small chunk as a whole.
 const tailLen = 4096
 
 // chunk is an open chunk file whose trailer was checked.
@@ -167,8 +167,8 @@ func (c *chunk) expect(length int64, crc uint32) error {
 	return nil
 }
 
-// readAt fills b. Bytes that are missing or that the disk can't give back are
-// corrupt; what else can fail (a disk that was pulled) says nothing of them.
+// readAt fills b. Bytes that are missing or that the disk can't give back are corrupt. Any other
+// failure, such as a disk that was pulled, says nothing of them.
 func readAt(f io.ReaderAt, b []byte, offset int64) error {
 	n, err := f.ReadAt(b, offset)
 	switch {

@@ -11,11 +11,11 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Delete removes chunks and returns one error for each: nil when it is gone for
-// good, raid.ErrNotFound when it was not there (which is as durable),
-// raid.ErrBusy while it is being written, raid.ErrInvalid for what is no chunk
-// name, raid.ErrReadOnly when a removal or fsync failed. A deleted name can't be
-// written again. Corrupt chunks go to the trash, see KeepCorrupt.
+// Delete removes chunks and returns one error for each: nil when it is gone for good. A chunk that
+// was not there gets raid.ErrNotFound, which is as durable. One that is being written gets
+// raid.ErrBusy, and a name that no chunk has raid.ErrInvalid. raid.ErrReadOnly says that a removal
+// or fsync failed. A deleted name can't be written again. Corrupt chunks go to the trash, see
+// KeepCorrupt.
 func (s *Store) Delete(ctx context.Context, names []raid.ChunkName) []error {
 	errs := make([]error, len(names))
 	moved := s.trashCorrupt(ctx, names, errs)

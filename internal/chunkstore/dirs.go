@@ -132,13 +132,12 @@ func (ds *dirs) fanout() []*dir {
 	return all
 }
 
-// dir is one directory and what is known of its durability.
+// dir is one directory, and knows what of it is durable.
 //
-// Every change in it (an entry that came or went) gets a number. An fsync makes
-// durable all changes that came before it began; whoever needs one of those
-// waits for it instead of doing another. So however many writers rename into one
-// directory, at most one fsync of it runs and at most one is waited for, and
-// each writer's latency is at most two.
+// Every change in it (an entry that came or went) gets a number. An fsync makes durable all changes
+// that came before it began. A writer that needs one of those waits for it instead of doing
+// another. So at most one fsync of a directory runs and at most one is waited for, however many
+// writers rename into it. Each writer's latency is at most two fsyncs.
 type dir struct {
 	path   string
 	parent *dir // nil for the root

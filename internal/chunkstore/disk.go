@@ -26,9 +26,8 @@ var ErrInUse = errors.New("chunk directory in use")
 type DiskConfig struct {
 	ChunkDir string // what is in it is described in the package comment
 	StateDir string // remembers which disk is this node's
-	// NewDisk lets a disk that is not the remembered one take its place: an empty
-	// one gets a marker, and with it a new node id; one with a marker keeps its
-	// own. Nothing is ever removed.
+	// NewDisk lets a disk that is not the remembered one take its place. An empty one gets a
+	// marker, and with it a new node id. One with a marker keeps its own. Nothing is ever removed.
 	NewDisk bool
 	Random  io.Reader // for ids
 	Fstab   string    // tells which disks should be mounted; empty: /etc/fstab
@@ -136,8 +135,8 @@ func (o *diskOpener) open() (disk *Disk, err error) {
 	return &Disk{FS: o.fs, ID: m.Disk, stateDir: o.StateDir, random: o.Random, node: m.Node, array: m.Array}, nil
 }
 
-// makeChunkDir makes the chunk directory, but not those above it: one that is not
-// there may be the mount point of a disk, and the card is no place for its chunks.
+// makeChunkDir makes the chunk directory, but not those above it. One of these that is missing may
+// be the mount point of a disk, and the card is no place for its chunks.
 func (o *diskOpener) makeChunkDir() error {
 	parent := filepath.Dir(o.ChunkDir)
 	if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {

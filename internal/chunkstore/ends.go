@@ -12,18 +12,17 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// endReader is an FS that reads the end of a file with few calls: who looks at a million
+// endReader is an FS that reads the end of a file with few calls. A scan of a million
 // trailers waits for little else. [Dir] is one.
 type endReader interface {
-	// ReadEnd fills b with the end of a file, or all of it, and returns how many
-	// bytes those are and the size of the file. errors.ErrUnsupported: it has to be
-	// opened instead.
+	// ReadEnd fills b with the end of a file, or all of it. It returns the number of these bytes
+	// and the size of the file. errors.ErrUnsupported: the file has to be opened instead.
 	ReadEnd(name string, b []byte) (n int, size int64, err error)
 }
 
-// openAtOnce opens a file or folder with one call, where os.Root makes one for each part of
-// the name, and another for the poller. As with os.Root, no part of the name leads out of the
-// directory; none may be a symbolic link. See otherWay for its errors.
+// openAtOnce opens a file or folder with one call. os.Root makes one for each part of the name, and
+// another for the poller. As with os.Root, no part of the name leads out of the directory; none may
+// be a symbolic link. See otherWay for its errors.
 func (d *Dir) openAtOnce(name string, flag int, perm fs.FileMode) (fd int, err error) {
 	how := unix.OpenHow{
 		Flags:   uint64(flag) | unix.O_CLOEXEC | unix.O_LARGEFILE,
@@ -47,9 +46,9 @@ func (d *Dir) openAtOnce(name string, flag int, perm fs.FileMode) (fd int, err e
 	}
 }
 
-// otherWay reports that os.Root may manage what openAtOnce did not: the kernel or its
-// sandbox has no such call, the file is somebody else's, or a link is on the way. Any
-// other error is the disk's word. What failed on it is not tried again as if it had not.
+// otherWay reports that os.Root may manage what openAtOnce did not. The kernel or its sandbox has
+// no such call, or the file is somebody else's, or a link is on the way. Any other error is the
+// disk's word. What failed on it is not tried again as if it had not.
 func otherWay(err error) bool {
 	return slices.ContainsFunc([]error{
 		syscall.ENOSYS, syscall.EPERM, syscall.EINVAL, syscall.E2BIG, syscall.ELOOP, syscall.EXDEV, syscall.EAGAIN,
@@ -90,8 +89,8 @@ func readFully(fd int, b []byte, at int64) (n int, err error) {
 	return n, nil
 }
 
-// metaAtOnce is what a chunk says of itself, if that can be told from one read of its
-// file's end. Whatever else is the case is left to who opens it.
+// metaAtOnce returns a chunk's trailer, if one read of its file's end shows it. In all other cases
+// the caller has to open the file.
 func (s *Store) metaAtOnce(name raid.ChunkName) (m raid.ChunkMeta, ok bool) {
 	if s.ends == nil {
 		return m, false

@@ -22,16 +22,16 @@ import (
 //	| length | sum    | sion | = 0  | 89 r a i d p i 0A  |
 //	+--------+--------+------+------+--------------------+
 //
-// The checksum is the CRC-32C of the record followed by the footer's bytes 0 to
-// 3 and 8 to 11, so that a bit that flips in the footer is told from a version
-// that is not known yet. Whatever later versions change, the footer stays.
+// The checksum is the CRC-32C of the record followed by the footer's bytes 0 to 3 and 8 to 11. So a
+// bit that flips in the footer is told from a version that is not known yet. Whatever later
+// versions change, the footer stays.
 const (
 	footerLen     = 20
 	formatVersion = 1
 	magic         = "\x89raidpi\n"
 
-	// maxRecord bounds a record, in bytes: room for the checksums of a payload of
-	// 15 GiB, and far more than a filename of 5,000 characters needs.
+	// maxRecord bounds a record, in bytes. It has room for the checksums of a payload of 15 GiB,
+	// and is far more than a filename of 5,000 characters needs.
 	maxRecord = 1 << 20
 )
 

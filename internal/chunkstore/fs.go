@@ -12,9 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FS is what the store needs of a file system. Names are relative, with slashes.
-// Errors are those of package os, so that errors.Is finds fs.ErrNotExist and
-// syscall numbers in them.
+// FS is the part of a file system that the store needs. Names are relative, with slashes. Errors
+// are those of package os, so that errors.Is finds fs.ErrNotExist and syscall numbers in them.
 type FS interface {
 	// OpenFile opens files, and directories for File.Sync and File.Readdirnames.
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
@@ -59,8 +58,8 @@ func OpenDir(path string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The lock is on the directory and not on the marker in it, which is replaced
-	// by a rename when it changes and would take the lock away with it.
+	// The lock is on the directory and not on the marker in it. A changed marker is replaced by a
+	// rename, which would take the lock away with it.
 	err = unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	switch {
 	case errors.Is(err, unix.EWOULDBLOCK):

@@ -8,18 +8,18 @@ import (
 )
 
 const (
-	// stallAfter is how long a call may take until the disk counts as one that does not
-	// answer. Cards stall for seconds in the middle of many writes.
+	// stallAfter is the longest time of a call before the disk counts as one that does not answer.
+	// Cards stall for seconds in the middle of many writes.
 	stallAfter = 5 * time.Second
-	// touchEvery is how often a disk that nobody uses is read from, a single block, so
-	// that it is known whether it answers.
+	// touchEvery is the time between reads of a single block from a disk that nobody uses. They
+	// tell whether it answers.
 	touchEvery = time.Minute
 )
 
 // toucher is an FS that can read a little past all caches. It never writes.
 type toucher interface{ Touch() error }
 
-// calls knows which calls of a file system are under way, so that anybody can ask for
+// calls knows which calls of a file system are under way. So anybody can ask for
 // the disk's health without asking the disk.
 type calls struct {
 	mu    sync.Mutex
@@ -46,7 +46,7 @@ func (c *calls) begin() (end func()) {
 	}
 }
 
-// stalled is how long the oldest call has been under way, if that is too long.
+// stalled returns for how long the oldest call has been under way, if that is too long.
 func (c *calls) stalled() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -42,7 +42,7 @@ func (s *Store) WriteLab(ctx context.Context, name string, payload []byte) error
 const maxLab = 1 << 30
 
 // ReadLab returns a chunk of a lab controller, which the caller releases. It
-// waits for memory; it fails with raid.ErrNotFound, and with raid.ErrTooLarge
+// waits for memory. It fails with raid.ErrNotFound, and with raid.ErrTooLarge
 // for a file of more than a gigabyte that somebody put there.
 func (s *Store) ReadLab(ctx context.Context, name string) (*budget.Buffer, error) {
 	leave, err := s.enter(ctx)

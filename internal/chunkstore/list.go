@@ -8,14 +8,14 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// describeTime is how long a page of descriptions is worked on. A card needs
-// milliseconds for each trailer, and whoever asks waits for the page.
+// describeTime bounds the work on a page of descriptions. A card needs milliseconds for each
+// trailer, and the caller waits for the page.
 const describeTime = 2 * time.Second
 
-// List returns the names after the given one, at most limit, of chunks whose
-// uploads have minRun <= run < maxRun, in the order of names. more says that
-// there are further ones. Chunks that come or go meanwhile may or may not be
-// listed; all others are. It opens no chunk, so corrupt ones are listed too.
+// List returns names of chunks whose uploads have minRun <= run < maxRun. They come after the given
+// one, at most limit of them, in the order of names. more says that there are further ones. Chunks
+// that come or go meanwhile may or may not be listed; all others are. It opens no chunk, so corrupt
+// ones are listed too.
 //
 // One page is read at a time, of this and of Describe. On a disk that does not answer
 // they fail with raid.ErrBusy.

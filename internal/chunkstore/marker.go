@@ -113,8 +113,8 @@ func makeDir(path string) error {
 	return nil
 }
 
-// syncAbove makes the directories on the way to path durable, as far as this
-// process may read them: those that it may not, it has not made.
+// syncAbove makes the directories on the way to path durable, as far as this process may read them.
+// It has not made those that it may not read.
 func syncAbove(path string) error {
 	path, err := filepath.Abs(path)
 	if err != nil {

@@ -14,12 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotMounted is wrapped by errors that say that the disk of a chunk directory
-// is not there, as far as can be seen. It may be plugged in, so starting again may
-// help.
+// ErrNotMounted says that the disk of a chunk directory is not there, as far as can be seen. Errors
+// wrap it. It may be plugged in, so starting again may help.
 var ErrNotMounted = errors.New("disk not mounted")
 
-// howTo is where a person finds how a chunk directory comes onto a disk.
+// howTo names the page that tells a person how a chunk directory comes onto a disk.
 const howTo = "see /usr/share/doc/raid-node/chunk-disk.md"
 
 // fstab and mounts tell what should be mounted and what is: fstab(5) and
@@ -29,9 +28,8 @@ const (
 	mounts = "/proc/self/mountinfo"
 )
 
-// refuseUnmounted fails if fstab has a disk for the chunk directory that is not
-// mounted: the directory that shows instead lies on the card, which is no place
-// for chunks.
+// refuseUnmounted fails if fstab has a disk for the chunk directory that is not mounted. The
+// directory that shows instead lies on the card, which is no place for chunks.
 func (o *diskOpener) refuseUnmounted() error {
 	at := plannedMount(o.fstab(), o.ChunkDir)
 	if at == "" {
@@ -41,8 +39,8 @@ func (o *diskOpener) refuseUnmounted() error {
 	if unix.Stat(filepath.Dir(at), &above) != nil {
 		return nil // what follows tells
 	}
-	// A folder that lies on the disk of the one above it is no mount point; one that
-	// systemd has bound to itself, for ReadWritePaths=, is none either.
+	// A folder that lies on the disk of the one above it is no mount point. Nor is one that systemd
+	// has bound to itself, for ReadWritePaths=.
 	if err := unix.Stat(at, &here); err != nil && !errors.Is(err, fs.ErrNotExist) || err == nil && here.Dev != above.Dev {
 		return nil
 	}
@@ -73,8 +71,8 @@ func plannedMount(fstab, path string) (at string) {
 	return at
 }
 
-// readOnlyFor tells why nothing can be written at path, when its mount is read
-// only for this process alone (a sandbox) or for all (the disk).
+// readOnlyFor tells why nothing can be written at path. Its mount is read only for this process
+// alone (a sandbox) or for all (the disk).
 func readOnlyFor(path string) (sandbox, disk bool) {
 	at := ""
 	eachLine(mounts, func(f []string) {

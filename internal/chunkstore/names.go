@@ -10,7 +10,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// readBatch is how many names of a directory are held at once.
+// readBatch is the number of a directory's names that are held at once.
 const readBatch = 512
 
 const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -28,7 +28,7 @@ func join(dir, name string) string {
 	return dir + "/" + name
 }
 
-// chunkPath is where a chunk lies. Its name is checked before.
+// chunkPath returns the path of a chunk. Its name is checked before.
 func chunkPath(name raid.ChunkName) string { return string(name[:2]) + "/" + string(name) }
 
 func labPath(name string) string { return labDir + "/" + name[:2] + "/" + name }

@@ -42,11 +42,10 @@ func (d *Disk) Adopt(array raid.ArrayID) error {
 	return nil
 }
 
-// Reassign makes the disk part of an array, durably, although it may be part of
-// another. The chunks of that one are kept in a folder beside: the new array does
-// not know their uploads, and would remove them as what an earlier run has left.
-// No Store may be open on the disk: the next one must not tell the new array of
-// the old one's commit numbers.
+// Reassign makes the disk part of an array, durably, although it may be part of another. The chunks
+// of that one are kept in a folder beside. The new array does not know their uploads, and would
+// remove them as leftovers of an earlier run. No Store may be open on the disk. The next one must
+// not tell the new array of the old one's commit numbers.
 func (d *Disk) Reassign(array raid.ArrayID) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -80,14 +79,14 @@ func (d *Disk) Reassign(array raid.ArrayID) error {
 const (
 	// keptPrefix begins the names of folders with chunks of other arrays.
 	keptPrefix = "kept-"
-	// maxKept is how many folders one array may have there: a disk that goes to
-	// and fro has one for each time.
+	// maxKept is the number of folders that one array may have there. A disk that goes to and fro
+	// has one for each time.
 	maxKept = 100
 )
 
 // setAside moves all chunks into a folder, without the lab's, which belong to no
-// array. Who dies in between finds them back where they were at the next start,
-// by bringBack.
+// array. After a crash in between, bringBack puts them back where they were at the
+// next start.
 func setAside(fsys FS, folder string) error {
 	fanouts, err := fanoutsIn(fsys, ".")
 	for _, name := range fanouts {
@@ -174,11 +173,10 @@ func setOneAside(fsys FS, folder, name string) error {
 	}
 }
 
-// NewNode draws a new node id for the disk, durably: for a node that has left its
-// array, or whose card was copied. The array stays. The chunks are kept in a folder
-// beside, whose name is returned, "" when there are none: the catalog knows them
-// under the old id, and asks nobody for them. After an error the disk is what
-// it was, or has its new id and no chunks in place.
+// NewNode draws a new node id for the disk, durably. It is for a node that has left its array, or
+// whose card was copied. The array stays. The chunks are kept in a folder beside, whose name is
+// returned, "" when there are none. The catalog knows them under the old id, and asks nobody for
+// them. After an error the disk is unchanged, or has its new id and no chunks in place.
 func (d *Disk) NewNode() (id raid.NodeID, kept string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -202,10 +200,10 @@ func (d *Disk) NewNode() (id raid.NodeID, kept string, err error) {
 	return d.node, kept, nil
 }
 
-// beNode writes down who the disk's node is. mu is held.
+// beNode writes down the id of the disk's node. mu is held.
 func (d *Disk) beNode(id raid.NodeID) error {
-	// The marker comes first, as at the first start. Who dies before the state
-	// follows finds the remembered disk with another node id, and believes it.
+	// The marker comes first, as at the first start. A node that dies before
+	// the state follows finds the remembered disk with another node id, and believes it.
 	if err := d.mark(d.array, id); err != nil {
 		return err
 	}

@@ -104,8 +104,8 @@ func (p *powerCut) check() {
 	})
 }
 
-// The power is cut before every single step of writing and deleting, again and
-// again, and the disk keeps nothing or a random part of what was under way.
+// The power is cut before every single step of writing and deleting, again and again. The disk
+// keeps nothing or a random part of what was under way.
 func TestPowerCutAtAnyStepKeepsWhatWasAcknowledged(t *testing.T) {
 	losses := map[string]func(n int) faultfs.Loss{
 		"everything lost": func(int) faultfs.Loss { return faultfs.Everything() },

@@ -4,16 +4,15 @@ import (
 	"context"
 )
 
-// A new fan-out directory costs the first chunk in it a mkdir and a second
-// fsync, and while a disk is young nearly every chunk is the first in its
-// directory. So once a disk turns out to be in use, all its directories are made
-// at once, with one fsync: on a small PC that doubles the rate of small chunks
-// until there would have been a few thousand of them.
+// A new fan-out directory costs the first chunk in it a mkdir and a second fsync. While a disk is
+// young nearly every chunk is the first in its directory. So all directories are made at once, with
+// one fsync, when a disk turns out to be in use. On a small PC that doubles the rate of small
+// chunks until there would have been a few thousand of them.
 const (
-	// prepareAfter is how many chunks this life has to write before.
+	// prepareAfter is the number of chunks that this life has to write before.
 	prepareAfter = 100
-	// prepareRoom is how much must be free beyond the reserve: the directories
-	// take 16 MiB on ext4.
+	// prepareRoom is the room, in bytes, that must be free beyond the reserve. The directories take
+	// 16 MiB on ext4.
 	prepareRoom = 1 << 30
 )
 

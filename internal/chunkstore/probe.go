@@ -8,10 +8,10 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Probe writes a small file, makes it durable and takes it away again, so that a disk
-// that takes no writes is known before a chunk comes. After any failure but those
-// that are nobody's fault (raid.ErrNoSpace, raid.ErrBusy) the store is read only, as
-// after a failed write of a chunk. It is for the start: an idle disk is left alone.
+// Probe writes a small file, makes it durable and takes it away again. So a disk that takes no
+// writes is known before a chunk comes. raid.ErrNoSpace and raid.ErrBusy are nobody's fault. After
+// any other failure the store is read only, as after a failed write of a chunk. It is for the
+// start: an idle disk is left alone.
 func (s *Store) Probe() error {
 	tmp := join(tmpDir, strconv.FormatInt(s.tmp.Add(1), 10))
 	err := s.writeTmp(tmp, [][]byte{[]byte("Does this disk take writes?\n")})

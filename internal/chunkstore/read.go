@@ -27,10 +27,10 @@ type ReadResult struct {
 	Blocks []uint32 // CRC-32C of each raid.BlockSize bytes of the whole payload
 }
 
-// Read fills r.Dst with verified bytes, unless they are wanted Unchecked. It fails with raid.ErrNotFound,
-// raid.ErrCorrupt (also when the chunk is not what the caller expects), or
-// raid.ErrInvalid for a range that no chunk of ExpectLength has. What is in Dst
-// after an error is undefined.
+// Read fills r.Dst with verified bytes, unless they are wanted Unchecked. A chunk that is not there
+// fails with raid.ErrNotFound. One that is corrupt, or not what the caller expects, fails with
+// raid.ErrCorrupt. A range that no chunk of ExpectLength has fails with raid.ErrInvalid. After an
+// error the content of Dst is undefined.
 func (s *Store) Read(ctx context.Context, r ReadRequest) (ReadResult, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -94,7 +94,7 @@ func (s *Store) Verify(ctx context.Context, name raid.ChunkName, length int64, c
 	return nil
 }
 
-// verifyLen is how much of a chunk Verify reads at once.
+// verifyLen is the number of bytes that Verify reads at once.
 const verifyLen = 4 * raid.BlockSize
 
 func (s *Store) verify(ctx context.Context, name raid.ChunkName, length int64, crc uint32) error {

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	scrubFile = "raid-node.scrub" // of whoever reads all chunks now and then, see package scrub
-	wearFile  = "raid-node.wear"  // of whoever counts what is written, see package wear
+	scrubFile = "raid-node.scrub" // the scrub's, see package scrub
+	wearFile  = "raid-node.wear"  // the count of what is written, see package wear
 )
 
 // record reads what saveRecord has written last; empty: nothing.

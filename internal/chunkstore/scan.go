@@ -8,15 +8,15 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// scanPause is how long the scan waits before each trailer while requests are
-// under way: they come first.
+// scanPause is the wait of the scan before each trailer while requests are under way: they come
+// first.
 const scanPause = 2 * time.Millisecond
 
 // scanAgain is the pause before a scan that the disk broke off is repeated.
 const scanAgain = time.Minute
 
-// scan counts the chunks, which takes a moment, and then reads every trailer
-// for the highest commit number, which on a large disk takes minutes.
+// scan counts the chunks, which takes a moment. Then it reads every trailer for the highest commit
+// number, which on a large disk takes minutes.
 func (s *Store) scan(ctx context.Context) {
 	// Directories that are made from here on hold what this life writes.
 	all := s.dirs.fanout()

@@ -49,11 +49,11 @@ func (s *Store) Names(ctx context.Context, after raid.ChunkName, limit int) (nam
 	return s.list(ctx, after, limit, 0, math.MaxUint32)
 }
 
-// CheckChunk reads a whole chunk from the disk itself, not from the kernel's memory, and
-// compares every block with the checksums of the chunk's trailer. It is no request, and
-// leaves nothing in the kernel's memory. It fails with raid.ErrNotFound, and with
-// raid.ErrCorrupt or raid.ErrUnsupported, which it reports like Read; a chunk that is
-// whole is not reported any more. All other errors say nothing of the chunk.
+// CheckChunk reads a whole chunk from the disk itself, not from the kernel's memory. It compares
+// every block with the checksums of the chunk's trailer. It is no request, and leaves nothing in
+// the kernel's memory. It fails with raid.ErrNotFound, and with raid.ErrCorrupt or
+// raid.ErrUnsupported, which it reports like Read. A chunk that is whole is not reported any more.
+// All other errors say nothing of the chunk.
 func (s *Store) CheckChunk(ctx context.Context, name raid.ChunkName, turn Turn) (bytes int64, err error) {
 	leave, err := s.enterQuietly(ctx)
 	if err != nil {
@@ -118,8 +118,8 @@ func uncache(f File, offset, length int64) {
 	}
 }
 
-// CorruptNames returns the names after the given one, at most limit, of chunks that were
-// found corrupt and are still there, in order. more says that there are others. At most
+// CorruptNames returns the names of chunks that were found corrupt and are still there, in order.
+// They come after the given one, at most limit of them. more says that there are others. At most
 // 10,000 are remembered.
 func (s *Store) CorruptNames(after raid.ChunkName, limit int) (names []raid.ChunkName, more bool) {
 	for _, name := range s.corrupt.sorted() {

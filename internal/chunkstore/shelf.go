@@ -14,7 +14,7 @@ const (
 	// shelfNames bounds the names of one directory that are kept, for about 1 MiB. All
 	// chunks of a large upload are in one directory.
 	shelfNames = 16 << 10
-	// shelfAge is how long they are believed. Changes by this process are known at
+	// shelfAge bounds the time for which shelves are believed. Changes by this process are known at
 	// once, and nobody else should make any.
 	shelfAge = 30 * time.Second
 )
@@ -30,7 +30,7 @@ type shelf struct {
 	whole   bool             // there are no further ones
 }
 
-// shelves are those of the two directories read last: a page may end in one of them and
+// shelves are those of the two directories read last. A page may end in one of them and
 // have looked into the next.
 type shelves struct {
 	latest, before shelf

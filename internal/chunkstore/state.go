@@ -22,8 +22,8 @@ type names struct {
 	next int
 }
 
-// rememberGone bounds the names that are remembered as deleted: those of some
-// minutes, far longer than a Store can be under way, for about 1 MiB.
+// rememberGone bounds the names that are remembered as deleted. These are the names of some
+// minutes, far longer than a Store can be under way. They take about 1 MiB.
 const rememberGone = 8192
 
 func newNames() names {
@@ -155,15 +155,15 @@ type space struct {
 	wasFull bool
 }
 
-// usageAge is for how long an answer of the file system is good; when there
-// seems to be too little room it is asked again after usageAgeFull.
+// usageAge bounds the age of an answer of the file system. When there seems to be too little room
+// it is asked again after usageAgeFull.
 const (
 	usageAge     = time.Second
 	usageAgeFull = 20 * time.Millisecond
 )
 
-// take reserves n bytes for a write. room is what there was, negative when less than
-// the reserve is free.
+// take reserves n bytes for a write. room is the room before, in bytes, negative when less than the
+// reserve is free.
 func (s *space) take(n int64) (room int64, ok bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -207,8 +207,8 @@ func (s *space) free() (int64, error) {
 	return max(0, s.room()), err
 }
 
-// known is what is known of the room without asking the file system; stale says that
-// it is time to.
+// known returns the usage as last known, without asking the file system. stale says that it is time
+// to ask.
 func (s *space) known() (u Usage, stale bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Config is what a Store is made of.
+// Config holds what a Store is made of.
 type Config struct {
 	FS      FS
 	Reserve int64 // bytes of the file system that are never used
@@ -51,7 +51,7 @@ type Store struct {
 	trash   trash
 	slots   chan struct{} // one for each write under way
 	pages   chan struct{} // has room for the page of a listing that is being read
-	shelves shelves       // for who has put something into pages
+	shelves shelves       // for the call that has put something into pages
 	tmp     atomic.Int64  // numbers temporary files
 
 	trailers, tails, verifyBuffers sync.Pool // of *[]byte, *[tailLen]byte, *[verifyLen]byte
@@ -63,7 +63,7 @@ type Store struct {
 	working atomic.Int64  // requests under way, to which the scan gives way
 	worked  atomic.Int64  // when the last of them ended, as time since opened
 	opened  time.Time
-	// keepCorrupt is how long Delete keeps corrupt chunks in the trash; 0: not at all.
+	// keepCorrupt is the time that Delete keeps corrupt chunks in the trash; 0: not at all.
 	keepCorrupt atomic.Int64
 	broken      atomic.Pointer[error]
 
@@ -74,7 +74,7 @@ type Store struct {
 	isClosed bool
 }
 
-// Stats is how the store is.
+// Stats describes the store's state.
 type Stats struct {
 	TotalBytes    int64  // of the file system
 	FreeBytes     int64  // beyond the reserve and what is being written; never negative. The trash makes room, and counts
@@ -90,7 +90,7 @@ type Stats struct {
 	TrashChunks int64 // chunks in the trash
 	TrashBytes  int64 // what they take; part of FreeBytes
 	Stored      int64 // bytes of payload written since Open
-	// Stalled is for how long the disk has not answered a call, if that is too long.
+	// Stalled is the time for which the disk has not answered a call, if that is too long.
 	Stalled time.Duration
 }
 
@@ -241,7 +241,7 @@ func (s *Store) Stats() Stats {
 }
 
 // askSpace has the file system asked for its free space. Nobody waits for the answer:
-// a disk that hangs must not hang who asks how it is.
+// a disk that hangs must not hang those that ask for the store's state.
 func (s *Store) askSpace() {
 	if !s.mu.TryRLock() {
 		return // it is being closed
@@ -266,7 +266,7 @@ func (s *Store) readOnly() error {
 }
 
 // fail is told of a write or fsync that failed: from here on the store is read
-// only. It returns the error for whoever caused it.
+// only. It returns the error for the caller that caused it.
 func (s *Store) fail(doing string, cause error) error {
 	if s.broken.CompareAndSwap(nil, &cause) {
 		s.log.Error("Disk failed and is read only now; check it (dmesg, fsck), replace it if need be, then restart raid-node",

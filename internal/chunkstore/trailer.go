@@ -44,9 +44,8 @@ func appendTrailer(b []byte, m *raid.ChunkMeta) ([]byte, error) {
 	return appendFooter(b, record), nil
 }
 
-// parseRecord reads a trailer's record and checks it against the size of its
-// file and the name that the file has: a chunk file copied over another says who
-// it is and is refused.
+// parseRecord reads a trailer's record and checks it against its file's size and name. A chunk file
+// copied over another still has its own name in the trailer, and is refused.
 func parseRecord(record []byte, size int64, name raid.ChunkName) (m raid.ChunkMeta, err error) {
 	var pb trailerpb.Trailer
 	if err := proto.Unmarshal(record, &pb); err != nil {

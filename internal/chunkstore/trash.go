@@ -21,25 +21,25 @@ import (
 //
 //	trash/<seconds>/<name>
 //
-// Time is the store's own: the seconds in which it was open, over all its lives. A
-// directory, called a bin, is emptied when that time has come; rounding up to a part of
-// the time that chunks are kept makes the bins few. Only their sums are in memory.
+// Time is the store's own: the seconds in which it was open, over all its lives. A directory,
+// called a bin, is emptied when that time has come. Bins are few, since times are rounded up to a
+// part of the time that chunks are kept. Only their sums are in memory.
 const (
 	trashDir = "trash"
 	// trashFile has one line, "<seconds> <CRC-32C of these digits>\n": how long the store
-	// was open. It is written now and then, and only while there is trash; what is lost with a life
+	// was open. It is written now and then, and only while there is trash. What is lost with a life
 	// that was cut off is kept longer.
 	trashFile      = "raid-node.trash"
 	trashSaveEvery = 10 * time.Minute
-	// binsPerKeep is into how many parts the time that chunks are kept is divided.
+	// binsPerKeep is the number of parts into which the time that chunks are kept is divided.
 	binsPerKeep = 24
-	// trashKeepUnknown is what is assumed of bins when trashFile is unreadable.
+	// trashKeepUnknown is the time, in seconds, assumed of bins when trashFile is unreadable.
 	trashKeepUnknown = 24 * 3600
 	// maxKeep bounds how long chunks are kept.
 	maxKeep = 3650 * 24 * time.Hour
 )
 
-// trash is what is known of it. Its lock is taken before those of directories.
+// trash knows the bins and their sums. Its lock is taken before those of directories.
 type trash struct {
 	opened time.Time
 	wake   chan struct{} // of 1: a bin came
@@ -61,7 +61,7 @@ type bin struct {
 
 func (b *bin) file(name raid.ChunkName) string { return join(b.path, string(name)) }
 
-// now is how long the store was open in all its lives, in seconds. mu is held.
+// now returns for how many seconds the store was open in all its lives. mu is held.
 func (t *trash) now() int64 { return t.base + int64(time.Since(t.opened)/time.Second) }
 
 // inOrder are the bins, the first to be emptied first. mu is held.
@@ -253,7 +253,7 @@ func (s *Store) countBin(b *bin) {
 	s.trash.add(b, chunks, bytes)
 }
 
-// trashTime is what trashFile has.
+// trashTime returns the text of trashFile.
 func trashTime(seconds int64) string { return checked(strconv.FormatInt(seconds, 10)) }
 
 // saveTrashTime writes how long the store was open, if there is trash.

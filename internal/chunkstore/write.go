@@ -61,8 +61,8 @@ func (s *Store) Write(ctx context.Context, m raid.ChunkMeta, payload []byte) err
 	return nil
 }
 
-// copyPayload is the largest payload, in bytes, that is copied before its trailer
-// so that both go out in one write: a second one costs more than that.
+// copyPayload is the largest payload, in bytes, that is copied before its trailer. So both go out
+// in one write: a second one costs more than the copy.
 const copyPayload = 16 << 10
 
 // checkWrite checks what can be known before the disk is touched.
@@ -97,14 +97,14 @@ func (s *Store) writeNew(name raid.ChunkName, payload, trailer []byte) (void boo
 	return s.durably(s.dirs.of(name), path, 1, payload, trailer)
 }
 
-// fileOverhead is what a file costs beside its bytes: half a block on average,
-// an inode, its entry. One block is a safe guess.
+// fileOverhead estimates what a file costs beside its bytes: half a block on average, an inode, its
+// entry. One block is a safe guess.
 const fileOverhead = 4096
 
-// durably makes a file of the given pieces in directory d, one that counts for n
-// chunks: temporary file, write, fsync, rename, fsync of the directory and of
-// those above it that are new. void says that the rename was done, or may have
-// been, and the error leaves open whether it lasts.
+// durably makes a file of the given pieces in directory d, one that counts for n chunks. Its steps:
+// temporary file, write, fsync, rename, fsync of the directory and of those above it that are new.
+// void says that the rename was done, or may have been, and that the error leaves open whether it
+// lasts.
 func (s *Store) durably(d *dir, path string, n int64, pieces ...[]byte) (void bool, err error) {
 	size := int64(fileOverhead)
 	for _, p := range pieces {
@@ -159,10 +159,10 @@ func (s *Store) put(d *dir, path string, n int64, pieces ...[]byte) (void bool, 
 	return false, nil
 }
 
-// writePiece is how many bytes one write(2) gets. For larger ones ext4 and XFS
-// take blocks of up to 2 MiB for the page cache, which are scarce on a small
-// machine, and on a virtual one the likeliest to have been lent out again: with
-// 2 MiB, an upload cost twice the processor time that it costs with 128 KiB.
+// writePiece is the number of bytes that one write(2) gets. For larger ones ext4 and XFS take
+// blocks of up to 2 MiB for the page cache. Such blocks are scarce on a small machine, and on a
+// virtual one the likeliest to have been lent out again. With 2 MiB, an upload cost twice the
+// processor time that it costs with 128 KiB.
 const writePiece = 128 << 10
 
 // writeTmp writes and fsyncs a new temporary file.
@@ -191,8 +191,8 @@ func (s *Store) writeTmp(path string, pieces [][]byte) error {
 	return nil
 }
 
-// refused classifies an error of anything but fsync: a full disk and a process
-// short of descriptors or memory are nobody's fault, all else is the disk's.
+// refused classifies an error of anything but fsync. A full disk and a process short of descriptors
+// or memory are nobody's fault. All else is the disk's.
 func (s *Store) refused(doing string, err error) error {
 	switch {
 	case full(err):

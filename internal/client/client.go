@@ -98,7 +98,7 @@ func (c *Client) Info(ctx context.Context, id raid.FileID) (f File, err error) {
 	return f, err
 }
 
-// Status is how the array is.
+// Status asks for the state of the array.
 func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	err = c.get(ctx, "/status", nil, &s)
 	return s, err
@@ -227,7 +227,7 @@ func (c *Client) do(req *http.Request, w *watch) (*http.Response, error) {
 	return nil, c.refusal(req, resp, w)
 }
 
-// maxRefusal is how much of an error's body is read, in bytes.
+// maxRefusal bounds the part of an error's body that is read, in bytes.
 const maxRefusal = 16 << 10
 
 func (c *Client) refusal(req *http.Request, resp *http.Response, w *watch) *Error {

@@ -63,7 +63,7 @@ func (c *Client) newTransport(cfg Config) *http.Transport {
 		DialContext:           dialer.DialContext,
 		TLSHandshakeTimeout:   dialTimeout,
 		ExpectContinueTimeout: continueTimeout,
-		DisableCompression:    true, // a file's bytes are what is hashed and counted
+		DisableCompression:    true, // the very bytes of a file are hashed and counted
 		MaxIdleConnsPerHost:   64,
 		IdleConnTimeout:       30 * time.Second,
 		ReadBufferSize:        64 << 10,
@@ -112,15 +112,14 @@ func (c *Client) pinned(pin identity.Pin) *tls.Config {
 	return t
 }
 
-// Seen is who answers at an address, by what it says itself.
+// Seen describes the controller at an address, by its own word.
 type Seen struct {
 	Pin   identity.Pin // of its CA
 	Array raid.ArrayID
 }
 
-// Probe connects to the controller at an https URL, whoever it is, sees its CA,
-// and closes the connection without having sent a request. What does not look
-// like a raid-controller is refused.
+// Probe connects to the controller at an https URL, whichever it is. It sees its CA, and closes the
+// connection without having sent a request. What does not look like a raid-controller is refused.
 // now is asked whether its certificate is over.
 func Probe(ctx context.Context, controller string, now func() time.Time) (s Seen, err error) {
 	a, err := address.Parse(controller)

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// digestOf is the SHA-256 of the file that an answer is about: from Repr-Digest
+// digestOf is the SHA-256 of the file that an answer is about. It is from Repr-Digest
 // (RFC 9530), else from the ETag, which raid-controller makes of it.
 func digestOf(h http.Header) (sum [32]byte, ok bool) {
 	for _, field := range h["Repr-Digest"] {

@@ -8,19 +8,19 @@
 //     [*DigestError].
 //   - A download that breaks off goes on where it stopped, by Range and If-Match.
 //   - Calls that may be repeated are, a few times, when the controller can't be
-//     reached, breaks the connection off, or answers 503: reading calls, Delete,
-//     and uploads whose body is an io.Seeker or has not been read yet. Uploads
-//     carry an Idempotency-Key, so a repeated one makes no second file.
+//     reached, breaks the connection off, or answers 503. These are reading calls,
+//     Delete, and uploads whose body is an io.Seeker or has not been read yet.
+//     Uploads carry an Idempotency-Key, so a repeated one makes no second file.
 //   - No call has a time limit of its own, but one that moves no byte for
 //     Config.Stall ends with [ErrStalled]. A body that waits for its own source
-//     (a pipe) does not count as stalled here; the controller, though, ends an
+//     (a pipe) does not count as stalled here. The controller, though, ends an
 //     upload that sends nothing for 30 s.
 //
-// # Who is at the other end
+// # The other end
 //
 //   - With Config.Pin the controller is the one of that CA, under whatever name or
-//     address it was found. Any other one is a [*WrongControllerError], one whose
-//     certificate is over by Config.Now an [*EndedError], and no request is sent to
+//     address it was found. Any other one is a [*WrongControllerError]. One whose
+//     certificate is over by Config.Now is an [*EndedError]. No request is sent to
 //     either.
 //   - Config.Token goes over TLS, or stays on this machine: [ErrPlainToken]. It is
 //     in no error.
@@ -28,7 +28,7 @@
 //
 // # Errors
 //
-// [*Error] is the controller's refusal, with its status and words;
+// [*Error] is the controller's refusal, with its status and words.
 // [*UnreachableError] means that there was no connection at all. The rest wraps
-// what the network, the body or the destination said.
+// errors of the network, the body or the destination.
 package client

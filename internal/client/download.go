@@ -33,7 +33,7 @@ type Fetched struct {
 	SHA256 [32]byte
 }
 
-// copyBuffer is how many bytes a transfer moves at once.
+// copyBuffer is the number of bytes that a transfer moves at once.
 const copyBuffer = 256 << 10
 
 // Download fetches a file, going on where a connection broke off. Without an

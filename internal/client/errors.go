@@ -125,8 +125,8 @@ func (e *DigestError) Error() string {
 	return fmt.Sprintf("%s has the SHA-256 %s, expected was %s", e.What, hex.EncodeToString(e.Got[:]), hex.EncodeToString(e.Want[:]))
 }
 
-// explain makes an error of net/http readable: what the caller did (cancel), what
-// this package did (a stall), or what happened to the connection.
+// explain makes an error of net/http readable. The caller may have cancelled, this package may have
+// seen a stall, or something happened to the connection.
 func (c *Client) explain(err error, w *watch) error {
 	var op *net.OpError
 	var wrong *WrongControllerError

@@ -25,7 +25,7 @@ type Event struct {
 	Advice string         `json:"advice"` // what to do about it; empty: nothing
 }
 
-// eventPage is how many events are asked for at once.
+// eventPage is the number of events that are asked for at once.
 const eventPage = 1000
 
 // LastEvents are the newest events, up to limit (1 to 1000), the oldest first.
@@ -66,10 +66,9 @@ func (c *Client) events(ctx context.Context, query url.Values) ([]Event, error) 
 // errUnheard ends a follow whose events nobody wants any more.
 var errUnheard = errors.New("nobody listens")
 
-// FollowEvents calls heard for each event after a number, as they happen, and goes on
-// over lost connections and restarts of the controller. It returns heard's error, the
-// context's, or why the controller refuses. lost, unless nil, is told each time that
-// the connection is lost, and why.
+// FollowEvents calls heard for each event after a number, as they happen. It goes on over lost
+// connections and restarts of the controller. It returns heard's error, the context's, or why the
+// controller refuses. lost, unless nil, is told each time that the connection is lost, and why.
 func (c *Client) FollowEvents(ctx context.Context, after int64, heard func(Event) error, lost func(error)) error {
 	for attempt := 1; ; attempt++ {
 		var failed error // heard's

@@ -17,7 +17,7 @@ type Query struct {
 	Lost     bool        // only those of which some part has no good copy on any node
 }
 
-// listPage is how many records are asked for at once.
+// listPage is the number of records that are asked for at once.
 const listPage = 500
 
 // List yields files by ascending id, a page at a time, until the first error. It

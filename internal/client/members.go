@@ -20,9 +20,9 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// RemoveNode takes a node out of the array for good. Unless forced, one that
-// still has copies of files is kept; and one with which files would be lost, unless the
-// order says how many: an [*Error] tells.
+// RemoveNode takes a node out of the array for good. Unless forced, one that still has copies of
+// files is kept. So is one with which files would be lost, unless the order says how many. An
+// [*Error] tells.
 func (c *Client) RemoveNode(ctx context.Context, id raid.NodeID, order raid.RemoveOrder) error {
 	query := url.Values{}
 	if order.Force {
@@ -34,7 +34,7 @@ func (c *Client) RemoveNode(ctx context.Context, id raid.NodeID, order raid.Remo
 	return c.deleteNamed(ctx, "/nodes/", string(id), query)
 }
 
-// NodeChange is what a person decides about a node; nil stays as it is.
+// NodeChange holds a person's decisions about a node; nil stays as it is.
 type NodeChange struct {
 	Zone   *string `json:"zone,omitempty"`
 	Name   *string `json:"name,omitempty"`         // empty: the machine's own

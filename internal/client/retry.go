@@ -56,7 +56,7 @@ func passing(err error) bool {
 	return true
 }
 
-// pause waits before the next attempt: as long as the controller asked for,
+// pause waits before the next attempt. It waits as long as the controller asked for,
 // else longer each time, and never the same for all clients.
 func pause(ctx context.Context, attempt int, err error) error {
 	d := firstPause << min(attempt-1, 10)

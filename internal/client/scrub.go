@@ -7,7 +7,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Scrub is how far nodes are with reading all their chunks.
+// Scrub says how far nodes have read all their chunks.
 type Scrub struct {
 	Nodes []NodeScrub `json:"nodes"`
 	// OldestVerified is the time since which every copy was read or stored: UTC,

@@ -11,8 +11,8 @@ import (
 	"sync"
 )
 
-// source is what an upload reads, over all its attempts. net/http reads it in a
-// goroutine of its own, hence the lock.
+// source gives an upload its bytes, over all its attempts. net/http reads it in a goroutine of its
+// own, hence the lock.
 type source struct {
 	r     io.Reader
 	seek  io.Seeker // nil: can be read once
@@ -70,7 +70,7 @@ func (s *source) rewind() error {
 	return nil
 }
 
-// failed is why reading the source failed, or nil.
+// failed returns the reason why reading the source failed, or nil.
 func (s *source) failed() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,10 +108,9 @@ func (s *source) read(ctx context.Context, p []byte) (n int, total int64, err er
 	return n, s.n, err
 }
 
-// readSome reads once. Whatever is not known to be a file may hang, as a pipe
-// does whose writer is silent, and net/http ends no request before its body's
-// Read has returned. So such a Read gets a goroutine, which ctx leaves behind:
-// nothing can end it but its reader.
+// readSome reads once. Whatever is not known to be a file may hang, as a pipe does whose writer is
+// silent. net/http ends no request before its body's Read has returned. So such a Read gets a
+// goroutine, which ctx leaves behind: nothing can end it but its reader.
 func (s *source) readSome(ctx context.Context, p []byte) (int, error) {
 	if s.seek != nil {
 		return s.r.Read(p)

@@ -24,7 +24,7 @@ type Trashed struct {
 	SecondsLeft int64       `json:"seconds_left"` // that the controller has to run until it goes for good
 }
 
-// TrashTotals is what the trash holds, or what went from it.
+// TrashTotals counts what the trash holds, or what went from it.
 type TrashTotals struct {
 	Files int64 `json:"files"`
 	Bytes int64 `json:"bytes"`

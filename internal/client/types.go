@@ -104,7 +104,7 @@ type Node struct {
 	Recalled    bool             `json:"recalled"`    // an earlier run of the controller saw it so
 }
 
-// Wear is how the disk of a node is used up. Days are of the node's own running time.
+// Wear says how far the disk of a node is used up. Days are of the node's own running time.
 type Wear struct {
 	Device  string          `json:"device"` // as the kernel calls it; empty: not known
 	Medium  raid.Medium     `json:"medium"`
@@ -148,7 +148,7 @@ type Unplug struct {
 	Seconds          int64       `json:"seconds"`           // about how long that takes; -1: it can't be told
 }
 
-// Status is how the array is.
+// Status describes the state of the array.
 type Status struct {
 	Array         raid.ArrayID `json:"array"`
 	Version       string       `json:"version"` // of the controller
@@ -179,8 +179,8 @@ type Status struct {
 	Warnings        []string `json:"warnings"`  // of the configuration, such as open doors
 }
 
-// Healing is how far the array is with making copies again, moving them, and removing
-// surplus ones.
+// Healing counts what is left of healing: making copies again, moving them, and removing surplus
+// ones.
 type Healing struct {
 	PartsLeft      int64  `json:"parts_left"`
 	BytesLeft      int64  `json:"bytes_left"`
@@ -197,8 +197,7 @@ type Clone struct {
 	LastRefused string      `json:"last_refused"` // UTC
 }
 
-// NodeCounts is how many nodes are in each state; lab peers count in their state
-// and in Lab.
+// NodeCounts counts the nodes in each state; lab peers count in their state and in Lab.
 type NodeCounts struct {
 	Up       int `json:"up"`
 	Suspect  int `json:"suspect"`

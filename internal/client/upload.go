@@ -12,7 +12,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Upload is what to store.
+// Upload describes a file to store.
 type Upload struct {
 	Filename    string
 	ContentType string // empty: application/octet-stream
@@ -24,7 +24,7 @@ type Upload struct {
 	Size int64 // bytes of Body to store; -1: up to its end
 
 	// Progress is told the bytes sent so far, from another goroutine but never
-	// twice at once; fewer than before when an upload is repeated. May be nil.
+	// twice at once. They are fewer than before when an upload is repeated. May be nil.
 	Progress func(sent int64)
 }
 
@@ -56,9 +56,8 @@ func (c *Client) Upload(ctx context.Context, u Upload) (stored Stored, err error
 	return stored, err
 }
 
-// expectFrom is the size from which on an upload waits for the controller's
-// consent before its body, which costs a round trip but saves sending what will
-// be refused.
+// expectFrom is the size, in bytes, from which on an upload waits for the controller's consent
+// before its body. That costs a round trip but saves sending a body that will be refused.
 const expectFrom = 64 << 10
 
 func (c *Client) uploadOnce(ctx context.Context, u Upload, src *source, key string) (stored Stored, err error) {

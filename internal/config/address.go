@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Address is where a listener binds: "HOST:PORT", or ":PORT" for all of the
+// Address is the address of a listener: "HOST:PORT", or ":PORT" for all of the
 // machine's addresses. Port 0 lets the system choose one.
 type Address string
 

@@ -24,7 +24,7 @@ const (
 	MaxDuration     = 3650 * Day
 )
 
-// check looks at what one value alone can't tell: ranges and values that
+// check looks at what one value alone can't tell. These are ranges, and values that
 // contradict each other or ask for what this version can't do.
 func (c *Controller) check(r *report) {
 	r.path("state_dir", c.StateDir)

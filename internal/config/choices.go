@@ -37,7 +37,7 @@ func (a *Auth) UnmarshalText(text []byte) error {
 	return choose((*string)(a), text, string(AuthToken), string(AuthOff))
 }
 
-// LogLevel is from which level on events are logged.
+// LogLevel is the level from which on events are logged.
 type LogLevel string
 
 // The levels, each with those after it.

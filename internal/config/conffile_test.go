@@ -55,8 +55,8 @@ func sameText(a, b any) bool {
 	return printConfig(&x, a, nil) == nil && printConfig(&y, b, nil) == nil && x.String() == y.String()
 }
 
-// explained checks that each group of keys has a line for a person above it, and
-// that all lines can be read on a small terminal.
+// explained checks that each group of keys has a line for a person above it. It also checks that
+// all lines can be read on a small terminal.
 func explained(t *testing.T, file, text string) {
 	t.Helper()
 	above := ""

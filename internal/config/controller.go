@@ -7,8 +7,8 @@ import (
 	"github.com/raidpi/raidpi/internal/stripe"
 )
 
-// ControllerPath is where raid-controller looks without --config. The file may
-// be missing there: then the defaults hold.
+// ControllerPath is the file that raid-controller reads without --config. The file may
+// be missing: then the defaults hold.
 const ControllerPath = "/etc/raid-controller/raid-controller.toml"
 
 // ControllerPrefix begins the environment variables that override
@@ -29,7 +29,7 @@ type Controller struct {
 	Events Events `toml:"events"`
 }
 
-// HTTP is how the REST interface is served.
+// HTTP says how the REST interface is served.
 type HTTP struct {
 	Listen      Address   `toml:"listen"`
 	Plaintext   Plaintext `toml:"plaintext"`
@@ -40,7 +40,7 @@ type HTTP struct {
 	MaxRequests int       `toml:"max_requests"` // served at once
 }
 
-// Nodes is where nodes connect to.
+// Nodes holds the addresses that nodes connect to.
 type Nodes struct {
 	StoreListen    Address   `toml:"store_listen"`
 	ResponseListen Address   `toml:"response_listen"`
@@ -49,7 +49,7 @@ type Nodes struct {
 	Settle         Duration  `toml:"settle"` // wait for known nodes before storing degraded
 }
 
-// RAID is how files are cut and how often they are kept.
+// RAID says how files are cut and how often they are kept.
 type RAID struct {
 	Level          Level      `toml:"level"`
 	Copies         int        `toml:"copies"`
@@ -58,18 +58,18 @@ type RAID struct {
 	DegradedWrites bool       `toml:"degraded_writes"`
 }
 
-// Repair is when copies are made anew and looked through.
+// Repair says when copies are made anew and looked through.
 type Repair struct {
 	Grace      Duration `toml:"grace"`
 	ScrubEvery Duration `toml:"scrub_every"`
 }
 
-// Trash is how long deleted files can be put back, and nodes keep leftovers.
+// Trash says how long deleted files can be put back, and nodes keep leftovers.
 type Trash struct {
 	Keep Duration `toml:"keep"`
 }
 
-// Events is what else is done with what happened.
+// Events says what else is done with what happened.
 type Events struct {
 	Exec string `toml:"exec"` // absolute path of a program that gets each event; empty: none
 }

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// ErrUnread is what an [Error] is when nothing that was read is wrong: something
-// could not be read, which may go over by itself, as a disk's error does.
+// ErrUnread says that nothing that was read is wrong, but something could not be read. That may go
+// over by itself, as a disk's error does. An [Error] is one then.
 var ErrUnread = errors.New("configuration could not be read")
 
 // Problem is one thing that is wrong with a configuration.
@@ -43,7 +43,7 @@ func (e *Error) Is(target error) bool {
 	return target == ErrUnread && !slices.ContainsFunc(e.Problems, func(p Problem) bool { return !p.Unread })
 }
 
-// maxLines is how many problems are worth reading at once.
+// maxLines is the number of problems that are worth reading at once.
 const maxLines = 20
 
 // Error is one line for each problem, the first ones of very many.

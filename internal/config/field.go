@@ -88,8 +88,8 @@ func (f field) set(x any) error {
 	panic("config: no key may have the type " + f.value.Type().String())
 }
 
-// isList reports whether a person meant a list of paths: an array, or, as in the
-// environment, one text of several that are joined with commas.
+// isList reports whether a person meant a list of paths. It is an array, or, as in the environment,
+// one text of several that are joined with commas.
 func isList(x any) bool {
 	s, isText := x.(string)
 	if !isText {

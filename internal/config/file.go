@@ -15,14 +15,14 @@ type parsed struct {
 	spots  map[string]spot // by dotted path, tables too
 }
 
-// spot is where a path is first named and where its value begins. Positions in
+// spot tells where a path is first named and where its value begins. Positions in
 // a file count from 1; a zero line is unknown.
 type spot struct{ key, value position }
 
 type position struct{ line, column int }
 
 // parse reads a whole document. Values come from the decoder, which also
-// refuses what TOML forbids (a key given twice, say); the parser below it knows
+// refuses what TOML forbids (a key given twice, say). The parser below it knows
 // the positions.
 func parse(doc []byte) (parsed, error) {
 	p := parsed{values: map[string]any{}, spots: map[string]spot{}}
@@ -50,8 +50,8 @@ type locator struct {
 	table  string // current, with a dot at its end
 }
 
-// maxDepth is how many steps of a path are noted. Keys have two; the rest of a
-// longer path would only take memory.
+// maxDepth is the number of steps of a path that are noted. Keys have two; the rest of a longer
+// path would only take memory.
 const maxDepth = 3
 
 func (l *locator) expression(n *unstable.Node) {

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// NodePath is where raid-node looks without --config. The file may be missing
-// there: then the defaults hold.
+// NodePath is the file that raid-node reads without --config. The file may be missing:
+// then the defaults hold.
 const NodePath = "/etc/raid-node/raid-node.toml"
 
 // NodePrefix begins the environment variables that override raid-node.toml.
@@ -24,7 +24,7 @@ const MaxZone = 64
 
 // Node is raid-node.toml.
 type Node struct {
-	StateDir string   `toml:"state_dir"`                         // absolute path; remembers which disk is this node's and who the node is
+	StateDir string   `toml:"state_dir"`                         // absolute path; remembers which disk is this node's, and the node's identity
 	ChunkDir string   `toml:"chunk_dir" one:"chunk directories"` // absolute path; holds the chunks
 	Reserve  ByteSize `toml:"reserve"`                           // of ChunkDir's disk: never used
 	Zone     string   `toml:"zone"`                              // copies are kept in different zones; may be empty
@@ -35,7 +35,7 @@ type Node struct {
 	Controller NodeController `toml:"controller"`
 }
 
-// NodeController is where the controller is.
+// NodeController says where the controller is.
 type NodeController struct {
 	Host         string    `toml:"host"`      // name or IP address
 	HTTPPort     int       `toml:"http_port"` // for joining, leaving and new keys
@@ -66,9 +66,8 @@ func DefaultNode() *Node {
 	}
 }
 
-// LoadNode reads the file at path, or at [NodePath] when path is empty, the
-// *.toml files of the folder conf.d beside it, and env as os.Environ gives it. The
-// error is an [*Error].
+// LoadNode reads the file at path, or at [NodePath] when path is empty. It also reads the *.toml
+// files of the folder conf.d beside it, and env as os.Environ gives it. The error is an [*Error].
 func LoadNode(path string, env []string) (*Node, Origins, error) {
 	n := DefaultNode()
 	r := &report{origins: Origins{}}

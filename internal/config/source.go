@@ -14,12 +14,11 @@ import (
 	"syscall"
 )
 
-// maxFile is the largest configuration file, in bytes. The decoder compares each
-// key with all before it, so the limit also bounds the time that a file full of
-// short keys takes.
+// maxFile is the largest configuration file, in bytes. The decoder compares each key with all
+// before it. So the limit also bounds the time that a file full of short keys takes.
 const maxFile = 64 << 10
 
-// source is where a program's configuration comes from.
+// source says where a program's configuration comes from.
 type source struct {
 	program     string
 	path        string // empty: defaultPath
@@ -41,9 +40,8 @@ func (s *source) apply(cfg any, r *report) bool {
 // fragments is the folder beside the file whose *.toml files are read after it.
 const fragments = "conf.d"
 
-// applyFiles fills the fields from the file, then from what lies in the folder of
-// fragments beside it, in the order of their names: the last one that names a key
-// wins.
+// applyFiles fills the fields from the file, then from those in the folder of fragments beside it,
+// in the order of their names. The last one that names a key wins.
 func (s *source) applyFiles(fields []field, r *report) {
 	path := s.path
 	if path == "" {

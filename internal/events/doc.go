@@ -6,10 +6,10 @@
 //
 // # Bounds
 //
-// Of each kind so many events about one node are kept, and so many in all; more are
-// counted, and told later in one event. A node that comes and goes all the time, or a
-// stranger, so does not displace what matters. While the disk takes no writes, the newest
-// events are in memory, and how many were lost is told when it does again.
+// Of each kind so many events about one node are kept, and so many in all. More are counted, and
+// told later in one event. A node that comes and goes all the time, or a stranger, so does not
+// displace what matters. While the disk takes no writes, the newest events are in memory. When it
+// does again, the number of lost ones is told.
 //
 // # Caveats
 //

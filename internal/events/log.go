@@ -13,23 +13,23 @@ import (
 )
 
 const (
-	// writeAfter is how long an event waits for a transaction to be written with.
+	// writeAfter is the longest wait of an event for a transaction to be written with.
 	writeAfter = time.Minute
-	// writeAgain is how soon a write that failed is tried again.
+	// writeAgain is the pause before a write that failed is tried again.
 	writeAgain = time.Minute
-	// lastWrite is how long the end of Run may take.
+	// lastWrite bounds the time that the end of Run takes.
 	lastWrite = 5 * time.Second
-	// maxRecent is how many events are in memory.
+	// maxRecent is the number of events in memory.
 	maxRecent = 512
 )
 
-// Store is where events are kept. NextEvent and CarryEvents do not wait.
+// Store keeps events. NextEvent and CarryEvents do not wait.
 type Store interface {
 	// NextEvent gives out a number that no event has had; not ok: none is left until
 	// something is written.
 	NextEvent() (seq int64, ok bool)
-	// CarryEvents names what is written with each transaction, and whom to tell up to
-	// which number that is durable.
+	// CarryEvents sets two functions. pending returns the events to write with each transaction.
+	// written is told up to which number they are durable.
 	CarryEvents(pending func() []raid.Event, written func(upTo int64))
 	// KeepEvents writes what pending returns.
 	KeepEvents(ctx context.Context) error
@@ -39,7 +39,7 @@ type Store interface {
 	LastEvents(ctx context.Context, limit int) ([]raid.Event, error)
 }
 
-// Config is what a Log is made of.
+// Config holds what a Log is made of.
 type Config struct {
 	Store Store
 	// Heard is told of each event, in order. It must not wait, nor call the Log. nil:
@@ -125,7 +125,7 @@ func (l *Log) bound() {
 	l.recent = slices.Delete(l.recent, i, i+1)
 }
 
-// unwritten is how many are not on disk. Callers hold mu.
+// unwritten counts the events that are not on disk. Callers hold mu.
 func (l *Log) unwritten() int { return len(l.recent) - l.from(l.written) }
 
 // from is the index of the first event above a number. Callers hold mu.
@@ -206,7 +206,7 @@ func (l *Log) step(ctx context.Context, failed *time.Time) time.Duration {
 	return writeAgain
 }
 
-// sumUp tells what was counted and is due, and returns whether something is to be
+// sumUp tells what was counted and is due. It returns whether something is to be
 // written now, or else how long it can wait.
 func (l *Log) sumUp(failed time.Time) (wait time.Duration, due bool) {
 	now := time.Now()

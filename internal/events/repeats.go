@@ -9,7 +9,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// rates are how many events of a kind about one node are told one by one.
+// rates bound the events of a kind about one node that are told one by one.
 var rates = map[raid.EventKind]allowance.Rate{
 	raid.ChunkBad:     {Burst: 20, Every: 30 * time.Minute},
 	raid.FileLost:     {Burst: 100, Every: 10 * time.Minute},
@@ -20,7 +20,7 @@ var rates = map[raid.EventKind]allowance.Rate{
 
 var (
 	usualRate = allowance.Rate{Burst: 6, Every: time.Hour}
-	// kindRate is how many of a kind are told, about all nodes together.
+	// kindRate bounds the events of a kind that are told, about all nodes together.
 	kindRate = allowance.Rate{Burst: 100, Every: 10 * time.Minute}
 )
 
@@ -31,7 +31,7 @@ const maxSubjects = 4000
 // sweepEvery bounds how often it is looked which of them can be forgotten.
 const sweepEvery = time.Minute
 
-// subject is what repetitions are counted by.
+// subject is the key by which repetitions are counted.
 type subject struct {
 	kind raid.EventKind
 	node raid.NodeID
@@ -101,7 +101,7 @@ func (r *repeats) find(s subject, now time.Time) *repeat {
 	return k
 }
 
-// forget drops those of whom nothing is known but that they exist.
+// forget drops those of which nothing is known but that they exist.
 func (r *repeats) forget(now time.Time) {
 	for s, k := range r.of {
 		if k.times == 0 && k.bucket.Full(k.rate, now) {
@@ -110,8 +110,8 @@ func (r *repeats) forget(now time.Time) {
 	}
 }
 
-// due are events that sum up what was not told; all: whether or not it is time. next is
-// how long it takes until there are more, 0: there are none.
+// due returns events that sum up what was not told; all: whether or not it is time. next is the
+// time until there are more, 0: there are none.
 func (r *repeats) due(now time.Time, all bool) (out []raid.Event, next time.Duration) {
 	for k := range r.waiting {
 		if all || k.bucket.Take(k.rate, now) {

@@ -11,8 +11,8 @@ import (
 // maxText bounds the text and the advice of an event, in bytes each.
 const maxText = 600
 
-// line is a text as it can stand on a line of a terminal, of a mail or of a log: what
-// moves a cursor or turns the direction of writing is escaped as Go does it.
+// line makes a text that can stand on a line of a terminal, of a mail or of a log. Whatever moves a
+// cursor or turns the direction of writing is escaped as Go does it.
 func line(s string) string {
 	strange := func(r rune) bool { return r != ' ' && !unicode.IsPrint(r) }
 	if len(s) <= maxText && utf8.ValidString(s) && !strings.ContainsFunc(s, strange) {

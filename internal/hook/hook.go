@@ -1,10 +1,10 @@
 // Package hook runs a person's program for each event: to send a mail, or a message.
 //
-// The program gets the event as JSON on standard input, and its parts in the
-// environment, for shells. One runs at a time, for [Limit] at most; then it is killed
-// with all that it has started and that did not leave its process group. So is what it
-// leaves running when it ends. Events wait in a queue of bounded length. Those that find
-// no room are counted, and the program is told how many.
+// The program gets the event as JSON on standard input, and its parts in the environment, for
+// shells. One runs at a time, for [Limit] at most. Then it is killed, with all that it has started
+// and that did not leave its process group. So are the processes that it leaves running when it
+// ends. Events wait in a queue of bounded length. Those that find no room are counted, and the
+// program is told how many.
 package hook
 
 import (
@@ -27,17 +27,17 @@ import (
 )
 
 const (
-	// Limit is how long the program may run for one event.
+	// Limit bounds the time that the program may run for one event.
 	Limit = 10 * time.Second
-	// maxQueue is how many events wait.
+	// maxQueue bounds the events that wait.
 	maxQueue = 100
-	// maxOutput is how much of its output is looked at, in bytes.
+	// maxOutput bounds the part of its output that is looked at, in bytes.
 	maxOutput = 4 << 10
-	// maxLine is how much of its first line is logged, in bytes.
+	// maxLine bounds the part of its first line that is logged, in bytes.
 	maxLine = 200
 )
 
-// Config is what a Hook is made of.
+// Config holds what a Hook is made of.
 type Config struct {
 	Path  string        // of the program, absolute
 	Limit time.Duration // Limit when 0

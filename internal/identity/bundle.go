@@ -25,7 +25,7 @@ type bundle struct {
 	certs   []*x509.Certificate // that of the key first; then, if there is one, its CA's
 }
 
-// maxCerts is how many certificates a bundle may have.
+// maxCerts is the number of certificates that a bundle may have.
 const maxCerts = 2
 
 // encode writes the file.
@@ -49,7 +49,7 @@ func (b *bundle) encode() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// parseBundle reads what encode writes, and nothing else: a file that was cut or
+// parseBundle reads what encode writes, and nothing else. A file that was cut or
 // changed anywhere but in the values themselves is damaged. Errors tell no byte
 // of it.
 func parseBundle(text []byte) (*bundle, error) {

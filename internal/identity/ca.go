@@ -19,7 +19,7 @@ import (
 // caFile holds the CA's key and certificate, in the directory given to OpenCA.
 const caFile = "ca.pem"
 
-// newCA is what to do when the CA is lost for good.
+// newCA tells a person what to do when the CA is lost for good.
 const newCA = "put a copy of it back; or, if there is none, move it away and make another: sudo systemctl stop raid-controller; " +
 	"sudo -u raid-controller raid-controller --new-ca (end it with Ctrl-C when it is ready; settings in /etc/default/raid-controller do not hold there); " +
 	"sudo systemctl start raid-controller. Then every node has to join again, and keeps its id and its chunks"

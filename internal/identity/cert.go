@@ -16,11 +16,11 @@ import (
 var (
 	forever0 = time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)
 	forever1 = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
-	// verifiedAt is when they are verified, whatever the clock says.
+	// verifiedAt is the moment at which they are verified, whatever the clock says.
 	verifiedAt = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// template is what all certificates have in common.
+// template returns the fields that all certificates have in common.
 func template(n name, title string, random io.Reader) (*x509.Certificate, error) {
 	if !n.valid() {
 		return nil, fmt.Errorf("make a certificate: array %q, node %q: not ids of ours", n.array, n.node)

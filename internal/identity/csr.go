@@ -9,8 +9,7 @@ import (
 	"fmt"
 )
 
-// MaxCSR is how many bytes a certificate request may have. One for a P-256 key
-// has some 250.
+// MaxCSR is the longest certificate request, in bytes. One for a P-256 key has some 250.
 const MaxCSR = 2048
 
 // NodeKey is a public key whose owner has proved, with the signature of a
@@ -24,7 +23,7 @@ type NodeKey struct {
 func (k NodeKey) Pin() Pin { return k.pin }
 
 // ReadCSR takes the public key from a certificate request (PKCS #10, DER) and
-// nothing else: names and extensions that it asks for do not count. The key must
+// nothing else. Names and extensions that it asks for do not count. The key must
 // be P-256 or Ed25519, the signature its own. It fails with ErrCSR.
 func ReadCSR(der []byte) (NodeKey, error) {
 	if len(der) > MaxCSR {

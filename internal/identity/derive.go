@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Derive makes a secret of the CA's key, for the use that info names: HKDF-SHA-256
+// Derive makes a secret of the CA's key, for the use that info names. It is HKDF-SHA-256
 // (RFC 5869) with the array's id as salt. It is the same as long as the CA is, and tells
 // nothing about the CA's key or about secrets for other uses.
 func (ca *CA) Derive(info string) (secret [32]byte, err error) {

@@ -50,9 +50,9 @@ func decodeDigits(b []byte, text string) bool {
 	return acc == 0
 }
 
-// The check digits are those of Bech32m, a BCH code over GF(32) (BIP 173, BIP
-// 350): within 89 digits, ours included, any four wrong ones are noticed, and so
-// is any pair that changed places; other mistakes but for one in 2^30.
+// The check digits are those of Bech32m, a BCH code over GF(32) (BIP 173, BIP 350). Within 89
+// digits, ours included, any four wrong ones are noticed. So is any pair that changed places. Of
+// other mistakes all are noticed but for one in 2^30.
 const bech32m = 0x2bc830a3
 
 var generator = [5]uint32{0x3b6a57b2, 0x26508e6d, 0x1ea119fa, 0x3d4233dd, 0x2a1462b3}

@@ -67,7 +67,7 @@ func custom(t testing.TB, ca *CA, n name, change func(*x509.Certificate)) tls.Ce
 	return must(ca.issue(tmpl, rand.Reader))(t).certificate()
 }
 
-// end is how one side of a connection saw it.
+// end holds what one side of a connection saw of it.
 type end struct {
 	state tls.ConnectionState
 	err   error // of the handshake, or of the byte that each sends to the other

@@ -8,11 +8,10 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// A node ends TLS with a controller of another array before it has shown who it is. So
-// that this one can tell its owner who came, a node names its array in the server name of
-// its first message (RFC 6066, 3), as array.mark.raidpi. The mark tells nodes apart: 64
-// bits of a SHA-256, from which nobody learns the node's id. The name proves nothing, and
-// is in the clear.
+// A node ends TLS with a controller of another array before it has shown who it is. That controller
+// shall be able to tell its owner who came. So a node names its array in the server name of its
+// first message (RFC 6066, 3), as array.mark.raidpi. The mark tells nodes apart: 64 bits of a
+// SHA-256, from which nobody learns the node's id. The name proves nothing, and is in the clear.
 const helloDomain = ".raidpi"
 
 func helloName(array raid.ArrayID, node raid.NodeID) string {

@@ -18,7 +18,7 @@ import (
 const (
 	// httpsFile holds key and certificates for browsers.
 	httpsFile = "https.pem"
-	// httpsLife is the longest validity that browsers take: 397 days, by the CA/
+	// httpsLife is the longest validity that browsers take. It is 397 days, by the CA/
 	// Browser Forum's Baseline Requirements 6.3.2 and Apple's rule since 2020.
 	httpsLife = 397 * 24 * time.Hour
 	// httpsBackdate is for clients whose clock is a little behind.
@@ -67,8 +67,8 @@ func (ca *CA) IssueHTTPS(hosts Hosts, now time.Time, random io.Reader) (tls.Cert
 	return b.certificate(), nil
 }
 
-// IssueTimeless makes one that has no end, for a controller that has no clock:
-// whoever looks at his own finds it valid. Its key belongs in memory and never into a
+// IssueTimeless makes one that has no end, for a controller that has no clock.
+// Clients look at their own clocks and find it valid. Its key belongs in memory and never into a
 // file, since nothing ends a stolen one.
 func (ca *CA) IssueTimeless(hosts Hosts, random io.Reader) (tls.Certificate, error) {
 	b, err := ca.issueBetween(hosts, forever0, forever1, random)
@@ -120,10 +120,10 @@ func ValidDNS(h string) bool {
 	return len(h) >= 1 && len(h) <= 253 && strings.IndexFunc(h, func(r rune) bool { return !ok(r) }) < 0
 }
 
-// HTTPSDue says why a certificate for browsers must be made anew, in a few words,
-// or "" when it need not. It is the one thing here that hangs on the time of day,
-// because browsers look at it; a wrong answer costs a warning there. now is the clock's time, built the date of this
-// program, before which no clock can be right.
+// HTTPSDue says why a certificate for browsers must be made anew, in a few words, or "" when it
+// need not. It is the one thing here that hangs on the time of day, because browsers look at it. A
+// wrong answer costs a warning there. now is the clock's time, built the date of this program,
+// before which no clock can be right.
 func HTTPSDue(c *x509.Certificate, hosts Hosts, now, built time.Time) (why string) {
 	issued := c.NotBefore.Add(httpsBackdate)
 	switch {
@@ -140,10 +140,9 @@ func HTTPSDue(c *x509.Certificate, hosts Hosts, now, built time.Time) (why strin
 	return ""
 }
 
-// OpenHTTPS loads the certificate for browsers from a directory, and makes it
-// there if there is none, if it is due ([HTTPSDue]), of an earlier CA, damaged or
-// open to other users: browsers ask for no particular one. why says in a few words
-// why it was made, "" when it was loaded.
+// OpenHTTPS loads the certificate for browsers from a directory. It makes one there if there is
+// none, or if it is due ([HTTPSDue]), of an earlier CA, damaged or open to other users. Browsers
+// ask for no particular one. why says in a few words why it was made, "" when it was loaded.
 func (ca *CA) OpenHTTPS(dir string, hosts Hosts, now, built time.Time, random io.Reader) (c tls.Certificate, why string, err error) {
 	if err := makeDir(dir); err != nil {
 		return c, "", err

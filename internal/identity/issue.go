@@ -57,7 +57,7 @@ func (ca *CA) issue(t *x509.Certificate, random io.Reader) (*bundle, error) {
 }
 
 // certificate is the bundle as crypto/tls wants it. The CA's certificate goes
-// along, for those who know its pin alone.
+// along, for clients that know its pin alone.
 func (b *bundle) certificate() tls.Certificate {
 	c := tls.Certificate{PrivateKey: b.key, Leaf: b.certs[0]}
 	for _, each := range b.certs {

@@ -11,8 +11,8 @@ const (
 	// proofLabel separates what is exported here from all other uses of a
 	// connection's secrets (RFC 5705 4, RFC 8446 7.5).
 	proofLabel = "EXPORTER-raidpi-join-1"
-	// exporterLen is how many bytes are exported. The length is fixed, so that
-	// what follows them in the proof can't be taken for a part of them.
+	// exporterLen is the number of bytes that are exported. The length is fixed, so that what
+	// follows them in the proof can't be taken for a part of them.
 	exporterLen = 32
 )
 
@@ -30,11 +30,10 @@ func (e *PinError) Unwrap() error { return ErrWrongPin }
 
 func wrongPin(want, got ShortPin) error { return &PinError{Want: want, Got: got} }
 
-// ClientTLS is the connection of a node that is about to join: it knows the CA's
-// pin and nothing else. The handshake fails before the node has sent anything of
-// its own, with ErrWrongPin (a [PinError]) when no CA with this pin is presented,
-// or with ErrStranger or ErrRole when what is presented beside it is not its
-// controller. No clock is asked.
+// ClientTLS is the configuration of a node that is about to join. The node knows the CA's pin and
+// nothing else. The handshake fails before the node has sent anything of its own. Its error is
+// ErrWrongPin (a [PinError]) when no CA with this pin is presented. It is ErrStranger or ErrRole
+// when the certificate beside that CA is not its controller's. No clock is asked.
 func (t Token) ClientTLS() *tls.Config { return pinned(t.match, nil) }
 
 func (t Token) match(ca Pin) error {
@@ -45,7 +44,7 @@ func (t Token) match(ca Pin) error {
 }
 
 // Prove makes the proof that a node knows the token's secret, for a connection
-// and a certificate request: HMAC-SHA-256(secret, exporter of the connection ||
+// and a certificate request. It is HMAC-SHA-256(secret, exporter of the connection ||
 // CSR). It is worth nothing on another connection or with another request. It
 // checks the pin again, so that no connection made in another way gets a proof.
 func (t Token) Prove(cs tls.ConnectionState, csr []byte) ([]byte, error) {

@@ -107,8 +107,8 @@ func TestJoinRefusesOtherControllers(t *testing.T) {
 	}
 }
 
-// middle is a man in the middle: it terminates TLS with its own certificate and
-// passes on what it gets over a connection of its own.
+// middle is a man in the middle. It terminates TLS with its own certificate and passes on what it
+// gets over a connection of its own.
 type middle struct {
 	listener net.Listener
 	saw      chan []byte

@@ -11,7 +11,7 @@ import (
 type Machine [sha256.Size]byte
 
 // MachineOf makes it from the content of /etc/machine-id, which machine-id(5)
-// asks not to pass on: it is hashed with a purpose, as systemd does it. An empty
+// asks not to pass on. It is hashed with a purpose, as systemd does it. An empty
 // text gives zero.
 func MachineOf(machineID string) (m Machine) {
 	machineID = strings.TrimSpace(machineID)

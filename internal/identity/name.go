@@ -9,7 +9,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// role is what a certificate is for.
+// role is the purpose of a certificate.
 type role string
 
 const (
@@ -22,7 +22,7 @@ const (
 // what comes after the scheme is opaque to everybody else.
 const scheme = "raidpi"
 
-// name is whom a certificate is for.
+// name names the owner of a certificate.
 type name struct {
 	array raid.ArrayID
 	role  role
@@ -48,7 +48,7 @@ func (n name) uri() *url.URL {
 	return &url.URL{Scheme: scheme, Opaque: opaque}
 }
 
-// nameOf reads whom a certificate is for. A certificate of ours has one URI.
+// nameOf reads the owner of a certificate. A certificate of ours has one URI.
 func nameOf(c *x509.Certificate) (n name, err error) {
 	if len(c.URIs) != 1 {
 		return n, fmt.Errorf("%w: its certificate has no name of ours", ErrStranger)

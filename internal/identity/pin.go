@@ -34,7 +34,7 @@ func (p ShortPin) String() string { return hex.EncodeToString(p[:]) }
 // PinOf is the pin of a certificate's key.
 func PinOf(c *x509.Certificate) Pin { return sha256.Sum256(c.RawSubjectPublicKeyInfo) }
 
-// fingerprintPrefix and base 64 without padding are how ssh writes a key's hash.
+// fingerprintPrefix begins the hash of a key as ssh writes it. Base 64 without padding follows.
 const fingerprintPrefix = "SHA256:"
 
 var fingerprintDigits = base64.RawStdEncoding.Strict()

@@ -14,19 +14,18 @@ import (
 )
 
 const (
-	// NodeALPN is what a node offers beside HTTP/1.1 (RFC 7301) where browsers come
-	// too: whoever offers it is asked for a certificate. It is never negotiated:
-	// net/http closes connections with a protocol that it does not know.
+	// NodeALPN is the protocol that a node offers beside HTTP/1.1 (RFC 7301) where browsers come
+	// too. A client that offers it is asked for a certificate. It is never negotiated: net/http
+	// closes connections with a protocol that it does not know.
 	NodeALPN = "raidpi-node/1"
 
 	http1 = "http/1.1"
 )
 
-// PortTLS is the controller's side of the port on which browsers, raidctl and
-// nodes meet. A node that offers [NodeALPN] gets member, which is from
-// [CA.ServerTLS]. All others get the certificate that https returns, from
-// [CA.OpenHTTPS], asked at each handshake; they are never asked for one of theirs,
-// for which browsers would ask their person.
+// PortTLS is the controller's side of the port on which browsers, raidctl and nodes meet. A node
+// that offers [NodeALPN] gets member, which is from [CA.ServerTLS]. All others get the certificate
+// that https returns, from [CA.OpenHTTPS], asked at each handshake. They are never asked for one of
+// theirs: browsers would ask their person for it.
 func (*CA) PortTLS(https func() *tls.Certificate, member *tls.Config) *tls.Config {
 	nodes := member.Clone()
 	nodes.NextProtos = []string{http1}
@@ -80,13 +79,13 @@ func (e *EndedError) Error() string {
 // Unwrap makes it an ErrEnded.
 func (e *EndedError) Unwrap() error { return ErrEnded }
 
-// Pinned is the connection of somebody who knows the CA's pin: under which name or
-// address the controller was found does not matter. The handshake fails before
+// Pinned is the configuration of a client that knows the CA's pin. The name or
+// address under which the controller was found does not matter. The handshake fails before
 // anything was sent, with ErrWrongPin (a [FingerprintError]), ErrStranger, ErrRole or
 // ErrEnded (an [EndedError]).
 //
 // now is asked whether the certificate is over, since the key of an old one may have
-// been stolen with an old card. Its beginning is not looked at: this machine's clock
+// been stolen with an old card. Its beginning is not looked at. This machine's clock
 // may say 1970, and nobody but the CA can make certificates of the future. nil: no
 // clock is asked.
 func Pinned(pin Pin, now func() time.Time) *tls.Config {
@@ -98,11 +97,10 @@ func Pinned(pin Pin, now func() time.Time) *tls.Config {
 	}, now)
 }
 
-// PeekPin asks who is at the other end of a connection that has just been made,
-// for trust on first use: it makes the handshake of TLS with whoever presents a
-// well-formed controller, sends nothing else, and closes the connection. That it
-// is the right one is for a person to say, who compares [Pin.Fingerprint].
-// now is as for [Pinned].
+// PeekPin asks who is at the other end of a connection that has just been made, for trust on first
+// use. It makes the handshake of TLS with anybody that presents a well-formed controller, sends
+// nothing else, and closes the connection. A person has to say that it is the right one, by
+// comparing [Pin.Fingerprint]. now is as for [Pinned].
 func PeekPin(ctx context.Context, nc net.Conn, now func() time.Time) (pin Pin, array raid.ArrayID, err error) {
 	defer nc.Close()
 	conn := tls.Client(nc, pinned(func(got Pin) error {
@@ -153,8 +151,8 @@ func verifyPinned(cs tls.ConnectionState, match func(ca Pin) error, now func() t
 	if err != nil {
 		return name{}, fmt.Errorf("refuse the controller: %w", err)
 	}
-	// At a moment at which it is valid in any case: the one for browsers has
-	// another validity, and this machine's clock may say 1970.
+	// The moment is one at which it is valid in any case. The one for browsers has another
+	// validity, and this machine's clock may say 1970.
 	n, err := verify(leaf, ca, asController, leaf.NotBefore)
 	if err != nil {
 		return name{}, fmt.Errorf("refuse the controller: %w", err)

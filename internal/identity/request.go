@@ -20,10 +20,9 @@ type Request struct {
 	again bool // for the key that the node has already
 }
 
-// Prepare makes a key for joining or for rotation and stores it, or finds the
-// one of an attempt that broke off: asking again with the same key gets the same
-// node. One that was made on another machine is given up; no certificate was
-// ever stored with it.
+// Prepare makes a key for joining or for rotation and stores it, or finds the one of an attempt
+// that broke off. Asking again with the same key gets the same node. A key that was made on another
+// machine is given up; no certificate was ever stored with it.
 //
 // It fails with ErrDamaged and ErrExposed.
 func Prepare(dir string, machine Machine) (*Request, error) {
@@ -47,10 +46,9 @@ func Prepare(dir string, machine Machine) (*Request, error) {
 	return newRequest(dir, next)
 }
 
-// Again asks for another certificate for the key that a node has already, which
-// the controller has forgotten or may have; or which has a new CA, after the
-// array's was lost: Complete takes that from who has its pin. It fails as
-// [LoadNode] does.
+// Again asks for another certificate for the key that a node has already. It is for a node that the
+// controller has forgotten or may have. It is also for a new CA, after the array's was lost.
+// Complete takes such a CA when it is given that CA's pin. It fails as [LoadNode] does.
 func Again(dir string, machine Machine) (*Request, error) {
 	n, err := LoadNode(dir, machine)
 	if err != nil {
@@ -87,14 +85,14 @@ func (r *Request) Key() Pin {
 	return sha256.Sum256(der)
 }
 
-// Complete takes the controller's answer: the node's certificate and the CA's,
-// both in DER. It checks all of it, and then makes them the node's identity in
-// one step: whoever dies in between finds the old one or the new one.
+// Complete takes the controller's answer: the node's certificate and the CA's, both in DER. It
+// checks all of it, and then makes them the node's identity in one step. A process that dies in
+// between finds the old one or the new one.
 //
-// want is the pin that the token carries, or the current identity's when it is
-// rotated. It fails with ErrWrongPin when the CA is another one; and with
-// ErrForeign, ErrStranger or ErrRole when the certificate is not for this key, or
-// when there is an identity already, of another array or with another id.
+// want is the pin that the token carries, or the current identity's when it is rotated. It fails
+// with ErrWrongPin when the CA is another one. It fails with ErrForeign, ErrStranger or ErrRole
+// when the certificate is not for this key. It fails so too when there is an identity already, of
+// another array or with another id.
 func (r *Request) Complete(certificate, ca []byte, want ShortPin) (*Node, error) {
 	b := &bundle{machine: r.next.machine, key: r.next.key}
 	for _, der := range [][]byte{certificate, ca} {

@@ -7,14 +7,13 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// base is what all connections of ours have in common: TLS 1.3, and no session
-// is ever resumed, so that each handshake asks anew who is there. (A resumed one
-// skips VerifyPeerCertificate; all checks are in VerifyConnection, which it
-// doesn't skip.)
+// base returns the configuration that all connections of ours have in common: TLS 1.3, and no
+// session is ever resumed. So each handshake asks anew who is there. (A resumed one skips
+// VerifyPeerCertificate; all checks are in VerifyConnection, which it doesn't skip.)
 func base() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
-		// Small records serve browsers that render while they read; here they are
+		// Small records serve browsers that render while they read. Here they are
 		// the first 128 KiB of each connection, for nothing.
 		DynamicRecordSizingDisabled: true,
 		MaxVersion:                  tls.VersionTLS13,
@@ -22,16 +21,16 @@ func base() *tls.Config {
 	}
 }
 
-// ServerTLS is the controller's side of connections with nodes. own is from
-// [CA.IssueController]. The node must have a certificate of this CA for clients
-// that names a node of this array; check is asked at each handshake whether that
-// node may still come with that key, from several goroutines at once; it must not
-// be nil, and must answer without waiting. It must remember nothing: the node has
-// shown its certificate and not yet proved that it has the key, which the rest of
-// the handshake does.
+// ServerTLS is the controller's side of connections with nodes. own is from [CA.IssueController].
+// The node must have a certificate of this CA for clients that names a node of this array.
 //
-// A refused node sees the alert "bad certificate" with its first read. The
-// handshake's error here is ErrStranger, ErrRole or check's.
+// check is asked at each handshake whether that node may still come with that key, from several
+// goroutines at once. It must not be nil, and must answer without waiting. It must remember
+// nothing: the node has shown its certificate and not yet proved that it has the key. The rest of
+// the handshake proves that.
+//
+// A refused node sees the alert "bad certificate" with its first read. The handshake's error here
+// is ErrStranger, ErrRole or check's.
 func (ca *CA) ServerTLS(own tls.Certificate, check func(raid.NodeID, Pin) error) *tls.Config {
 	c := base()
 	c.Certificates = []tls.Certificate{own}
@@ -72,10 +71,10 @@ func KeyOf(cs tls.ConnectionState) Pin {
 	return PinOf(cs.PeerCertificates[0])
 }
 
-// ClientTLS is a node's side of connections with its controller. The controller
-// must have a certificate for servers, of the CA that the node joined, that names
-// the controller of its array; under which name or address it was found does not
-// matter. The handshake's error is ErrStranger or ErrRole.
+// ClientTLS is a node's side of connections with its controller. The controller must have a
+// certificate for servers, of the CA that the node joined, that names the controller of its array.
+// The name or address under which it was found does not matter. The handshake's error is
+// ErrStranger or ErrRole.
 func (n *Node) ClientTLS() *tls.Config {
 	c := base()
 	c.Certificates = []tls.Certificate{n.certificate()}

@@ -158,8 +158,8 @@ func TestRemovedNodeIsRefused(t *testing.T) {
 	}
 }
 
-// A node that keeps its sessions gets none from us; and if tickets were on, a
-// resumed session would be asked for its node all the same.
+// A node that keeps its sessions gets none from us. If tickets were on, a resumed session would be
+// asked for its node all the same.
 func TestRemovedNodeIsRefusedWithSavedSession(t *testing.T) {
 	ca := newCAFor(t, array)
 	id := newNodeID(t)

@@ -47,9 +47,9 @@ func NewToken(pin Pin, random io.Reader) (Token, error) {
 	return Token{pin: pin.Short(), id: encodeDigits(id[:]), secret: keep(secret)}, nil
 }
 
-// ParseToken reads what String writes, with white space around it. It fails with
-// ErrNotToken, or with ErrMistyped when it must have been one: any single wrong
-// character and any two neighbours that changed places are noticed.
+// ParseToken reads what String writes, with white space around it. It fails with ErrNotToken, or
+// with ErrMistyped when it must have been one. Any single wrong character is noticed, and any two
+// neighbours that changed places.
 func ParseToken(text string) (Token, error) {
 	text = strings.TrimSpace(text)
 	if !likeToken(text) {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// kind is what one side of a connection demands of the other.
+// kind states the demands of one side of a connection on the other.
 type kind struct {
 	role  role
 	usage x509.ExtKeyUsage

@@ -1,6 +1,6 @@
-// Package inventory reads through what a node says that it holds, page by page, and
-// believes no page: names are ours and of the runs asked for, each is higher than the one
-// before, and they are not more than the node says it has, or has room for.
+// Package inventory reads through a node's account of what it holds, page by page, and
+// believes no page. Names must be ours and of the runs asked for, and each higher than the
+// one before. There must not be more than the node says it has, or has room for.
 package inventory
 
 import (
@@ -27,7 +27,7 @@ const (
 	describeTimeout = time.Minute
 )
 
-// Node is what a Listing needs of a node. Peers of package membership are some.
+// Node is the part of a node that a Listing needs. Peers of package membership are some.
 type Node interface {
 	List(ctx context.Context, req wire.ListRequest) (names []raid.ChunkName, more bool, err error)
 	Describe(ctx context.Context, req wire.ListRequest) (chunks []raid.Listed, more bool, err error)
@@ -124,7 +124,7 @@ func (l *Listing) check(name raid.ChunkName) (raid.ChunkKey, error) {
 	return k, nil
 }
 
-// most is how many chunks the node can have by what it says of itself.
+// most returns the most chunks that the node can have by its own word.
 func (l *Listing) most() int64 {
 	b := l.Node.Heartbeat()
 	return min(b.Chunks, b.TotalBytes/leastChunk) + countSlack

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// avahiSocket is where avahi-daemon takes questions in its simple protocol, a line
-// each way (avahi-daemon/simple-protocol.c), which nss-mdns asks them in.
+// avahiSocket is the path on which avahi-daemon takes questions in its simple protocol, a
+// line each way (avahi-daemon/simple-protocol.c). nss-mdns asks in it, too.
 const avahiSocket = "/run/avahi-daemon/socket"
 
 const (
@@ -25,8 +25,8 @@ const (
 	// maxLine bounds what is read of an answer, in bytes. In avahi a name has at most
 	// 1013.
 	maxLine = 2048
-	// preference is how long IPv6 waits for IPv4. Both questions are sent at once,
-	// since nobody says no: an answer does not come.
+	// preference is the time that IPv6 waits for IPv4. Both questions are sent at once, since
+	// nobody says no: an answer does not come.
 	preference = 300 * time.Millisecond
 )
 

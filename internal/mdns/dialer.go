@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// headStart is how long avahi-daemon is not asked because the system may answer
-	// yet. A Pi whose DNS server is silent must find its controller all the same.
+	// headStart is the time for which avahi-daemon is not asked because the system may answer yet.
+	// A Pi whose DNS server is silent must find its controller all the same.
 	headStart = time.Second
 	// patience bounds the wait for an answer by multicast DNS. The question is sent
 	// at once, and again after one second and after three (RFC 6762, section 5.2).
@@ -32,7 +32,7 @@ var (
 // may be called concurrently.
 type Dialer struct {
 	net.Dialer
-	// Socket is where avahi-daemon takes questions. Empty: where it does by default.
+	// Socket is the path on which avahi-daemon takes questions. Empty: its default.
 	Socket string
 }
 
@@ -91,10 +91,9 @@ type found struct {
 	err  error
 }
 
-// find asks the system, and then avahi-daemon as well. The address is the one by
-// multicast DNS, and none when the system knows the name. Nothing that was started
-// goes on when it returns, but for net's own wait for a silent DNS server, which it
-// ends after five seconds.
+// find asks the system, and then avahi-daemon as well. The address is the one by multicast DNS, and
+// none when the system knows the name. Nothing that was started goes on when it returns, but for
+// net's own wait for a silent DNS server. net ends it after five seconds.
 func (d *Dialer) find(ctx context.Context, family, host string) (netip.Addr, error) {
 	var asking sync.WaitGroup
 	defer asking.Wait()

@@ -161,7 +161,7 @@ func TestWhyANameIsNotFoundIsTold(t *testing.T) {
 		_, err := dial(t, d, "tcp", "pi.local:1")
 		wantNotFound(t, err, want.reason, want.words)
 	}
-	// An error of the network is what net.Dialer makes of it.
+	// An error of the network is the one that net.Dialer makes of it.
 	a := startAvahi(t, func(string) string { return "+ 1 0 pi.local 127.0.0.1\n" })
 	d := &Dialer{Socket: a.path, Dialer: net.Dialer{Resolver: dns(t, nowhere, false)}}
 	_, err = dial(t, d, "tcp", "pi.local:1")

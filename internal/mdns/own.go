@@ -14,16 +14,16 @@ const (
 	// ownPatience bounds all of OwnName. avahi-daemon knows its own names at once;
 	// what comes later comes from the network.
 	ownPatience = 300 * time.Millisecond
-	// ownAddresses is how many addresses are asked about.
+	// ownAddresses is the number of addresses that are asked about.
 	ownAddresses = 4
 	// maxLabel is the longest part of a name between dots (RFC 1035, section 2.3.4).
 	maxLabel = 63
 )
 
-// OwnName is the name under which avahi-daemon makes this machine known, in lower
-// case, as in "pi.local", or "pi-2.local" where another machine had "pi.local"
-// first. It is "" when avahi-daemon does not run or does not say. addresses are this
-// machine's. socket is avahi-daemon's; empty: where it is by default.
+// OwnName is the name under which avahi-daemon makes this machine known, in lower case. It is
+// "pi.local", or "pi-2.local" where another machine had "pi.local" first. It is "" when
+// avahi-daemon does not run or does not say. addresses are this machine's. socket is
+// avahi-daemon's; empty: where it is by default.
 //
 // The answer may come from a stranger in the network. So only what avahi-daemon makes
 // of the host name counts: its first part, or that with a number.

@@ -1,10 +1,10 @@
-// Package monitor compares how the array is with how it was, and tells people what
-// changed: nodes that went and came back, disks that fill up, copies of cards, a catalog
-// that is not the right one.
+// Package monitor compares the array with its state before, and tells people what changed. It tells
+// of nodes that went and came back, disks that fill up and copies of cards. It also tells of a
+// catalog that is not the right one.
 //
 // It is given a [View] every few seconds, and does no I/O. What passes by itself within
 // seconds, such as a node that is restarted, is no event. Each thing is told when it
-// begins, and when it is over; what the events of earlier runs have told is not told
+// begins, and when it is over. What the events of earlier runs have told is not told
 // again.
 package monitor
 
@@ -18,22 +18,22 @@ import (
 )
 
 const (
-	// awayAfter is how long a node must be away, or not answer, to be told of.
+	// awayAfter is the time that a node must be away, or not answer, to be told of.
 	awayAfter = 15 * time.Second
-	// startPatience is how long after the start nodes are waited for.
+	// startPatience is the time after the start for which nodes are waited for.
 	startPatience = time.Minute
-	// stallAfter is how long a disk must have hung.
+	// stallAfter is the time that a disk must have hung to be told of.
 	stallAfter = 10 * time.Second
 )
 
-// Config is what a Monitor is made of.
+// Config holds what a Monitor is made of.
 type Config struct {
 	Tell  raid.Tell
 	Grace time.Duration          // after which a node that is away counts as lost
 	Lost  func(raid.NodeID) bool // whether it does
 }
 
-// View is how the array is at a moment.
+// View describes the array at a moment.
 type View struct {
 	Nodes     []raid.NodeInfo // with their names
 	Clones    []Clone
@@ -59,7 +59,7 @@ type Monitor struct {
 	looked  bool
 }
 
-// presence is what was told last of whether a node is there.
+// presence is the last word told of whether a node is there.
 type presence int
 
 const (
@@ -69,7 +69,7 @@ const (
 	lost
 )
 
-// node is what is remembered of one.
+// node holds what is remembered of one.
 type node struct {
 	told      presence
 	since     time.Time // it is not there; zero: it is

@@ -11,7 +11,7 @@ import (
 // node says of itself may change all the time.
 const wearAgain = time.Hour
 
-// wear is what was told of a node's disk and power.
+// wear is the last word told of a node's disk and power.
 type wear struct {
 	worn   string // the last text about its disk; empty: none
 	wornAt time.Time
@@ -29,8 +29,8 @@ func (w *wear) recall(e raid.Event) {
 	}
 }
 
-// lookAtWear tells of a disk that comes to the end of its life, when it gets worse too,
-// and of a Pi that gets too little voltage, once until it starts anew.
+// lookAtWear tells of a disk that comes to the end of its life, when it gets worse too. It tells of
+// a Pi that gets too little voltage once until it starts anew.
 func (m *Monitor) lookAtWear(n *node, info raid.NodeInfo, arg string, now time.Time) {
 	w := info.Wear
 	soon := func(at time.Time) bool { return !at.IsZero() && now.Sub(at) < wearAgain }

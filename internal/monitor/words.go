@@ -7,8 +7,8 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Called is what people call a node: its name, in quotes where it is no plain word, or
-// else its id.
+// Called returns what people call a node: its name, in quotes where it is no plain word, or else
+// its id.
 func Called(n raid.NodeInfo) string {
 	switch {
 	case n.Name == "":

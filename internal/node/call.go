@@ -74,7 +74,7 @@ func (c *call) do(ctx context.Context, dial dialFunc, answer any) error {
 	req.Header.Set("Content-Type", "application/json")
 	req.Close = true
 	writing := req.Write(conn)
-	// Who is not let in learns it with the first read, and his writes may fail.
+	// A node that is not let in learns it with the first read, and its writes may fail.
 	resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxAnswer)), req)
 	if err != nil {
 		return brokeOff(addr, errors.Join(err, writing))
@@ -109,7 +109,7 @@ func (c *call) connect(ctx context.Context, dial dialFunc, addr string) (*tls.Co
 	return conn, nil
 }
 
-// elsewhere is how a person names the controller by its address.
+// elsewhere returns the line in which a person names the controller by its address.
 func (c *call) elsewhere() string {
 	if c.path == joinPath {
 		return "sudo raid-node join 192.168.1.10 ..."

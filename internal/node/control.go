@@ -18,7 +18,7 @@ const (
 	controlPatience = 2 * time.Second
 )
 
-// Status is how a node is.
+// Status describes a node.
 type Status struct {
 	Status  string       `json:"status"` // one line for a person
 	Node    raid.NodeID  `json:"node"`
@@ -33,7 +33,7 @@ type Status struct {
 	ControllerAddress       // where the controller is looked for
 }
 
-// listenControl opens the control socket; who comes early waits. A node without one
+// listenControl opens the control socket; a call that comes early waits. A node without one
 // keeps its chunks all the same.
 func (d *daemon) listenControl() {
 	if d.cfg.ControlSocket == "" {

@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// ControllerAddress is where a controller is. What is zero is not known.
+// ControllerAddress holds a controller's host and ports. A zero field is not known.
 type ControllerAddress struct {
 	Host         string `json:"host"`
 	HTTPPort     int    `json:"http_port"`

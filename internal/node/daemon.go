@@ -33,7 +33,7 @@ type daemon struct {
 	volatile []string // what is to be said of the disks
 
 	// busy is held while a command or a renewal is at work on the identity. It is
-	// only ever tried: who waited for it could wait for himself.
+	// only ever tried: a command that waited for it could wait for itself.
 	busy    sync.Mutex
 	changes chan *change
 	others  atomic.Pointer[string] // names of the controller that it has told; nil: those of addressFile
@@ -55,8 +55,8 @@ func newDaemon(cfg *Config, disk *chunkstore.Disk) *daemon {
 	}
 }
 
-// session is what a node is between two changes: a store, and a link to the
-// controller that knows it under one id.
+// session is a node between two changes: a store, and a link to the controller that knows it under
+// one id.
 type session struct {
 	joinState
 	log      *slog.Logger
@@ -78,8 +78,7 @@ type session struct {
 	name atomic.Pointer[string] // that the array calls the node by; nil: not told
 }
 
-// change is what is done between two sessions, when nothing is connected and no
-// store is open.
+// change is done between two sessions, when nothing is connected and no store is open.
 type change struct {
 	do    func() error
 	err   error

@@ -21,7 +21,7 @@ const (
 	ExitToken       = 65 // the token was mistyped
 	ExitUnreachable = 69 // the daemon or the controller was not found or can't be reached
 	ExitAgain       = 75 // it did not work now, and may later
-	ExitRefused     = 77 // who asks is not let in
+	ExitRefused     = 77 // the node is not let in
 	ExitSetRight    = 78 // a person has to set something right first
 )
 
@@ -38,7 +38,7 @@ type Failure struct {
 // Error implements error.
 func (f *Failure) Error() string { return f.Message }
 
-// Unwrap is what the failure comes from, if anything.
+// Unwrap returns the cause of the failure, if it has any.
 func (f *Failure) Unwrap() error { return f.cause }
 
 func fail(exit int, cause error, format string, args ...any) error {
@@ -64,8 +64,8 @@ func failureOf(err error) *Failure {
 // certificateRequired is an alert of TLS (RFC 8446 6.2).
 const certificateRequired = tls.AlertError(116)
 
-// notConnected says why there is no connection with the controller. elsewhere is
-// how to name it in another way.
+// notConnected says why there is no connection with the controller. elsewhere tells how to name it
+// in another way.
 func notConnected(host, addr, elsewhere string, err error) error {
 	at := addr
 	var op *net.OpError
@@ -128,7 +128,7 @@ func brokeOff(addr string, err error) error {
 	return fail(ExitAgain, err, "The connection with the controller at %s broke off%s. Try again", addr, because(err))
 }
 
-// because is what more can be said of a connection that failed.
+// because returns the reason why a connection failed, if more can be said of it.
 func because(err error) string {
 	if why := reason.Of(err); why != "" {
 		return ": " + why

@@ -41,9 +41,9 @@ func (h *handler) Get(ctx context.Context, req wire.NodeGet) (wire.NodeChunk, er
 	return wire.NodeChunk{Length: res.Length, Blocks: res.Blocks, Payload: buf}, nil
 }
 
-// Delete implements wire.Handler. Until every trailer was read, the node can't
-// tell whether it holds chunks of a newer catalog than the controller's, which
-// would then be wrong about what is not needed any more: it asks for patience.
+// Delete implements wire.Handler. The node may hold chunks of a newer catalog than the
+// controller's. The controller would then be wrong about what is not needed any more. It can't tell
+// until every trailer was read, and asks for patience.
 func (h *handler) Delete(ctx context.Context, names []raid.ChunkName) []error {
 	if h.store.Stats().Scanned {
 		return h.store.Delete(ctx, names)

@@ -26,12 +26,12 @@ func (d *daemon) watch(ctx context.Context) error {
 	return d.cfg.Watch(ctx, d.healthProbes())
 }
 
-// healthProbes are what of a node has to move, and how each is asked. None waits for the
-// controller.
+// healthProbes returns the parts of a node that have to move, with the probe of each. None waits
+// for the controller.
 //
-// The disk is not among them: an SD card may keep an fsync for half a minute, and a disk
-// that hangs for good is not healed by another process, which could not even end this
-// one. The node says in its heartbeats that it hangs, and the controller stops sending.
+// The disk is not among them. An SD card may keep an fsync for half a minute. A disk that hangs for
+// good is not healed by another process, which could not even end this one. The node says in its
+// heartbeats that it hangs, and the controller stops sending.
 func (d *daemon) healthProbes() map[string]func(context.Context) error {
 	parts := map[string]func(context.Context) error{
 		"the chunk store": func(context.Context) error {

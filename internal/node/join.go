@@ -21,7 +21,7 @@ type JoinOrder struct {
 	Adopt bool   `json:"adopt"` // the disk may belong to another array
 }
 
-// Done is what a command that worked has to say.
+// Done is the answer of a command that worked.
 type Done struct {
 	Message  string   `json:"message"`
 	Warnings []string `json:"warnings,omitempty"`
@@ -30,8 +30,8 @@ type Done struct {
 const (
 	joinPath        = "/v1/nodes/join"
 	defaultHTTPPort = 9000
-	// heartbeatWait is how long a node that has joined waits for its controller's
-	// first heartbeat. They come every two seconds or more often.
+	// heartbeatWait bounds the wait of a node that has joined for its controller's first heartbeat.
+	// They come every two seconds or more often.
 	heartbeatWait = 20 * time.Second
 )
 
@@ -45,9 +45,8 @@ type joining struct {
 	request *identity.Request
 }
 
-// join joins an array. Each step is durable before the next one begins, so that
-// joining again after a crash anywhere goes on with the same id and key, which
-// costs no further use of the token.
+// join joins an array. Each step is durable before the next one begins. So joining again after a
+// crash anywhere goes on with the same id and key, which costs no further use of the token.
 func (d *daemon) join(ctx context.Context, order JoinOrder) (*Done, error) {
 	token, err := ReadToken(order.Token)
 	if err != nil {
@@ -239,7 +238,7 @@ func (j *joining) await(ctx context.Context, l *session, a *raid.Certificate) (*
 		j.cfg.hostName(), j.array, l.line())
 }
 
-// warnings is what did not keep the node from joining.
+// warnings tells what is amiss, but did not keep the node from joining.
 func (j *joining) warnings() (all []string) {
 	if w := j.clockWarning(); w != "" {
 		all = append(all, w)

@@ -11,20 +11,20 @@ import (
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
-// clone is what the owner of a copied card reads.
+// clone tells the owner of a copied card what to do.
 const clone = "This card is a clone: machine-id differs from the one that made this identity. Run sudo raid-node reset-identity, then join"
 
-// joinState is how the node stands to its array.
+// joinState says how the node stands to its array.
 type joinState struct {
 	who     *identity.Node // nil: it has not joined, or what it has is of no use
 	problem string         // why it connects to nobody, for people; empty: it does
 	broken  bool           // the problem is more than not to have joined yet
 }
 
-// identityDir is where package identity keeps the node's key.
+// identityDir returns the folder in which package identity keeps the node's key.
 func (d *daemon) identityDir() string { return filepath.Join(d.cfg.StateDir, "identity") }
 
-// joinedBy is how a person writes a controller's address after raid-node join.
+// joinedBy returns a controller's address as a person writes it after raid-node join.
 func joinedBy(p ControllerAddress) string {
 	if p.HTTPPort == 0 || p.HTTPPort == defaultHTTPPort {
 		return p.Host
@@ -36,7 +36,7 @@ func joinedBy(p ControllerAddress) string {
 // when the daemon starts.
 const afterwards = "; then: sudo systemctl restart raid-node"
 
-// joinState looks at what is on the disks. It fails when that could not be read: nothing
+// joinState looks at what is on the disks. It fails when that could not be read. Nothing
 // is known then of what it says, and the next start may read it.
 func (d *daemon) joinState() (joinState, error) {
 	who, err := identity.LoadNode(d.identityDir(), d.machine)
@@ -78,8 +78,8 @@ func (d *daemon) mismatch(who *identity.Node) (problem string, err error) {
 	}
 }
 
-// controllerAddress is where the controller is looked for: where a person said, else where
-// it was when the node joined, else at the default.
+// controllerAddress returns the address at which the controller is looked for. A person's
+// word counts first, then the address when the node joined, then the default.
 func (d *daemon) controllerAddress() ControllerAddress {
 	remembered, err := readAddress(d.cfg.StateDir)
 	if err != nil {

@@ -17,8 +17,8 @@ type LeaveOrder struct {
 	// Force leaves although this node has copies of files, or the controller can't be
 	// told.
 	Force bool `json:"force"`
-	// Lose is how many files may be lost with it, as many as the controller finds. An
-	// older one does not know the field, so it is left away where it says nothing.
+	// Lose is the number of files that may be lost with it, as many as the controller finds. An
+	// older controller does not know the field, so it is left out where it says nothing.
 	Lose int64 `json:"lose,omitempty"`
 }
 
@@ -57,9 +57,9 @@ func (d *daemon) leave(ctx context.Context, order LeaveOrder) (*Done, error) {
 	return done, nil
 }
 
-// sayGoodbye has the controller remove this node. One that says it has done so is
-// believed; one that does not know the node, such as one with an older catalog, is
-// not: it can't say whether what is on this disk is needed.
+// sayGoodbye has the controller remove this node. A controller that says it has done so is
+// believed. One that does not know the node, such as one with an older catalog, is not. It can't
+// say whether the chunks on this disk are needed.
 func (d *daemon) sayGoodbye(ctx context.Context, who *identity.Node, order LeaveOrder) error {
 	place := d.controllerAddress()
 	err := (&call{host: place.Host, port: place.HTTPPort, tls: who.PortTLS(), path: "/v1/nodes/leave",
@@ -75,7 +75,7 @@ func (d *daemon) sayGoodbye(ctx context.Context, who *identity.Node, order Leave
 }
 
 // checkOwnDisk refuses to set the chunks of another node aside, whose disk is in this
-// machine: nobody has asked whether the array needs them.
+// machine. Nobody has asked whether the array needs them.
 func (d *daemon) checkOwnDisk(who *identity.Node, force bool) error {
 	l := d.current.Load()
 	if force || who == nil || d.disk.Node() == who.ID() || l == nil || l.store.Stats().Chunks == 0 {
@@ -85,7 +85,7 @@ func (d *daemon) checkOwnDisk(who *identity.Node, force bool) error {
 		d.cfg.ChunkDir, d.disk.Node(), l.store.Stats().Chunks, who.ID(), goOnAs(d.disk.Node()))
 }
 
-// goOnAs is how a machine becomes the node whose disk it has.
+// goOnAs says how a machine becomes the node whose disk it has.
 func goOnAs(id raid.NodeID) string {
 	return fmt.Sprintf("To go on as node %s, with its chunks: sudo raid-node reset-identity --keep-id, then join with a token for it (on the controller: sudo raidctl token create --node %s)", id, id)
 }
@@ -135,8 +135,8 @@ func (d *daemon) reset(ctx context.Context, order ResetOrder) (*Done, error) {
 	return done, nil
 }
 
-// beNew forgets the array and goes on under a new node id. The id comes first:
-// who dies before the identity is gone has one that does not fit the disk, and is
+// beNew forgets the array and goes on under a new node id. The id comes first.
+// A node that dies before the identity is gone has one that does not fit the disk, and is
 // told to reset it.
 func (d *daemon) beNew(ctx context.Context) (id raid.NodeID, kept string, err error) {
 	_, err = d.between(ctx, func() error {

@@ -10,8 +10,8 @@ import (
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
-// maxOthers is how many further names of the controller are tried, each for as long
-// as one takes.
+// maxOthers is the number of further names of the controller that are tried, each for as long as
+// one takes.
 const maxOthers = 4
 
 // hostName is the machine's name now.
@@ -22,9 +22,9 @@ func (c *Config) hostName() string {
 	return c.HostName()
 }
 
-// told takes note of names that the controller tells: of its own, so that it is found
-// when its machine has got another one, and of this node's. It is the controller's
-// word, over a connection that proves it.
+// told takes note of names that the controller tells. Its own names help to find it when its
+// machine has got another one. The other name is this node's. The controller's word comes over a
+// connection that proves it.
 func (d *daemon) told(l *session, t wire.Told) {
 	if t.Name != "" {
 		name := oneLine(t.Name)

@@ -18,8 +18,8 @@ import (
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
-// Config is what a node is made of. Dial, OpenDir and Random are passed in so
-// that a simulation can run nodes on a network and on disks of its own.
+// Config holds what a node is made of. Dial, OpenDir and Random are passed in so that a simulation
+// can run nodes on a network and on disks of its own.
 type Config struct {
 	StateDir string
 	ChunkDir string
@@ -27,8 +27,8 @@ type Config struct {
 	Zone     string
 	NewDisk  bool // start with a disk that StateDir does not remember
 
-	// Controller is where a person said that the controller is. What is zero in it
-	// is as joining has told, else as in Fallback.
+	// Controller is the controller's address by a person's word. A zero field of it is as
+	// joining has told, else as in Fallback.
 	Controller, Fallback ControllerAddress
 	Plaintext            wire.Plaintext // whom to speak with without TLS, as long as the node has not joined
 
@@ -52,18 +52,18 @@ type Config struct {
 	Watch func(ctx context.Context, parts map[string]func(context.Context) error) error
 }
 
-// bufferBudget is what payloads in memory may take together, in bytes: the
-// controller's window of Stores (8 MiB and the part that exceeds it), and a
-// dozen pieces on their way out.
+// bufferBudget bounds the memory of all payloads together, in bytes. The controller's window
+// of Stores takes 8 MiB and the part that exceeds it. The rest is for a dozen pieces on their
+// way out.
 const bufferBudget = 24 << 20
 
-// statusEvery is how often the status line is looked at, beside when the connection to
-// the controller changes.
+// statusEvery is the time between looks at the status line. It is also looked at when the
+// connection to the controller changes.
 const statusEvery = 5 * time.Second
 
-// Run runs a node until ctx ends or its disk can't be used; then it returns
-// chunkstore.ErrDisk if a person has to see to that, chunkstore.ErrNotMounted if it
-// is not there, and chunkstore.ErrInUse if another node has it.
+// Run runs a node until ctx ends or its disk can't be used. If a person has to see to the disk
+// it returns chunkstore.ErrDisk. If the disk is not there it returns chunkstore.ErrNotMounted,
+// and chunkstore.ErrInUse if another node has it.
 func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{}).DialContext

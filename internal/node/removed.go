@@ -12,8 +12,8 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// A controller that does not let the node in is asked why, at first soon, and then
-// less and less often: TLS says no more than that it does not.
+// A controller that does not let the node in is asked why. The node asks soon at first, and then
+// less and less often: TLS says no more than that the controller does not.
 const (
 	askFirst = 2 * time.Second
 	askMost  = 10 * time.Minute
@@ -54,10 +54,9 @@ func (d *daemon) watchStanding(ctx context.Context, l *session) error {
 	}
 }
 
-// wasRemoved asks the controller. It has no call for that, of any version; but who
-// wants a new key is told first whether it is still a node, and this wish has no
-// request in it, so that nothing follows from it. The answer is the array's: the
-// connection proves it.
+// wasRemoved asks the controller. It has no call for that, of any version. But a node that wants a
+// new key is told first whether it is still a node. This wish has no request in it, so nothing
+// follows from it. The answer is the array's: the connection proves it.
 func (d *daemon) wasRemoved(ctx context.Context, who *identity.Node) (bool, error) {
 	place := d.controllerAddress()
 	err := (&call{host: place.Host, port: place.HTTPPort, tls: who.PortTLS(), path: "/v1/nodes/renew",
@@ -69,7 +68,7 @@ func (d *daemon) wasRemoved(ctx context.Context, who *identity.Node) (bool, erro
 	return false, err
 }
 
-// removedText is what the owner of a removed node reads.
+// removedText tells the owner of a removed node what to do.
 func removedText(who *identity.Node) string {
 	return fmt.Sprintf("This node was removed from array %s, which lets it in no more. Its chunks are still on its disk, and the array does not use them. "+
 		"To use it again, as a new node: sudo raid-node reset-identity, then join with a new token (on the controller: sudo raidctl token create)", who.Array())

@@ -8,7 +8,7 @@ import (
 	"github.com/raidpi/raidpi/internal/wear"
 )
 
-// newMeter makes what counts what is written to the disk; nil without the machine's files.
+// newMeter makes the meter that counts the writes to the disk; nil without the machine's files.
 func (d *daemon) newMeter(l *session) *wear.Meter {
 	if d.cfg.Machine == nil {
 		return nil

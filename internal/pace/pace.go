@@ -1,16 +1,16 @@
-// Package pace holds background work back while requests run: healing, comparing and
-// moving go as fast as they can while nothing is asked of the array, and slow small
-// requests down by a limited factor otherwise.
+// Package pace holds background work back while requests run. Healing, comparing and moving go as
+// fast as they can while nothing is asked of the array. Otherwise they slow small requests down by
+// a limited factor.
 //
-// A [Governor] is told of each request, and asked before each piece of background work.
-// While no request runs, as many pieces run at once as there may be. While some do, it
-// compares how long small requests take beside background work with how long they take
-// without, for which it leaves a short gap now and then. When they take too long, half as
-// many pieces run at once, down to one with long rests; when they do not, some more.
+// A [Governor] is told of each request, and asked before each piece of background work. While no
+// request runs, as many pieces run at once as there may be. While some do, it compares how long
+// small requests take beside background work with how long they take without. For that it leaves a
+// short gap now and then. When requests take too long, half as many pieces run at once, down to one
+// with long rests. When they do not, some more run.
 //
 // # Caveats
 //
-// What a request needs beside this process, and who else slows it down, is not known. A
+// What a request needs beside this process, and what else slows it down, is not known. A
 // piece that has begun is not interrupted, so pieces must be short: some tens of
 // milliseconds of a busy disk. Until small requests were seen, one piece runs at a time.
 package pace
@@ -23,24 +23,24 @@ import (
 )
 
 const (
-	// quiet is how long after the last request background work is held back.
+	// quiet is the time after the last request for which background work is held back.
 	quiet = 500 * time.Millisecond
-	// gapEvery is how often background work pauses for gap while requests run, so that it
-	// is seen how long these take without.
+	// gapEvery is the time between pauses of background work while requests run. Each lasts gap,
+	// and shows how long requests take without.
 	gapEvery = 2 * time.Second
 	gap      = 250 * time.Millisecond
 	// Small requests may take atMost times as long as without, and slack more: what timers
 	// and schedulers add.
 	atMost = 1.5
 	slack  = 500 * time.Microsecond
-	// enough is how many requests one comparison is made of, few how many are needed
-	// without background work, and kept how many of these are remembered.
+	// enough is the number of requests that make one comparison. few is the number that is needed
+	// without background work, and kept the number of these that are remembered.
 	enough = 32
 	few    = 8
 	kept   = 128
 	// least is the smallest share of the time in which a piece runs.
 	least = 1.0 / 16
-	// growth is by how much more runs at once after each good comparison.
+	// growth is the factor by which more runs at once after each good comparison.
 	growth = 1.25
 	// look bounds how long a piece waits without a look at the clock.
 	look = 50 * time.Millisecond
@@ -146,7 +146,7 @@ func (g *Governor) Begin(ctx context.Context) (end func(), err error) {
 	}
 }
 
-// wait is for how long no piece may begin, as far as the clock tells; 0: one may now.
+// wait is the time for which no piece may begin, as far as the clock tells; 0: one may now.
 // Callers hold mu.
 func (g *Governor) wait(now time.Time) time.Duration {
 	if g.isQuiet(now) {

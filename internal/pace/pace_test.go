@@ -13,8 +13,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// disk is what requests and pieces share: each piece that runs makes a request take half
-// as long again.
+// disk is shared by requests and pieces: each piece that runs makes a request take half as long
+// again.
 type disk struct {
 	g       *Governor
 	running atomic.Int32
@@ -72,8 +72,8 @@ func TestAllRunsAtOnceWhileNothingIsAsked(t *testing.T) {
 	})
 }
 
-// While requests run, most of them take no more than twice as long as without background
-// work, which goes on all the same; and all of it runs again soon after the last one.
+// While requests run, most of them take no more than twice as long as without background work. That
+// goes on all the same, and all of it runs again soon after the last request.
 func TestRequestsTakeAtMostTwiceAsLong(t *testing.T) {
 	for name, cost := range map[string]float64{"one piece is too much": 2, "two are": 0.5, "they share well": 0.02} {
 		t.Run(name, func(t *testing.T) {

@@ -1,14 +1,13 @@
-// Package peercred finds out which user's process is at the other end of a
-// connection on this machine: the kernel says so of Unix sockets (SO_PEERCRED), and
-// of TCP between loopback addresses (sock_diag, or /proc/net/tcp where the kernel
-// lacks that).
+// Package peercred finds out which user's process is at the other end of a connection on this
+// machine. The kernel says so of Unix sockets (SO_PEERCRED). It also says so of TCP between
+// loopback addresses (sock_diag, or /proc/net/tcp where the kernel lacks that).
 //
 // # Caveats
 //
-// The answer is about who made the socket; a process may hand it to another. In a
-// user namespace without a mapping for it a user is 65534, nobody: a daemon that asks
-// must not run with PrivateUsers=yes. A TCP socket whose process has closed it belongs
-// to nobody any more, for which the kernel says 0, and is an error here.
+// The answer names the maker of the socket; a process may hand it to another. In a user namespace
+// without a mapping for it a user is 65534, nobody. So a daemon that asks must not run with
+// PrivateUsers=yes. A TCP socket whose process has closed it belongs to nobody any more. The kernel
+// says 0 for it, and it is an error here.
 package peercred
 
 import (
@@ -27,9 +26,9 @@ var errGone = errors.New("its program has closed the connection")
 // errNoDiag says that the kernel can't be asked for sockets.
 var errNoDiag = errors.New("the kernel has no sock_diag")
 
-// Of is the id of the user whose process made the other end of a connection, which
-// is over a Unix socket or between loopback addresses of this machine. It takes some
-// microseconds and waits for nobody.
+// Of returns the id of the user whose process made the other end of a connection. The connection is
+// over a Unix socket or between loopback addresses of this machine. It takes some microseconds and
+// waits for nobody.
 func Of(c net.Conn) (uid uint32, err error) {
 	if u, ok := c.(*net.UnixConn); ok {
 		return ofUnix(u)
@@ -47,10 +46,9 @@ func Of(c net.Conn) (uid uint32, err error) {
 // lookup finds the user whose process has a socket with these addresses.
 type lookup func(local, remote netip.AddrPort) (uint32, error)
 
-// find asks for the other end of a connection. A kernel that can't load its module
-// for sock_diag, such as after an update that is not booted yet, says of each socket
-// that there is none. So it is asked for this end too, and when that is not found
-// either, the tables are asked.
+// find asks for the other end of a connection. A kernel that can't load its module for sock_diag,
+// such as after an update that is not booted yet, denies each socket. So it is asked for this end
+// too, and when that is not found either, the tables are asked.
 func find(local, remote netip.AddrPort, diag, tables lookup) (uint32, error) {
 	uid, err := diag(remote, local)
 	if errors.Is(err, errGone) {
@@ -64,11 +62,11 @@ func find(local, remote netip.AddrPort, diag, tables lookup) (uint32, error) {
 	return uid, err
 }
 
-// stillOpen is errGone for a connection that the other end has reset, or whose other
-// end is so long gone that the system has forgotten it. What it had sent can still be
-// read, while its port may be another program's, whose socket was then the one found.
-// So it is asked after the other end: as long as a connection stands, nobody else can
-// have one between the same ports.
+// stillOpen returns errGone for a connection that the other end has reset. It does so too when the
+// other end is so long gone that the system has forgotten it. Its bytes can still be read, while
+// its port may be another program's, whose socket was then the one found. So this is asked after
+// the other end was. As long as a connection stands, nobody else can have one between the same
+// ports.
 func stillOpen(c net.Conn) error {
 	var info *unix.TCPInfo
 	s, ok := c.(syscall.Conn)
@@ -108,8 +106,8 @@ func ofUnix(c *net.UnixConn) (uint32, error) {
 	return cred.Uid, nil
 }
 
-// ends are the addresses of a TCP connection, which must be loopback ones: of any
-// other the other end may be on another machine, or in another network namespace.
+// ends returns the addresses of a TCP connection, which must be loopback ones. With any other, the
+// other end may be on another machine, or in another network namespace.
 func ends(c net.Conn) (local, remote netip.AddrPort, err error) {
 	for _, end := range []struct {
 		to   *netip.AddrPort
@@ -131,8 +129,8 @@ func ends(c net.Conn) (local, remote netip.AddrPort, err error) {
 	return local, remote, nil
 }
 
-// held tells the states of a TCP socket that a process has, or may have, of a
-// connection that stands, from those of one that is over, is not made yet, or listens.
+// held reports whether a process has, or may have, a TCP socket in this state, and its connection
+// stands. In other states the connection is over or not made yet, or the socket listens.
 func held(state uint8) bool {
 	switch state {
 	case unix.BPF_TCP_ESTABLISHED, unix.BPF_TCP_FIN_WAIT1, unix.BPF_TCP_FIN_WAIT2, unix.BPF_TCP_CLOSE_WAIT, unix.BPF_TCP_CLOSING, unix.BPF_TCP_LAST_ACK:

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Users whose ids programs and not people have, whatever the ranges of a machine say
-// (systemd's "Users, Groups, UIDs and GIDs"): dynamic users of services, nobody, and
-// 65535, which is none.
+// Users whose ids programs and not people have, whatever the ranges of a machine say (systemd's
+// "Users, Groups, UIDs and GIDs"). They are dynamic users of services, nobody, and 65535, which is
+// none.
 const (
 	firstDynamic = 61184
 	lastOf16Bits = 65535

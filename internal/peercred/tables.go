@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// maxTable is how much of a table of sockets is read, in bytes: some 25,000 of them.
+// maxTable bounds the part of a table of sockets that is read, in bytes: some 25,000 of them.
 const maxTable = 4 << 20
 
 // inTables looks a socket up in the kernel's tables (proc_pid_net(5)).
@@ -37,7 +37,7 @@ func inTables(local, remote netip.AddrPort) (uint32, error) {
 	return 0, found
 }
 
-// inTable reads one: after a line of names, lines of number, local address, remote
+// inTable reads one. After a line of names it has lines of number, local address, remote
 // address, state, queues, timer, retransmissions, uid, timeout, inode and more.
 func inTable(table io.Reader, local, remote netip.AddrPort) (uint32, error) {
 	lines := bufio.NewScanner(table)

@@ -1,18 +1,21 @@
-// Package placement decides which nodes take the copies of a part. It is pure:
-// it sees a snapshot of the nodes and a source of randomness, and does no I/O.
+// Package placement decides which nodes take the copies of a part. It is pure: it sees a snapshot
+// of the nodes and a source of randomness, and does no I/O.
 //
-// Chunks of a stripe are in groups, such as the copies of a part. The order of wishes,
-// the strongest first: never two chunks of a group on one node; native nodes before lab
-// nodes; another zone than the group's other chunks; a node that is not slow; a node that
-// holds no other chunk of the same stripe, which spreads a stripe's reads and gives each
-// of the assignment's four nodes exactly one of a file's four chunks. Among equals the
-// draw is random, weighted by free space.
+// Chunks of a stripe are in groups, such as the copies of a part. The wishes, the strongest first:
 //
-// Free space is what a node says of itself, so its weight is limited: in a draw
-// among n nodes no node's chance is more than 2/(n+1), twice what the others have
-// on average. A node that claims a huge disk, or several that do, get no more. An
-// honest larger disk is filled faster than the others, up to that limit, and goes
-// on when they are full: who has no room takes no part in a draw.
+//  1. Never two chunks of a group on one node.
+//  2. Native nodes before lab nodes.
+//  3. Another zone than the group's other chunks.
+//  4. A node that is not slow.
+//  5. A node that holds no other chunk of the same stripe. That spreads a stripe's reads. It
+//     gives each of the assignment's four nodes exactly one of a file's four chunks.
+//
+// Among equals the draw is random, weighted by free space.
+//
+// Free space is a node's own word, so its weight is limited. In a draw among n nodes no node's
+// chance is more than 2/(n+1), twice the average chance of the others. A node that claims a huge
+// disk, or several that do, get no more. An honest larger disk is filled faster than the others, up
+// to that limit, and goes on when they are full. A node that has no room takes no part in a draw.
 package placement
 
 import (
@@ -99,9 +102,9 @@ func (s *Stripe) Choose(candidates []Candidate, group int, size int64, random fu
 	return tied[len(tied)-1], true
 }
 
-// limit is the most that a weight counts in a draw: the largest number of which
-// the sum of all weights, none counted for more than it, is at least (n+1)/2
-// times as much. So nobody's chance is above 2/(n+1), whoever claims what.
+// limit is the most that a weight counts in a draw. It is the largest number of which the sum of
+// all weights, none counted for more than it, is at least (n+1)/2 times as much. So nobody's chance
+// is above 2/(n+1), whatever a node claims.
 func limit(tied []Candidate) int64 {
 	weights := make([]int64, len(tied))
 	var below int64 // the sum of those that are not limited
@@ -130,7 +133,7 @@ func limit(tied []Candidate) int64 {
 func weight(c Candidate) int64 { return 1 + min(c.Free>>20, 1<<40) }
 
 // rank orders candidates by the package's wishes; lower is better. The number of
-// a node's other chunks in the stripe is the weakest wish, each of the others
+// a node's other chunks in the stripe is the weakest wish. Each of the others
 // outweighs any number of those.
 func (s *Stripe) rank(group int, c Candidate) int {
 	const slow, zone, lab = 1 << 10, 1 << 11, 1 << 12

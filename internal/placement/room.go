@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Cost is what files cost of the nodes' space.
+// Cost says what files cost of the nodes' space.
 type Cost struct {
 	Copies   int   // chunks that each are on another node, as the copies of a part are
 	Groups   int   // of so many chunks in a stripe; 0: one
@@ -16,12 +16,11 @@ type Cost struct {
 	Degraded bool  // fewer nodes than Copies take all copies, as a lone one does
 }
 
-// Room is how many bytes files can still take, in chunks of the usual size, before an
-// upload finds no node: about so many, and not more than Most. Uploads do not reach
-// that where one node is much larger than the others, since it gets no more than its
-// share of them, nor where zones keep copies apart. So it is tried out here, with the
-// placement that uploads use, in some hundred steps. Lab nodes do not tell what they
-// have and count for nothing.
+// Room estimates the bytes that files can still take, in chunks of the usual size, before an upload
+// finds no node. It is not more than Most. Uploads do not reach Most where one node is much larger
+// than the others, since it gets no more than its share of them. Nor do they where zones keep
+// copies apart. So it is tried out here, with the placement that uploads use, in some hundred
+// steps. Lab nodes do not tell what they have and count for nothing.
 func (c Cost) Room(candidates []Candidate) int64 {
 	most := c.Most(candidates)
 	var nodes []Candidate
@@ -39,11 +38,11 @@ func (c Cost) Room(candidates []Candidate) int64 {
 	return min(most, placed*step*c.payload())
 }
 
-// roomSteps is how finely Room looks: what it says is too low by a part in roomSteps
-// for each node at most.
+// roomSteps tells how finely Room looks: its result is too low by a part in roomSteps for each node
+// at most.
 const roomSteps = 256
 
-// payload is how many bytes of a file a group holds.
+// payload returns the number of a file's bytes that a group holds.
 func (c Cost) payload() int64 { return cmp.Or(c.Payload, c.Chunk) }
 
 // fill places groups on nodes until one finds no place, and returns how many found one.
@@ -66,11 +65,11 @@ func (c Cost) fill(nodes []Candidate, size int64) (groups int64) {
 	}
 }
 
-// Most is how many bytes files can take at best. With copies on distinct nodes a large
-// node is of no use beyond what the others can hold. For any j fewer than the number
-// of copies, the j largest nodes take one copy each of everything at best, so the
-// others must have room for the rest of the copies; the tightest of these bounds
-// counts. With two copies that is min(sum/2, sum - largest).
+// Most returns the bytes that files can take at best. With copies on distinct nodes a large node is
+// of no use beyond what the others can hold. For any j fewer than the number of copies, the j
+// largest nodes take one copy each of everything at best. So the others must have room for the rest
+// of the copies, and the tightest of these bounds counts. With two copies that is min(sum/2, sum -
+// largest).
 func (c Cost) Most(candidates []Candidate) int64 {
 	var chunks []int64 // that each node can take, the most first
 	var sum int64
@@ -96,8 +95,8 @@ func (c Cost) Most(candidates []Candidate) int64 {
 	return room * c.payload()
 }
 
-// Lacking is how many more nodes with room are needed before any file can be stored,
-// 0 when one can, of a part of so many bytes.
+// Lacking returns the number of further nodes with room that are needed before any file can be
+// stored, of a part of so many bytes. It is 0 when one can.
 func (c Cost) Lacking(candidates []Candidate, size int64) int {
 	nodes, fit := len(candidates), 0
 	for _, n := range candidates {

@@ -123,8 +123,8 @@ func upload(nodes []Candidate, cost Cost, rng *rand.Rand) (parts int64) {
 	}
 }
 
-// On like nodes nothing is lost; on a few nodes of several sizes it is what the
-// smaller ones hold.
+// On like nodes nothing is lost. On a few nodes of several sizes the room is that of the smaller
+// ones.
 func TestRoomOfUsualArrays(t *testing.T) {
 	const gib = 1 << 30
 	cost := Cost{Copies: 2, Groups: 2, Chunk: 2 << 20, Overhead: 16 << 10, Degraded: true}

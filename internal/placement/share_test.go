@@ -11,7 +11,7 @@ import (
 func TestNoClaimWeighsMoreThanTwiceTheOthers(t *testing.T) {
 	const huge = 1<<63 - 1
 	for _, c := range []struct {
-		free []int64 // MiB less one, which is what weighs
+		free []int64 // MiB less one, which is the part that weighs
 		want int64
 	}{
 		{[]int64{7}, 7},
@@ -38,8 +38,8 @@ func TestNoClaimWeighsMoreThanTwiceTheOthers(t *testing.T) {
 	}
 }
 
-// drawn places stripes of two parts with two copies, each of size bytes, and
-// counts the chunks of each node until no stripe fits or so many are placed.
+// drawn places stripes of two parts with two copies, each of size bytes. It counts the chunks of
+// each node until no stripe fits or so many are placed.
 func drawn(t *testing.T, c []Candidate, stripes int, size int64, honest func(Candidate) bool) map[raid.NodeID]int {
 	t.Helper()
 	got := map[raid.NodeID]int{}

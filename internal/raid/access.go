@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Scope is what a REST token allows. Each scope includes those before it.
+// Scope names the calls that a REST token allows. Each scope includes those before it.
 type Scope int
 
 // The scopes. The numbers are in the catalog.
@@ -40,7 +40,7 @@ func ParseScope(name string) (Scope, error) {
 	return ScopeNone, fmt.Errorf("%w: %.40q is no scope: write read, write or admin", ErrInvalid, name)
 }
 
-// AccessToken is what the array knows of a REST token: all but its secret.
+// AccessToken describes a REST token to the array: all but its secret.
 type AccessToken struct {
 	ID      string // AccessIDLen characters of [A-Za-z0-9]
 	Name    string // for people
@@ -55,7 +55,7 @@ type AccessToken struct {
 const (
 	// AccessIDLen is the length of a REST token's id in characters.
 	AccessIDLen = 8
-	// AccessNameLen is how long a REST token's name may be, in characters.
+	// AccessNameLen is the longest name of a REST token, in characters.
 	AccessNameLen = 100
 	// AccessTokenLen is the length of a REST token with a pin, in characters.
 	AccessTokenLen = len(accessPrefix) + AccessIDLen + 1 + IDLen + 1 + 2*IDLen + accessCheckLen
@@ -65,10 +65,10 @@ const (
 	unpinnedLen    = len(accessPrefix) + AccessIDLen + 1 + 2*IDLen
 )
 
-// NewAccessToken draws a REST token without a pin, as controllers once made them: its
-// id, the text that its owner shows, which is "raidpi_", the id, "_" and 32 random
-// bytes in 44 digits of base 62, and the SHA-256 of those bytes, which is all that is
-// kept of them.
+// NewAccessToken draws a REST token without a pin, as controllers once made them. It returns its
+// id, the text that its owner shows, and the SHA-256 of its secret. The text is "raidpi_", the id,
+// "_" and 32 random bytes in 44 digits of base 62. Of these bytes the array keeps the SHA-256
+// alone.
 func NewAccessToken(random io.Reader) (id, text string, sum [32]byte, err error) {
 	id, secret, sum, err := drawAccess(random)
 	if err != nil {
@@ -77,7 +77,7 @@ func NewAccessToken(random io.Reader) (id, text string, sum [32]byte, err error)
 	return id, accessPrefix + id + "_" + secret, sum, nil
 }
 
-// NewPinnedToken draws a REST token that says whom it may be shown to: pin is the
+// NewPinnedToken draws a REST token that says which array it may be shown to. pin is the
 // first half of the pin of the array's CA. The text is
 //
 //	raidpi_<id>_<pin>_<secret><check>

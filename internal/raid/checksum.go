@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// BlockSize is how many bytes of payload one checksum covers, in bytes. A range
-// read fetches whole blocks.
+// BlockSize is the payload that one checksum covers, in bytes. A range read fetches whole blocks.
 const BlockSize = 64 << 10
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -61,8 +60,8 @@ func CombineBlocks(blocks []uint32, length int64) (crc uint32, ok bool) {
 }
 
 // The arithmetic below is that of polynomials over GF(2) modulo the Castagnoli
-// polynomial, bit-reflected: the most significant bit is the coefficient of x^0.
-// Appending n zero bytes to a message multiplies its CRC by x^(8n); a CRC's
+// polynomial, bit-reflected. The most significant bit is the coefficient of x^0.
+// Appending n zero bytes to a message multiplies its CRC by x^(8n). A CRC's
 // initial value and final XOR cancel out, as in zlib's crc32_combine.
 
 const poly = crc32.Castagnoli

@@ -2,11 +2,11 @@ package raid
 
 import "fmt"
 
-// ChunkName names a chunk of ours: 22 characters of its upload, six digits of
-// stripe, one of part and three of attempt, all base 62, most significant
-// first: 32 characters of [A-Za-z0-9].
+// ChunkName names a chunk of ours with 32 characters of [A-Za-z0-9]. They are 22 of its upload, six
+// digits of stripe, one of part and three of attempt. All digits are of base 62, most significant
+// first.
 //
-// Lab controllers send names of their own; [ValidName] is what those must keep.
+// Lab controllers send names of their own, which must satisfy [ValidName].
 type ChunkName string
 
 const (
@@ -22,8 +22,8 @@ const (
 	MaxPart    = 61
 	MaxAttempt = 62*62*62 - 1
 
-	// UploadAttempts is how many attempts an upload has to place one part. It
-	// numbers them itself; the numbers above are set aside in the catalog.
+	// UploadAttempts is the number of attempts that an upload has to place one part. It numbers
+	// them itself; the numbers above are set aside in the catalog.
 	UploadAttempts = 1000
 )
 
@@ -97,8 +97,8 @@ func digits(s string) (v int64, ok bool) {
 	return v, true
 }
 
-// ChunkMeta is what a chunk says of itself on disk, beside its payload: enough
-// to rebuild the catalog from the nodes.
+// ChunkMeta describes a chunk on disk, beside its payload: enough to rebuild the catalog from the
+// nodes.
 type ChunkMeta struct {
 	Array      ArrayID
 	Key        ChunkKey

@@ -18,8 +18,8 @@ func (c Commit) Higher(d Commit) Commit {
 	return c
 }
 
-// CommitMAC is HMAC-SHA-256, cut to 128 bits, of a commit number under a key that only
-// the array's controllers have: nodes keep it and can't make one.
+// CommitMAC is the HMAC-SHA-256 of a commit number, cut to 128 bits. Only the array's controllers
+// have the key. Nodes keep a MAC and can't make one.
 type CommitMAC [16]byte
 
 // CommitMACOf reads one that came over the wire or from a disk: nil or of another

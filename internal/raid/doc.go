@@ -1,5 +1,5 @@
-// Package raid is the vocabulary of raidpi: the words that code, logs, REST and
-// documents share, as types, and the sentinel errors that cross package borders.
+// Package raid is the vocabulary of raidpi. It has the words that code, logs, REST and
+// documents share, as types. It also has the sentinel errors that cross package borders.
 //
 // It imports the standard library alone and does no I/O.
 //

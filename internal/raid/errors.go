@@ -41,9 +41,9 @@ var (
 	ErrConflict = errors.New("not possible as things are")
 	// ErrPrecondition: a condition that the caller named does not hold.
 	ErrPrecondition = errors.New("precondition failed")
-	// ErrUnauthorized: who asks has not proved who it is, or its token is over.
+	// ErrUnauthorized: the caller has not proved who it is, or its token is over.
 	ErrUnauthorized = errors.New("not authorized")
-	// ErrForbidden: who asks is known, and may not do this.
+	// ErrForbidden: the caller is known, and may not do this.
 	ErrForbidden = errors.New("not allowed")
 	// ErrGone: a node was removed from the array, which it never is again under this id.
 	ErrGone = errors.New("removed for good")

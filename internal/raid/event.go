@@ -93,11 +93,12 @@ func (e Event) Record() EventRecord {
 	return r
 }
 
-// maxQuoted is how many characters of a name a sentence quotes.
+// maxQuoted is the number of a name's characters that a sentence quotes.
 const maxQuoted = 60
 
-// Quoted is a name that a stranger may have chosen, such as a file's, as a sentence has
-// it: in quotes, with escapes for what could not be shown, and cut when it is long.
+// Quoted returns a name as a sentence shows it. A stranger may have chosen the name, such as a
+// file's. So it stands in quotes, with escapes for what could not be shown, and is cut when it is
+// long.
 func Quoted(name string) string {
 	if r := []rune(name); len(r) > maxQuoted {
 		name = string(r[:maxQuoted-1]) + "…"

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// Health is how the array is, in one word.
+// Health describes the array in one word.
 type Health string
 
 // The words of health, the best first. The worst one wins.
@@ -46,7 +46,7 @@ type Finding struct {
 	Impairs bool
 }
 
-// Assessment is what all findings come to.
+// Assessment sums up all findings.
 type Assessment struct {
 	Health   Health
 	Findings []Finding // the worst first
@@ -79,7 +79,7 @@ func (a Assessment) Text() string {
 	return strings.Join(texts, ". ")
 }
 
-// HealingProgress is how far the array is with making copies again, moving them, and removing
+// HealingProgress counts what is left of healing: making copies again, moving them, and removing
 // surplus ones.
 type HealingProgress struct {
 	PartsLeft      int64 // that are known to be left; an estimate while nodes are being looked through

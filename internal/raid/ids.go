@@ -15,8 +15,8 @@ type FileID int64
 // ArrayID names an array: 22 characters of [A-Za-z0-9] from 128 random bits.
 type ArrayID string
 
-// NodeID names a node for as long as its disk lives: 22 characters of
-// [A-Za-z0-9] for a native node, "lab-" and an address for a lab peer.
+// NodeID names a node for as long as its disk lives. A native node has 22 characters of
+// [A-Za-z0-9], a lab peer "lab-" and an address.
 type NodeID string
 
 // SessionID names one life of a node process: 22 characters of [A-Za-z0-9].
@@ -42,9 +42,9 @@ func NewID(random io.Reader) (string, error) {
 	return EncodeID(b), nil
 }
 
-// EncodeID writes 128 bits as 22 digits of base 62, the least significant
-// first: the leading digits of ids that share their high bits (uploads of one
-// run) still differ, which is what a fan-out by leading characters needs.
+// EncodeID writes 128 bits as 22 digits of base 62, the least significant first. So the leading
+// digits differ even between ids that share their high bits, as the uploads of one run do. A
+// fan-out by leading characters needs that.
 func EncodeID(b [16]byte) string {
 	hi, lo := binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
 	var out [IDLen]byte
@@ -85,9 +85,8 @@ func DecodeID(s string) (b [16]byte, err error) {
 
 func digit(c byte) int { return strings.IndexByte(base62, c) }
 
-// UploadID is the identity of one upload, and of the file it makes, on disk:
-// the controller's run number in the first four bytes (big endian), then 96
-// random bits.
+// UploadID is the identity of one upload on disk, and of the file that it makes. The first four
+// bytes are the controller's run number, big endian. The other 96 bits are random.
 type UploadID [16]byte
 
 // NewUploadID draws an upload id for the given run of the controller.

@@ -11,7 +11,7 @@ type Member struct {
 	ID   NodeID
 	Name string // the machine's host name, for people
 	// Key is the one that the node proves to have when it connects. Next has been
-	// certified and not been seen yet: from its first connection on it is Key, and
+	// certified and not been seen yet. From its first connection on it is Key, and
 	// the one before is refused.
 	Key, Next KeyPin
 	Issued    string // when the latest certificate was made: UTC, YYYY-MM-DD HH:MM:SS, as the catalog saw the time
@@ -29,8 +29,7 @@ type TokenUse struct {
 	Replaces NodeID
 }
 
-// JoinToken is what the controller knows of a token that lets nodes in, without
-// its secret.
+// JoinToken describes a token that lets nodes in, without its secret.
 type JoinToken struct {
 	ID   string
 	Uses int    // allowed in all
@@ -55,14 +54,14 @@ type JoinRequest struct {
 	Remote   string `json:"-"`        // address that it came from, for people
 }
 
-// Certificate is what a node that has joined gets, or one whose key is rotated:
-// the answer of POST /v1/nodes/join and /v1/nodes/renew.
+// Certificate is the answer of POST /v1/nodes/join and /v1/nodes/renew: for a node that has joined,
+// or one whose key is rotated.
 type Certificate struct {
 	Array ArrayID `json:"array"`
 	Node  NodeID  `json:"node"`
 	DER   []byte  `json:"certificate"` // the node's
 	CA    []byte  `json:"ca"`          // the array's, DER
-	// StorePort and so on are where the controller listens for nodes.
+	// StorePort and so on are the ports on which the controller listens for nodes.
 	StorePort    int `json:"store_port"`
 	ResponsePort int `json:"response_port"`
 	RequestPort  int `json:"request_port"`
@@ -74,10 +73,10 @@ type Certificate struct {
 // /v1/nodes/leave.
 type RemoveOrder struct {
 	Force bool `json:"force"` // although it has copies of files
-	// Lose is how many files may be lost with it. It must be as many as there are.
+	// Lose is the number of files that may be lost with the node. It must be as many as there are.
 	Lose int64 `json:"lose,omitempty"`
-	// Replaced says that it is no person's wish: only a node leaves that another one
-	// replaces, and on which nothing rested any more, as long as that is so.
+	// Replaced says that no person wishes this: another node replaces this one. It leaves only if
+	// nothing rested on it any more, and that is still so.
 	Replaced bool `json:"-"`
 }
 
@@ -94,7 +93,7 @@ func (e *LossError) Error() string { return e.Text }
 // Unwrap makes it an ErrPrecondition.
 func (e *LossError) Unwrap() error { return ErrPrecondition }
 
-// Leaving is what rests on a node that is to leave the array.
+// Leaving counts what rests on a node that is to leave the array.
 type Leaving struct {
 	Files  int64 // of which some part has a good copy there
 	Lost   int64 // those of them of which some part has no good copy on another node that is there
@@ -104,6 +103,6 @@ type Leaving struct {
 	TrashLost int64 // those of them that could not be put back any more, at most
 
 	Partial bool // not all files are counted yet
-	// Relocation is what is to become of its copies.
+	// Relocation says what becomes of the node's copies.
 	Relocation Relocation
 }

@@ -11,7 +11,7 @@ const (
 	Lab    NodeKind = "lab"
 )
 
-// NodeState is what the controller thinks of a node.
+// NodeState is the controller's opinion of a node.
 type NodeState string
 
 // The states of a node. Suspect: silent for longer than its heartbeats allow,
@@ -44,7 +44,7 @@ type NodeInfo struct {
 	Zone       string
 	TotalBytes int64 // at most what it showed at joining, or what was accepted since
 	FreeBytes  int64 // beyond the node's reserve, and at most what TotalBytes leaves
-	// What the node says of itself and nobody has accepted: a zone other than Zone,
+	// The node says this of itself, and nobody has accepted it: a zone other than Zone,
 	// and a size of its disk well above TotalBytes. Empty and 0: nothing of the kind.
 	ProposedZone string
 	ClaimedBytes int64
@@ -63,8 +63,8 @@ type NodeInfo struct {
 	Problem string        // what it does that no sound node does, for people; empty: nothing
 	Silent  time.Duration // since the last sign of life; meaningless when never seen
 	Seen    bool          // has been seen by this run of the controller
-	// Recalled is when an earlier run saw it last, in UTC, YYYY-MM-DD HH:MM:SS; sizes,
-	// Chunks and Version are as that noted them. Empty: this run has seen it.
+	// Recalled is the time at which an earlier run saw it last, in UTC, YYYY-MM-DD HH:MM:SS.
+	// Sizes, Chunks and Version are as that run noted them. Empty: this run has seen it.
 	Recalled string
 	LastSeen time.Time // by the controller's clock; for people, never for decisions
 }

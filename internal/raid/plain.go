@@ -11,8 +11,7 @@ func IsPlain(s string) bool {
 	return s != "" && s[0] != '-' && len(s) <= 64 && !strings.ContainsFunc(s, strange)
 }
 
-// NodeArg is what to write for a node in a line to paste: its name where that is a plain
-// word, else its id.
+// NodeArg names a node in a line to paste: by its name where that is a plain word, else by its id.
 func NodeArg(id NodeID, name string) string {
 	if IsPlain(name) {
 		return name

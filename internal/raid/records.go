@@ -81,8 +81,8 @@ type Repair struct {
 // Move says which copy of a part is to be made elsewhere.
 type Move struct {
 	Old Copy
-	// Kept says that its chunk stays for now, so that nothing would be lost with the new
-	// copy: some of that one's bytes are read back then, and not all.
+	// Kept says that its chunk stays for now, so that nothing would be lost with the new copy. Then
+	// only some of the new copy's bytes are read back, and not all.
 	Kept bool
 	// Wished says that the copy is good and its node there: another place is better.
 	Wished bool
@@ -100,7 +100,7 @@ type Surplus struct {
 	Copy Copy // the surplus one; its Index means nothing
 }
 
-// Holding is how much the parts are whose good copies are on the same nodes.
+// Holding counts the parts whose good copies are on the same nodes.
 type Holding struct {
 	Nodes []NodeID
 	Parts int64
@@ -113,15 +113,15 @@ type IdempotencyKey struct {
 	Fingerprint [32]byte // of the request that first used it
 }
 
-// NodeRecord is what the catalog remembers of a native node between runs.
+// NodeRecord holds what the catalog remembers of a native node between runs.
 type NodeRecord struct {
 	ID         NodeID
 	Zone       string // as a person has set it; what the node says of itself only proposes
 	Address    string
 	CleanedRun uint32 // leftovers of runs below this one were removed from the node
 	Relocation
-	// Disk is the size of its disk in bytes: what it showed when it was first seen,
-	// or what a person has accepted since. 0: not seen yet.
+	// Disk is the size of its disk in bytes. It is the size at first sight, or the one that a
+	// person has accepted since. 0: not seen yet.
 	Disk int64
 	Last NodeSight
 	// What a person decides about its scrub, and when that was last through.
@@ -129,13 +129,13 @@ type NodeRecord struct {
 	Scrub       ScrubNote
 }
 
-// ScrubNote is when a node last read all its chunks, for people alone.
+// ScrubNote says when a node last read all its chunks, for people alone.
 type ScrubNote struct {
 	Pass         int64  // as the node counts; 0: it never did
 	Began, Ended string // UTC, YYYY-MM-DD HH:MM:SS
 }
 
-// Relocation is what is to become of a node's copies. The zero value: they stay.
+// Relocation says what becomes of a node's copies. The zero value: they stay.
 type Relocation struct {
 	Draining  bool   // a person wants it to hold nothing: it gets nothing new, and its copies move
 	Drained   bool   // nothing rested on it any more, which was told
@@ -144,19 +144,18 @@ type Relocation struct {
 	Filling   bool   // it lacks copies, and has not got its share of those of others yet
 }
 
-// NodeSight is how a node was when it was last seen, for people alone.
+// NodeSight describes a node when it was last seen, for people alone.
 type NodeSight struct {
 	At                            string // UTC, YYYY-MM-DD HH:MM:SS; empty: not known
 	TotalBytes, FreeBytes, Chunks int64
 	Version                       string
 }
 
-// NodeChange is what a person changes about a native node; nil stays as it is.
+// NodeChange holds a person's changes to a native node; nil stays as it is.
 type NodeChange struct {
 	Zone *string
 	Name *string // for people; empty: the machine's own host name again
-	// HostName is what the machine calls itself, which is no person's decision: it does
-	// not replace a Name.
+	// HostName is the machine's own name. No person decided on it, so it does not replace a Name.
 	HostName *string
 	Disk     *int64 // bytes that it may use, see NodeRecord
 }

@@ -2,7 +2,7 @@ package raid
 
 import "time"
 
-// ScrubState is what a node's scrub does.
+// ScrubState says what a node's scrub does.
 type ScrubState string
 
 // The states of a scrub. The empty one is that of a node that has none, or of which it
@@ -13,8 +13,8 @@ const (
 	ScrubWaiting ScrubState = "waiting" // until the next pass is due
 )
 
-// Scrub is how far a node is with reading all its chunks. One reading of all of them is a
-// pass. Times are of the node's own running time: while it is off nothing passes.
+// Scrub says how far a node has read all its chunks. One reading of all of them is a pass. Times
+// are of the node's own running time: while it is off nothing passes.
 type Scrub struct {
 	State ScrubState
 	Pass  int64 // which one is under way, or comes next; from 1
@@ -37,7 +37,7 @@ type ScrubPass struct {
 	Chunks, Bytes, Bad int64
 }
 
-// ScrubOrder is what a controller tells a node of its scrub.
+// ScrubOrder tells a node what the controller wants of its scrub.
 type ScrubOrder struct {
 	Every  time.Duration // from the beginning of a pass to that of the next; 0: none begins by itself
 	Paused bool

@@ -9,7 +9,7 @@ type TrashedFile struct {
 	Left    time.Duration // that the controller has to run until it goes for good
 }
 
-// TrashTotals is what the trash holds, or what went from it.
+// TrashTotals counts what the trash holds, or what went from it.
 type TrashTotals struct {
 	Files int64
 	Bytes int64 // sum of their sizes, copies not counted

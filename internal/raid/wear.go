@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Medium is what a node's disk is made of, as far as the kernel tells.
+// Medium is the kind of a node's disk, as far as the kernel tells.
 type Medium string
 
 // The media. The empty one is not known.
@@ -18,7 +18,7 @@ const (
 	MediumMemory Medium = "memory" // it wears nothing, and forgets all
 )
 
-// WearSource is whose writes are counted.
+// WearSource says whose writes are counted.
 type WearSource string
 
 // The sources. The empty one: writes are not counted, as nothing can be told of the disk.
@@ -27,7 +27,7 @@ const (
 	WearOfService WearSource = "service" // what raid-node alone has written
 )
 
-// SpareState is how much is left of the blocks that a card has in reserve.
+// SpareState says how much is left of the blocks that a card has in reserve.
 type SpareState string
 
 // The states, as JEDEC's eMMC standard has them. The empty one: the card does not tell.
@@ -47,14 +47,14 @@ const (
 	PowerLow    PowerState = "low"     // now
 )
 
-// WearDays is how many days a node tells of: the one under way, and whole ones before it.
+// WearDays is the number of days that a node tells of: the one under way, and whole ones before it.
 const WearDays = 8
 
 // LifeExceeded is Wear.LifeUsed of a card that has lived longer than it was made for.
 const LifeExceeded = 101
 
-// Wear is how a node's disk is used up, and how its machine is. Days are of the node's
-// own running time: while it is off nothing passes, and no clock is asked.
+// Wear says how far a node's disk is used up, and how its machine does. Days are of the node's own
+// running time: while it is off nothing passes, and no clock is asked.
 type Wear struct {
 	Device string // as the kernel calls it, such as "mmcblk0"; empty: not known
 	Medium Medium
@@ -116,15 +116,15 @@ func (w Wear) Lately() (sum WearDay) {
 
 const (
 	day = 24 * time.Hour
-	// fewest is from how long a time a day's writes are told.
+	// fewest is the time from which on a day's writes are told.
 	fewest = time.Hour
-	// least is from how many bytes stored it is told what each costs: with less it is
-	// the machine's own log that is counted.
+	// least is the number of bytes stored from which on it is told what each costs. With less, the
+	// count is mostly of the machine's own log.
 	least = 1 << 20
 )
 
-// PerDay is how many bytes are written in a day of running, lately; known is false when
-// that can't be told yet.
+// PerDay returns the bytes written in a day of running, lately. known is false while that can't be
+// told.
 func (w Wear) PerDay() (bytes int64, known bool) {
 	sum := w.Lately()
 	if w.Source == "" || sum.Running < fewest {
@@ -133,8 +133,8 @@ func (w Wear) PerDay() (bytes int64, known bool) {
 	return int64(float64(sum.Written) / float64(sum.Running) * float64(day)), true
 }
 
-// PerByte is how many bytes are written for each byte of a chunk stored, lately; known is
-// false when that can't be told.
+// PerByte returns the bytes written for each byte of a chunk stored, lately. known is false when
+// that can't be told.
 func (w Wear) PerByte() (bytes float64, known bool) {
 	sum := w.Lately()
 	if w.Source == "" || sum.Stored < least {
@@ -143,14 +143,14 @@ func (w Wear) PerByte() (bytes float64, known bool) {
 	return float64(sum.Written) / float64(sum.Stored), true
 }
 
-// wornAt is from which percentage of its life a card is worn.
+// wornAt is the percentage of its life from which on a card is worn.
 const wornAt = 90
 
 // IsWorn reports whether the disk should be replaced soon.
 func (w Wear) IsWorn() bool { return w.Spare == SpareUrgent || w.LifeUsed >= wornAt }
 
-// Worn says in a person's words how worn the disk is, as "nine tenths of its spare blocks
-// are used up"; empty when the disk does not tell.
+// Worn says in a person's words how worn the disk is. An example: "nine tenths of its spare blocks
+// are used up". It is empty when the disk does not tell.
 func (w Wear) Worn() string {
 	var said []string
 	switch {

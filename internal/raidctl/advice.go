@@ -9,7 +9,7 @@ import (
 	"github.com/raidpi/raidpi/internal/identity"
 )
 
-// loginURL is what to give to raidctl login for the controller of this run.
+// loginURL returns the address to give to raidctl login for the controller of this run.
 func (a *app) loginURL() string {
 	if host, ok := strings.CutPrefix(a.client.URL(), "http://"); ok {
 		return "https://" + host
@@ -58,7 +58,7 @@ func (a *app) clockIsWrong() bool { return a.clock != nil && a.clock().Before(a.
 type tokenForOtherError struct {
 	url  string
 	want identity.ShortPin // of the token
-	got  identity.Pin      // of who answers
+	got  identity.Pin      // of the controller that answers
 }
 
 // Error tells both.

@@ -101,8 +101,7 @@ func healingRow(h client.Healing) string {
 	return text
 }
 
-// stateOf is how the array is, in a word and a sentence. An older controller has no
-// word.
+// stateOf describes the array in a word and a sentence. An older controller has no word.
 func stateOf(s client.Status) string {
 	state := string(s.Health)
 	switch {

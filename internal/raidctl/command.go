@@ -16,7 +16,7 @@ import (
 	"github.com/raidpi/raidpi/internal/service"
 )
 
-// Process is what a run of raidctl gets from the system.
+// Process holds what a run of raidctl gets from the system.
 type Process struct {
 	Args, Env      []string
 	Stdin          io.Reader

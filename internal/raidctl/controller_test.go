@@ -24,9 +24,8 @@ import (
 	"github.com/raidpi/raidpi/internal/service"
 )
 
-// controller is a fake of the part of raid-controller that knows who is who. It
-// has a CA of its own and is reached over TLS, a Unix socket, and plain HTTP on
-// loopback.
+// controller is a fake of the part of raid-controller that knows its callers. It has a CA of its
+// own and is reached over TLS, a Unix socket, and plain HTTP on loopback.
 type controller struct {
 	ca                    *identity.CA
 	token                 string // the one access token that it knows

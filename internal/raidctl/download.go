@@ -145,7 +145,7 @@ func (d *download) fetch(ctx context.Context, f client.File, part *part) (client
 }
 
 // localName makes a file name for this machine of a name that anybody may have
-// chosen: no folders, nothing invisible, not too long, never hidden.
+// chosen. It has no folders and nothing invisible, is not too long and never hidden.
 func localName(name string, id raid.FileID) string {
 	name = name[strings.LastIndexAny(name, `/\`)+1:]
 	name = strings.Map(func(r rune) rune {

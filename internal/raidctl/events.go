@@ -14,7 +14,7 @@ import (
 	"github.com/raidpi/raidpi/internal/client"
 )
 
-// eventWish is which events somebody wants to see.
+// eventWish says which events somebody wants to see.
 type eventWish struct {
 	limit  int // the newest so many; 0: all
 	since  moment
@@ -22,7 +22,7 @@ type eventWish struct {
 	follow bool
 }
 
-// usualEvents is how many are shown unless it is said.
+// usualEvents is the number of events that are shown unless another one is given.
 const usualEvents = 50
 
 func (a *app) eventsCommand() *cobra.Command {

@@ -148,7 +148,7 @@ func (a *app) explain(ctx context.Context, err error) string {
 	return err.Error()
 }
 
-// noController is for who said of no controller, on a machine that has none.
+// noController tells a person who named no controller what to do, on a machine that has none.
 func noController() string {
 	const login = "To log in to one: raidctl login controller.local, or its address in the place of that name"
 	if _, err := exec.LookPath("raid-controller"); err == nil {

@@ -109,7 +109,7 @@ func (a *app) infoCommand() *cobra.Command {
 	}
 }
 
-// maxChunks is how many chunk names of a part are worth reading.
+// maxChunks is the number of a part's chunk names that are worth reading.
 const maxChunks = 8
 
 func (a *app) info(f client.File) error {

@@ -143,9 +143,9 @@ type noNodeError struct{ text string }
 
 func (e noNodeError) Error() string { return e.text }
 
-// findNode is the node that somebody means: by its id, its host name, or the
-// beginning of its id, if that is only one's. An id that is not listed, as that
-// of a node which was removed, is left for the controller to judge.
+// findNode returns the node that somebody means. It is named by its id, its host name, or the
+// beginning of its id, if that is only one's. An id that is not listed, as that of a node which was
+// removed, is left for the controller to judge.
 func (a *app) findNode(ctx context.Context, arg string) (client.Node, error) {
 	all, err := a.client.Nodes(ctx)
 	if err != nil {

@@ -13,8 +13,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// shortID is how much of an id the narrow table shows; commands take the beginning of
-// one.
+// shortID is the length of an id in the narrow table; commands take the beginning of one.
 const shortID = 6
 
 // widths of the narrow table's columns. With the spaces between them they are a
@@ -78,7 +77,7 @@ func byName(a, b client.Node) int {
 	return strings.Compare(a.Name, b.Name)
 }
 
-// nodeName is what people call a node.
+// nodeName returns the name that people call a node by.
 func nodeName(n client.Node) string {
 	if n.Name == "" {
 		return printable(string(n.ID)) // a lab peer's is its address

@@ -14,7 +14,7 @@ import (
 	"github.com/raidpi/raidpi/internal/client"
 )
 
-// destination is where a download goes.
+// destination is the place that a download goes to.
 type destination struct {
 	path   string // links are followed
 	stream bool   // a device or a named pipe, which is written into
@@ -26,9 +26,9 @@ func isStdout(output string) bool {
 	return slices.Contains([]string{"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}, output)
 }
 
-// place looks at what is at a path. A file is overwritten only when forced. What is no
-// file is never replaced: devices of characters and named pipes are written into where
-// a person chose them, and all else is refused.
+// place looks at what is at a path. A file is overwritten only when forced. Whatever is no file is
+// never replaced. Devices of characters and named pipes are written into where a person chose them,
+// and all else is refused.
 func (d *download) place(path string, chosen bool) (destination, error) {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -83,7 +83,7 @@ func kindOf(mode fs.FileMode) string {
 	return "no file"
 }
 
-// readerPause is how often it is looked whether somebody reads a named pipe.
+// readerPause is the time between looks whether somebody reads a named pipe.
 const readerPause = 50 * time.Millisecond
 
 // openStream opens a device or a named pipe, and waits for a pipe's reader.

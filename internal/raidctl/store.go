@@ -14,7 +14,7 @@ import (
 	"github.com/raidpi/raidpi/internal/identity"
 )
 
-// login is what raidctl login remembers.
+// login holds what raidctl login remembers.
 type login struct {
 	URL   string        // as address.Address writes it
 	Pin   *identity.Pin // nil for plain HTTP on this machine

@@ -20,7 +20,7 @@ import (
 const (
 	// defaultURL is the controller on this machine, for everybody there.
 	defaultURL = "http://127.0.0.1:9000"
-	// controlSocket is the same one's, for root and the controller's own user, who
+	// controlSocket is the same one's, for root and the controller's own user. These
 	// may do everything there.
 	controlSocket = "/run/raid-controller/control.sock"
 )
@@ -68,9 +68,9 @@ func (a *app) now() time.Time {
 	return a.built
 }
 
-// choose finds the controller: a flag decides, then the environment, then the
-// socket of the controller on this machine where it lets us in, then the login. A login's fingerprint and token are for
-// the login's controller alone.
+// choose finds the controller. A flag decides, then the environment, then the socket of the
+// controller on this machine where it lets us in, then the login. A login's fingerprint and token
+// are for the login's controller alone.
 func (a *app) choose() (t target, err error) {
 	if a.flags.url != "" && a.flags.socket != "" {
 		return t, errors.New("--controller and --socket are two ways to the controller; give one")

@@ -10,7 +10,7 @@ import (
 	"github.com/raidpi/raidpi/internal/reason"
 )
 
-// terminal is where a person sits, nil when nobody does.
+// terminal is the terminal at which a person sits, nil when nobody does.
 func (a *app) terminal() *os.File {
 	if f, ok := a.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return f

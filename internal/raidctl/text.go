@@ -11,9 +11,9 @@ import (
 	"unicode/utf8"
 )
 
-// printable shows a text that others chose on one line of a terminal: whatever
-// could move the cursor, change colours or turn the direction of writing is
-// escaped as Go does it. Letters of all scripts stay.
+// printable shows a text that others chose on one line of a terminal. Whatever could move the
+// cursor, change colours or turn the direction of writing is escaped as Go does it. Letters of all
+// scripts stay.
 func printable(s string) string {
 	if strings.IndexFunc(s, unprintable) < 0 && utf8.ValidString(s) {
 		return s

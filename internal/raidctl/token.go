@@ -93,8 +93,8 @@ func (a *app) hintJoin(t client.JoinToken) {
 	}
 }
 
-// otherHost is what to try when the first name is not found: an address, which needs
-// no finding, else another name.
+// otherHost returns the host to try when the first name is not found: an address, which needs no
+// finding, else another name.
 func otherHost(hosts []string) string {
 	if len(hosts) < 2 {
 		return ""
@@ -107,10 +107,9 @@ func otherHost(hosts []string) string {
 	return hosts[1]
 }
 
-// joinLine is what to paste into the shell of the machine that is to join. echo
-// is a part of the shell, so the token appears in no list of processes. Whatever
-// came over the network is checked to be no more than it should be, since a shell
-// with sudo reads it.
+// joinLine returns the line to paste into the shell of the machine that is to join. echo is a part
+// of the shell, so the token appears in no list of processes. Whatever came over the network is
+// checked to be no more than it should be, since a shell with sudo reads it.
 func (a *app) joinLine(t client.JoinToken) (string, error) {
 	token, err := identity.ParseToken(t.Token)
 	if err != nil || token.ID() != t.ID {

@@ -71,8 +71,8 @@ wear       up to 90 % of its life are used up: replace it soon
 	c.local(t, "node", "show", "pi-9").want(t, exitNotFound, "", "there is no node")
 }
 
-// The way of a person who drains a node and takes it out while files are in the trash: each
-// refusal is told with what to do, and what was deleted is listed and put back afterwards.
+// A person drains a node and takes it out while files are in the trash. Each refusal is told with
+// what to do. The deleted files are listed and put back afterwards.
 func TestDeletedFilesAreToldOfWhenANodeGoes(t *testing.T) {
 	c := newController(t)
 	drained := false

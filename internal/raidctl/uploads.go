@@ -33,7 +33,7 @@ type uploads struct {
 	lost     *client.UnreachableError // there is no controller: the rest would not find it either
 }
 
-// outcome is how the upload of a file ended.
+// outcome is the end of the upload of a file.
 type outcome struct {
 	done   bool
 	stored uploaded
@@ -166,7 +166,7 @@ func (a *uploads) end(ctx context.Context) error {
 	return first
 }
 
-// maxLeft is how many files that are left are named.
+// maxLeft is the number of files left that are named.
 const maxLeft = 20
 
 // summary says how many files are stored, when not all are or a person watches, and
@@ -206,5 +206,5 @@ func (e *interruptedUpload) Error() string {
 	return "nothing of it was stored; the same command begins anew"
 }
 
-// Unwrap is what ended the upload.
+// Unwrap returns the error that ended the upload.
 func (e *interruptedUpload) Unwrap() error { return e.error }

@@ -26,8 +26,8 @@ func (w *worded) Unwrap() error { return w.err }
 // Worded gives an error other words. It stays what it is for errors.Is and errors.As.
 func Worded(text string, err error) error { return &worded{text, err} }
 
-// Of says why a connection did not come about or broke off, in a few words that follow
-// a colon; "" when nothing more can be said.
+// Of says why a connection did not come about or broke off. It does so in a few words that follow a
+// colon; "" when nothing more can be said.
 func Of(err error) string {
 	var dns *net.DNSError
 	var timeout net.Error

@@ -116,8 +116,8 @@ func cat(b *testing.B, dir string) time.Duration {
 	return time.Since(began)
 }
 
-// BenchmarkReadsBesideScrub compares reads of small chunks, one at a time, from the disk,
-// while a pass is under way and while it is paused, by turns.
+// BenchmarkReadsBesideScrub compares reads of small chunks, one at a time, from the disk. They run
+// by turns while a pass is under way and while it is paused.
 func BenchmarkReadsBesideScrub(b *testing.B) {
 	const chunks, size, batch = 2000, 64 << 10, 200
 	dir, err := os.MkdirTemp(os.Getenv("RAIDPI_BENCH_DIR"), "scrub")

@@ -8,24 +8,24 @@ import (
 )
 
 const (
-	// idleAfter is how long no request must have been there for the scrub to read as fast as
-	// it can. People click every few seconds.
+	// idleAfter is the time without a request after which the scrub reads as fast as it can. People
+	// click every few seconds.
 	idleAfter = 2 * time.Second
-	// restFactor is how much longer than a piece took the scrub rests after it while
-	// requests come: it then has 5 % of the disk's time.
+	// restFactor is the rest of the scrub after a piece while requests come, as a multiple of the
+	// time that the piece took. The scrub then has 5 % of the disk's time.
 	restFactor = 19
 	restLeast  = 5 * time.Millisecond
 	restMost   = 5 * time.Second
-	// looks is how often it is looked meanwhile whether the request under way has ended.
+	// looks is the number of looks meanwhile whether the request under way has ended.
 	looks = 20
 
-	// A request that comes while a piece is read waits for it: on an SD card 3 ms for
+	// A request that comes while a piece is read waits for it. On an SD card it waits 3 ms for
 	// largePiece, what cat(1) reads at once.
 	largePiece = 2 * raid.BlockSize
 	smallPiece = raid.BlockSize
 )
 
-// pace is when the scrub may use the disk. It is for one goroutine.
+// pace says when the scrub may use the disk. It is for one goroutine.
 type pace struct {
 	quietFor func() time.Duration // since the last request ended; 0: one is under way
 	began    time.Time            // the piece before

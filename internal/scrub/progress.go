@@ -6,7 +6,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// speed is how fast it went lately.
+// speed measures the speed of the last while.
 type speed struct {
 	at    time.Time // of the last look; zero: there was none
 	bytes int64     // then
@@ -33,7 +33,7 @@ func (s *speed) measure(bytes int64) {
 	s.at, s.bytes, s.rate = time.Now(), bytes, now
 }
 
-// Progress is how far the scrub is. It does no I/O.
+// Progress says how far the scrub is. It does no I/O.
 func (s *Scrubber) Progress() raid.Scrub {
 	all := s.cfg.Chunks()
 	s.mu.Lock()
@@ -65,7 +65,7 @@ func (s *Scrubber) Progress() raid.Scrub {
 	return p
 }
 
-// enough is how many chunks tell how large those are that were not read yet.
+// enough is the number of chunks that tell the size of those that were not read yet.
 const enough = 100
 
 // average is the likely length of a chunk in bytes, of those that were not read yet.

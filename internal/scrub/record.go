@@ -7,8 +7,8 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// record is what a node keeps of its scrub: one line of JSON, a space and the CRC-32C of
-// the JSON in eight hexadecimal digits. Times are seconds of the node's running time.
+// record is a node's account of its scrub: one line of JSON, a space and the CRC-32C of the JSON in
+// eight hexadecimal digits. Times are seconds of the node's running time.
 type record struct {
 	Disk   string `json:"disk"`   // whose chunks they are; another disk's record says nothing
 	Clock  int64  `json:"clock"`  // how long the node has run

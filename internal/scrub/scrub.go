@@ -11,7 +11,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Disk is what is read. chunkstore.Store is one.
+// Disk is the disk to read. chunkstore.Store is one.
 type Disk interface {
 	Names(ctx context.Context, after raid.ChunkName, limit int) (names []raid.ChunkName, more bool, err error)
 	CheckChunk(ctx context.Context, name raid.ChunkName, turn chunkstore.Turn) (bytes int64, err error)
@@ -19,7 +19,7 @@ type Disk interface {
 	SaveScrubRecord(text string) error
 }
 
-// Config is what a Scrubber is made of.
+// Config holds what a Scrubber is made of.
 type Config struct {
 	Disk     Disk
 	ID       string               // of the disk's chunks: a record with another one is not theirs
@@ -34,13 +34,13 @@ const (
 	saveEvery = 3 * time.Minute
 	// shortest is the least time between the beginnings of two passes.
 	shortest = 10 * time.Second
-	// cutOff is which part of the time between passes a life counts for that ended
-	// without a word.
+	// cutOff divides the time between passes. A life that ended without a word counts for that part
+	// of it.
 	cutOff = 8
-	// page is how many names are held at once, for some 200 KiB.
+	// page is the number of names that are held at once, for some 200 KiB.
 	page = 4096
-	// again is the pause after the disk failed in a way that says nothing of a chunk, and
-	// tries is how often a chunk is tried before the next one is.
+	// again is the pause after the disk failed in a way that says nothing of a chunk. tries is the
+	// number of tries of a chunk before the next one is read.
 	again = time.Minute
 	tries = 3
 )
@@ -149,7 +149,7 @@ func (s *Scrubber) load(ctx context.Context) {
 	s.rec, s.base, s.dirty = rec, rec.Clock, true
 }
 
-// clock is how long the node has run, in seconds. mu is held.
+// clock returns for how many seconds the node has run. mu is held.
 func (s *Scrubber) clock() int64 { return s.base + int64(time.Since(s.opened)/time.Second) }
 
 // next takes over what was told. It reports whether a pass is to go on, or else how long

@@ -2,8 +2,8 @@ package service
 
 import "time"
 
-// source is when this source was last known to be worked on. A clock that is
-// before it is wrong, whatever the program was built from.
+// source is a day on which this source was worked on, the last that is known. A clock
+// that is before it is wrong, whatever the program was built from.
 const source = "2026-11-01"
 
 // Built is the date of the program's build as the linker set it (YYYY-MM-DD), or

@@ -29,7 +29,7 @@ const (
 	ExitConfig = 78
 )
 
-// Configuration is what a daemon was told to be.
+// Configuration holds a daemon's settings.
 type Configuration interface {
 	// Print writes each value and where it comes from.
 	Print(io.Writer) error
@@ -151,7 +151,7 @@ func (r *running[C]) load() error {
 }
 
 // applyLevel sets the log level: of the command line, else the environment, else
-// the configuration. from is where it came from.
+// the configuration. from names its source.
 func (r *running[C]) applyLevel(cfg C) (from string, err error) {
 	name, from := r.logLevel, "--log-level"
 	if name == "" {
@@ -168,7 +168,7 @@ func (r *running[C]) applyLevel(cfg C) (from string, err error) {
 	return from, nil
 }
 
-// refuse tells of a configuration that can't be run: a person in lines of their
+// refuse tells of a configuration that can't be run. It tells a person in lines of their
 // own, the journal as errors, and the status line. Its result is the exit status.
 func (r *running[C]) refuse(err error, stderr io.Writer) int {
 	what, advice, status := "the configuration is refused", "Set it right, then", ExitConfig
@@ -187,10 +187,10 @@ func (r *running[C]) refuse(err error, stderr io.Writer) int {
 	return status
 }
 
-// lastWords logs why the daemon ends. The journal gets it by standard error, which is
-// known to be the unit's since systemd started it: whose an event on journald's own
-// socket is, journald looks up when it reads it, and if the process has ended by then
-// journalctl -u does not show the event.
+// lastWords logs why the daemon ends. The journal gets it by standard error, which is known to be
+// the unit's since systemd started it. An event on journald's own socket is different: journald
+// looks up its sender when it reads it. If the process has ended by then journalctl -u does not
+// show the event.
 func (r *running[C]) lastWords(text string) {
 	if !r.journal {
 		r.log.Error(text)

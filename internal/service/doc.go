@@ -1,6 +1,6 @@
-// Package service is how a daemon lives with what starts it: the log that a
-// terminal or journald reads, readiness and status towards systemd, the signals
-// that end it, and the version it reports.
+// Package service connects a daemon with what starts it. It has the log that a terminal or journald
+// reads, and readiness and status towards systemd. It also has the signals that end the daemon, and
+// the version it reports.
 //
 //   - [NewLogger] writes one line an event to standard error. Under systemd the
 //     lines begin with a priority (sd-daemon(3)) and leave the time to journald.

@@ -11,13 +11,12 @@ import (
 	"github.com/coreos/go-systemd/v22/journal"
 )
 
-// fieldPrefix begins the names of our fields in the journal, so that none of them
-// means something to systemd: journalctl RAID_NODE=… finds all of a node.
+// fieldPrefix begins the names of our fields in the journal, so that none of them means something
+// to systemd. journalctl RAID_NODE=… finds all of a node.
 const fieldPrefix = "RAID_"
 
-// journalHandler writes events to journald's own socket (systemd.journal-fields(7)):
-// each attribute is a field of its own, which can be searched for, and stands in the
-// message too, for people.
+// journalHandler writes events to journald's own socket (systemd.journal-fields(7)). Each attribute
+// is a field of its own, which can be searched for. It stands in the message too, for people.
 type journalHandler struct {
 	program string
 	level   slog.Leveler

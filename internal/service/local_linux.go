@@ -14,10 +14,10 @@ const (
 	socketDirMode = 0o755
 )
 
-// ListenLocal listens on a Unix socket for programs of root and of this process's
-// own user; to all others it is closed, whatever the permissions of its folder
-// say. The folder is made if it is missing, its parent is not. A socket that
-// nobody listens on any more is replaced; one in use is an error.
+// ListenLocal listens on a Unix socket for programs of root and of this process's own user. It is
+// closed to all others, whatever the permissions of its folder say. The folder is made if it is
+// missing, its parent is not. A socket that nobody listens on any more is replaced; one in use is
+// an error.
 func ListenLocal(path string) (net.Listener, error) {
 	if err := os.Mkdir(filepath.Dir(path), socketDirMode); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("make the folder of the control socket: %w", err)

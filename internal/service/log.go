@@ -54,8 +54,8 @@ func parseLevel(name string) (slog.Level, error) {
 	return 0, fmt.Errorf("%q is no log level: use debug, info, warn or error", name)
 }
 
-// handler is slog's text handler, which quotes whatever could break a line,
-// with a priority before each line when a service manager reads it.
+// handler is slog's text handler, which quotes whatever could break a line. It writes a priority
+// before each line when a service manager reads it.
 type handler struct {
 	slog.Handler // writes to the sink's buffer
 	sink         *sink

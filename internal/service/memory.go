@@ -2,12 +2,11 @@ package service
 
 import "runtime/debug"
 
-// What the daemons hold is mostly payload without pointers, which costs a
-// collection nothing, so the heap may grow by little before it is collected:
-// gcPercent, where Go's default lets it double. An idle heap is so small that a
-// quarter of it would be collected all the time; ballast, which is never
-// touched and so takes address space but no memory, lets it grow by
-// ballast*gcPercent/100 = 8 MiB at the least.
+// The daemons hold mostly payload without pointers, which costs a collection nothing. So the heap
+// may grow by little before it is collected: gcPercent, where Go's default lets it double. An idle
+// heap is so small that a quarter of it would be collected all the time. ballast lets it grow by
+// ballast*gcPercent/100 = 8 MiB at the least. It is never touched and so takes address space but no
+// memory.
 const (
 	gcPercent = 25
 	ballast   = 32 << 20

@@ -14,8 +14,8 @@ const (
 	// maxStatus bounds the status line, in bytes: systemd ignores a message of more
 	// than 4096.
 	maxStatus = 2000
-	// extension is for how much longer a start that moves is waited for, and
-	// extendEvery how often that is asked for.
+	// extension is the further time that a start that moves is waited for. extendEvery is
+	// the time between two requests for it.
 	extension   = time.Minute
 	extendEvery = 10 * time.Second
 )
@@ -115,7 +115,7 @@ func (n *Notifier) final(line string) {
 }
 
 // set changes a part of the status line. Lines are sent in the order in which they
-// were made: an older one that came last would stay, since the newer counts as sent.
+// were made. An older one that came last would stay, since the newer counts as sent.
 func (n *Notifier) set(part *string, text string) {
 	n.telling.Lock()
 	defer n.telling.Unlock()
@@ -145,9 +145,9 @@ func oneLine(text string) string {
 	return strings.ToValidUTF8(text, "?")
 }
 
-// Progress tells of a start that takes long, each time that it has got on: the
-// status says so, and the service manager waits longer. Whoever hangs does not call
-// it, and is ended in time. done need not grow: what is rewritten in place moves too.
+// Progress tells of a start that takes long, each time that it has got on. The
+// status says so, and the service manager waits longer. A daemon that hangs does not
+// call it, and is ended in time. done need not grow: what is rewritten in place moves too.
 // step is for a person; total 0: not known.
 func (n *Notifier) Progress(step string, done, total int64) {
 	n.mu.Lock()

@@ -47,7 +47,7 @@ func (r *running[C]) reload() {
 }
 
 // compare says what a new configuration changes, and what of that has to wait for
-// a restart. levelFrom is where the log level comes from.
+// a restart. levelFrom names the source of the log level.
 func (r *running[C]) compare(cfg C, levelFrom string) {
 	values := cfg.Values()
 	var waiting []string

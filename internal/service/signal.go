@@ -14,8 +14,8 @@ type Signalled struct{ Signal os.Signal }
 // Error names the signal.
 func (s Signalled) Error() string { return fmt.Sprintf("received signal %q", s.Signal) }
 
-// ExitStatus is what shells report for a process that the signal ended: 128
-// plus its number.
+// ExitStatus returns the number that shells report for a process that the signal ended: 128 plus
+// the signal's.
 func (s Signalled) ExitStatus() int {
 	if n, ok := s.Signal.(syscall.Signal); ok {
 		return 128 + int(n)
@@ -23,10 +23,9 @@ func (s Signalled) ExitStatus() int {
 	return 1
 }
 
-// Context ends with the cause [Signalled] at the first SIGINT or SIGTERM. From
-// then on the signals do again what they do by default, so that a second one
-// ends a process that hangs in its shutdown. stop gives the signals back and
-// ends the context too.
+// Context ends with the cause [Signalled] at the first SIGINT or SIGTERM. From then on the signals
+// do again what they do by default. So a second one ends a process that hangs in its shutdown. stop
+// gives the signals back and ends the context too.
 func Context(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)

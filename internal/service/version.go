@@ -6,8 +6,8 @@ import (
 	"runtime/debug"
 )
 
-// Version is what a program calls itself: the version that the build linked
-// in, else the one that the Go toolchain noted, else the commit.
+// Version returns a program's version. It is the one that the build linked in, else the one that
+// the Go toolchain noted, else the commit.
 func Version(linked string) string {
 	if linked != "" {
 		return linked
@@ -27,7 +27,7 @@ func Version(linked string) string {
 	return "dev"
 }
 
-// VersionLine is what --version prints.
+// VersionLine returns the line that --version prints.
 func VersionLine(program, linked string) string {
 	return fmt.Sprintf("%s %s (%s, %s/%s)", program, Version(linked), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

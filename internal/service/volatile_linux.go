@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Volatile says, for a person, that what is written to a folder may be gone when the
-// machine starts anew: it lies in memory, or on an overlay, as raspi-config makes one
-// over a read-only card. key is the folder's name in the configuration. "" is none of
-// these, or not known. One call to the system, and none to the disk.
+// Volatile says, for a person, that what is written to a folder may be gone when the machine starts
+// anew. The folder lies in memory, or on an overlay, as raspi-config makes one over a read-only
+// card. key is the folder's name in the configuration. "" is none of these, or not known. One call
+// to the system, and none to the disk.
 func Volatile(key, dir string) string {
 	for {
 		var st unix.Statfs_t

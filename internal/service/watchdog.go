@@ -13,15 +13,15 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// rounds is how many times the daemon's parts are asked in the time after which the
+// rounds is the number of times that the daemon's parts are asked in the time after which the
 // service manager would end it.
 const rounds = 3
 
-// partingTime is how long an ended Watch waits for probes that are under way.
+// partingTime bounds the wait of an ended Watch for probes that are under way.
 const partingTime = time.Second
 
-// WatchdogTime is how long the service manager waits for a sign of life, as it has
-// told this process; 0: it does not watch.
+// WatchdogTime returns how long the service manager waits for a sign of life, as it has told this
+// process. 0: it does not watch.
 func WatchdogTime(log *slog.Logger) time.Duration {
 	limit, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
@@ -31,15 +31,14 @@ func WatchdogTime(log *slog.Logger) time.Duration {
 	return limit
 }
 
-// Watch asks the daemon's own parts whether they move, three times in the time that
-// the service manager gives, and sends it a sign of life whenever all of them have
-// answered. It returns nil when ctx ends; at once when nobody watches.
+// Watch asks the daemon's own parts whether they move, three times in the time that the service
+// manager gives. It sends the manager a sign of life whenever all of them have answered. It returns
+// nil when ctx ends; at once when nobody watches.
 //
-// A probe returns nil once its part has done something. It must never wait for
-// another machine. One that hangs stays: it is not asked a second time, and no sign
-// of life is sent until it returns. So a part may take longer than a round, as one
-// does that waits for a slow card, and still be in time: what counts is that a step
-// takes less than two thirds of the watchdog's time.
+// A probe returns nil once its part has done something. It must never wait for another machine. One
+// that hangs stays: it is not asked a second time, and no sign of life is sent until it returns. So
+// a part may take longer than a round, as one does that waits for a slow card, and still be in
+// time. Each step must take less than two thirds of the watchdog's time.
 func (n *Notifier) Watch(ctx context.Context, probes map[string]func(context.Context) error) error {
 	if n.Watchdog <= 0 {
 		return nil
@@ -163,9 +162,9 @@ func (w *watch) leave() {
 	}
 }
 
-// lastSigns sends signs of life while the daemon stops, until the result is called:
-// its parts end one after the other and can't be asked any more. How long that may
-// take, the service manager knows by itself.
+// lastSigns sends signs of life while the daemon stops, until the result is called. The daemon's
+// parts end one after the other and can't be asked any more. The service manager knows by itself
+// how long that may take.
 func (n *Notifier) lastSigns() (stop func()) {
 	if n.Watchdog <= 0 {
 		return func() {}

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// heard is what a service manager was sent, and when.
+// heard holds the messages that a service manager was sent, and their times.
 type heard struct {
 	mu    sync.Mutex
 	start time.Time

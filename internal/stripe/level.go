@@ -11,24 +11,24 @@ import (
 type Level struct {
 	// Name is in the configuration, the catalog and the trailers of chunks.
 	Name string
-	// Parts is how many a stripe has. They count from 1 and are at most raid.MaxPart.
+	// Parts is the number of parts of a stripe. They count from 1 and are at most raid.MaxPart.
 	Parts int
-	// Needed is how many of them a stripe can be read from, whichever they are.
+	// Needed is the number of parts that a stripe can be read from, whichever they are.
 	Needed int
-	// Copies is how many each part has; 0: as many as the configuration says.
+	// Copies is the number of copies of each part; 0: as many as the configuration says.
 	Copies int
 	Code
 }
 
-// Code computes parts. A byte of one part depends on the bytes at the same offset of
-// others alone, so that a range of it is made from that range of them.
+// Code computes parts. A byte of one part depends on the bytes at the same offset of others alone.
+// So a range of it is made from that range of them.
 type Code interface {
 	// Length is the number of bytes of a part, from 1, of a stripe of n bytes.
 	Length(n int64, part int) int64
 	// Locate finds the part that has the byte at offset of a stripe of n bytes, and
 	// where it is there. The bytes that follow in the part follow in the stripe too.
 	Locate(n, offset int64) (part int, at int64)
-	// Extra is how much memory Cut needs for a stripe of n bytes, in bytes.
+	// Extra returns the memory that Cut needs for a stripe of n bytes, in bytes.
 	Extra(n int64) int64
 	// Cut cuts a stripe into all its parts. They share its memory and that of extra.
 	Cut(stripe, extra []byte) [][]byte
@@ -37,17 +37,17 @@ type Code interface {
 	Reconstruct(dst []byte, part int, from []Run)
 }
 
-// Run is a range of a part's bytes, as far as the part has them: it may end earlier
-// than that of another part, or be empty.
+// Run is a range of a part's bytes, as far as the part has them. It may end earlier than that of
+// another part, or be empty.
 type Run struct {
 	Part  int
 	Bytes []byte
 }
 
-// Spare is how many parts of a stripe may be gone.
+// Spare is the number of parts of a stripe that may be gone.
 func (l Level) Spare() int { return l.Parts - l.Needed }
 
-// CopiesOf is how many copies each part has where the configuration wants so many.
+// CopiesOf returns the number of copies of each part where the configuration wants so many.
 func (l Level) CopiesOf(wanted int) int {
 	if l.Copies > 0 {
 		return l.Copies
@@ -64,7 +64,7 @@ func (l Level) Group(part int) int {
 	return part
 }
 
-// Groups is how many there are in a stripe.
+// Groups is the number of groups in a stripe.
 func (l Level) Groups() int {
 	if l.Spare() > 0 {
 		return 1
@@ -72,8 +72,8 @@ func (l Level) Groups() int {
 	return l.Parts
 }
 
-// Apart is how many chunks a group has, and so how many nodes it takes, with so many
-// copies of each part.
+// Apart is the number of chunks in a group, and so of the nodes it takes, with so many copies of
+// each part.
 func (l Level) Apart(copies int) int { return l.Parts / l.Groups() * copies }
 
 // Levels are those that files may have.
@@ -105,7 +105,7 @@ func (ls Levels) Names() []string {
 	return names
 }
 
-// Spare is how many parts of a stripe may be gone, with the level that allows the most.
+// Spare is the number of parts of a stripe that may be gone, with the level that allows the most.
 func (ls Levels) Spare() (n int) {
 	for _, l := range ls {
 		n = max(n, l.Spare())

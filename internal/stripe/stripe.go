@@ -1,10 +1,10 @@
 // Package stripe says how a file becomes stripes, a stripe becomes parts, and
 // parts become a stripe again. It is pure: no I/O, no state.
 //
-// Only this package knows how many parts a stripe has, how many of them are
-// needed to read it, how a range of a file maps to them, and how one is made
-// from others. A [Level] is the answer to all of that. [Known] is the table of
-// levels: a new one is a file here and a line there.
+// Only this package knows how many parts a stripe has, and how many of them are needed to read it.
+// It alone knows how a range of a file maps to parts, and how one is made from others. A [Level] is
+// the answer to all of that. [Known] is the table of levels: a new one is a file here and a line
+// there.
 package stripe
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Layout is how one file lies in stripes and parts.
+// Layout says how one file lies in stripes and parts.
 type Layout struct {
 	Level      Level
 	StripeSize int64 // bytes of a full stripe, at least 1

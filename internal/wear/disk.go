@@ -14,7 +14,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// maxFile is how much of a file of the kernel is looked at, in bytes.
+// maxFile bounds the part of a file of the kernel that is looked at, in bytes.
 const maxFile = 256 << 10
 
 // read reads a file of the kernel.
@@ -38,7 +38,7 @@ func word(machine fs.FS, name string) string {
 	return strings.TrimSpace(text)
 }
 
-// disk is what a folder lies on.
+// disk is the disk under a folder.
 type disk struct {
 	name   string // of the whole disk, in /sys/block; empty: none is known
 	medium raid.Medium
@@ -90,10 +90,10 @@ func wholeDisk(machine fs.FS, number string) (string, error) {
 	return name, nil
 }
 
-// deepest is how many layers of mapped disks are looked through.
+// deepest is the number of layers of mapped disks that are looked through.
 const deepest = 4
 
-// below is the disk under one that is mapped onto it, as by encryption; the same if it is
+// below is the disk under one that is mapped onto it, as by encryption. It is the same disk if it is
 // on several, or on none.
 func below(machine fs.FS, name string) string {
 	for range deepest {
@@ -140,7 +140,7 @@ func (d *disk) describe(machine fs.FS) {
 	d.serial = clip(first("device/cid", "device/serial", "wwid", "device/wwid", "serial"))
 }
 
-// longest is how long a text of the kernel may be that is kept, in bytes.
+// longest bounds a text of the kernel that is kept, in bytes.
 const longest = 64
 
 func clip(s string) string { return strings.ToValidUTF8(s[:min(len(s), longest)], "") }
@@ -216,7 +216,7 @@ func groupWritten(text string) (bytes uint64, err error) {
 	return bytes, nil
 }
 
-// since is how many bytes were written between two looks.
+// since returns the number of bytes written between two looks.
 func since(before, now uint64) uint64 {
 	if now >= before {
 		return now - before

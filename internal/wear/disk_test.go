@@ -10,7 +10,7 @@ import (
 
 func itoa(n uint64) string { return strconv.FormatUint(n, 10) }
 
-// places are what folders may lie on.
+// places are the disks that folders may lie on.
 var places = map[string]struct {
 	make    func(m *machine)
 	dir     string

@@ -71,7 +71,7 @@ func (m *machine) mapped(name string, on ...string) {
 	}
 }
 
-// stat is what the kernel says of a disk to which so many bytes were written.
+// stat returns the kernel's text on a disk to which so many bytes were written.
 func stat(bytes uint64) string {
 	return strings.Join([]string{" 5191", "2404", "440514", "3017", "88", "31", itoa(bytes / sector), "77", "0", "2000", "3100", "0", "0", "0", "0", "9", "6"}, "  ") + "\n"
 }

@@ -17,7 +17,7 @@ type Records interface {
 	SaveWearRecord(text string) error
 }
 
-// Config is what a Meter is made of.
+// Config holds what a Meter is made of.
 type Config struct {
 	Machine fs.FS  // the machine's files from its root, as of os.DirFS("/")
 	Dir     string // absolute path of the folder whose disk is meant
@@ -39,9 +39,9 @@ const (
 	// saveEvery is the least time between two writes of the record.
 	saveEvery = time.Hour
 	day       = 24 * time.Hour
-	// staleAfter is how long what a sensor said is believed without a further answer.
+	// staleAfter is the time for which a sensor's word is believed without a further answer.
 	staleAfter = 3 * askEvery
-	// stopWithin is how long the end of Run waits for a sensor that does not answer.
+	// stopWithin bounds the wait of the end of Run for a sensor that does not answer.
 	stopWithin = time.Second
 )
 
@@ -76,15 +76,15 @@ func New(cfg Config) *Meter {
 	return &Meter{cfg: cfg, saved: time.Now()}
 }
 
-// Wear is what is known now. It does no I/O.
+// Wear returns what is known now. It does no I/O.
 func (m *Meter) Wear() raid.Wear {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.now
 }
 
-// Run works until ctx ends. A sensor that does not answer holds up neither the count nor
-// the end: a goroutine waits for it then, one at most, which writes nothing any more.
+// Run works until ctx ends. A sensor that does not answer holds up neither the count nor the end. A
+// goroutine waits for it then, one at most, which writes nothing any more.
 func (m *Meter) Run(ctx context.Context) {
 	m.disk = locate(m.cfg.Machine, m.cfg.Dir, m.cfg.Device)
 	m.load()
@@ -116,7 +116,7 @@ func (m *Meter) Run(ctx context.Context) {
 
 // watch asks the sensors until ctx ends. They are asked apart from the count, since some
 // of them ask hardware: a disk's controller, or the firmware of a Pi. One that hangs holds
-// up who reads it, and no signal ends that.
+// up its reader, and no signal ends that.
 func (m *Meter) watch(ctx context.Context) {
 	m.ask()
 	for ctx.Err() == nil {

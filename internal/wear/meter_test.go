@@ -313,8 +313,8 @@ func (h *hung) Open(name string) (fs.File, error) {
 func (h *hung) ReadLink(name string) (string, error)   { return fs.ReadLink(h.FS, name) }
 func (h *hung) Lstat(name string) (fs.FileInfo, error) { return fs.Lstat(h.FS, name) }
 
-// The counts go on, an orderly end waits no longer than a second, the record is written,
-// and no more than one goroutine waits for the sensor.
+// The counts go on, an orderly end waits no longer than a second, and the record is written. No
+// more than one goroutine waits for the sensor.
 func TestASensorThatHangsHoldsUpNothing(t *testing.T) {
 	for what, name := range map[string]string{"of a disk": "temp1_input", "of the voltage": "in0_lcrit_alarm", "of the machine": "thermal_zone0/temp"} {
 		t.Run(what, func(t *testing.T) {

@@ -94,9 +94,9 @@ func mapping(machine fs.FS, mapped string) (string, error) {
 	return "", errNoDisk
 }
 
-// serviceOf is whose writes are counted on a file system of which no disk is known. The
-// kernel counts for control groups what local file systems write, and not what goes over
-// a network or through a program of the user's, or what ZFS writes later by itself.
+// serviceOf says whose writes are counted on a file system of which no disk is known. For control
+// groups the kernel counts the writes of local file systems. It does not count what goes over a
+// network or through a program of the user's. Nor does it count what ZFS writes later by itself.
 func serviceOf(kind string) raid.WearSource {
 	switch kind {
 	case "overlay", "btrfs", "ext4", "xfs", "f2fs":

@@ -8,7 +8,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// record is what a node keeps of what was written: a line of JSON, as raid.SealLine has it.
+// record is a node's account of what was written: a line of JSON, as raid.SealLine has it.
 type record struct {
 	Disk   string          `json:"disk"`             // of the node: what was counted is of this one
 	Card   string          `json:"card,omitempty"`   // its maker's number; empty: not known

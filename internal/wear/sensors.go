@@ -91,8 +91,8 @@ func machineHeat(machine fs.FS) raid.Heat {
 }
 
 // voltageAlarm finds the file that says whether a Pi has had too little voltage in the
-// last two seconds; empty: there is none. The older one of the firmware's is not read, as
-// the kernel warns of everyone who does.
+// last two seconds. Empty: there is none. The older one of the firmware's is not read, as
+// the kernel warns of every program that does.
 func voltageAlarm(machine fs.FS) string {
 	names, _ := fs.Glob(machine, "sys/class/hwmon/hwmon*/name")
 	for _, name := range names {

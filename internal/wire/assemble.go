@@ -43,10 +43,10 @@ func (h *Hub) admit(peer zmtp.Peer) (zmtp.Properties, error) {
 
 var errLabInTLS = errors.New("inside TLS only raid-node is served")
 
-// checkIdentity refuses a native peer that has not proved to be the node that it
-// says it is. Without TLS nothing is proved, so such a node must be on this
-// machine, whatever is allowed to lab peers, and must not have joined: who can
-// pretend to be another reads and removes what that one is asked for.
+// checkIdentity refuses a native peer that has not proved to be the node that it says it is.
+// Without TLS nothing is proved. So such a node must be on this machine, whatever is allowed to lab
+// peers, and must not have joined. A peer that can pretend to be another node reads and removes
+// what that node is asked for.
 func (h *Hub) checkIdentity(peer zmtp.Peer, node raid.NodeID) error {
 	if peer.TLS == nil {
 		if elsewhere(peer.Addr) {
@@ -104,8 +104,8 @@ func (h *Hub) join(ctx context.Context, hi hello, c *zmtp.Conn) (*Session, error
 	return s, s.attach(hi.role, c)
 }
 
-// sessionFor returns the node's session with the hello's id, a new one if need
-// be, and the silent one that it replaces, which is to be ended.
+// sessionFor returns the node's session with the hello's id, a new one if need be. It also returns
+// the silent session that this one replaces, which the caller has to end.
 func (h *Hub) sessionFor(ctx context.Context, hi hello) (s, silent *Session, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -165,7 +165,7 @@ func (h *Hub) serveNative(ctx context.Context, c *zmtp.Conn) error {
 		h.cfg.Log.Info("Connection refused", "node", hi.node, "session", hi.session, "role", hi.role, "reason", err)
 		return err
 	}
-	// It may have been removed since it was admitted. Who removes it looks for its
+	// It may have been removed since it was admitted. The removal looks for its
 	// session after that is known here, so one of the two finds the other.
 	if err := h.checkIdentity(c.Peer(), hi.node); err != nil {
 		s.End(err)

@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// backoff gives pauses that double from min to max, each shortened at random by
-// up to a half, so that nodes that lost their controller together do not return
-// together.
+// backoff gives pauses that double from min to max. Each is shortened at random by up to a half, so
+// that nodes that lost their controller together do not return together.
 type backoff struct {
 	min, max, current time.Duration
 	random            io.Reader

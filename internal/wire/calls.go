@@ -31,7 +31,7 @@ const (
 	callOther
 )
 
-// outcome is how a call ended.
+// outcome is the end of a call.
 type outcome struct {
 	resp response
 	get  GetResult // of a Get that succeeded
@@ -50,9 +50,8 @@ func (s *Session) enter(c *call) error {
 	return nil
 }
 
-// leave takes a call that its caller gives up out of the table. It reports false
-// when its outcome is there, or will be without further delay than the peer's
-// bytes take: then the caller must wait for it.
+// leave takes a call that its caller gives up out of the table. It reports false when the outcome
+// is there, or when only the rest of the peer's bytes delays it. Then the caller must wait for it.
 func (s *Session) leave(c *call) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,9 +83,8 @@ func (s *Session) answer(r response) {
 	c.outcome <- o
 }
 
-// fill finds the Get that a response on the data connection answers and makes
-// the caller, the reader of that connection, the one who ends it. It is nil when
-// nothing waits for this answer.
+// fill finds the Get that a response on the data connection answers. From then on the caller, the
+// reader of that connection, has to end it. It is nil when nothing waits for this answer.
 func (s *Session) fill(r response) *call {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -16,7 +16,7 @@ var errClone = errors.New("another node with this id is connected: two machines 
 const (
 	// cloneLogEvery bounds how often the same clone is logged.
 	cloneLogEvery = time.Minute
-	// cloneRecent is for how long after its last refusal one counts as there. A
+	// cloneRecent is the time after its last refusal for which one counts as there. A
 	// node tries again every 5 s at least.
 	cloneRecent = time.Minute
 	// maxClones bounds what is remembered.
@@ -31,7 +31,7 @@ type Clone struct {
 	Last time.Time // when it was refused last
 }
 
-// clone is what the Hub remembers of one. Hub.mu guards it.
+// clone holds what the Hub remembers of a Clone. Hub.mu guards it.
 type clone struct {
 	Clone
 	first  time.Time // of the refusals since it is there

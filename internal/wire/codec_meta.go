@@ -10,8 +10,8 @@ import (
 	"github.com/raidpi/raidpi/internal/wire/wirepb"
 )
 
-// encodeMeta fills pb, and file when there is one, with what m says beside the
-// chunk's name and the commit number, which the request itself carries.
+// encodeMeta fills pb from m, and file when m has one. The chunk's name and the commit number are
+// left out: the request itself carries them.
 func encodeMeta(pb *wirepb.ChunkMeta, file *wirepb.FileMeta, m *raid.ChunkMeta) {
 	pb.ArrayId = string(m.Array)
 	pb.Level = m.Level

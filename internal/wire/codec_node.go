@@ -11,8 +11,8 @@ import (
 	"github.com/raidpi/raidpi/internal/wire/wirepb"
 )
 
-// deadline is when a request that arrived at the given time is over; the zero
-// time when it has no limit.
+// deadline returns the end of the time for a request that arrived at the given time.
+// It is the zero time when the request has no limit.
 func deadline(arrived time.Time, remainingMS uint32) time.Time {
 	if remainingMS == 0 {
 		return time.Time{}
@@ -43,9 +43,9 @@ type nodeRequest struct {
 // heartbeat reports whether the request is a controller's heartbeat.
 func (r *nodeRequest) heartbeat() bool { return r.id == 0 }
 
-// decodeRequest parses a native controller's message on port 5559. A request
-// that parses but asks for nonsense comes back with invalid set, to be answered
-// with; err means that the peer does not speak the protocol.
+// decodeRequest parses a native controller's message on port 5559. A request that parses but asks
+// for nonsense comes back with invalid set, as the answer to it. err means that the peer does not
+// speak the protocol.
 func decodeRequest(frame []byte, maxFrame int64) (r nodeRequest, invalid, err error) {
 	var pb wirepb.GetdataRequest
 	if err = proto.Unmarshal(frame, &pb); err != nil {

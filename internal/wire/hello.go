@@ -40,7 +40,7 @@ func (r role) String() string {
 	return [...]string{"store", "data", "control", "request"}[r]
 }
 
-// hello is what a native node says of itself in its READY.
+// hello describes a native node, as it does itself in its READY.
 type hello struct {
 	version int
 	array   raid.ArrayID // empty: the node belongs to none yet
@@ -66,8 +66,8 @@ func (h hello) properties() zmtp.Properties {
 	return p
 }
 
-// parseHello reads a native node's properties on a connection to the given port
-// of ours, named by the socket type that the peer must have there.
+// parseHello reads a native node's properties on a connection to one of our ports. The port is
+// named by the socket type that the peer must have there.
 func parseHello(peer zmtp.Peer) (h hello, err error) {
 	p := peer.Properties
 	if h.version, err = strconv.Atoi(p[propVersion]); err != nil {
@@ -111,7 +111,7 @@ func checkVersion(v int) error {
 	return nil
 }
 
-// welcome is what the controller answers in its READY to a native node.
+// welcome returns the controller's properties for its READY to a native node.
 func welcome(array raid.ArrayID) zmtp.Properties {
 	return zmtp.Properties{propVersion: strconv.Itoa(ProtocolVersion), propArray: string(array)}
 }

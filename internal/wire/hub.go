@@ -19,8 +19,8 @@ import (
 
 var errHubStops = fmt.Errorf("controller is stopping: %w", raid.ErrShutdown)
 
-// HubConfig is what a Hub is made of. Zero durations and sizes take the defaults
-// that are named beside them.
+// HubConfig holds what a Hub is made of. Zero durations and sizes take the defaults that are named
+// beside them.
 type HubConfig struct {
 	Array     raid.ArrayID
 	Store     net.Listener // port 5557
@@ -40,8 +40,8 @@ type HubConfig struct {
 	// Renew reports whether a node should ask for a certificate for a new key; nil:
 	// none. It is asked with each heartbeat.
 	Renew func(raid.NodeID) bool
-	// Tell is what a node is told of names, when its session begins and when they
-	// change; nil: nothing. It must not wait.
+	// Tell returns the names to tell a node, when its session begins and when they change; nil:
+	// nothing. It must not wait.
 	Tell func(raid.NodeID) Told
 	// Pool is not drawn upon: nothing comes in here for which no request waits.
 	Pool *budget.Pool
@@ -85,7 +85,7 @@ type Hub struct {
 	lastID       atomic.Uint64
 	used         atomic.Int64  // when a node was last asked for something, as time since made
 	wake         chan struct{} // of 1: heartbeats are to be sent before their time
-	here         chan struct{} // sendHeartbeats sends to who asks whether it moves
+	here         chan struct{} // sendHeartbeats sends to the probe that asks whether it moves
 	heartbeating atomic.Bool   // it runs
 	over         chan struct{} // closed when it does no more
 	encoder      encoder
@@ -203,20 +203,19 @@ func (h *Hub) Run(ctx context.Context) error {
 	return err
 }
 
-// connConfig is how one of our ports speaks ZMTP.
+// connConfig returns the ZMTP settings of one of our ports.
 func (h *Hub) connConfig(typ zmtp.SocketType) zmtp.Config {
 	cfg := zmtp.Config{
 		Type: typ, Admit: h.admit, TLS: h.cfg.TLS,
-		// Each connection is pinged too, so that one that is half-open by itself
-		// is noticed, at the moments of heartbeats, the rare ones too. That is often
-		// enough for a node to hear from us before it asks by itself. A PONG may have
-		// to wait for a large payload on a slow line.
+		// Each connection is pinged too, at the moments of heartbeats, the rare ones too. So one
+		// that is half-open by itself is noticed. That is often enough for a node to hear from us
+		// before it asks by itself. A PONG may have to wait for a large payload on a slow line.
 		PingEvery: 3 * idleFactor * h.cfg.Heartbeat, TimersFrom: h.made, PingTimeout: 4 * h.cfg.Dead,
 	}
 	switch typ {
 	case zmtp.Pull:
-		// Without a Pool, a frame above FreeFrame is accepted only where a Sink
-		// says where to: payloads that a request waits for, or that are thrown away.
+		// Without a Pool, a frame above FreeFrame is accepted only where a Sink says where to put
+		// it. Such are payloads that a request waits for, or that are thrown away.
 		cfg.Limits = zmtp.Limits{
 			MaxFrame: max(h.cfg.MaxFrame, maxResponse), MaxMessage: h.cfg.MaxFrame + maxResponse, MaxFrames: 2, FreeFrame: maxResponse,
 		}

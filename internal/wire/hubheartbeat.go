@@ -11,16 +11,16 @@ import (
 )
 
 const (
-	// idleAfter is how long no node is asked for anything until heartbeats become
-	// rare, and idleFactor how many fewer there are then.
+	// idleAfter is the time for which no node was asked for anything, after which heartbeats become
+	// rare. There are idleFactor times fewer then.
 	idleAfter  = 5 * time.Second
 	idleFactor = 4
 )
 
-// sendHeartbeats has all sessions send the controller's heartbeats at the same moments, and
-// nodes answer at once: so an idle controller is woken for all of them together. The
-// moments are Heartbeat apart, idleFactor times that while no node is asked for anything
-// and none owes an answer. It ends the sessions of nodes that are silent.
+// sendHeartbeats has all sessions send the controller's heartbeats at the same moments, and nodes
+// answer at once. So an idle controller is woken for all of them together. The moments are
+// Heartbeat apart. They are idleFactor times that apart while no node is asked for anything and
+// none owes an answer. It ends the sessions of nodes that are silent.
 func (h *Hub) sendHeartbeats(ctx context.Context) {
 	h.heartbeating.Store(true)
 	defer close(h.over)
@@ -32,7 +32,7 @@ func (h *Hub) sendHeartbeats(ctx context.Context) {
 		select {
 		case <-timer.C:
 		case <-h.wake:
-			if time.Since(last) < h.cfg.Heartbeat/2 { // whoever wakes us may do so all the time
+			if time.Since(last) < h.cfg.Heartbeat/2 { // the one that wakes us may do so all the time
 				select {
 				case <-timer.C: // its time has come as well
 				default:
@@ -90,11 +90,10 @@ func (h *Hub) heartbeatSoon() {
 	}
 }
 
-// heartbeatNow has a heartbeat sent, or ends the session after Dead of silence, give or take
-// half a heartbeat: answers come in a moment after they were asked for. Silence counts
-// only with a debt: after a halt of this process what nodes said is still to be read.
-// It reports whether the session is idle: nothing is asked of the node, and it owes no
-// answer.
+// heartbeatNow has a heartbeat sent, or ends the session after Dead of silence. That is exact to
+// half a heartbeat: answers come in a moment after they were asked for. Silence counts only with a
+// debt: after a halt of this process the words of nodes are still to be read. It reports whether
+// the session is idle: nothing is asked of the node, and it owes no answer.
 func (s *Session) heartbeatNow() (idle bool) {
 	if !s.isWhole() {
 		return true // it has a deadline of its own
@@ -146,8 +145,8 @@ func (s *Session) sendHeartbeats(ctx context.Context) {
 	}
 }
 
-// expect notes that the node owes a sign of life from now on, unless it did before, or
-// need not answer, as its last heartbeat has only just come.
+// expect notes that the node owes a sign of life from now on, unless it did before. Nor does it owe
+// one when its last heartbeat has only just come.
 func (s *Session) expect() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,8 +155,8 @@ func (s *Session) expect() {
 	}
 }
 
-// Unanswered is the time since the first heartbeat to the node of those that it has to
-// answer and after which not a byte has come from it; 0 when one has.
+// Unanswered is the time since the first heartbeat that the node has to answer and after which not
+// a byte has come from it. It is 0 when one has.
 func (s *Session) Unanswered() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -266,8 +266,8 @@ func TestNodesAreHeardOftenWhileTheArrayWorks(t *testing.T) {
 	})
 }
 
-// A node whose cable was pulled while nothing was asked of it is known to owe an answer
-// a second and a half after somebody wants it, as one is that falls silent then.
+// A node's cable is pulled while nothing is asked of it. A second and a half after somebody wants
+// the node it is known to owe an answer, as one is that falls silent then.
 func TestNodeThatFellSilentInACalmIsSuspectSoon(t *testing.T) {
 	for after := range 5 {
 		synctest.Test(t, func(t *testing.T) {

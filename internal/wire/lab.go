@@ -233,8 +233,8 @@ func (l *labs) readSub(s *labSub) error {
 	}
 }
 
-// subscribe notes a subscription or its end. What is outstanding is asked again
-// of one who subscribes.
+// subscribe notes a subscription or its end. A new subscriber is asked again
+// for what is outstanding.
 func (l *labs) subscribe(s *labSub, topic string, on bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

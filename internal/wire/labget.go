@@ -28,16 +28,17 @@ type labGet struct {
 	idle    chan struct{}
 }
 
-// maxRefused bounds how many connections may stand in the way of a good answer
-// before a Get is not sent anew any more.
+// maxRefused bounds the connections that may stand in the way of a good answer. With more, a Get is
+// not sent anew any more.
 const maxRefused = 16
 
-// LabGet asks all lab peers that subscribed for a chunk of size bytes and fills
-// dst, of that length, with the first answer that accept agrees to. accept is
-// called from a reader's goroutine. A peer that subscribes meanwhile is asked
-// too. It fails with raid.ErrNotFound when no byte has come from any lab peer
-// for LabGetTimeout, and when ctx ends; while peers keep answering other
-// requests only ctx bounds it. dst is not touched after the return.
+// LabGet asks all lab peers that subscribed for a chunk of size bytes. It fills dst, of that
+// length, with the first answer that accept agrees to. accept is called from a reader's goroutine.
+// A peer that subscribes meanwhile is asked too.
+//
+// It fails with raid.ErrNotFound when no byte has come from any lab peer for LabGetTimeout, and
+// when ctx ends. While peers keep answering other requests only ctx bounds it. dst is not touched
+// after the return.
 func (h *Hub) LabGet(ctx context.Context, name raid.ChunkName, size int64, dst []byte, accept func([]byte) bool) error {
 	if int64(len(dst)) != size || size > h.cfg.MaxFrame {
 		return fmt.Errorf("get lab chunk %s: %w: %d bytes into a buffer of %d", name, raid.ErrInvalid, size, len(dst))

@@ -10,7 +10,7 @@ import (
 	"github.com/raidpi/raidpi/internal/zmtp"
 )
 
-// labRate is how fast a lab node must take a payload in, in bytes per second, on
+// labRate is the least speed at which a lab node must take a payload in, in bytes per second, on
 // top of LabStoreTimeout.
 const labRate = 8 << 20
 
@@ -29,12 +29,12 @@ type LabNode struct {
 	// labs.mu guards what follows: the order of the node's Stores.
 	steps     uint64                 // counts the beginnings and ends of sending one
 	passed    uint64                 // the latest beginning among the acknowledged ones
-	abandoned map[*labStore]struct{} // outstanding, with nobody who waits
+	abandoned map[*labStore]struct{} // outstanding, and nobody waits
 }
 
-// labStore is one outstanding Store. It stays in the table when its caller gives
-// up, so that a late acknowledgement shows that the node lives; until the node
-// has acknowledged one that was sent later, which is more than this one will get.
+// labStore is one outstanding Store. It stays in the table when its caller gives up, so that a late
+// acknowledgement shows that the node lives. It goes when the node has acknowledged one that was
+// sent later: then this one will get no acknowledgement.
 type labStore struct {
 	node *LabNode
 	name raid.ChunkName
@@ -62,7 +62,7 @@ func (n *LabNode) Healthy() bool {
 	return !n.missed
 }
 
-// Outstanding is how many payload bytes the node has not acknowledged.
+// Outstanding counts the payload bytes that the node has not acknowledged.
 func (n *LabNode) Outstanding() int64 { return n.window.outstanding() }
 
 // Done is closed when the connection has ended.
@@ -81,11 +81,10 @@ func (l *labs) servePull(c *zmtp.Conn) error {
 	return err
 }
 
-// Store sends a chunk as the assignment does and waits for its acknowledgement
-// on any lab connection. It fails with raid.ErrExpired when that takes longer
-// than LabStoreTimeout (and the payload's time at 8 MiB/s) without the node
-// acknowledging anything, or when the window has no room for so long; with
-// raid.ErrBusy while an earlier deadline stands missed, and with
+// Store sends a chunk as the assignment does and waits for its acknowledgement on any lab
+// connection. It fails with raid.ErrExpired when the node acknowledges nothing for longer than
+// LabStoreTimeout and the payload's time at 8 MiB/s. It does so too when the window has no room for
+// so long. It fails with raid.ErrBusy while an earlier deadline stands missed, and with
 // raid.ErrPeerGone when the connection ends.
 func (n *LabNode) Store(ctx context.Context, name raid.ChunkName, payload []byte) error {
 	err := n.store(ctx, name, payload)
@@ -228,7 +227,7 @@ func (l *labs) enterStore(st *labStore) error {
 	return nil
 }
 
-// storeSent notes that a Store is on its way: those that begin to be sent from
+// storeSent notes that a Store is on its way. Those that begin to be sent from
 // now on come to the node after it.
 func (l *labs) storeSent(st *labStore) {
 	l.mu.Lock()
@@ -263,10 +262,9 @@ func (l *labs) abandon(st *labStore) {
 	}
 }
 
-// endPassed ends the abandoned Stores that were sent before one that was
-// acknowledged. A PULL is served in order: the node has dropped them, and their
-// place in the window would be lost for as long as it is connected. labs.mu is
-// held.
+// endPassed ends the abandoned Stores that were sent before one that was acknowledged. A PULL is
+// served in order, so the node has dropped them. Otherwise their place in the window would be lost
+// for as long as it is connected. labs.mu is held.
 func (l *labs) endPassed(n *LabNode) {
 	for st := range n.abandoned {
 		if st.sent < n.passed {

@@ -18,8 +18,8 @@ import (
 	"github.com/raidpi/raidpi/internal/zmtp"
 )
 
-// LinkConfig is what a Link is made of. Zero values take the defaults that are
-// named beside them.
+// LinkConfig holds what a Link is made of. Zero values take the defaults that are named beside
+// them.
 type LinkConfig struct {
 	Dial         func(ctx context.Context, network, addr string) (net.Conn, error) // net.Dialer's
 	StoreAddr    string                                                            // host:port, 5557
@@ -59,14 +59,14 @@ type LinkConfig struct {
 	Concurrency int   // Stores handled at once, and as many other requests beside them (16)
 	MaxFrame    int64 // largest payload, bytes (64 MiB)
 
-	// Heartbeat is the time between heartbeats while the controller works: the node's
-	// answer the controller's, or go by its own clock when these are late (500 ms).
+	// Heartbeat is the time between heartbeats while the controller works (500 ms). The
+	// node's heartbeats answer the controller's, or go by its own clock when these are late.
 	Heartbeat  time.Duration
 	Dead       time.Duration // a controller silent for this long is left (5 s)
 	BackoffMin time.Duration // first pause before connecting again (100 ms)
 	BackoffMax time.Duration // longest pause (5 s)
-	// Drain is how long Run, once it shall end, goes on for the Stores that have come
-	// and their answers (25 s). The controller is told that nothing new is taken.
+	// Drain bounds the time that Run, once it shall end, goes on for the Stores that have come and
+	// their answers (25 s). The controller is told that nothing new is taken.
 	Drain time.Duration
 
 	Log    *slog.Logger
@@ -196,9 +196,10 @@ func (l *Link) setConnected(on, lab bool) {
 	l.connected, l.lab = on, on && lab
 }
 
-// Pulse is a number that rises every few seconds while the Link's own goroutines
-// move, whatever the controller does. It rises with each look at it where none of
-// them has to move: when Run is over or only waits for handlers, and with a lab controller, whom nobody watches.
+// Pulse returns a number that rises every few seconds while the Link's own goroutines move,
+// whatever the controller does. Where none of them has to move, it rises with each look at it. That
+// is so when Run is over or only waits for handlers, and with a lab controller, which nobody
+// watches.
 func (l *Link) Pulse() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -16,9 +16,9 @@ const dialTimeout = 5 * time.Second
 
 var errMixed = errors.New("connect: the three ports belong to different controllers")
 
-// connect makes one set of connections under a new session id: the SUB first,
-// which tells what kind of controller it is, and the PULL last, since a lab
-// controller hands chunks to any PULL that is there.
+// connect makes one set of connections under a new session id. The SUB comes first, since it tells
+// the kind of controller. The PULL comes last, since a lab controller hands chunks to any PULL that
+// is there.
 func (l *Link) connect(ctx context.Context) (*linkSession, error) {
 	id, err := raid.NewID(l.cfg.Random)
 	if err != nil {

@@ -3,17 +3,17 @@ package wire
 import "time"
 
 const (
-	// drainLook is how often a Link that drains looks whether it may end, and
-	// idleLooks how many of these looks in a row must find nothing under way: the
-	// last Stores may have been on their way when the controller was told.
+	// drainLook is the time between looks of a Link that drains whether it may end. idleLooks of
+	// them in a row must find nothing under way. The last Stores may have been on their way when
+	// the controller was told.
 	drainLook = 100 * time.Millisecond
 	idleLooks = 2
-	// labDrain is how long it drains for a lab controller, who can't be told.
+	// labDrain is the time that it drains for a lab controller, which can't be told.
 	labDrain = time.Second
 )
 
 // drain tells the controller that nothing new is taken, and returns once the Stores
-// that have come are answered; at the latest after Config.Drain.
+// that have come are answered. It returns at the latest after Config.Drain.
 func (l *Link) drain() {
 	l.draining.Store(true)
 	limit, connected := l.drainLimit()

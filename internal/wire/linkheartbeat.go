@@ -9,10 +9,10 @@ import (
 	"github.com/raidpi/raidpi/internal/wire/wirepb"
 )
 
-// heartbeats is what a session knows of the node's heartbeats.
+// heartbeats is a session's knowledge of the node's heartbeats.
 type heartbeats struct {
 	due  chan struct{} // of 1: one that answers none of the controller's
-	turn chan struct{} // of 1: who has it sends one, and owns what is below
+	turn chan struct{} // of 1: its holder sends one, and owns what is below
 
 	sent  time.Time
 	frame []byte
@@ -29,8 +29,8 @@ func (b *heartbeats) dueNow() {
 	}
 }
 
-// sendHeartbeats sends the node's heartbeats that the controller's do not bring about: the
-// first, that which says that the node drains, and those of its own clock.
+// sendHeartbeats sends the node's heartbeats that do not answer the controller's. These are the
+// first one, the one that says that the node drains, and those of its own clock.
 func (s *linkSession) sendHeartbeats() error {
 	for {
 		select {
@@ -52,7 +52,7 @@ func (s *linkSession) sendHeartbeats() error {
 	}
 }
 
-// answerHeartbeat answers the controller's heartbeat with the node's: it so comes while the
+// answerHeartbeat answers the controller's heartbeat with the node's. So it comes while the
 // controller is awake for all nodes together, and no goroutine is woken for it here.
 func (s *linkSession) answerHeartbeat() error {
 	select {

@@ -27,8 +27,8 @@ type linkRequest struct {
 	request *nodeRequest
 }
 
-// startWorkers starts those who do the work: as many for Stores as for all
-// other requests, so that neither kind starves the other. They outlive sessions,
+// startWorkers starts the goroutines that do the work. There are as many for Stores as for
+// all other requests, so that neither kind starves the other. They outlive sessions,
 // which keeps their number bounded when a disk hangs, and end with ctx.
 func (l *Link) startWorkers(ctx context.Context) *sync.WaitGroup {
 	var workers sync.WaitGroup
@@ -149,7 +149,7 @@ func listNames(ctx context.Context, h Handler, req ListRequest) ([]string, bool,
 	return out, more, nil
 }
 
-// fitting are as many names as one response has room for.
+// fitting returns as many names as one response has room for.
 func fitting(names []raid.ChunkName, more bool) ([]string, bool) {
 	out := make([]string, 0, len(names))
 	size := 0
@@ -231,7 +231,7 @@ func (s *linkSession) doLabStore(j linkRequest) {
 	s.send(roleControl, []byte(pb.Filename))
 }
 
-// queueLabGet queues a lab controller's Get, [request]; what is none is dropped,
+// queueLabGet queues a lab controller's Get, [request]. What is none is dropped,
 // as everything is that a PUB's subscriber has no room for.
 func (s *linkSession) queueLabGet(frame []byte) {
 	var pb wirepb.GetdataRequest

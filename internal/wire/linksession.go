@@ -128,9 +128,8 @@ func (s *linkSession) readStores() error {
 	}
 }
 
-// readRequests takes in heartbeats and requests. The first are seen to at once,
-// the others are queued, or refused as busy when too many wait, so that
-// heartbeats never wait behind them.
+// readRequests takes in heartbeats and requests. Heartbeats are answered at once. Requests are
+// queued, or refused as busy when too many wait, so that heartbeats never wait behind them.
 func (s *linkSession) readRequests() error {
 	for {
 		m, err := s.conns[roleRequest].Receive(nil)

@@ -23,8 +23,8 @@ type rawController struct {
 	stop  func()
 }
 
-// startRawController serves three ports. props is what its READY says: nothing
-// makes it a lab controller.
+// startRawController serves three ports. props go into its READY: nothing makes it a lab
+// controller.
 func startRawController(t testing.TB, n network, props zmtp.Properties) *rawController {
 	t.Helper()
 	store, response, request := n.Listen(t), n.Listen(t), n.Listen(t)

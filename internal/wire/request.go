@@ -7,9 +7,9 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// maxNames is how many names one delete or trash request carries, maxListed how many
-// a list answer does, maxDescribed how many when it describes them, and maxInspected how
-// many trailers one answer has: these three must stay below maxResponse.
+// maxNames bounds the names of one delete or trash request. maxListed bounds those of a list
+// answer, maxDescribed those of one that describes them, and maxInspected the trailers of one
+// answer. The last three must stay below maxResponse.
 const (
 	maxNames     = 1000
 	maxListed    = 400
@@ -69,7 +69,7 @@ type Heartbeat struct {
 	Version             string
 	TrashChunks         int64
 	TrashBytes          int64 // part of FreeBytes
-	// DiskStall is for how long the node's disk has not answered; 0 while it does.
+	// DiskStall is the time for which the node's disk has not answered; 0 while it does.
 	DiskStall time.Duration
 	Name      string // the machine's host name
 	Bad       int64  // chunks that were found corrupt and are still there

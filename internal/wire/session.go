@@ -108,7 +108,7 @@ func (s *Session) SilentFor() time.Duration {
 	return 0
 }
 
-// lastHeard is when the last byte came; zero before the first connection. s.mu is held.
+// lastHeard is the time of the last byte; zero before the first connection. s.mu is held.
 func (s *Session) lastHeard() (last time.Time) {
 	for _, c := range s.conns {
 		if c == nil {
@@ -121,8 +121,8 @@ func (s *Session) lastHeard() (last time.Time) {
 	return last
 }
 
-// ReadSilentFor is the time since the last byte of a payload: a node that serves
-// reads at all, however slowly, is never silent for long while any are asked for.
+// ReadSilentFor is the time since the last byte of a payload. It is never long for a node that
+// serves reads at all, however slowly, while any are asked for.
 func (s *Session) ReadSilentFor() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,12 +138,12 @@ func (s *Session) setReading(on bool) {
 	s.reading, s.read = on, time.Now()
 }
 
-// Outstanding is how many payload bytes the node has not acknowledged, those of
-// Stores that were given up included.
+// Outstanding counts the payload bytes that the node has not acknowledged, those of Stores that
+// were given up included.
 func (s *Session) Outstanding() int64 { return s.window.outstanding() }
 
 // StuckFor is the time since the last acknowledgement, or since the first
-// unacknowledged Store if that came later; 0 when no Store is outstanding.
+// unacknowledged Store if that came later. It is 0 when no Store is outstanding.
 func (s *Session) StuckFor() time.Duration { return s.window.stuckFor() }
 
 // End closes all connections and fails what is outstanding with

@@ -8,14 +8,12 @@ import (
 )
 
 const (
-	// maxHead bounds the first frame of a request, in bytes: the largest are a
-	// delete of 1,000 names and the description of a file with a name of 5,000
-	// characters.
+	// maxHead bounds the first frame of a request, in bytes. The largest are a delete of 1,000
+	// names and the description of a file with a name of 5,000 characters.
 	maxHead = 128 << 10
-	// maxResponse bounds the first frame of what comes in on port 5558, where
-	// any stranger may begin one: zmtp holds no memory for so little before it
-	// has come. The largest are a list of 400 names and the checksums of 3,800
-	// blocks.
+	// maxResponse bounds the first frame of what comes in on port 5558, in bytes. Any stranger may
+	// begin one there. zmtp holds no memory for so little before it has come. The largest are a
+	// list of 400 names and the checksums of 3,800 blocks.
 	maxResponse = 16 << 10
 )
 
@@ -65,8 +63,7 @@ func (s *Session) readData(c *zmtp.Conn) error {
 	}
 }
 
-// dataReader is what the reader of a data connection knows of the message that
-// it is in the middle of.
+// dataReader is the reader of a data connection, in the middle of a message.
 type dataReader struct {
 	session *Session
 	call    *call // the Get that is answered; nil for a late or strange answer
@@ -116,8 +113,8 @@ func (d *dataReader) finish(err error) {
 	d.call = nil
 }
 
-// readNothing keeps reading a connection on which the peer has nothing to say:
-// its end is noticed, and what it says all the same ends it.
+// readNothing keeps reading a connection on which the peer has nothing to say. So the end of the
+// connection is noticed. Whatever the peer says all the same ends it.
 func readNothing(c *zmtp.Conn) error {
 	m, err := c.Receive(nil)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/raidpi/raidpi/internal/wire/wirepb"
 )
 
-// Inspected is what a node says of a chunk's trailer. Of the file's description the
-// texts are missing, of the rest what does not say whose the chunk is.
+// Inspected is a node's report of a chunk's trailer. The file's description lacks its texts, and
+// the rest lacks all that does not say whose the chunk is.
 type Inspected struct {
 	Meta raid.ChunkMeta
 	Err  error // raid.ErrNotFound, raid.ErrCorrupt, or why the node can't tell now

@@ -8,8 +8,7 @@ import (
 	"github.com/raidpi/raidpi/internal/wire/wirepb"
 )
 
-// Told is what a controller tells a node besides requests, which may change while both
-// run.
+// Told holds what a controller tells a node besides requests. It may change while both run.
 type Told struct {
 	Hosts []string         // names and addresses of the controller's machine, the best first
 	Name  string           // what the array calls the node

@@ -8,9 +8,8 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// window bounds the unacknowledged messages to one peer, in bytes and in number, and
-// admits those that wait in the order of their arrival. One message is always admitted,
-// however large.
+// window bounds the unacknowledged messages to one peer, in bytes and in number. It admits those
+// that wait in the order of their arrival. One message is always admitted, however large.
 type window struct {
 	limit  int64               // bytes
 	room   *semaphore.Weighted // in bytes

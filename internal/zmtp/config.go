@@ -39,9 +39,8 @@ func (t SocketType) fits(other SocketType) bool {
 	return false
 }
 
-// Properties are what a peer says of itself in its READY, besides type and
-// identity. Keys are lower case and without the "X-" that they have on the wire.
-// All of ours together are at most 256 bytes.
+// Properties describe a peer in its READY, besides type and identity. Keys are lower case and
+// without the "X-" that they have on the wire. All of ours together are at most 256 bytes.
 type Properties map[string]string
 
 // maxProperties is the room for our own properties in READY, in bytes. zmq4
@@ -68,7 +67,7 @@ type Peer struct {
 	Identity   string // 0 to 255 bytes
 	Properties Properties
 	Addr       net.Addr
-	// TLS is what is known of a peer inside TLS; nil if the connection is plaintext.
+	// TLS describes a peer inside TLS; nil if the connection is plaintext.
 	TLS *tls.ConnectionState
 }
 
@@ -92,36 +91,35 @@ type Limits struct {
 type Config struct {
 	Type       SocketType
 	Properties Properties
-	// TLS is what a connecting side speaks TLS with before anything else; there
-	// is no way back to plaintext. On the binding side, peers that begin with TLS
-	// are let in as well as others, and Admit tells them apart by Peer.TLS. Nil:
-	// plaintext alone. DynamicRecordSizingDisabled makes for fewer records.
+	// TLS is the configuration with which a connecting side speaks TLS before anything else. There
+	// is no way back to plaintext. On the binding side, peers that begin with TLS are let in as
+	// well as others. Admit tells them apart by Peer.TLS. Nil: plaintext alone.
+	// DynamicRecordSizingDisabled makes for fewer records.
 	TLS *tls.Config
 	// Admit, on the binding side, decides on a peer before READY is answered.
 	// What it returns is added to Properties; its error's text (the first 255
 	// bytes) is sent to the peer as ERROR. Nil admits everybody.
 	Admit  func(Peer) (Properties, error)
 	Limits Limits
-	// Pool is where frames above Limits.FreeFrame come from, unless a Sink
-	// takes them. Without a pool such frames are a protocol error.
+	// Pool gives the memory for frames above Limits.FreeFrame, unless a Sink takes
+	// them. Without a pool such frames are a protocol error.
 	Pool *budget.Pool
 	// HandshakeTimeout bounds the whole handshake, that of TLS included. Default 5 s.
 	HandshakeTimeout time.Duration
-	// WriteTimeout, plus the message's size at 1 MB/s, is how long one message
-	// may take to leave; see TimersFrom. Default 5 s.
+	// WriteTimeout, plus the message's size at 1 MB/s, bounds the time in which one message leaves;
+	// see TimersFrom. Default 5 s.
 	WriteTimeout time.Duration
-	// ProgressTimeout is how long the next bytes of a message that has begun may
-	// take. The whole message has that, plus its size at 64 KiB/s. Default 5 s.
+	// ProgressTimeout bounds the wait for the next bytes of a message that has begun. The whole
+	// message has that, plus its size at 64 KiB/s. Default 5 s.
 	ProgressTimeout time.Duration
-	// PingEvery is the time between looks at the peer, which gets a PING when it has
-	// been silent for three quarters of it or longer. 0: no PINGs.
+	// PingEvery is the time between looks at the peer. The peer gets a PING when it has been silent
+	// for three quarters of that or longer. 0: no PINGs.
 	PingEvery time.Duration
-	// TimersFrom is the moment from which PingEvery is counted, and the whole seconds
-	// that a message's time to leave is rounded up to: connections that share it wake
-	// an idle process together. Zero: the connection's opening, and no rounding.
+	// TimersFrom is the moment from which PingEvery is counted. A message's time to leave is
+	// rounded up so that it ends whole seconds after it. Connections that share it wake an idle
+	// process together. Zero: the connection's opening, and no rounding.
 	TimersFrom time.Time
-	// PingTimeout is how long the peer is silent before the connection is
-	// closed. 0: for ever.
+	// PingTimeout is the longest silence of the peer before the connection is closed. 0: for ever.
 	PingTimeout time.Duration
 }
 

@@ -16,7 +16,7 @@ type Conn struct {
 	peer Peer
 	in   *inbound
 
-	ctx     context.Context // the connection's life; its cause is what ended it
+	ctx     context.Context // the connection's life; its cause says why it ended
 	end     context.CancelCauseFunc
 	closing sync.Once
 
@@ -33,7 +33,7 @@ func newConn(nc net.Conn, s *secure, in *inbound, cfg Config, peer Peer) *Conn {
 	return c
 }
 
-// Peer is who is at the other end.
+// Peer returns the other end, as its handshake described it.
 func (c *Conn) Peer() Peer { return c.peer }
 
 // SilentFor is the time since the last byte from the peer, in the middle of a
@@ -41,13 +41,13 @@ func (c *Conn) Peer() Peer { return c.peer }
 // It means something only while Receive is being called in a loop.
 func (c *Conn) SilentFor() time.Duration { return time.Since(c.Heard()) }
 
-// Heard is when the last byte came from the peer, as for SilentFor.
+// Heard is the time of the last byte from the peer, as for SilentFor.
 func (c *Conn) Heard() time.Time { return c.in.heard() }
 
 // Done is closed when the connection has ended.
 func (c *Conn) Done() <-chan struct{} { return c.ctx.Done() }
 
-// Err is what ended the connection; nil while it lives.
+// Err is the reason why the connection ended; nil while it lives.
 func (c *Conn) Err() error { return context.Cause(c.ctx) }
 
 // CloseWith ends the connection for the reason err, unless it has ended
@@ -62,8 +62,8 @@ func (c *Conn) CloseWith(err error) {
 	})
 }
 
-// Close ends the connection and waits until nothing of it runs any more,
-// except for a Receive or Send of the caller's, which return soon.
+// Close ends the connection and waits until nothing of it runs any more. A Receive or Send of the
+// caller's returns soon after.
 func (c *Conn) Close() error {
 	c.CloseWith(ErrClosed)
 	c.keeping.Wait()

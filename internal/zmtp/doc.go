@@ -1,9 +1,9 @@
 // Package zmtp makes ZMTP 3.0 connections (https://rfc.zeromq.org/spec/23/) whose
-// peers are visible: one [Conn] is one TCP connection to one socket of libzmq or
-// of ours, and a message sent on it goes there and nowhere else.
+// peers are visible. One [Conn] is one TCP connection to one socket of libzmq or
+// of ours. A message sent on it goes there and nowhere else.
 //
-// The greeting and the handshake are github.com/go-zeromq/zmq4's, through zmq4.Open;
-// its ready-made sockets are not used: their PUSH sends to every peer, their
+// The greeting and the handshake are github.com/go-zeromq/zmq4's, through zmq4.Open.
+// Its ready-made sockets are not used. Their PUSH sends to every peer, their
 // accept loop waits for silent clients, and their reader trusts announced lengths.
 //
 // # Types
@@ -14,21 +14,22 @@
 //
 // # Promises
 //
-//   - Nothing a peer sends panics, nor costs memory that it has not sent: a frame
-//     of up to 16 KiB is allocated when it has arrived whole, a larger one after
-//     16 KiB of it have, and above Limits.FreeFrame only out of the process-wide
-//     budget. So a peer that stops midway holds at most a 16 KiB read buffer,
-//     MaxFrames frames of FreeFrame and what the budget gave it; and a message
-//     that stops arriving, or trickles, ends its connection and gives that back.
-//   - A message is written whole or the connection is closed: one writer at
-//     a time, one write under a deadline, and any error is final.
-//   - With Config.TLS, ZMTP runs inside TLS, never instead of it: who connects
-//     with TLS has it or no connection. A port may serve both kinds; the first
-//     byte tells. TLS's handshake shares the deadline and the places of ZMTP's,
-//     and is read up to 32 KiB.
-//   - PING is answered between messages, by whoever writes next.
+//   - Nothing a peer sends panics, nor costs memory that it has not sent. A frame
+//     of up to 16 KiB is allocated when it has arrived whole. A larger one is
+//     after 16 KiB of it have, and one above Limits.FreeFrame only out of the
+//     process-wide budget. So a peer that stops midway holds at most a 16 KiB
+//     read buffer, MaxFrames frames of FreeFrame and what the budget gave it. A
+//     message that stops arriving, or trickles, ends its connection and gives
+//     that back.
+//   - A message is written whole or the connection is closed. There is one writer
+//     at a time, and each write has a deadline. Any error is final.
+//   - With Config.TLS, ZMTP runs inside TLS, never instead of it: a peer that
+//     connects with TLS has it or no connection. A port may serve both kinds; the
+//     first byte tells. TLS's handshake shares the deadline and the places of
+//     ZMTP's, and is read up to 32 KiB.
+//   - PING is answered between messages, with the next write.
 //   - Send does not return while the frames it was given are still referenced.
-//   - Any error closes the connection for good. Who wants another dials again.
+//   - Any error closes the connection for good. A caller that wants another dials again.
 //
 // # What the caller owes
 //
@@ -47,6 +48,6 @@
 //	ERROR     reason length (1), reason
 //	PING      TTL (2), context (0 to 16)     PONG  the same context
 //
-// The connecting side sends READY first; the binding side answers READY, or ERROR
+// The connecting side sends READY first. The binding side answers READY, or ERROR
 // with a reason of at most 255 bytes that the other side gets as [RefusedError].
 package zmtp

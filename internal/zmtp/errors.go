@@ -24,7 +24,7 @@ var (
 	ErrSilent = errors.New("peer is silent")
 )
 
-// RefusedError is what a peer said when it refused us. It is an ErrRefused.
+// RefusedError carries the words with which a peer refused us. It is an ErrRefused.
 type RefusedError struct {
 	Reason string // as sent: up to 255 bytes that may be anything
 }

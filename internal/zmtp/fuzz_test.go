@@ -59,8 +59,8 @@ func FuzzHandshake(f *testing.F) {
 	})
 }
 
-// FuzzFirstByte: on a port for both, whatever comes first and in whatever pieces,
-// nothing but TLS and ZMTP gets further, and TLS hears every byte once.
+// FuzzFirstByte: nothing but TLS and ZMTP gets further on a port for both, whatever comes first and
+// in whatever pieces. TLS hears every byte once.
 func FuzzFirstByte(f *testing.F) {
 	ca := newAuthority(f)
 	server := ca.server()
@@ -103,7 +103,7 @@ func FuzzFirstByte(f *testing.F) {
 	})
 }
 
-// clientHello is what a client says first.
+// clientHello returns the first bytes of a client.
 func clientHello(t testing.TB, cfg *tls.Config) []byte {
 	near, far := memnet.Pipe("near:1", "far:1", 64<<10)
 	_ = far.CloseWrite()

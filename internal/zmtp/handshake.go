@@ -48,9 +48,9 @@ func open(ctx context.Context, nc net.Conn, cfg Config, bound bool) (*Conn, erro
 	return newConn(nc, h.tls, h.in, cfg, h.peer), nil
 }
 
-// handshake is zmq4's Security for the NULL mechanism, and the net.Conn that
-// zmq4.Open reads: it lets through one greeting and one READY or ERROR, each
-// bounded and checked before zmq4, which is neither careful nor patient, sees it.
+// handshake is zmq4's Security for the NULL mechanism, and the net.Conn that zmq4.Open reads. It
+// lets through one greeting and one READY or ERROR. Each is bounded and checked before zmq4 sees
+// it, which is neither careful nor patient.
 type handshake struct {
 	nc    net.Conn
 	in    *inbound
@@ -313,9 +313,8 @@ const (
 	lingerBytes = 64 << 10
 )
 
-// linger ends our half of nc and waits a moment for the peer to end its own:
-// to close with unread input would reset the connection, and the reason that
-// we just wrote might never be read.
+// linger ends our half of nc and waits a moment for the peer to end its own. To close with unread
+// input would reset the connection, and the reason that we just wrote might never be read.
 func linger(ctx context.Context, nc net.Conn) {
 	if half, ok := nc.(interface{ CloseWrite() error }); ok {
 		if half.CloseWrite() != nil {

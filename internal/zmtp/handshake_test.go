@@ -20,7 +20,7 @@ func changed(b []byte, at int, to byte) []byte {
 	return b
 }
 
-// brokenHandshakes are what no peer of ours may get away with.
+// brokenHandshakes returns handshakes with which no peer of ours may get away.
 func brokenHandshakes() map[string][]byte {
 	typ := property("Socket-Type", "PUSH")
 	with := func(after ...[]byte) []byte { return append(greeting(0), bytes.Join(after, nil)...) }

@@ -17,9 +17,9 @@ const (
 	rearmEvery = 250 * time.Millisecond
 )
 
-// inbound is the incoming half of a connection: a small buffer that headers,
-// commands and small frames are read through and large bodies past. One
-// goroutine reads; heard may be asked by any.
+// inbound is the incoming half of a connection. It has a small buffer that headers, commands and
+// small frames are read through and large bodies past. One goroutine reads; heard may be asked by
+// any.
 type inbound struct {
 	nc       net.Conn
 	source   func([]byte) (int, error) // network, or TLS that reads from it
@@ -31,11 +31,11 @@ type inbound struct {
 	last   atomic.Int64 // when the last byte came, as time since start
 	paused atomic.Bool  // nobody reads, for a reason that is ours
 
-	// begun is when the present message began, by the same clock; -1 outside
-	// of messages, where a peer may be silent. size is what it has announced.
+	// begun is the beginning of the present message, by the same clock. It is -1 outside of
+	// messages, where a peer may be silent. size is the length that the message has announced.
 	begun time.Duration
 	size  int64
-	// armed is when the read deadline was set last; -1 when there is none.
+	// armed is the time at which the read deadline was set last; -1 when there is none.
 	armed time.Duration
 }
 
@@ -45,7 +45,7 @@ func newInbound(nc net.Conn, progress time.Duration) *inbound {
 	return in
 }
 
-// heard is when the last byte came.
+// heard is the time of the last byte.
 func (in *inbound) heard() time.Time {
 	if in.paused.Load() {
 		return time.Now()
@@ -76,9 +76,9 @@ func (in *inbound) announce(n int64) {
 	in.armed = min(in.armed, 0)
 }
 
-// network reads once from the network into p. Below TLS, bytes count as a sign
-// of life only in the middle of a message, where the peer has to make progress;
-// elsewhere they might be a record that never becomes whole.
+// network reads once from the network into p. Below TLS, bytes count as a sign of life only in the
+// middle of a message, where the peer has to make progress. Elsewhere they might be a record that
+// never becomes whole.
 func (in *inbound) network(p []byte) (int, error) {
 	if err := in.setDeadline(); err != nil {
 		return 0, err

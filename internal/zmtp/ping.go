@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// ticker is when to look at the peer's silence. C is nil, and never
-// ready, when nothing depends on it.
+// ticker tells when to look at the peer's silence. C is nil, and never ready,
+// when nothing depends on it.
 type ticker struct {
 	C     <-chan time.Time
 	timer *time.Timer
@@ -45,9 +45,9 @@ func (t *ticker) stop() {
 	}
 }
 
-// tick has a PING sent to a peer that is silent and gives up one that has been for
-// PingTimeout, unless it was not asked in that time, or only just now, since a message
-// was written meanwhile.
+// tick has a PING sent to a peer that is silent, and gives up one that has been so for PingTimeout.
+// It does not give up a peer that was not asked in that time, or only just now, since a message was
+// written meanwhile.
 func (c *Conn) tick(t *ticker) error {
 	heard := c.Heard()
 	silent := time.Since(heard)

@@ -8,16 +8,16 @@ import (
 )
 
 const (
-	// quietFor is how often a server warns of strangers at most.
+	// quietFor is the least time between two of a server's warnings of strangers.
 	quietFor = 10 * time.Second
-	// quietForAddress is how often it warns of those at one address at most. A
-	// refused peer tries again every few seconds for as long as it runs.
+	// quietForAddress is the least time between two warnings of strangers at one address. A refused
+	// peer tries again every few seconds for as long as it runs.
 	quietForAddress = time.Minute
-	// quietAddresses is how many addresses have a line of their own at a time.
+	// quietAddresses bounds the addresses that have a line of their own at a time.
 	quietAddresses = 64
 )
 
-// quiet logs at most one warning in a time and says how many it left out: a
+// quiet logs at most one warning in a time and says how many it left out. A
 // stranger must not fill the log.
 type quiet struct {
 	log   *slog.Logger
@@ -50,9 +50,8 @@ func (q *quiet) idle(now time.Time) bool {
 	return !now.Before(q.next)
 }
 
-// perAddress is a quiet for each address that warnings are about, so that one
-// peer that is refused again and again hides no other. Those for whom there is
-// no room share the rest's.
+// perAddress is a quiet for each address that warnings are about. So one peer that is refused again
+// and again hides no other. Addresses without room share the rest's.
 type perAddress struct {
 	rest *quiet
 
@@ -86,7 +85,7 @@ func (p *perAddress) of(addr net.Addr) *quiet {
 	return q
 }
 
-// forget drops those who may warn again.
+// forget drops the addresses of which may be warned again.
 func (p *perAddress) forget() {
 	now := time.Now()
 	for key, q := range p.seen {

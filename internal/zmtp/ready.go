@@ -16,7 +16,7 @@ const (
 	maxContext = 16 // bytes of a PING that its PONG repeats
 )
 
-// parseReady reads the properties of a READY command, strictly: every name
+// parseReady reads the properties of a READY command, strictly. It wants every name
 // valid and there once, every length inside the command, nothing left over.
 func parseReady(data []byte) (p Peer, err error) {
 	p.Properties = Properties{}

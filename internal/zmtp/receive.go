@@ -35,13 +35,12 @@ func (m *Message) Release() {
 	m.buffers = nil
 }
 
-// budgetWait is how long a message waits for memory before it is given up.
+// budgetWait is the longest wait of a message for memory before it is given up.
 const budgetWait = 30 * time.Second
 
-// Receive reads the next message. With a nil Sink, and for the first frame in
-// any case, frames above FreeFrame come from the Pool, for which Receive waits
-// if it must; Message.Release gives them back. Any error closes the connection
-// and is a raid.ErrPeerGone.
+// Receive reads the next message. Frames above FreeFrame come from the Pool with a nil Sink, and in
+// any case for the first frame. Receive waits for the Pool if it must; Message.Release gives them
+// back. Any error closes the connection and is a raid.ErrPeerGone.
 func (c *Conn) Receive(into Sink) (*Message, error) {
 	m := new(Message)
 	m.Frames = m.inline[:0]

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// The first byte of a connection tells what it speaks: the record type of a
-	// TLS ClientHello (RFC 8446, 5.1), or the signature of a ZMTP greeting.
+	// The first byte of a connection tells its protocol. It is the record type of a TLS ClientHello
+	// (RFC 8446, 5.1), or the signature of a ZMTP greeting.
 	firstOfTLS  = 0x16
 	firstOfZMTP = 0xFF
 
@@ -28,7 +28,7 @@ const (
 	// what any version adds to it (RFC 8446, 5.2).
 	record      = 16 << 10
 	recordExtra = 320
-	// heldRecords is how many records leave in one write to the network.
+	// heldRecords is the number of records that leave in one write to the network.
 	heldRecords = 4
 )
 
@@ -60,7 +60,7 @@ func (s *secure) handshake(ctx context.Context) (*tls.ConnectionState, error) {
 	return &state, nil
 }
 
-// established ends the rules of the handshake: from now on whatever TLS writes
+// established ends the rules of the handshake. From now on whatever TLS writes
 // by itself, an alert or a new key, has timeout.
 func (s *secure) established(timeout time.Duration) {
 	b := s.below
@@ -69,8 +69,8 @@ func (s *secure) established(timeout time.Duration) {
 	b.left, b.timeout = -1, timeout
 }
 
-// sendBuffers are what a write inside TLS needs. They are lent for the time of
-// the write, so that idle connections have none.
+// sendBuffers has the buffers for writes inside TLS. They are lent for the time of the write, so
+// that idle connections have none.
 var sendBuffers = sync.Pool{New: func() any {
 	return &sendBuffer{part: make([]byte, 0, record), held: make([]byte, 0, heldRecords*(record+recordExtra))}
 }}
@@ -188,7 +188,7 @@ func (b *below) hold(buf []byte, until time.Time) error {
 	return nil
 }
 
-// release writes what is held and gives the buffer back to who called hold.
+// release writes the records that are held and gives the buffer back to the caller of hold.
 func (b *below) release() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

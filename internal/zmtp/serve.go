@@ -20,14 +20,12 @@ type ServerConfig struct {
 	// Handle runs in a goroutine of its own for each connection that has been
 	// admitted; the connection is closed when it returns. ctx ends with Serve's.
 	Handle func(ctx context.Context, c *Conn)
-	// MaxHandshakes is how many may be under way, default 64. When one more
-	// comes, the one that has taken longest is closed, of those from the address
-	// that has most of them: strangers who say nothing, however fast they come, do
-	// not keep others out.
+	// MaxHandshakes bounds those that are under way, default 64. When one more comes, one is
+	// closed. That is the one that has taken longest, of those from the address that has most of
+	// them. So strangers that say nothing, however fast they come, do not keep others out.
 	MaxHandshakes int
-	// MaxConns is how many connections may be open after their handshake,
-	// default 1024, and a quarter of that from one address of another machine. One
-	// more is closed at once.
+	// MaxConns bounds the connections that are open after their handshake, default 1024. From one
+	// address of another machine a quarter of that may be open. One more is closed at once.
 	MaxConns int
 	Log      *slog.Logger // default: nothing is logged
 }

@@ -5,11 +5,11 @@ import (
 	"net/netip"
 )
 
-// sourceBits is how much of an IPv6 address says who it is: whoever has one
+// sourceBits is the part of an IPv6 address that tells its owner, in bits. Whoever has one address
 // usually has the other 2^64 too (RFC 6177).
 const sourceBits = 64
 
-// sourceOf is whom a connection counts for: its address without the port. This
+// sourceOf returns the source that a connection counts for: its address without the port. This
 // machine, and networks that have no IP addresses, are the empty source.
 func sourceOf(a net.Addr) string {
 	if a == nil {

@@ -28,12 +28,12 @@ type outgoing struct {
 	done   chan error
 }
 
-// writer is the outgoing half of a connection. Who has the turn writes, and the
+// writer is the outgoing half of a connection. The holder of the turn writes, and the
 // fields below commands are theirs: a goroutine that sends, or [Conn.keep]. To hand each
 // message to a goroutine that writes would cost more than all the rest of a small one.
 type writer struct {
-	turn     chan struct{}  // of 1; whoever waits longest gets it
-	queue    chan *outgoing // unbuffered: who waits for the turn may leave with another's batch
+	turn     chan struct{}  // of 1; the Send that waits longest gets it
+	queue    chan *outgoing // unbuffered: a Send that waits for the turn may leave with another's batch
 	idle     sync.Pool      // of *outgoing
 	commands commands
 
@@ -45,7 +45,7 @@ type writer struct {
 	sending net.Buffers // bufs while they are written, which consumes them
 }
 
-// commands are the PING and the PONG that are due. Whoever writes next takes them
+// commands are the PING and the PONG that are due. The next write takes them
 // along. PINGs that come faster than they can be answered get one answer.
 type commands struct {
 	due chan struct{} // of 1
@@ -107,8 +107,8 @@ func (c *commands) pinged(heard time.Time) {
 	}
 }
 
-// owedFor is the time since a PING was written to a peer that was heard last before it,
-// at heard; 0 when there is none.
+// owedFor is the time since a PING was written to a peer that was heard last before it, at heard.
+// It is 0 when there is none.
 func (c *commands) owedFor(heard time.Time) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,15 +118,14 @@ func (c *commands) owedFor(heard time.Time) time.Duration {
 	return time.Since(c.asked)
 }
 
-// Send sends one message. It returns nil when the message is in the hands of
-// the kernel, which is no promise that it arrives. It fails, with nothing sent,
-// when ctx ends while other messages are still ahead; and with raid.ErrPeerGone
-// when the connection has ended or ends, before or in the middle of the message.
+// Send sends one message. It returns nil when the message is in the hands of the kernel, which is
+// no promise that it arrives. It fails, with nothing sent, when ctx ends while other messages are
+// still ahead. It fails with raid.ErrPeerGone when the connection has ended or ends, before or in
+// the middle of the message.
 //
-// In no case are the frames referenced after it has returned; so once writing
-// has begun, Send outlasts ctx, for as long as the message may take to leave
-// (Config.WriteTimeout) together with those that leave with it, 64 KiB at most beside
-// the largest.
+// The frames are never referenced after it has returned. So Send outlasts ctx once writing has
+// begun, for as long as the message may take to leave (Config.WriteTimeout). The time counts the
+// messages that leave with it, too: 64 KiB at most beside the largest.
 func (c *Conn) Send(ctx context.Context, frames ...[]byte) error {
 	if len(frames) == 0 {
 		return fmt.Errorf("send to %s: a message without frames: %w", c.peer.Addr, raid.ErrInvalid)
@@ -207,7 +206,7 @@ func (c *Conn) writeBatch(j *outgoing) error {
 	}
 	err := c.flush()
 	if err != nil {
-		c.CloseWith(err) // first, so that who sees the error sees Done too
+		c.CloseWith(err) // first, so that a caller that sees the error sees Done too
 		err = c.Err()
 	}
 	for i, j := range w.jobs {
@@ -245,9 +244,8 @@ func (w *writer) cut() {
 	}
 }
 
-// flush writes the batch and behind it the commands that are due: a queue that is never
-// empty keeps the peer neither from being asked nor from its answer. It would be taken
-// for dead, or we.
+// flush writes the batch and behind it the commands that are due. So even while the queue is never
+// empty the peer is asked, and gets its answer. Else it would be taken for dead, or we.
 func (c *Conn) flush() error {
 	w := &c.out
 	var ping bool
@@ -268,7 +266,7 @@ func (c *Conn) flush() error {
 	return nil
 }
 
-// deadline is until when n bytes have to leave. One that moves on with each message
+// deadline is the time until which n bytes have to leave. One that moves on with each message
 // makes timers of the runtime expire for nothing, at moments of their own.
 func (c *Conn) deadline(n int64) time.Time {
 	limit := c.cfg.WriteTimeout + time.Duration(n)*(time.Second/writeRate)

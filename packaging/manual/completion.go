@@ -36,7 +36,7 @@ func (p *program) writeCompletions(out string) error {
 	return nil
 }
 
-// levels are what --log-level takes.
+// levels are the values that --log-level takes.
 const levels = "debug info warn error"
 
 // bash completes a daemon's words and flags, and the files that some flags take.

@@ -33,7 +33,7 @@ func describeDaemon(path string) (*program, error) {
 
 func help(path string, words ...string) (string, error) {
 	cmd := exec.Command(path, append(words, "--help")...)
-	cmd.Env = []string{} // nothing of who builds it
+	cmd.Env = []string{} // nothing of the builder's
 	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("ask %s for its flags: %w", path, err)
@@ -41,8 +41,8 @@ func help(path string, words ...string) (string, error) {
 	return string(out), nil
 }
 
-// A flag as flag.PrintDefaults writes it: two spaces, the name, perhaps a value;
-// then what it does, behind a tab, in the same line if the name is one letter.
+// A flag as flag.PrintDefaults writes it: two spaces, the name, perhaps a value. Its description
+// follows behind a tab, in the same line if the name is one letter.
 var (
 	flagLine = regexp.MustCompile(`^  -([a-z0-9-]+)(?: ([^\t]+))?(?:\t(.*))?$`)
 	flagText = regexp.MustCompile(`^    \t(.*)$`)

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// A configuration file as it is installed: a section; and a key with its default,
-// which is commented out, below the lines that tell what it is.
+// A configuration file as it is installed. It has sections. A key stands with its default, which is
+// commented out, below the lines that explain it.
 var (
 	sectionLine = regexp.MustCompile(`^\[([a-z_]+)\]$`)
 	keyLine     = regexp.MustCompile(`^#([a-z_]+) = ("[^"]*"|[^"#\s]+)$`)

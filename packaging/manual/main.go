@@ -35,7 +35,7 @@ func main() {
 	}
 }
 
-// config is what the pages are made of.
+// config names what the pages are made of.
 type config struct {
 	bin, out string
 	files    string // the folder with the configuration files as they are installed

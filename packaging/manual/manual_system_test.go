@@ -221,9 +221,9 @@ func TestFileThatIsNotUnderstoodIsRefused(t *testing.T) {
 	}
 }
 
-// complete is what bash offers for a line whose last word is being typed. helper is
-// the script of the package bash-completion, or /dev/null. The line's words are
-// written as bash takes it apart, with a space wherever one stands.
+// complete returns what bash offers for a line whose last word is being typed. helper is the script
+// of the package bash-completion, or /dev/null. The line's words are written as bash takes it
+// apart, with a space wherever one stands.
 func complete(t *testing.T, helper string, line ...string) []string {
 	t.Helper()
 	script := `

@@ -68,8 +68,8 @@ func optionList(options []option) string {
 	return b.String()
 }
 
-// roff writes plain text as lines of a page; an empty line is a new paragraph, and
-// lines that begin with spaces are kept as they are.
+// roff writes plain text as lines of a page. An empty line is a new paragraph, and lines that begin
+// with spaces are kept as they are.
 func roff(text string) string {
 	var out []string
 	kept := false
@@ -91,7 +91,7 @@ func roff(text string) string {
 	return strings.Join(out, "\n")
 }
 
-// escape keeps roff from reading anything into a text: a dash is one that can be
+// escape keeps roff from reading anything into a text. A dash is one that can be
 // copied into a shell, as are quotes.
 func escape(s string) string {
 	return strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`).Replace(s)

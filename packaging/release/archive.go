@@ -46,7 +46,7 @@ func (d *description) archive(o *options, t target) (string, error) {
 	return name, os.WriteFile(filepath.Join(o.dist, name), b, 0o644)
 }
 
-// entries are what is in an archive, in a folder of its name.
+// entries returns the content of an archive, in a folder of its name.
 func (d *description) entries(o *options, t target, folder string) ([]entry, error) {
 	program := "raidctl"
 	if t.os == "windows" {

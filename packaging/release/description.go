@@ -9,7 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// description is what .goreleaser.yaml says of the archives.
+// description holds what .goreleaser.yaml says of the archives.
 type description struct {
 	name    string // a template
 	files   []file
@@ -22,13 +22,13 @@ type file struct {
 	Destination string `yaml:"dst"`
 }
 
-// target is what a program is built for.
+// target names the system that a program is built for.
 type target struct {
 	os, arch, arm string // in Go's words
 	format        string // tar.gz or zip
 }
 
-// folder is where make has put the program, below DIST/build.
+// folder is the one into which make has put the program, below DIST/build.
 func (t target) folder() string { return t.os + "_" + t.arch + t.arm }
 
 // archives is one of the file's archives.

@@ -1,11 +1,11 @@
-// Command release makes what a release has beside the Debian packages: archives with
-// raidctl for laptops, a list of what is linked into each program (CycloneDX), and
-// the checksums of everything.
+// Command release makes what a release has beside the Debian packages. These are archives with
+// raidctl for laptops, a list of what is linked into each program (CycloneDX), and the checksums of
+// everything.
 //
-// What is in the archives, and for which systems they are, says .goreleaser.yaml,
-// which goreleaser understands too. The programs are built before, by make: those of
-// the packages in DIST/build/ARCH, those of the archives in DIST/build/OS_ARCH.
-// The same sources give the same bytes.
+// .goreleaser.yaml says what is in the archives and for which systems they are. goreleaser
+// understands it too. The programs are built before, by make: those of the packages in
+// DIST/build/ARCH, those of the archives in DIST/build/OS_ARCH. The same sources give the same
+// bytes.
 //
 // With -sbom PROGRAM it lists the modules of that one alone, for goreleaser.
 package main
@@ -75,8 +75,8 @@ func run(args []string, stdout io.Writer) error {
 	return writeChecksums(&o, append(products, lists...), stdout)
 }
 
-// keyring is the package of the repository's key, which is made with the repository
-// and is no part of a release: a throwaway key may be in it.
+// keyring is the package of the repository's key. It is made with the repository and is no part of
+// a release: a throwaway key may be in it.
 const keyring = "raid-archive-keyring_"
 
 // packages are the Debian packages of this version that were built before.

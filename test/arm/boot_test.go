@@ -13,8 +13,7 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// idleFor is how long idle daemons are watched; make e2e-arm IDLE=10m takes ten
-// minutes.
+// idleFor is the time for which idle daemons are watched; make e2e-arm IDLE=10m takes ten minutes.
 var idleFor = flag.Duration("idle", time.Minute, "how long an idle machine is watched")
 
 var daemons = []string{"raid-controller", "raid-node"}

@@ -3,14 +3,14 @@
 //
 // # Two layers
 //
-// With the build tag system (make test-system) tests run the programs under qemu-user, those for the first Pi and
-// the Zero on a processor like theirs (arm1176, an ARMv6), and install the
-// packages in Debian roots of armhf and arm64 with chroot.
+// With the build tag system (make test-system) tests run the programs under qemu-user. Those for
+// the first Pi and the Zero run on a processor like theirs (arm1176, an ARMv6). The tests install
+// the packages in Debian roots of armhf and arm64 with chroot.
 //
-// With armboot as well (make e2e-arm) whole machines are booted by
-// qemu-system, which has a kernel, cgroups and seccomp of their own: the units run
-// in the sandbox that is shipped. A [machine] has a controller and a node; a
-// second node, for this machine's own processor, joins from outside.
+// With armboot as well (make e2e-arm) whole machines are booted by qemu-system. These have a
+// kernel, cgroups and seccomp of their own, so the units run in the sandbox that is shipped. A
+// [machine] has a controller and a node; a second node, for this machine's own processor, joins
+// from outside.
 //
 // # What it needs
 //
@@ -19,7 +19,7 @@
 //
 // # Caveats
 //
-// qemu-user has no memory cgroup and no seccomp of the guest, and Debian's armhf is
-// an ARMv7: on the ARMv6 only our own programs are run. Times of an emulated
-// machine are some ten times those of a real one and say nothing.
+// qemu-user has no memory cgroup and no seccomp of the guest. Debian's armhf is an ARMv7, so on the
+// ARMv6 only our own programs are run. Times of an emulated machine are some ten times those of a
+// real one and say nothing.
 package arm

@@ -30,8 +30,8 @@ var (
 	pi3     = processor{"arm64", []string{"qemu-aarch64-static", "-cpu", "cortex-a53"}}
 )
 
-// programs takes the programs out of their packages and puts scripts of their names
-// in the folder that it returns: each is its program, in the emulator's hands.
+// programs takes the programs out of their packages. It puts scripts of their names in the folder
+// that it returns: each is its program, in the emulator's hands.
 func (p processor) programs(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -70,8 +70,8 @@ func TestArrayRunsOnTheFirstPi(t *testing.T) { arrayRuns(t, firstPi, 5*mib) }
 
 func TestArrayRunsOnArm64(t *testing.T) { arrayRuns(t, pi3, mib) }
 
-// arrayRuns is the life of a small array, all of whose programs are emulated: nodes
-// join, a file is stored and fetched, and all ends when it is told to.
+// arrayRuns is the life of a small array, all of whose programs are emulated. Nodes join, a file is
+// stored and fetched, and all ends when it is told to.
 func arrayRuns(t *testing.T, p processor, size int64) {
 	installEmulators(t)
 	bin := p.programs(t)

@@ -81,7 +81,7 @@ var debs = sync.OnceValues(func() (string, error) {
 	return dist, nil
 })
 
-// maxSize is what a Pi on a slow line still installs within seconds.
+// maxSize is the size, in bytes, that a Pi on a slow line still installs within seconds.
 const maxSize = 8e6
 
 // packages are the files of the packages for an architecture, by the names of their
@@ -183,8 +183,8 @@ func install(t *testing.T, below, arch string) (r *root, said string) {
 	return r, said
 }
 
-// TestPackagesInstallInAChroot is how images for cards are made: by apt, with the
-// maintainer scripts, on a system that does not run.
+// TestPackagesInstallInAChroot installs as images for cards are made: by apt, with the maintainer
+// scripts, on a system that does not run.
 func TestPackagesInstallInAChroot(t *testing.T) {
 	for _, arch := range architectures {
 		t.Run(arch, func(t *testing.T) {

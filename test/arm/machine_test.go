@@ -23,8 +23,8 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// bootLimit is how long a machine may take to answer: an emulated one on a busy
-// computer takes minutes where a Pi takes seconds.
+// bootLimit bounds the time until a machine answers: an emulated one on a busy computer takes
+// minutes where a Pi takes seconds.
 const bootLimit = 6 * time.Minute
 
 // model is a machine that qemu-system emulates.

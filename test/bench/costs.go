@@ -184,7 +184,7 @@ func (s *suite) programSizes(context.Context) error {
 	return nil
 }
 
-// idleCPU is what each process may take of a core, in percent.
+// idleCPU is the share of a core that each process may take, in percent.
 const idleCPU = 0.5
 
 // idle measures what an array of which nothing is asked takes of the processor, and

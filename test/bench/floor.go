@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// floor writes what an array at its best would have to write: each object as
-// some copies, at once, to different ones of four directories, each copy a file
-// that is fsynced. It is the load that the peers' figures are compared with.
+// floor writes what an array at its best would have to write. It writes each object as some copies,
+// at once, to different ones of four directories, each copy a file that is fsynced. It is the load
+// that the peers' figures are compared with.
 type floor struct {
 	dir     string
 	copies  int   // files for each object
@@ -19,10 +19,10 @@ type floor struct {
 	dirSync bool  // fsync the directory after each file too
 }
 
-// floorDirs is how many directories there are, as many as the array has nodes.
+// floorDirs is the number of directories, as many as the array has nodes.
 const floorDirs = 4
 
-// writePiece is how many bytes one write call gets.
+// writePiece is the number of bytes that one write call gets.
 const writePiece = 1 << 20
 
 // run writes a round's objects and removes them afterwards. The outcome counts

@@ -14,7 +14,7 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// healGrace is how long a node is away here before it is lost.
+// healGrace is the time that a node is away here before it is lost.
 const healGrace = 5 * time.Second
 
 // What healing a lost node should reach.
@@ -151,14 +151,14 @@ func (s *suite) mortal(ctx context.Context) (*cluster.Cluster, error) {
 	})
 }
 
-// healing is what the controller's log says of it.
+// healing holds what the controller's log says of it.
 type healing struct {
 	copies, bytes int64
 	took          time.Duration
 }
 
-// figures are the rate in MiB/s and the processor's time in s/GB; of small files in copies a
-// second and ms a copy.
+// figures returns the rate in MiB/s and the processor's time in s/GB. For small files they are in
+// copies a second and ms a copy.
 func (h healing) figures(l load, used time.Duration) (rate, cpu float64) {
 	if l.small() {
 		return float64(h.copies) / h.took.Seconds(), 1000 * used.Seconds() / float64(h.copies)
@@ -168,8 +168,8 @@ func (h healing) figures(l load, used time.Duration) (rate, cpu float64) {
 
 var healedLine = regexp.MustCompile(`what lost nodes held was made again.* copies=(\d+) bytes=(\d+) took=([0-9.a-zµ]+)`)
 
-// rarely is between two looks at the log, which would take a twentieth of the machine if
-// they came one after the other.
+// rarely is the time between two looks at the log. Without a pause the looks would take a twentieth
+// of the machine.
 const rarely = 100 * time.Millisecond
 
 // healed waits until the log says that all is made again.
@@ -191,7 +191,7 @@ func healed(ctx context.Context, a *cluster.Cluster) (h healing, err error) {
 	return h, err
 }
 
-// besideClients is how many clients read and write small objects while a node's copies
+// besideClients is the number of clients that read and write small objects while a node's copies
 // are made again.
 const besideClients = 2
 
@@ -215,7 +215,7 @@ func (s *suite) healBeside(ctx context.Context) (err error) {
 	if err := a.Nodes[0].Kill(); err != nil {
 		return err
 	}
-	time.Sleep(time.Second) // those who ask a dead node notice that
+	time.Sleep(time.Second) // clients that ask a dead node notice that
 	reads, writes, err := c.sample(ctx, stored, healGrace-2*time.Second, nil)
 	if err != nil {
 		return err

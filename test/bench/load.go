@@ -22,7 +22,7 @@ type load struct {
 	count   int // objects in a round
 }
 
-// outcome is what one round of a load took.
+// outcome says what one round of a load took.
 type outcome struct {
 	ops     int
 	bytes   int64
@@ -85,7 +85,7 @@ func (c *client) get(ctx context.Context, o *object, buf []byte) error {
 	return nil
 }
 
-// readBuffer is how much a client reads at once.
+// readBuffer is the number of bytes that a client reads at once.
 const readBuffer = 256 << 10
 
 // putAll stores a round of objects.

@@ -15,11 +15,10 @@ func describeMachine(w io.Writer, dir string) {
 		runtime.NumCPU(), cpuModel(), memory(), firstLine("/proc/sys/kernel/osrelease"), fileSystem(dir), runtime.GOARCH, runtime.Version())
 }
 
-// warm writes a file of that many bytes, at most a quarter of the memory that is
-// available, and removes it. A virtual machine's memory is often lent out again
-// two seconds after it is freed (page reporting), and then the first writer of
-// each page pays for its return, more than for the write itself: whoever is
-// measured after a pause would look slower than it is.
+// warm writes a file of that many bytes, at most a quarter of the memory that is available, and
+// removes it. A virtual machine's memory is often lent out again two seconds after it is freed
+// (page reporting). Then the first writer of each page pays for its return, more than for the write
+// itself. So a program that is measured after a pause would look slower than it is.
 func warm(path string, bytes int64) error {
 	var kib int64
 	if _, err := fmt.Sscanf(field("/proc/meminfo", "MemAvailable"), "%d", &kib); err != nil {
@@ -78,8 +77,8 @@ func memory() string {
 	return fmt.Sprintf("%.1f GiB", float64(kib)/(1<<20))
 }
 
-// fileSystem is the type of the file system that a folder, or the nearest one
-// above it that exists, is on: that of the longest mount point above it.
+// fileSystem returns the type of the file system of a folder, or of the nearest one above it that
+// exists. It is that of the longest mount point above it.
 func fileSystem(dir string) string {
 	path, err := filepath.Abs(dir)
 	if err != nil {

@@ -1,11 +1,10 @@
 // Command bench measures an array on this machine and prints a table of
 // figures, targets and ratios.
 //
-// Client, controller, four nodes and disk share the machine. Disks differ and
-// machines are noisy, so each load runs in turn with the floor: the same bytes
-// written to the same disk by a plain program, see floor.go. Ratios to the floor
-// can be compared between machines; absolute figures can't. All figures are
-// medians of the rounds.
+// Client, controller, four nodes and disk share the machine. Disks differ and machines are noisy,
+// so each load runs in turn with the floor. That is the same bytes written to the same disk by a
+// plain program, see floor.go. Ratios to the floor can be compared between machines; absolute
+// figures can't. All figures are medians of the rounds.
 //
 // What the table holds:
 //   - PUT and GET of 64 MiB by 4 clients, 1 MiB by 8, 4 KiB by 16. Every object
@@ -20,8 +19,8 @@
 //     and what small requests notice of it;
 //   - how fast an idle node reads its chunks, beside cat(1), and what requests notice;
 //   - how long a node's chunks take to be compared with the catalog, and what memory;
-//   - of a generated catalog with 500 nodes, how long it takes to find what one held
-//     and to say whether one may be unplugged, and how large it is;
+//   - of a generated catalog with 500 nodes: its size, and the time to find what
+//     one held and to say whether one may be unplugged;
 //   - what an idle array takes of the processor and writes to the disk;
 //   - the time from starting all processes to the first /readyz with all nodes up;
 //   - the size of the programs.

@@ -14,9 +14,9 @@ const (
 	unplugMost = 50 // ms
 )
 
-// manyChunks measures a generated catalog of 500 nodes: how long it takes to find what a
-// lost node held, to say whether one may be unplugged, what memory that takes and how
-// large the database is. It is done for several numbers of chunks, to see how each grows.
+// manyChunks measures a generated catalog of 500 nodes. It measures the time to find what a lost
+// node held and to say whether one may be unplugged. It also measures the memory that this takes,
+// and the size of the database. It is done for several numbers of chunks, to see how each grows.
 func (s *suite) manyChunks(ctx context.Context) error {
 	path := filepath.Join(s.dir, "many", "catalog.db")
 	return inside.MeasureMany(ctx, path, manyNodes, s.scale.many, func(m inside.Many) {

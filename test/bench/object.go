@@ -23,8 +23,8 @@ const (
 	sandSize  = 4 << 20
 )
 
-// sand is random bytes that all objects are made of; each block of an object is
-// a piece of it with the object's and the block's number on it.
+// sand is random bytes that all objects are made of. Each block of an object is a piece of it with
+// the object's and the block's number on it.
 type sand []byte
 
 func newSand() sand {

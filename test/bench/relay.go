@@ -12,21 +12,21 @@ import (
 	"sync"
 )
 
-// relay writes what a plain program would have to write that makes a copy of each file of
-// one disk on another, as healing does: nodes know nobody but the controller, so each copy
-// goes through a third party. One end reads a file, the middle receives it over loopback
-// TCP and sends it on, the other end makes a new file of it, durable with its name, and
-// answers. All three compare it with its CRC-32C. There is no TLS, no catalog, no trailer,
-// and nothing is read back. All ends are goroutines of this process.
+// relay writes what a plain program would have to write that copies each file of one disk to
+// another, as healing does. Nodes know nobody but the controller, so each copy goes through a third
+// party. One end reads a file. The middle receives it over loopback TCP and sends it on. The other
+// end makes a new file of it, durable with its name, and answers. All three compare it with its
+// CRC-32C. There is no TLS, no catalog, no trailer, and nothing is read back. All ends are
+// goroutines of this process.
 type relay struct {
 	dir  string
 	size int64 // bytes of each file
 }
 
-// relayLanes is how many files are on their way at the same time.
+// relayLanes is the number of files that are on their way at the same time.
 const relayLanes = 16
 
-// relayHeader is what goes before a file: its number and its CRC-32C.
+// relayHeader is the length, in bytes, of what goes before a file: its number and its CRC-32C.
 const relayHeader = 12
 
 // run copies so many files, and removes all of them afterwards.

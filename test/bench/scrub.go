@@ -17,8 +17,8 @@ const (
 	scrubSlower = 1.1 // times as long as without may small requests take
 )
 
-// scrubs measures how fast a node reads its chunks while nothing is asked of it, beside
-// cat(1) of the same files, and what requests notice of it.
+// scrubs measures how fast a node reads its chunks while nothing is asked of it, beside cat(1) of
+// the same files. It also measures how much slower requests are meanwhile.
 func (s *suite) scrubs(ctx context.Context) (err error) {
 	a, err := cluster.Start(ctx, cluster.Config{Dir: filepath.Join(s.dir, "scrub"), Bin: s.bin, Nodes: nodes})
 	if err != nil {

@@ -22,7 +22,7 @@ const (
 	gib = 1 << 30
 )
 
-// scale is how much is done.
+// scale says how much is done.
 type scale struct {
 	rounds int
 	loads  []load
@@ -149,8 +149,8 @@ func (s *suite) claimDir() error {
 
 func (s *suite) say(format string, args ...any) { fmt.Fprintf(s.progress, format+"\n", args...) }
 
-// quiet waits until the array has removed everything and the disk has caught
-// up, so that one measurement does not pay for another.
+// quiet waits until the array has removed everything and the disk has caught up. So one measurement
+// does not pay for another.
 func (s *suite) quiet(ctx context.Context) error {
 	err := s.array.Wait(ctx, "deleted chunks to go", func(context.Context) bool {
 		holders, err := s.array.Holders()

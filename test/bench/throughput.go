@@ -110,9 +110,8 @@ func (s *suite) putAndGet(ctx context.Context, l load, r *rounds) error {
 	return s.client.removeAll(ctx, l, stored)
 }
 
-// The peers were measured on a machine whose plain floor for 4 KiB was 1,025
-// objects a second; 600 uploads a second are asked for there, and in
-// proportion elsewhere.
+// The peers were measured on a machine whose plain floor for 4 KiB was 1,025 objects a second. 600
+// uploads a second are asked for there, and in proportion elsewhere.
 const smallTarget = 600.0 / 1025
 
 func (s *suite) report(l load, r *rounds) {

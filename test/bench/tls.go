@@ -11,8 +11,8 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// The most that TLS between controller and nodes may cost: as a share of the
-// throughput without, and as memory of each daemon in MiB.
+// The most that TLS between controller and nodes may cost. tlsShare is the least share of the
+// throughput without it. tlsMemory is in MiB for each daemon.
 const (
 	tlsShare  = 0.65
 	tlsMemory = 10
@@ -81,7 +81,7 @@ func (s *suite) tls(ctx context.Context) (err error) {
 	return nil
 }
 
-// held is what a daemon holds, in MiB.
+// held is the memory of a daemon, in MiB.
 type held struct{ now, peak float64 }
 
 // bothMemories looks at the controllers and the largest nodes of two arrays.

@@ -245,8 +245,8 @@ func (a *API) Nodes(ctx context.Context) ([]Node, error) {
 	return answer.Nodes, err
 }
 
-// Unexplained is how many chunks on nodes nothing explains, by GET /status; nil: it is
-// not known yet.
+// Unexplained counts the chunks on nodes that nothing explains, by GET /status; nil: it is not
+// known yet.
 func (a *API) Unexplained(ctx context.Context) (*int64, error) {
 	var answer struct {
 		Unexplained *int64 `json:"unexplained_chunks"`
@@ -255,7 +255,7 @@ func (a *API) Unexplained(ctx context.Context) (*int64, error) {
 	return answer.Unexplained, err
 }
 
-// Message is what GET /status says to people.
+// Message returns the words of GET /status for people.
 func (a *API) Message(ctx context.Context) (string, error) {
 	var answer struct {
 		Message string `json:"message"`

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Programs are what Build makes, by file name.
+// Programs are those that Build makes, by file name.
 var Programs = []string{"raid-controller", "raid-node", "raidctl"}
 
 // Build says how to build the programs of this repository.

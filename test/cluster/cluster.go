@@ -30,7 +30,7 @@ type Config struct {
 	Timeout      time.Duration // for the array to become ready; 30 s when zero
 }
 
-// Ports are where the controller listens.
+// Ports are the ports on which the controller listens.
 type Ports struct{ HTTP, Store, Response, Request int }
 
 // Cluster is a running array.
@@ -48,8 +48,8 @@ type Cluster struct {
 	timeout time.Duration
 }
 
-// attempts is how often Start tries other ports when some other program was
-// quicker to take one.
+// attempts is the number of times that Start tries ports, when some other program was quicker to
+// take one.
 const attempts = 5
 
 // Start runs the array and returns when it is ready and all its nodes are up.
@@ -186,7 +186,7 @@ keep = "0"
 		Loopback(c.Ports.Store), Loopback(c.Ports.Response), Loopback(c.Ports.Request))
 }
 
-// plaintext is with whom the daemons speak without TLS.
+// plaintext says with whom the daemons speak without TLS.
 func (c *Cluster) plaintext() string {
 	if c.joined {
 		return "off"

@@ -40,7 +40,7 @@ func NewDaemon(cfg DaemonConfig) *Daemon {
 	return &Daemon{name: cfg.Name, path: cfg.Path, args: cfg.Args, env: cfg.Env, dir: cfg.Dir, log: cfg.Log}
 }
 
-// Name is what the process is called in messages: "controller", "node1".
+// Name returns the name of the process in messages: "controller", "node1".
 func (d *Daemon) Name() string { return d.name }
 
 // LogPath is the file that collects what the process prints.

@@ -8,9 +8,9 @@ import (
 	"strconv"
 )
 
-// Ports are taken from below Linux's range for outgoing connections (32768 and
-// up, /proc/sys/net/ipv4/ip_local_port_range): a daemon that is killed and
-// started again must find its port free, and not held by some connection.
+// Ports are taken from below Linux's range for outgoing connections (32768 and up,
+// /proc/sys/net/ipv4/ip_local_port_range). A daemon that is killed and started again must find its
+// port free, and not held by some connection.
 const (
 	lowestPort  = 20000
 	highestPort = 32000

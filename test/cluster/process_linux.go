@@ -2,8 +2,8 @@ package cluster
 
 import "syscall"
 
-// ownProcess puts a child into a process group of its own, so that Ctrl-C in a
-// terminal reaches the parent alone, and ends the child when the parent dies.
+// ownProcess puts a child into a process group of its own, so that Ctrl-C in a terminal reaches the
+// parent alone. It also ends the child when the parent dies.
 func ownProcess() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

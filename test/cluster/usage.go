@@ -16,7 +16,7 @@ const clockTick = time.Second / 100
 // ErrNotRunning is returned where a figure of a process that is not there was asked for.
 var ErrNotRunning = errors.New("the process is not running")
 
-// Usage is what a process takes from the machine.
+// Usage says what a process takes from the machine.
 type Usage struct {
 	CPU      time.Duration // user and system time since its start
 	RSS      int64         // resident memory, bytes

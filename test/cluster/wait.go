@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// pollEvery is how long the waits sleep between two looks.
+// pollEvery is the time that the waits sleep between two looks.
 const pollEvery = 5 * time.Millisecond
 
 // WaitReady waits until /readyz answers 200 and at least so many nodes are up.
@@ -46,8 +46,8 @@ func (c *Cluster) UpNodes(ctx context.Context) (int, error) {
 	return up, err
 }
 
-// AllExplained restarts the controller, which then compares what lies on the nodes that
-// are up with its catalog, and fails unless a row explains each chunk.
+// AllExplained restarts the controller, which then compares the chunks on the nodes that are up
+// with its catalog. It fails unless a row explains each chunk.
 func (c *Cluster) AllExplained(ctx context.Context) error {
 	up, err := c.UpNodes(ctx)
 	if err != nil {

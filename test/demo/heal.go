@@ -78,9 +78,9 @@ func (d *demo) await(ctx context.Context, what string, try func() error) (err er
 	}
 }
 
-// twice checks that each part of each of the demo's files is on two nodes, which are not the
-// dead one (-1: none is), and returns how many other chunks of them are on nodes that live.
-// Whoever looks on may upload and delete files, too.
+// twice checks that each part of each of the demo's files is on two nodes other than the dead one
+// (-1: none is). It returns how many other chunks of them are on nodes that live. Whoever looks on
+// may upload and delete files, too.
 func (d *demo) twice(ctx context.Context, dead int) (beside int, err error) {
 	files, err := d.array.API.Files(ctx)
 	if err != nil {
@@ -115,5 +115,5 @@ func (d *demo) twice(ctx context.Context, dead int) (beside int, err error) {
 	return beside, nil
 }
 
-// uploadOf is what the names of all chunks of an upload begin with, and no others.
+// uploadOf returns the beginning that the names of all chunks of an upload share, and no others.
 func uploadOf(name string) string { return name[:min(len(name), 16)] }

@@ -1,6 +1,5 @@
-// Command demo shows a newcomer what raidpi does, in a minute and on one
-// machine: it starts an array of one controller and four nodes, stores a file,
-// kills a node, and reads the file back.
+// Command demo shows a newcomer what raidpi does, in a minute and on one machine. It starts an
+// array of one controller and four nodes, stores a file, kills a node, and reads the file back.
 //
 // It needs the built programs (make demo builds them) and nothing else. All
 // state lies in one folder, which is emptied at the start.

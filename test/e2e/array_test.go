@@ -13,10 +13,10 @@ import (
 const (
 	mib = 1 << 20
 
-	// longestStall is three times what a request may be held up by a hung node
-	// on a quiet machine; these tests share two cores with others.
+	// longestStall is three times what a hung node may hold a request up by on a quiet machine.
+	// These tests share two cores with others.
 	longestStall = 9 * time.Second
-	// settled is how long an array may take to repair and clean up.
+	// settled bounds the time that an array takes to repair and clean up.
 	settled = 30 * time.Second
 )
 

@@ -16,8 +16,8 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// recipe are the commands of docs/catalog.md's section on backups: how one is made, how it
-// is put back, and how what came after it is given up.
+// recipe returns the commands of docs/catalog.md's section on backups. They tell how one is made,
+// how it is put back, and how what came after it is given up.
 func recipe(t *testing.T) (backup, restore, giveUp string) {
 	t.Helper()
 	root, err := cluster.Root(t.Context())

@@ -11,7 +11,7 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// ledger is what a few clients know of their uploads.
+// ledger holds what a few clients know of their uploads.
 type ledger struct {
 	mu       sync.Mutex
 	answered map[int64]cluster.Content  // got their 201, by id
@@ -37,9 +37,9 @@ func (l *ledger) keepUploading(ctx context.Context, api *cluster.API) {
 	}
 }
 
-// audit checks that each 201 holds, and that whatever else is listed is whole.
-// Such a file was durable when the controller died and its 201 on the way; there
-// can be one for each client and each time the controller died.
+// audit checks that each 201 holds, and that whatever else is listed is whole. Such a file was
+// durable when the controller died and its 201 on the way. There can be one for each client and
+// each time the controller died.
 func (l *ledger) audit(a *array, mayBeUnanswered int) {
 	a.t.Helper()
 	listed := map[int64]bool{}

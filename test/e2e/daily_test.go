@@ -11,7 +11,7 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// wholeStory is what every build must be able to do.
+// wholeStory does what every build must be able to do.
 func wholeStory(t *testing.T, bin string) {
 	a := start(t, cluster.Config{Nodes: 4, Joined: true, Bin: bin, ControllerEnv: []string{smallStripes}})
 	stored := map[int64]cluster.Content{}

@@ -12,7 +12,7 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// moved is how long an array may take to move what these tests store.
+// moved bounds the time that an array takes to move what these tests store.
 const moved = 3 * time.Minute
 
 // fill uploads so many files.
@@ -33,7 +33,7 @@ func (a *array) checkAll(stored map[int64]cluster.Content) {
 	}
 }
 
-// nodeCalled is what the array says of a node; gone: nothing.
+// nodeCalled returns the array's word on a node; gone: there is none.
 func (a *array) nodeCalled(id string) (n cluster.Node, gone bool) {
 	a.t.Helper()
 	var all []cluster.Node
@@ -61,7 +61,7 @@ func (a *array) nodeID(i int) string {
 	return id
 }
 
-// holds is how many chunks are in a node's folder.
+// holds counts the chunks in a node's folder.
 func (a *array) holds(i int) int {
 	a.t.Helper()
 	chunks, err := a.Chunks(i)

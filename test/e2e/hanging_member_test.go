@@ -12,8 +12,8 @@ import (
 	"github.com/raidpi/raidpi/test/liar"
 )
 
-// promptly is how soon others are repaired and cleaned while one member hangs: less than
-// the controller waits for a single answer of it.
+// promptly bounds the time in which others are repaired and cleaned while one member hangs. It is
+// less than the controller waits for a single answer of it.
 const promptly = 25 * time.Second
 
 // It loses each chunk once and then hangs in everything but heartbeats and stores.

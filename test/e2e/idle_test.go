@@ -10,7 +10,7 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// diskState is what changes when an array writes.
+// diskState holds what changes when an array writes.
 type diskState struct {
 	written map[string]int64  // bytes, by daemon
 	files   map[string]string // size and modification time, by path

@@ -15,8 +15,8 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// lab is what the peers written from the assignment need: a Python that has
-// pyzmq and Protobuf, and the code that protoc makes of the assignment's messages.
+// lab holds what the peers written from the assignment need. That is a Python that has pyzmq and
+// Protobuf, and the code that protoc makes of the assignment's messages.
 type lab struct {
 	python  string
 	scripts string // test/lab

@@ -25,8 +25,8 @@ func (a *array) liar() *liar.Liar {
 	return l
 }
 
-// Of two copies one is always with the member that answers every read with a wrong
-// byte, and says that each of its chunks is fine.
+// One of two copies is always with the member that answers every read with a wrong byte. It says
+// that each of its chunks is fine.
 func TestAMemberThatAnswersWithWrongBytesIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	a := start(t, cluster.Config{Nodes: 1, Joined: true})
@@ -119,8 +119,8 @@ func (a *array) shownWithClaim(id string) error {
 	return fmt.Errorf("nodes: %+v; status: %q", nodes.Nodes, status.HealthText)
 }
 
-// What one member does all the time costs the controller a few commits and a few lines of
-// its log a minute, and its last word is the one that counts.
+// What one member does all the time costs the controller a few commits and a few lines of its log a
+// minute. Its last word is the one that counts.
 func TestAMemberThatFloodsWearsNoCardAndFillsNoLog(t *testing.T) {
 	t.Parallel()
 	a := start(t, cluster.Config{Nodes: 2, Joined: true})

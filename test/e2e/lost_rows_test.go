@@ -136,8 +136,8 @@ func (a *array) rotIndex(index, text string) {
 	a.must(os.WriteFile(path, b, 0o600))
 }
 
-// A file whose row is gone from the catalog, which else is sound and says so with every
-// checksum, keeps all its chunks: its parts are there.
+// A file's row is gone from the catalog, which else is sound and says so with every checksum. The
+// file keeps all its chunks: its parts are there.
 func TestAFileWhoseRowIsGoneKeepsItsChunks(t *testing.T) {
 	t.Parallel()
 	a := start(t, cluster.Config{Nodes: 4, Bin: programs.race, ControllerEnv: []string{smallStripes}})

@@ -36,8 +36,7 @@ func (w *tripwire) Read(p []byte) (int, error) {
 
 func (w *tripwire) fire() { w.once.Do(w.do) }
 
-// disaster is what happens to a node in the middle of a transfer, and how the
-// node comes back.
+// disaster says what happens to a node in the middle of a transfer, and how the node comes back.
 type disaster struct {
 	strike, mend func(*cluster.Daemon) error
 	points       []float64 // of the transfer, at each of which it strikes

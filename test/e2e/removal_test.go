@@ -10,8 +10,8 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// loss asks for the removal of a node with a query, and returns how many files that
-// would lose according to a 409, -1 when it is done.
+// loss asks for the removal of a node with a query. It returns the number of files that this would
+// lose according to a 409, -1 when it is done.
 func (a *array) loss(id, query string) int {
 	a.t.Helper()
 	err := a.Root(a.t.Context(), http.MethodDelete, "/nodes/"+id+query, "", nil)
@@ -33,9 +33,9 @@ func (a *array) loss(id, query string) int {
 
 var lostIn = regexp.MustCompile(`--force --lose (\d+)$`)
 
-// A node is stopped (SIGSTOP) or killed, and at once another one is to go, before
-// anything but its silence can tell: what is on the first is not counted on. When it is
-// back, the same call is fine, and nothing is lost.
+// A node is stopped (SIGSTOP) or killed, and at once another one is to go, before anything but the
+// first one's silence can tell. The copies on the first are not counted on. When it is back, the
+// same call is fine, and nothing is lost.
 func TestNoNodeGoesOnTheWordOfOneThatHangsOrIsDead(t *testing.T) {
 	t.Parallel()
 	a := start(t, cluster.Config{Nodes: 3})

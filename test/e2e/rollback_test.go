@@ -14,8 +14,8 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// rolledBack is an array whose catalog was put back to an older copy: old is in
-// the copy, lost are files that were uploaded after it was made.
+// rolledBack is an array whose catalog was put back to an older copy. old is in the copy. lost are
+// files that were uploaded after it was made.
 type rolledBack struct {
 	*array
 	old     int64
@@ -59,8 +59,8 @@ func (r *rolledBack) putBack(backup string) {
 	r.must(err)
 }
 
-// rollBackTo makes an array whose catalog is copied while it runs and is idle, has change
-// done to it, cuts all processes off, puts the copy back and starts all again.
+// rollBackTo makes an array whose catalog is copied while it runs and is idle. It has change done
+// to the array, cuts all processes off, puts the copy back and starts all again.
 func rollBackTo(t *testing.T, change func(r *rolledBack)) *rolledBack {
 	t.Helper()
 	a := start(t, cluster.Config{Nodes: 4, Bin: programs.race})
@@ -255,8 +255,8 @@ func TestOlderCatalogIsNoticedByASingleUpload(t *testing.T) {
 	r.lostNothing()
 }
 
-// Each start of a controller makes a new run and a transaction of its own;
-// neither may carry an old catalog past what the nodes have seen.
+// Each start of a controller makes a new run and a transaction of its own. Neither may carry an old
+// catalog past what the nodes have seen.
 func TestOlderCatalogIsNoticedAfterManyRestarts(t *testing.T) {
 	t.Parallel()
 	r := rollBack(t, 5)

@@ -9,8 +9,8 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// damage is what happens to chunk files on old cards. Each gets the paths of two
-// chunks of different files and damages the first.
+// damage does what happens to chunk files on old cards. Each gets the paths of two chunks of
+// different files and damages the first.
 var damage = map[string]func(path, other string) error{
 	"a bit flips in the payload":      func(path, _ string) error { return flip(path, 0.3) },
 	"a bit flips in the trailer":      func(path, _ string) error { return flip(path, 1) },

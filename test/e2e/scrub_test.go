@@ -43,11 +43,11 @@ func (s scrub) all(a *array, what string, holds func(state string, bad int64, fi
 	return nil
 }
 
-// summedUp is how an event tells of several bad chunks of a node.
+// summedUp matches an event that tells of several bad chunks of a node.
 var summedUp = regexp.MustCompile(`(\d+) chunks are not what was stored`)
 
-// Rot is found by the nodes themselves and healed, though nobody reads the file: from the
-// other copy, or block by block where both copies are rotten.
+// The nodes themselves find rot, and it is healed though nobody reads the file. It is healed from
+// the other copy, or block by block where both copies are rotten.
 func TestRotIsFoundAndHealedWithoutARead(t *testing.T) {
 	t.Parallel()
 	a := start(t, cluster.Config{Nodes: 3, Bin: programs.race, ControllerEnv: []string{"RAID_CONTROLLER_TRASH_KEEP=1h"}})

@@ -11,7 +11,7 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// drains is how long a stopping daemon may take; its unit gives it 45 s.
+// drains bounds the time that a stopping daemon takes; its unit gives it 45 s.
 const drains = 35 * time.Second
 
 // slowly hands a reader's bytes out in steps.

@@ -6,8 +6,8 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// What was answered of a delete, of putting back and of a purge holds, whenever the
-// controller is killed: what was put back is whole, what was purged never comes back.
+// The answers of a delete, of putting back and of a purge hold, whenever the controller is killed.
+// A file that was put back is whole, and one that was purged never comes back.
 func TestDeletedFilesAndTheControllerKilled(t *testing.T) {
 	t.Parallel()
 	a := start(t, cluster.Config{Nodes: 3, ControllerEnv: []string{"RAID_CONTROLLER_TRASH_KEEP=1h"}})

@@ -8,7 +8,7 @@ import (
 	"github.com/raidpi/raidpi/test/cluster"
 )
 
-// nodeWear is what /nodes says of a node's wear.
+// nodeWear is the part of /nodes about a node's wear.
 type nodeWear struct {
 	ID   string `json:"id"`
 	Wear *struct {

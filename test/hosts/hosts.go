@@ -1,8 +1,8 @@
-// Package hosts makes several machines of one, for tests: each has network, host
-// name, /var/lib and /run of its own, and all are plugged into one switch. They are
-// namespaces of Linux (namespaces(7)) that a sleeping process keeps alive, so nothing
-// is left when that has ended. Whoever is not root becomes it inside a user namespace,
-// where the system allows that; so its tests are among those of make test-system.
+// Package hosts makes several machines of one, for tests. Each has network, host name, /var/lib and
+// /run of its own, and all are plugged into one switch. They are namespaces of Linux
+// (namespaces(7)) that a sleeping process keeps alive, so nothing is left when that has ended.
+// Whoever is not root becomes it inside a user namespace, where the system allows that. So its
+// tests are among those of make test-system.
 package hosts
 
 import (
@@ -79,7 +79,7 @@ func (n *Network) Add(ctx context.Context, name, addr string) (*Host, error) {
 	return h, err
 }
 
-// setUp is what a host does before it sleeps: $1 is its folder, $2 the /etc/hosts of all.
+// setUp runs on a host before it sleeps: $1 is its folder, $2 the /etc/hosts of all.
 const setUp = `set -e
 mount --make-rprivate /
 mkdir -p "$1/var" "$1/run" "$1/home"

@@ -12,9 +12,8 @@ import (
 	"testing"
 )
 
-// A Pi has no battery for its clock and starts in 1970, so decisions use the
-// monotonic time since something that the same process saw. These are what
-// reads, makes or compares times of day or of files.
+// A Pi has no battery for its clock and starts in 1970. So decisions use the monotonic time since
+// something that the same process saw. These read, make or compare times of day or of files.
 var (
 	dayMethods   = []string{"ModTime", "Unix", "UnixNano", "UnixMilli", "UnixMicro", "UTC", "Local", "In", "AddDate", "YearDay", "Year", "Weekday"}
 	dayFunctions = []string{
@@ -24,8 +23,8 @@ var (
 	dayInSQL = regexp.MustCompile(`(?i)\b(current_(time|date|timestamp)|(date|time|datetime|julianday|unixepoch|strftime|timediff)\s*\()`)
 )
 
-// dayAllowed are the files that may use some of these, and for what. None of it
-// decides anything, but for the end of REST tokens, which people set in days, and the
+// dayAllowed are the files that may use some of these, and for what. None of it decides anything,
+// with two exceptions. One is the end of REST tokens, which people set in days. The other is the
 // age of nodes' keys, which lasts over restarts.
 var dayAllowed = map[string]struct {
 	uses []string

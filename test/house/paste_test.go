@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// hungry stands for sudo and other programs in blocks of lines: it swallows what was
-// typed ahead, as sudo does before it asks for a password, and notes how it was called.
+// hungry stands for sudo and other programs in blocks of lines. It swallows what was typed ahead,
+// as sudo does before it asks for a password, and notes how it was called.
 const hungry = `#!/bin/bash
 echo "${0##*/} $*" >>"$PASTE_LOG"
 if [ -t 0 ]; then

@@ -83,7 +83,7 @@ func (s *sources) parse(root fs.FS, name string) error {
 	return nil
 }
 
-// lines is how many lines a piece of code has.
+// lines counts the lines of a piece of code.
 func (s *sources) lines(n ast.Node) int {
 	return s.fset.Position(n.End()).Line - s.fset.Position(n.Pos()).Line + 1
 }

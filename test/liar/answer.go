@@ -12,7 +12,7 @@ import (
 	"github.com/raidpi/raidpi/internal/wire/wirepb"
 )
 
-// Op is what the controller asks for.
+// Op names a request of the controller.
 type Op string
 
 // What the controller asks for. That of the Store connection is named like it.
@@ -34,8 +34,8 @@ type Asked struct {
 	Request *wirepb.GetdataRequest // of all others
 }
 
-// Answer is what it is told. It goes over the data connection when it has a Payload
-// or Data says so, else over the control connection.
+// Answer is the liar's answer to the controller. It goes over the data connection when it has a
+// Payload or Data says so, else over the control connection.
 type Answer struct {
 	*Response
 	Payload []byte

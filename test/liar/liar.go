@@ -31,7 +31,7 @@ type Config struct {
 	Name     string // host name that it gives; empty: "liar"
 }
 
-// Heartbeat and Response are what a node says, see proto/messages.proto.
+// Heartbeat and Response are the messages of a node, see proto/messages.proto.
 type (
 	Heartbeat = wirepb.Heartbeat
 	Response  = wirepb.Response
@@ -90,9 +90,9 @@ func (l *Liar) OnHeartbeat(change func(*Heartbeat)) {
 	l.change = change
 }
 
-// Connect makes a session and its first heartbeat, and serves it until Close or until
-// the controller ends it. A liar has one session at a time: the one before is closed, and
-// for some milliseconds the controller may refuse the next one, as a clone's.
+// Connect makes a session and its first heartbeat, and serves it until Close or until the
+// controller ends it. A liar has one session at a time: the one before is closed. For some
+// milliseconds the controller may refuse the next one, as a clone's.
 func (l *Liar) Connect(ctx context.Context) error {
 	l.Close()
 	id, err := raid.NewID(rand.Reader)

@@ -4,7 +4,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// MadeUp are n names, in order, of chunks that never were: of an upload of the given
+// MadeUp returns n names, in order, of chunks that never were. They are of an upload of the given
 // run, after the given name, which is one of them or empty.
 func MadeUp(run byte, after string, n int) (names []string) {
 	k := raid.ChunkKey{Upload: raid.UploadID{3: run, 4: 'm', 15: 'u'}, Part: 1, Attempt: 1}

@@ -147,7 +147,7 @@ func (h *Host) FillDisk(leave int64) error {
 // EmptyDisk takes back what FillDisk did.
 func (h *Host) EmptyDisk() error { return os.Remove(filepath.Join(h.dir, "disk", "filler")) }
 
-// DiskWrites is how many writes, and how many bytes of them, have reached the disk.
+// DiskWrites counts the writes, and their bytes, that have reached the disk.
 func (h *Host) DiskWrites() (writes, bytes int64, err error) {
 	text, err := os.ReadFile(filepath.Join("/sys/block", filepath.Base(h.loop), "stat"))
 	if err != nil {

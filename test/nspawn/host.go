@@ -138,7 +138,7 @@ func (h *Host) WriteFile(path, text string) error {
 // group is the name of its control groups.
 func (h *Host) group() string { return h.lab.id + "-" + h.Name }
 
-// startTime bounds how long a host takes until its systemd answers, and stopTime until
+// startTime bounds the time of a host until its systemd answers. stopTime bounds the time until
 // it has ended what it was asked to end.
 const (
 	startTime = 60 * time.Second
@@ -184,7 +184,7 @@ func (h *Host) PowerOn(ctx context.Context) error {
 	return h.awaitLeader(ctx)
 }
 
-// hostname is what the host was called last: hostnamectl may have changed it.
+// hostname returns the last name of the host: hostnamectl may have changed it.
 func (h *Host) hostname() string {
 	text, err := os.ReadFile(h.Path("/etc/hostname"))
 	if err != nil {

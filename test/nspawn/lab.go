@@ -39,7 +39,7 @@ type Lab struct {
 	bases map[string]base // by the release
 }
 
-// base is what the hosts of one release have in common.
+// base holds what the hosts of one release have in common.
 type base struct {
 	lower string // the root below all hosts' own
 	disk  string // the image that their disks are copies of, with the root's /var/lib
@@ -91,9 +91,9 @@ func (l *Lab) build(ctx context.Context) error {
 	if err := os.Mkdir(l.dir, 0o755); err != nil {
 		return err
 	}
-	// Each nspawn has copies of all mounts of the machine, out of sight. What is
-	// mounted in a shared folder is unmounted there too: without it, the disk of a host
-	// would stay in use for as long as any other host runs.
+	// Each nspawn has copies of all mounts of the machine, out of sight. A file system that is
+	// mounted in a shared folder is unmounted there too. Without it, the disk of a host would stay
+	// in use for as long as any other host runs.
 	if err := unix.Mount(l.dir, l.dir, "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("mount its folder: %w", err)
 	}
@@ -177,7 +177,7 @@ func remove(ctx context.Context, dir string) error {
 	if _, missing := os.Stat(filepath.Join("/run/netns", id)); missing == nil {
 		err = errors.Join(err, run(ctx, "ip", "netns", "del", id))
 	}
-	// While their names can still be told: once the lab's folder is unmounted, the
+	// They are taken while their names can still be told. Once the lab's folder is unmounted, the
 	// kernel knows the images by less than their whole path. Those that are in use are
 	// taken down when they no longer are.
 	err = errors.Join(err, detachLoops(ctx, dir))

@@ -23,9 +23,9 @@ const (
 
 const arch = "amd64"
 
-// packages is what hosts have besides Debian's minimum; more or less what the setup of
-// these tests wants of a Raspberry Pi OS. Its package source is none: what a test
-// installs comes from the test.
+// packages are those that hosts have besides Debian's minimum. They are more or less what the setup
+// of these tests wants of a Raspberry Pi OS. There is no package source: what a test installs comes
+// from the test.
 var packages = []string{
 	"systemd", "systemd-sysv", "dbus", "apt", "iproute2", "iputils-ping", "procps", "ca-certificates", "nftables", "curl",
 	"sudo", "avahi-daemon", "libnss-mdns", "e2fsprogs", "bsdutils", "util-linux",
@@ -46,7 +46,7 @@ mkdir -p "$1"/etc/systemd/system/systemd-networkd-wait-online.service.d
 printf '%s\n' '[Service]' 'ExecStart=' 'ExecStart=/lib/systemd/systemd-networkd-wait-online --timeout=5' >"$1"/etc/systemd/system/systemd-networkd-wait-online.service.d/short.conf
 `
 
-// cacheDir is where roots stay between runs.
+// cacheDir returns the folder in which roots stay between runs.
 func cacheDir() string {
 	if dir := os.Getenv("RAIDPI_TEST_CACHE"); dir != "" {
 		return dir
@@ -54,8 +54,8 @@ func cacheDir() string {
 	return "/var/cache/raidpi-test"
 }
 
-// MakeRoots makes the roots that are not in the cache yet, for tests that measure
-// times: otherwise the first host of a release waits for its root.
+// MakeRoots makes the roots that are not in the cache yet. It is for tests that measure times:
+// otherwise the first host of a release waits for its root.
 func MakeRoots(ctx context.Context, releases ...string) error {
 	if err := prepare(); err != nil {
 		return err

@@ -18,7 +18,7 @@ type Command struct {
 	Env   []string
 }
 
-// Result is what a command printed.
+// Result holds what a command printed.
 type Result struct{ Out, Err string }
 
 // Enter is the command line, of the machine, that runs a program on the host.

@@ -14,7 +14,7 @@ import (
 // folder is where all documents of all packages are.
 const folder = "/usr/share/doc/"
 
-// document is what messages, comments and man pages call one.
+// document matches a document as messages, comments and man pages name it.
 var document = regexp.MustCompile(`^/usr/share/doc/(raid-controller|raid-node|raidctl)/[a-z-]+\.md`)
 
 // What an installed machine says of a document leads to one that it has. The strings of

@@ -58,7 +58,7 @@ func TestAvahiTellsTheControllersPort(t *testing.T) {
 	}
 }
 
-// maxSize is what a Pi on a slow line still installs within seconds.
+// maxSize is the size, in bytes, that a Pi on a slow line still installs within seconds.
 const maxSize = 8e6
 
 func TestPackagesAreSmall(t *testing.T) {

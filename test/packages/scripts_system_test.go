@@ -109,7 +109,7 @@ func again(t *testing.T, name, version string) string {
 	return dir + ".deb"
 }
 
-// advice is what the first installation says is to be done next.
+// advice is the next step that the first installation tells a person.
 var advice = map[string]string{
 	"raid-controller": "sudo raidctl token create",
 	"raid-node":       "sudo raidctl token create",

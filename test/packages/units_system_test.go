@@ -87,8 +87,8 @@ func TestUnitsSayWhatWasDecided(t *testing.T) {
 		has := map[string]bool{}
 		for _, line := range lines {
 			has[line] = true
-			// A node that waits for another machine never starts when that is dead, and
-			// /proc/meminfo is hidden by the one, the memory cgroup missing for the other.
+			// A node that waits for another machine never starts when that is dead. ProcSubset=
+			// hides /proc/meminfo, and the memory cgroup is missing for MemoryMax=.
 			for _, never := range []string{"Requires=", "BindsTo=", "ProcSubset=", "MemoryMax=", "DynamicUser=", "Type=notify-reload"} {
 				if strings.HasPrefix(line, never) {
 					t.Errorf("%s has %s", name, line)

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// versionOf is what packaging/version says in a folder.
+// versionOf returns what packaging/version says in a folder.
 func versionOf(t *testing.T, dir string) string {
 	t.Helper()
 	script, err := filepath.Abs(filepath.Join("..", "..", "packaging", "version"))

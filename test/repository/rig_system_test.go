@@ -21,7 +21,7 @@ const (
 // root is the top of the sources, where the scripts run.
 const root = "../.."
 
-// packages are what is in the repository, beside the keyring.
+// packages are those in the repository, beside the keyring.
 var packages = []string{"raid-controller", "raid-node", "raidctl"}
 
 // dist has a repository with packages of nothing, made once by the script that makes

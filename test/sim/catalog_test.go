@@ -66,7 +66,7 @@ func (w *world) query(text string, row func([]driver.Value)) (err error) {
 	}
 }
 
-// surplus is how many good copies the catalog has that no file needs.
+// surplus counts the good copies in the catalog that no file needs.
 func (w *world) surplus() (n int64) {
 	w.must(w.query(`SELECT count(*) FROM surplus`, func(v []driver.Value) { n = v[0].(int64) }))
 	return n

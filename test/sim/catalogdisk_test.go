@@ -29,7 +29,7 @@ type catalogDisk struct {
 	full   bool
 }
 
-// catalogFile is what is known of a file: what of it is durable, and what came since.
+// catalogFile is a file, with its durable bytes and with those that came since.
 type catalogFile struct {
 	durable []byte
 	synced  bool
@@ -99,7 +99,7 @@ func (d *catalogDisk) set(fail, full bool) {
 	d.fail, d.full = fail, full
 }
 
-// Loss is what a crash takes of what was not flushed.
+// loss decides what a crash takes of what was not flushed.
 type loss int
 
 const (

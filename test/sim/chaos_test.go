@@ -18,8 +18,8 @@ type deed struct {
 	do     func(w *world)
 }
 
-// deeds are what clients ask for and what goes wrong. None of them costs a file whose
-// upload was acknowledged its last good copy.
+// deeds are the requests of clients and the faults. None of them costs a file whose upload was
+// acknowledged its last good copy.
 var deeds = []deed{
 	{"create", 30, (*world).create},
 	{"read", 16, (*world).read},
@@ -70,7 +70,7 @@ func (w *world) chaos(steps int) {
 	}
 }
 
-// pause lets time pass until the next deed: mostly none to speak of, now and then
+// pause lets time pass until the next deed. Mostly it is none to speak of. Now and then it is
 // longer than it takes to notice that a node is away, or that it is lost.
 func (w *world) pause() {
 	d := time.Duration(w.rng.Int64N(int64(30 * time.Millisecond)))
@@ -206,9 +206,9 @@ func (w *world) slow() {
 	w.onPi(func(p *pi) { w.net.setLag(p.name, lag) })
 }
 
-// strike does what costs copies, while each part has two good ones on distinct machines:
-// a disk rots, or a machine is gone for good, with its disk. Once a disk has rotten
-// chunks that nobody may have found, no other one is struck in this run.
+// strike does what costs copies, while each part has two good ones on distinct machines. A disk
+// rots, or a machine is gone for good, with its disk. Once a disk has rotten chunks that nobody may
+// have found, no other one is struck in this run.
 func (w *world) strike() {
 	alive := w.alive()
 	switch n := w.rng.IntN(10); {

@@ -18,8 +18,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// healTime is how long the array may take until it is as it should be, once nothing
-// goes wrong any more.
+// healTime bounds the time until the array is as it should be, once nothing goes wrong any more.
 const healTime = 20 * time.Minute
 
 // heal ends all faults and waits until the array says that it is as it should be.
@@ -72,7 +71,7 @@ func (w *world) heal() {
 	}
 }
 
-// rotten is how many chunks with flipped bits are in sight. Scrubs find them.
+// rotten counts the chunks with flipped bits that are in sight. Scrubs find them.
 func (w *world) rotten() (n int) {
 	for _, p := range w.alive() {
 		found, err := p.chunksOf()
@@ -208,8 +207,8 @@ func (p *pi) chunksOf() (map[raid.ChunkName]string, error) {
 	return found, nil
 }
 
-// checkDisks compares what is on the disks with the catalog: every part of a listed
-// file has two good copies on distinct machines, and nothing else is there.
+// checkDisks compares what is on the disks with the catalog. Every part of a listed file has two
+// good copies on distinct machines, and nothing else is there.
 func (w *world) checkDisks(files []listed) {
 	rows, err := w.readCatalog()
 	if err != nil {
@@ -274,7 +273,7 @@ func (w *world) checkDisks(files []listed) {
 	}
 }
 
-// part is what a part of a file should hold.
+// part returns the bytes that a part of a file should hold.
 func (f *file) part(stripe int64, part int) []byte {
 	from := min(int(stripe)*stripeSize, len(f.content))
 	b := f.content[from:min(from+stripeSize, len(f.content))]

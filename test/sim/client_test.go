@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// patience is how long a client waits for an answer.
+// patience bounds the time that a client waits for an answer.
 const patience = 40 * time.Second
 
 // client is a machine that uses the array by REST.
@@ -26,7 +26,7 @@ func newClient(w *world, name string) *client {
 	}}}
 }
 
-// answer is what a request came to.
+// answer is the result of a request.
 type answer struct {
 	status int // 0: none came
 	body   []byte
@@ -120,7 +120,7 @@ func (c *client) undelete(f *file, id int64) {
 	}
 }
 
-// listed is what a list says of a file.
+// listed is a file as a list shows it.
 type listed struct {
 	ID       int64
 	Filename string
@@ -140,7 +140,7 @@ func (c *client) list() ([]listed, answer) {
 	return got.Files, a
 }
 
-// status is what is looked at of /status.
+// status holds the parts of /status that are looked at.
 type status struct {
 	Health            string
 	HealthText        string `json:"health_text"`

@@ -11,7 +11,7 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// model is what clients did and were told.
+// model holds what clients did and were told.
 type model struct {
 	w *world
 
@@ -31,7 +31,7 @@ type file struct {
 	undone  bool  // it was tried to put it back
 }
 
-// opKind is what a request does with a file.
+// opKind says what a request does with a file.
 type opKind int
 
 const (
@@ -42,7 +42,7 @@ const (
 	opUndelete
 )
 
-// outcome is what the client was told.
+// outcome is the answer that the client was told.
 type outcome int
 
 const (
@@ -167,8 +167,8 @@ func (m *model) choose(index int, deleted bool) *file {
 	return all[index%len(all)]
 }
 
-// checkHistory asks porcupine whether there is an order of each file's requests, each
-// at some moment between its begin and its end, in which every answer is right.
+// checkHistory asks porcupine whether there is a right order of each file's requests. In it each
+// takes effect at some moment between its begin and its end, and every answer is right.
 func (m *model) checkHistory() {
 	byFile := map[*file][]porcupine.Operation{}
 	for _, o := range m.ops {

@@ -15,12 +15,12 @@ import (
 	"github.com/raidpi/raidpi/internal/zmtp/memnet"
 )
 
-// linkBuffer is what each hop of a connection holds in each direction, in bytes.
+// linkBuffer is the number of bytes that each hop of a connection holds in each direction.
 const linkBuffer = 8 << 10
 
-// network is the network of a run. Every connection goes through a relay of ours that
-// hands on what was written after a time that its seed decides, so hardly ever two
-// things happen at one moment. As TCP it loses nothing: it delays, hangs or cuts.
+// network is the network of a run. Every connection goes through a relay of ours. It hands on what
+// was written after a time that its seed decides, so hardly ever two things happen at one moment.
+// As TCP it loses nothing: it delays, hangs or cuts.
 type network struct {
 	mem  memnet.Network
 	seed uint64
@@ -181,7 +181,7 @@ func (l *link) relay(rng *rand.Rand, from, to net.Conn) {
 	}
 }
 
-// latency is how long what is sent now is under way.
+// latency is the time that bytes sent now are under way.
 func (n *network) latency(rng *rand.Rand, from, to string) time.Duration {
 	d := time.Duration(50_000 + rng.Int64N(1_000_000))
 	n.mu.Lock()

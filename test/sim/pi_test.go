@@ -20,8 +20,8 @@ import (
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
-// diskSize is what a node's disk is said to have, in bytes. Below 1 GiB a node makes
-// no fan-out directories ahead, which would cost more than the rest of a run.
+// diskSize is the size that a node's disk is said to have, in bytes. Below 1 GiB a node makes no
+// fan-out directories ahead, which would cost more than the rest of a run.
 const diskSize = 512 << 20
 
 // pi is a machine that runs a node.

@@ -11,7 +11,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// snapshot is what a catalog's disk held at one moment, and which files there were.
+// snapshot holds the content of a catalog's disk at one moment, and the files that there were.
 type snapshot struct {
 	files map[string][]byte
 	known []*file
@@ -52,9 +52,9 @@ func (d *catalogDisk) putBack(s *snapshot) error {
 	return errOf(os.Remove(filepath.Join(d.dir, "catalog.db-shm")))
 }
 
-// rollBack gives the controller a catalog from before, as one who restores a backup
-// does, and checks that it does no harm: nothing of a file that the catalog does not
-// know is removed, none of these is said not to exist, and nothing is stored.
+// rollBack gives the controller a catalog from before, as one who restores a backup does. It checks
+// that this does no harm. Nothing of a file that the catalog does not know is removed. None of
+// these is said not to exist, and nothing is stored.
 func (w *world) rollBack(s *snapshot) {
 	newer := slices.DeleteFunc(slices.Clone(w.model.files), func(f *file) bool {
 		return f.id == 0 || f.doomed || slices.Contains(s.known, f)

@@ -26,7 +26,7 @@ var (
 	keepDir = flag.Bool("keep", false, "leave the machines' files")
 )
 
-// disks is what all catalogs of this process are kept with.
+// disks keeps all catalogs of this process.
 var disks *vfs
 
 func TestMain(m *testing.M) {
@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// result is what a run came to.
+// result is the result of a run.
 type result struct {
 	hash   uint64
 	faults []string

@@ -13,10 +13,10 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// notice is how long the controller may take to see that a machine is off.
+// notice bounds the time until the controller sees that a machine is off.
 const notice = 10 * time.Second
 
-// nodeView is what the array says of a node.
+// nodeView is the array's word on a node.
 type nodeView struct {
 	ID    raid.NodeID
 	State string
@@ -81,7 +81,7 @@ func (w *world) acknowledged() (files []*file) {
 	return files
 }
 
-// offFor is how long each machine of the array has been off; those that run are not in it.
+// offFor returns for how long each machine of the array has been off; those that run are not in it.
 func (w *world) offFor() map[*pi]time.Duration {
 	off := map[*pi]time.Duration{}
 	for _, p := range w.pis {

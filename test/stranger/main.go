@@ -1,6 +1,6 @@
-// Command stranger tries what somebody in the network might who does not belong to the
-// array, on each of the controller's ports, and prints a line for each: "refused" and
-// how, or "SERVED" and what it got. It is a test's.
+// Command stranger tries what somebody in the network might who does not belong to the array, on
+// each of the controller's ports. It prints a line for each: "refused" and how, or "SERVED" and
+// what it got. It is a test's.
 package main
 
 import (
@@ -68,7 +68,7 @@ func ready(socket string) []byte {
 	return append([]byte{4, byte(len(body))}, body...)
 }
 
-// plain is what a program of the exercise does.
+// plain does what a program of the exercise does.
 func plain(addr string) (string, error) {
 	c, err := net.DialTimeout("tcp", addr, patience)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/raidpi/raidpi/internal/chunkstore"
 )
 
-// Op is what a call does.
+// Op names a call of the file system.
 type Op string
 
 // The operations.
@@ -33,7 +33,7 @@ type Call struct {
 	Path string
 }
 
-// ErrPower is what every call fails with after the power was cut.
+// ErrPower fails every call after the power was cut.
 var ErrPower = errors.New("the power is off")
 
 // FS is a file system that fails and forgets. It is safe for concurrent use.
@@ -262,7 +262,7 @@ func (f *file) Sync() error {
 	if f.ino.isDir() {
 		op = SyncDir
 	}
-	// What the fsync sees is what there was when it began.
+	// The fsync sees the content at its beginning.
 	f.fs.mu.Lock()
 	commit := f.ino.snapshot()
 	f.fs.mu.Unlock()

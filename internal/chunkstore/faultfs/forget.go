@@ -44,7 +44,7 @@ func (i *inode) putMoved(name string, ino *inode, m *move) {
 	i.pending = append(i.pending, change{name, ino, m})
 }
 
-// now is what a directory holds.
+// now returns what a directory holds.
 func (i *inode) now() map[string]*inode { return apply(i.entries, i.pending) }
 
 func apply(entries map[string]*inode, changes []change) map[string]*inode {
@@ -117,8 +117,8 @@ func load(dir string) (*inode, error) {
 
 // Loss decides what a power cut takes of what was not fsynced.
 type Loss struct {
-	// Random decides for each change of a directory whether it is lost, and for
-	// each file how much of it is there; nil: all is lost.
+	// Random decides for each change of a directory whether it is lost. For each file it decides
+	// how much of it is there. nil: all is lost.
 	Random *rand.Rand
 }
 

@@ -3,8 +3,8 @@ package insider
 
 import "regexp"
 
-// words are the names of packages, functions, calls and protocols that errors of
-// libraries are full of, and what is left when a format went wrong.
+// words match the names of packages, functions, calls and protocols that errors of libraries are
+// full of. They also match what is left when a format went wrong.
 var words = regexp.MustCompile(`(?i)strconv|\bparse(int|uint|float|bool)?\b|\b(GET|POST|PUT|DELETE|PATCH|HEAD) /` +
 	`|context (canceled|deadline)|deadline exceeded|\bEOF\b|\b(dial|read|write|listen) (tcp|udp|unix)|lookup |i/o timeout` +
 	`|\btls: |x509|\bjson: |toml: |sql: |\(\d+\)$|unmarshal|invalid character|syntax|goroutine|panic|<nil>|\bnil\b` +

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// patience is how long a notification is waited for.
+// patience bounds the wait for a notification.
 const patience = 30 * time.Second
 
 // Unit is a daemon under a service manager of ours. It is for one goroutine.
@@ -66,7 +66,7 @@ func (u *Unit) Hear(limit time.Duration) bool {
 	return true
 }
 
-// Count is how many messages began with text.
+// Count counts the messages that began with text.
 func (u *Unit) Count(text string) (n int) {
 	for _, h := range u.Heard {
 		if strings.HasPrefix(h, text) {
@@ -125,7 +125,7 @@ func (l *Log) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-// String is what was written.
+// String returns what was written.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

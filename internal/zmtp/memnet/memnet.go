@@ -1,11 +1,10 @@
-// Package memnet is a network in memory: listeners, dialing and buffered
-// connections with deadlines, for tests and simulations under testing/synctest.
+// Package memnet is a network in memory: listeners, dialing and buffered connections with
+// deadlines, for tests and simulations under testing/synctest.
 //
-// Its connections behave as TCP's do where our protocols can tell: a write
-// returns when the buffer has taken it, a closed end's last bytes can still be
-// read, a write to a closed end fails. Everything that waits does so on the
-// standard library's primitives, so a bubble's clock can run. It never loses
-// bytes, and it has no delay: faults are for a user to wrap around it.
+// Its connections behave as TCP's do where our protocols can tell. A write returns when the buffer
+// has taken it. A closed end's last bytes can still be read. A write to a closed end fails.
+// Everything that waits does so on the standard library's primitives, so a bubble's clock can run.
+// It never loses bytes, and it has no delay: faults are for a user to wrap around it.
 package memnet
 
 import (
@@ -20,8 +19,8 @@ import (
 
 const (
 	network = "mem"
-	// Buffer is how many bytes one direction of a dialed connection holds:
-	// about what TCP does on loopback before it grows.
+	// Buffer is the number of bytes that one direction of a dialed connection holds. TCP on
+	// loopback holds about as many before it grows.
 	Buffer  = 256 << 10
 	backlog = 128
 )
@@ -37,7 +36,7 @@ func (a Addr) String() string { return string(a) }
 // Network connects its listeners with those who dial them. The zero value is
 // an empty network.
 type Network struct {
-	// Buffer is how many bytes one direction of a dialed connection holds; 0: the
+	// Buffer is the number of bytes that one direction of a dialed connection holds; 0: the
 	// constant of that name.
 	Buffer int
 
@@ -122,7 +121,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends Accept and frees the address. Who dialed and was not accepted is
+// Close ends Accept and frees the address. A dialer that was not accepted is
 // cut off.
 func (l *listener) Close() error {
 	l.once.Do(func() {

@@ -10,15 +10,15 @@ import (
 )
 
 const (
-	// fillStripes is how many stripes each file of FillNode has.
+	// fillStripes is the number of stripes in each file of FillNode.
 	fillStripes = 250
 	// absent is the node with the other copies.
 	absent = raid.NodeID("AAAAAAAAAAAAAAAAAAAAAA")
 )
 
-// FillNode gives a node that is stopped about so many chunks, and the catalog of its
-// controller, which is stopped too, their rows. The other copies are on a node that never
-// comes. It returns how many chunks there are.
+// FillNode gives a node that is stopped about so many chunks. Their rows go into the catalog of its
+// controller, which is stopped too. The other copies are on a node that never comes. It returns how
+// many chunks there are.
 func FillNode(ctx context.Context, catalogPath, chunkDir, id string, want int) (chunks int, err error) {
 	node := raid.NodeID(id)
 	c, err := catalog.Open(ctx, catalog.Config{Path: catalogPath})

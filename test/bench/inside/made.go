@@ -1,6 +1,5 @@
-// Package inside measures parts of the programs in this process, and makes catalogs and
-// chunks that nobody has uploaded: what an array can't be asked for from outside, or what
-// would take hours that way.
+// Package inside measures parts of the programs in this process, and makes catalogs and chunks that
+// nobody has uploaded. An array can't be asked for these from outside, or it would take hours.
 package inside
 
 import (
@@ -18,7 +17,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// made are files that nobody has uploaded: their rows are written into a catalog, and
+// made are files that nobody has uploaded. Their rows are written into a catalog, and
 // their chunks, where they are wanted, into a node's folder. All parts have the same few
 // bytes, as it is their number that counts here.
 type made struct {

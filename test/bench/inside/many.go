@@ -18,7 +18,7 @@ const (
 	asked       = 20   // nodes of which it is asked whether they may be unplugged
 )
 
-// Many is what is measured of a catalog with many nodes and chunks.
+// Many holds what is measured of a catalog with many nodes and chunks.
 type Many struct {
 	Chunks  int
 	Held    int64         // copies on the node that is lost
@@ -32,8 +32,8 @@ type Many struct {
 	Made    time.Duration // what the chunks took to be made
 }
 
-// MeasureMany fills a new catalog at path with chunks on so many nodes, first fewer, then
-// more, and tells each time what was measured.
+// MeasureMany fills a new catalog at path with chunks on so many nodes, first fewer, then more. It
+// tells each time what was measured.
 func MeasureMany(ctx context.Context, path string, nodes int, chunks []int, tell func(Many)) (err error) {
 	c, err := catalog.Open(ctx, catalog.Config{Path: path})
 	if err != nil {
@@ -102,7 +102,7 @@ func (r *Many) measure(ctx context.Context, c *catalog.Catalog, path string, nod
 	return nil
 }
 
-// heap is what this process holds in memory of Go.
+// heap returns the bytes that this process holds in memory of Go.
 func heap() int64 {
 	runtime.GC()
 	runtime.GC()

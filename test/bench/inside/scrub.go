@@ -17,8 +17,8 @@ import (
 	"github.com/raidpi/raidpi/internal/scrub"
 )
 
-// ScrubAgainstCat has the chunks of a node that is stopped read by the node's own scrub,
-// in this process, and by cat(1), by turns, both from the disk. tell is told of each round.
+// ScrubAgainstCat has the chunks of a node that is stopped read by the node's own scrub, in this
+// process, and by cat(1). They take turns, and both read from the disk. tell is told of each round.
 func ScrubAgainstCat(ctx context.Context, dir string, rounds int, tell func(bytes int64, scrubbed, catted time.Duration)) (err error) {
 	fsys, err := chunkstore.OpenDir(dir)
 	if err != nil {

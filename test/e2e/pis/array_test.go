@@ -132,7 +132,7 @@ func (a *array) login() {
 	}
 }
 
-// heard is what a program has said so far.
+// heard holds what a program has said so far.
 type heard struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -202,7 +202,7 @@ func (a *array) whole(nodes int) {
 	})
 }
 
-// nodeID is what a node calls itself.
+// nodeID returns the id of a node by its own word.
 func nodeID(h *host) string {
 	h.t.Helper()
 	id := regexp.MustCompile(`"node": *"([^"]+)"`).FindStringSubmatch(h.must("cat /var/lib/raid-node/chunks/raid-node.json"))

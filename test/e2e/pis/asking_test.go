@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// In its sandbox the controller still sees which user's program asks: people and root
-// need no token on its own machine, a web server does, and so does what systemd runs
-// under a user that it makes up.
+// In its sandbox the controller still sees which user's program asks. People and root need no token
+// on its own machine. A web server does, and so does a program that systemd runs under a user that
+// it makes up.
 func TestSandboxedControllerKnowsWhoAsks(t *testing.T) {
 	t.Parallel()
 	s := newLab(t)

@@ -16,7 +16,7 @@ import (
 	"github.com/raidpi/raidpi/test/nspawn"
 )
 
-// hold is how long a fault lasts: longer than it takes the array to notice.
+// hold is the time that a fault lasts: longer than it takes the array to notice.
 const hold = 5 * time.Second
 
 // lasts keeps a fault up until a daemon's status begins with the words that tell of
@@ -31,7 +31,7 @@ func (h *host) lasts(unit, words string) {
 	time.Sleep(hold - time.Since(start))
 }
 
-// oneIsGone is what the controller says then.
+// oneIsGone are the controller's words then.
 const oneIsGone = "3/4 nodes up"
 
 // nodeFaults do to one node after the other what a Pi suffers. Nobody's upload fails.

@@ -58,7 +58,7 @@ func (a *array) idle() {
 	}
 }
 
-// idleShare is how much of a core an idle daemon may take, in percent. Beside other
+// idleShare returns the share of a core that an idle daemon may take, in percent. Beside other
 // tests every wake-up costs more, since the caches are cold.
 func idleShare() float64 {
 	if *idleOnly {
@@ -67,8 +67,8 @@ func idleShare() float64 {
 	return 1.5
 }
 
-// memoryLimit is what a daemon may take at all: this array has stored a file of some
-// megabytes. What one takes that has done nothing yet is measured on an emulated Pi.
+// memoryLimit bounds the memory of a daemon, in bytes: this array has stored a file of some
+// megabytes. The memory of one that has done nothing yet is measured on an emulated Pi.
 func memoryLimit(h *host) int64 {
 	if h.Name == "controller" {
 		return 96 << 20
@@ -83,8 +83,8 @@ func unitOf(h *host) string {
 	return "raid-node.service"
 }
 
-// cpuTime is what the daemon's threads have run since they started, to the nanosecond:
-// ticks, as in proc_pid_stat(5), overcount what wakes on ticks.
+// cpuTime returns the time that the daemon's threads have run since they started, to the
+// nanosecond. Ticks, as in proc_pid_stat(5), overcount what wakes on ticks.
 func cpuTime(h *host) (sum time.Duration, err error) {
 	for _, pid := range h.UnitProcesses(unitOf(h)) {
 		threads, err := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "schedstat"))

@@ -22,7 +22,7 @@ var (
 	idleOnly = flag.Bool("idle-only", false, "end the test of six hosts when that is done")
 )
 
-// setting is what all tests share, made once by TestMain.
+// setting is shared by all tests, and made once by TestMain.
 var setting struct {
 	readme map[string]string // lines to paste, by the scene
 	source *packageSource

@@ -26,7 +26,7 @@ var (
 	controllerDaemon = daemon{"raid-controller", controllerConf, "reservee", "0/0 nodes up"}
 )
 
-// shared is how much longer things may take than is promised, on a machine that others
+// shared is the factor by which things may take longer than is promised, on a machine that others
 // use too.
 const shared = 3
 

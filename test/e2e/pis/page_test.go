@@ -17,7 +17,7 @@ type page struct {
 	used   []string // scenes and sights
 }
 
-// sight is what a command shows.
+// sight holds what a command shows.
 type sight struct {
 	command string
 	lines   []*regexp.Regexp // that it shows, in this order
@@ -52,8 +52,8 @@ func readPage(path string) (*page, error) {
 	return p, nil
 }
 
-// pattern matches a line that is shown like an example: … is anything, a number is any
-// that is not a Pi's, and so is the width of a space.
+// pattern matches a line that is shown like an example. … is anything, a number is any that is not
+// a Pi's, and so is the width of a space.
 func pattern(line string) *regexp.Regexp {
 	expr, at := "", 0
 	for _, m := range example.FindAllStringIndex(line, -1) {

@@ -99,8 +99,8 @@ func (s *packageSource) makeCertificates() error {
 	return nil
 }
 
-// serve hands this version out in a lab until the test is over, at /apt, and the one
-// after it at /next, as if the site had been updated.
+// serve hands this version out in a lab until the test is over, at /apt. The one after it is at
+// /next, as if the site had been updated.
 func (s *packageSource) serve(t *testing.T, lab *nspawn.Lab) error {
 	ln, err := lab.Listen("443")
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/raidpi/raidpi/test/nspawn"
 )
 
-// longestStall is three times what a request may be held up by a node that is gone,
-// on a quiet machine; these hosts share two cores.
+// longestStall is three times what a node that is gone may hold a request up by on a quiet machine.
+// These hosts share two cores.
 const longestStall = 9 * time.Second
 
 // attempt is one upload.
@@ -84,9 +84,9 @@ func (f *traffic) store(ctx context.Context, by string, upload func(context.Cont
 	f.done = append(f.done, a)
 }
 
-// curl is the README's line. Its answer's status decides, as for a person. A controller
-// that lost its power while curl waits for the answer is asked whether it still knows of
-// the connection after five seconds instead of a minute.
+// curl is the README's line. Its answer's status decides, as for a person. The controller may have
+// lost its power while curl waits for the answer. curl asks whether it still knows of the
+// connection after five seconds instead of a minute.
 func (f *traffic) curl(ctx context.Context, name string, c cluster.Content) (int64, error) {
 	r, err := f.laptop.Run(ctx, nspawn.Command{
 		Lines: `curl -sS --keepalive-time 5 -w ' %{http_code}' --cacert raidpi-ca.pem -H "Authorization: Bearer $RAID_TOKEN" -F "file=@-;filename=$NAME" https://controller.local:9000/files`,

@@ -1,7 +1,7 @@
-// Command determined writes the sources of a Go runtime in which a seed decides what is
-// otherwise left to chance. They are those of the Go that is installed, with a few lines
-// changed, and stay in a folder of their own: `go build -overlay` reads them from there.
-// No package is there for ./... when its name begins with an underscore.
+// Command determined writes the sources of a Go runtime in which a seed decides what is otherwise
+// left to chance. They are those of the Go that is installed, with a few lines changed. They stay
+// in a folder of their own, from which `go build -overlay` reads them. No package is there for
+// ./... when its name begins with an underscore.
 //
 //	go run ./test/sim/determined -dir _DIR
 //	go test -c -overlay _DIR/overlay.json -tags determined ./test/sim

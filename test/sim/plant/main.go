@@ -1,5 +1,5 @@
-// Command plant shows what the simulation is worth: it plants bugs in the sources, one
-// at a time and never on disk, and counts the seeds until the simulation finds each.
+// Command plant shows what the simulation is worth. It plants bugs in the sources, one at a time
+// and never on disk, and counts the seeds until the simulation finds each.
 //
 //	go run ./test/sim/plant [-seeds 1000] [-only PART-OF-A-NAME]
 package main
@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// batch is how many seeds are run before it is looked whether one found something.
+// batch is the number of seeds that are run before a look whether one found something.
 const batch = 20
 
 func main() {
