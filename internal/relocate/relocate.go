@@ -116,6 +116,9 @@ type Relocator struct {
 	totals     map[Reason]Amount // moved since the start
 	// lastMove is when a copy moved last, or the plan was made.
 	lastMove time.Time
+	// lastChosen is when one moved last that need not, for the sake of zones or balance, or
+	// when a plan had more of them than the one before.
+	lastChosen time.Time
 }
 
 // wait is what is known of a node that drains.
@@ -226,8 +229,13 @@ func (r *Relocator) replan(records []raid.NodeRecord) {
 	if !r.count.fresh && slices.EqualFunc(nodes, r.seen, alike) {
 		return
 	}
+	_, zone, balance := r.plan.Left()
 	r.plan, r.seen, r.count.fresh = NewPlan(nodes, r.count.sums(), r.cfg.Overhead), nodes, false
 	r.lastMove = time.Now()
+	// What did not move by the last plan, and is in this one, is not believed to move now.
+	if _, z, b := r.plan.Left(); z.Parts > zone.Parts || b.Parts > balance.Parts {
+		r.lastChosen = r.lastMove
+	}
 }
 
 // giveUp ends a plan for balance that moves nothing for long.
@@ -334,6 +342,9 @@ func (r *Relocator) Begin(part *raid.Part) (m raid.Move, end func(fresh raid.Cop
 		}
 		if ok {
 			r.hasMoved(&was, m.Old, fresh)
+			if why != Drain {
+				r.lastChosen = r.lastMove
+			}
 			r.moved.add(was.Length)
 			r.totals[why] = r.totals[why].plus(1, was.Length)
 		}
@@ -398,8 +409,8 @@ func (r *Relocator) hasMoved(part *raid.Part, old, fresh raid.Copy) {
 	r.lastMove = time.Now()
 }
 
-// movingFor is how long after the last move it is believed that others follow for the sake
-// of zones or balance: what is too large to fit is left where it is.
+// movingFor is how long after the last move for the sake of zones or balance it is believed
+// that others follow: what is too large to fit is left where it is.
 const movingFor = 15 * time.Second
 
 // Left is about how much is yet to move. It does no I/O.
@@ -407,10 +418,18 @@ func (r *Relocator) Left() (drain, zone, balance Amount) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	drain, zone, balance = r.plan.Left()
-	if time.Since(r.lastMove) > movingFor {
+	if time.Since(r.lastChosen) > movingFor {
 		zone, balance = Amount{}, Amount{}
 	}
 	return drain, zone, balance
+}
+
+// Stuck is about how much has all copies in one zone, and finds no room in another. It does
+// no I/O.
+func (r *Relocator) Stuck() Amount {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.plan.Stuck()
 }
 
 // Totals is how much was moved since the start, by why.
