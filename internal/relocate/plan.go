@@ -54,7 +54,7 @@ const (
 type Plan struct {
 	nodes map[raid.NodeID]*share
 	zones bool // several zones have nodes that take copies
-	// mixed is how much is in one zone alone, by that zone, and may leave it.
+	// mixed counts parts that are in one zone alone and may leave it, by that zone.
 	mixed  map[string]Amount
 	uneven bool
 	idle   bool // see GiveUp

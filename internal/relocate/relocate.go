@@ -116,8 +116,8 @@ type Relocator struct {
 	totals     map[Reason]Amount // moved since the start
 	// lastMove is when a copy moved last, or the plan was made.
 	lastMove time.Time
-	// lastChosen is when one moved last that need not, for the sake of zones or balance, or
-	// when a plan had more of them than the one before.
+	// lastChosen is the time of the last move for the sake of zones or balance. A plan with
+	// more such moves than the one before sets it too.
 	lastChosen time.Time
 }
 
@@ -409,8 +409,8 @@ func (r *Relocator) hasMoved(part *raid.Part, old, fresh raid.Copy) {
 	r.lastMove = time.Now()
 }
 
-// movingFor is how long after the last move for the sake of zones or balance it is believed
-// that others follow: what is too large to fit is left where it is.
+// movingFor bounds the time after the last move for the sake of zones or balance in which
+// others are believed to follow. What is too large to fit is left where it is.
 const movingFor = 15 * time.Second
 
 // Left is about how much is yet to move. It does no I/O.
@@ -424,8 +424,8 @@ func (r *Relocator) Left() (drain, zone, balance Amount) {
 	return drain, zone, balance
 }
 
-// Stuck is about how much has all copies in one zone, and finds no room in another. It does
-// no I/O.
+// Stuck tells about how much has all copies in one zone, and finds no room in another. It
+// does no I/O.
 func (r *Relocator) Stuck() Amount {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -2,9 +2,8 @@ package relocate
 
 import "github.com/raidpi/raidpi/internal/raid"
 
-// mixedIn is the zone in which all copies of a part are, when one of them is to leave it
-// for the sake of zones alone. One that leaves its node anyway, as that drains, is counted
-// there.
+// mixedIn tells in which zone all copies of a part are, when one of them is to leave it for
+// the sake of zones alone. A copy on a node that drains leaves anyway, and is counted there.
 func (p *Plan) mixedIn(on []raid.NodeID) (zone string, is bool) {
 	if !p.isMixed(on) {
 		return "", false
@@ -38,15 +37,15 @@ func (p *Plan) mix(on []raid.NodeID, parts, bytes int64) {
 	}
 }
 
-// spare is how much of a node's room stays free when a copy moves to it that need not.
+// spare tells how much of its room a node keeps free of copies that need not move.
 func (s *share) spare() int64 { return int64(spareRoom * float64(s.size)) }
 
-// zoneMoves tells how much of what is in one zone alone can move to another, by the room
-// that there is, and how much finds none.
+// zoneMoves tells how much of what is in one zone alone finds room in another, and how much
+// finds none.
 //
-// From zones to the nodes of all others as much can go as there is, or as finds room
-// anywhere. Of one zone's own parts and its own nodes' room only one side can be used:
-// so what goes is no more than all other parts and the room of other zones together.
+// This is a flow from zones to the nodes of all other zones. Its minimal cut gives the most
+// that can go: all parts, or all room. For one zone it is the parts of all others, and the
+// room of all others.
 func (p *Plan) zoneMoves() (can, stuck Amount) {
 	var all Amount
 	for _, a := range p.mixed {
@@ -67,8 +66,8 @@ func (p *Plan) zoneMoves() (can, stuck Amount) {
 	return can, Amount{all.Parts - can.Parts, all.Bytes - can.Bytes}
 }
 
-// roomByZone is for how many parts of their usual size the nodes of each zone have room,
-// and all of them together. More than there are parts is as good as that many.
+// roomByZone tells for how many parts of the usual size each zone has room, and all zones
+// together. More room on one node than there are parts makes no difference.
 func (p *Plan) roomByZone(all Amount) (room map[string]int64, sum int64) {
 	usual := max((all.Bytes+all.Parts-1)/all.Parts, 1)
 	room = map[string]int64{}
@@ -98,7 +97,7 @@ func (p *Plan) leavesZone(s *share, roomy map[string]bool) bool {
 	return s.mixed && !p.idle && p.mixed[s.Zone].Parts > 0 && (len(roomy) > 1 || len(roomy) == 1 && !roomy[s.Zone])
 }
 
-// Stuck is how much is in one zone alone and stays so for want of room in another, about.
+// Stuck tells about how much is in one zone alone, and finds no room in another.
 func (p *Plan) Stuck() (stuck Amount) {
 	can, stuck := p.zoneMoves()
 	if p.idle {

@@ -464,7 +464,9 @@ func TestWhatIsOnRecordIsRemovedSoonAfterTheNodeAnswersAgain(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		stored := make(chan error, 1)
-		go func() { stored <- p.Store(t.Context(), raid.ChunkMeta{Array: c.disk.array, Key: newKey(t), Level: "raid1", StripeSize: 1 << 20, Length: 1, Blocks: raid.BlockChecksums([]byte("x"))}, []byte("x")) }()
+		go func() {
+			stored <- p.Store(t.Context(), raid.ChunkMeta{Array: c.disk.array, Key: newKey(t), Level: "raid1", StripeSize: 1 << 20, Length: 1, Blocks: raid.BlockChecksums([]byte("x"))}, []byte("x"))
+		}()
 		for range 600 {
 			if time.Sleep(100 * time.Millisecond); p.Suspect() {
 				break
