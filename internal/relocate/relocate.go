@@ -92,6 +92,10 @@ const (
 	restEvery = 30 * time.Second
 	// lookPause lies between two looks that events bring about.
 	lookPause = 200 * time.Millisecond
+	// failedMost bounds the pause after a look that failed, which doubles from lookEvery on.
+	// One line of the log tells of all that fail within logEvery.
+	failedMost = 5 * time.Minute
+	logEvery   = time.Minute
 	// inVain is after how long without a move a plan for balance is given up.
 	inVain = 30 * time.Minute
 )
@@ -113,6 +117,7 @@ type Relocator struct {
 	// successors are the nodes that take the place of others.
 	successors map[raid.NodeID]raid.NodeID
 	moved      moved
+	filled     time.Time         // when it was noted last which nodes get their share; zero: never
 	totals     map[Reason]Amount // moved since the start
 	// lastMove is when a copy moved last, or the plan was made.
 	lastMove time.Time
@@ -141,18 +146,26 @@ func New(cfg Config) *Relocator {
 
 // Run looks after drains and balance until ctx ends, or the catalog is broken.
 func (r *Relocator) Run(ctx context.Context) error {
+	failed, logged := time.Duration(0), time.Time{}
 	for {
 		changed := r.cfg.Array.Changed()
 		busy, err := r.look(ctx)
+		again := restEvery
 		switch {
 		case errors.Is(err, raid.ErrCatalogBroken):
 			return err
-		case err != nil && ctx.Err() == nil:
-			r.cfg.Log.Warn("what is to move could not be looked at; it is tried again", "error", err)
-		}
-		again := restEvery
-		if busy || err != nil {
+		case err != nil:
+			failed = min(max(2*failed, lookEvery), failedMost)
+			again = failed
+			if ctx.Err() == nil && (logged.IsZero() || time.Since(logged) >= logEvery) {
+				logged = time.Now()
+				r.cfg.Log.Warn("what is to move could not be looked at; it is tried again", "error", err)
+			}
+		case busy:
 			again = lookEvery
+		}
+		if err == nil {
+			failed = 0
 		}
 		if !r.rest(ctx, changed, again) {
 			return nil
