@@ -25,7 +25,7 @@ BUILD = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -bui
 # Where the size of an int or the alignment of a word can matter.
 WORDS = ./internal/catalog/... ./internal/raid ./internal/budget ./internal/zmtp ./internal/wire/... \
 	./internal/chunkstore/... ./internal/stripe \
-	./internal/placement ./internal/object/... ./internal/config ./internal/identity
+	./internal/placement ./internal/object/... ./internal/config ./internal/identity ./internal/reconcile
 
 .PHONY: simulate build e2e e2e-idle e2e-packages deb package-files apt-repo dist release-check demo test test-setup test-system test-32 test-arm lint bench fuzz proto clean help
 

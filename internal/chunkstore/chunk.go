@@ -36,6 +36,7 @@ func (s *Store) openFile(name raid.ChunkName) (File, error) {
 	}
 	f, err := s.fs.OpenFile(chunkPath(name), os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
+		s.corrupt.remove(name)
 		return nil, raid.ErrNotFound
 	}
 	return f, err
@@ -104,9 +105,14 @@ func (c *chunk) close() {
 	c.tail, c.buf = nil, nil
 }
 
-// found reports a chunk that can't be served, once, and passes the error on.
+// found reports a chunk that can't be served, once, and passes the error on. One that was
+// deleted while it was read is not counted: nobody would take that back.
 func (s *Store) found(name raid.ChunkName, err error) error {
 	if (errors.Is(err, raid.ErrCorrupt) || errors.Is(err, raid.ErrUnsupported)) && s.corrupt.add(name) {
+		if _, gone := fileSize(s.fs, chunkPath(name)); errors.Is(gone, fs.ErrNotExist) {
+			s.corrupt.remove(name)
+			return err
+		}
 		s.log.Error("Chunk is corrupt; it stays on disk and is not served", "chunk", string(name), "file", chunkPath(name), "reason", err)
 	}
 	return err

@@ -105,11 +105,13 @@ func (s *Store) unlink(name raid.ChunkName) (change uint64, err error) {
 	}
 	d := s.dirs.of(name)
 	if !d.made() {
+		s.corrupt.remove(name)
 		return 0, fmt.Errorf("delete chunk %s: %w", name, raid.ErrNotFound)
 	}
 	change, err = d.change(-1, func() error { return s.fs.Remove(chunkPath(name)) })
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		s.corrupt.remove(name)
 		return change, fmt.Errorf("delete chunk %s: %w", name, raid.ErrNotFound)
 	case err != nil:
 		return 0, fmt.Errorf("delete chunk %s: %w", name, s.refused("remove file", err))

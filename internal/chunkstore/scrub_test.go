@@ -135,6 +135,73 @@ func TestACorruptChunkThatIsDeletedGoesToTheTrash(t *testing.T) {
 	}
 }
 
+// Whoever deletes a chunk takes it off the count. A check that is under way meanwhile, and
+// finds its rot in the open file, must not put it there for ever.
+func TestAChunkThatIsDeletedWhileItIsReadIsNotCountedAsCorrupt(t *testing.T) {
+	for name, remove := range map[string]func(*testing.T, *chunkstore.Store, string, raid.ChunkName) error{
+		"deleted": func(t *testing.T, s *chunkstore.Store, _ string, name raid.ChunkName) error {
+			return s.Delete(t.Context(), []raid.ChunkName{name})[0]
+		},
+		"moved to the trash": func(t *testing.T, s *chunkstore.Store, _ string, name raid.ChunkName) error {
+			return s.Trash(t.Context(), []raid.ChunkName{name}, time.Hour)[0]
+		},
+		"removed by a person": func(_ *testing.T, _ *chunkstore.Store, dir string, name raid.ChunkName) error {
+			return os.Remove(filepath.Join(dir, string(name[:2]), string(name)))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, dir := newStore(t)
+			waitScanned(t, s)
+			c := rotten(t, s, dir, 299_999)
+			turns := 0
+			_, err := s.CheckChunk(t.Context(), c.name(), func(ctx context.Context) (int, error) {
+				if turns++; turns == 2 {
+					if err := remove(t, s, dir, c.name()); err != nil {
+						t.Error(err)
+					}
+				}
+				return raid.BlockSize, nil
+			})
+			wantErr(t, err, raid.ErrCorrupt)
+			if n := s.Stats().Corrupt; turns < 2 || n != 0 {
+				t.Errorf("after %d turns %d are corrupt", turns, n)
+			}
+		})
+	}
+}
+
+// A corrupt chunk whose file is gone counts until somebody looks for it.
+func TestACorruptChunkThatWasRemovedByAPersonIsNotCountedForEver(t *testing.T) {
+	for name, look := range map[string]func(*testing.T, *chunkstore.Store, testChunk){
+		"checked": func(t *testing.T, s *chunkstore.Store, c testChunk) {
+			_, _ = s.CheckChunk(t.Context(), c.name(), atOnce)
+		},
+		"verified": func(t *testing.T, s *chunkstore.Store, c testChunk) {
+			_ = s.Verify(t.Context(), c.name(), c.meta.Length, 0)
+		},
+		"deleted": func(t *testing.T, s *chunkstore.Store, c testChunk) {
+			s.Delete(t.Context(), []raid.ChunkName{c.name()})
+		},
+		"trashed": func(t *testing.T, s *chunkstore.Store, c testChunk) {
+			s.Trash(t.Context(), []raid.ChunkName{c.name()}, time.Hour)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, dir := newStore(t)
+			waitScanned(t, s)
+			c := rotten(t, s, dir, 0)
+			_, err := s.CheckChunk(t.Context(), c.name(), atOnce)
+			wantErr(t, err, raid.ErrCorrupt)
+			if err := os.Remove(filepath.Join(dir, string(c.name()[:2]), string(c.name()))); err != nil {
+				t.Fatal(err)
+			}
+			if look(t, s, c); s.Stats().Corrupt != 0 {
+				t.Errorf("%d are corrupt", s.Stats().Corrupt)
+			}
+		})
+	}
+}
+
 // waitScanned waits until the trailers were read.
 func waitScanned(t *testing.T, s *chunkstore.Store) {
 	t.Helper()

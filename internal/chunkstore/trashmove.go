@@ -83,6 +83,7 @@ func (s *Store) trashOne(name raid.ChunkName, b *bin, changes map[*dir]uint64) e
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		s.corrupt.remove(name)
 		if old, _ := s.findTrash(name); old != nil {
 			return nil
 		}

@@ -18,7 +18,7 @@ import (
 func (c *Controller) assess(ctx context.Context) raid.Assessment {
 	var found []raid.Finding
 	for _, look := range []func(context.Context) []raid.Finding{
-		c.findCatalog, c.findClaims, c.findFiles, c.findBad, c.findSpace, c.findWear,
+		c.findCatalog, c.findClaims, c.findFiles, c.findBad, c.findSpace, c.findWear, c.findZones,
 	} {
 		found = append(found, look(ctx)...)
 	}

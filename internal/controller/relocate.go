@@ -43,6 +43,21 @@ func (c *Controller) wishes() []repair.Wish {
 	}}
 }
 
+// findZones tells of parts that a whole zone would take along, and why they stay so. Each
+// has its copies on two nodes, so this alone makes no array less than healthy.
+func (c *Controller) findZones(context.Context) []raid.Finding {
+	return stuckInZones(c.relocate.Stuck())
+}
+
+func stuckInZones(stuck relocate.Amount) []raid.Finding {
+	if stuck.Parts == 0 {
+		return nil
+	}
+	return []raid.Finding{{Health: raid.Healthy, Text: fmt.Sprintf(
+		"%s parts (%s) have all copies in one zone, since other zones have no room for them: add a node there, or free some space",
+		grouped(stuck.Parts), gigabytes(stuck.Bytes))}}
+}
+
 // nodeArray is the array as package relocate sees it.
 type nodeArray struct{ c *Controller }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -187,8 +188,15 @@ const nodesKept = 2000
 func (r *Reconciler) follow(ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.nodes) > nodesKept {
-		clear(r.nodes)
+	if len(r.nodes) > nodesKept { // but not those that are compared: they would be so twice
+		maps.DeleteFunc(r.nodes, func(_ raid.NodeID, n *node) bool {
+			select {
+			case <-n.ended:
+				return true
+			default:
+				return false
+			}
+		})
 	}
 	for _, p := range r.cfg.Nodes.Natives() {
 		n := r.nodes[p.ID()]

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -459,6 +460,31 @@ func TestANodeThatRestartsAllTheTimeRests(t *testing.T) {
 		// In an hour; each takes some 14 s, and rests for 20 times that.
 		if n := s.disks[0].pages(); n < 20 || n > 300 {
 			t.Errorf("%d pages were asked for", n)
+		}
+	})
+}
+
+// Nodes that come under ever new names are forgotten, and never those that are compared just
+// now: they would be so twice.
+func TestNodesThatAreComparedAreNotForgottenForOthersThatCameAndWent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, 2)
+		defer s.stop()
+		s.begin()
+		time.Sleep(10 * time.Second)
+		s.rec.mu.Lock()
+		there := maps.Clone(s.rec.nodes)
+		for i := range nodesKept {
+			n := &node{ended: make(chan struct{})}
+			close(n.ended)
+			s.rec.nodes[raid.NodeID(fmt.Sprint("gone ", i))] = n
+		}
+		s.rec.mu.Unlock()
+		s.rec.follow(s.ctx)
+		s.rec.mu.Lock()
+		defer s.rec.mu.Unlock()
+		if len(there) != 2 || !maps.Equal(s.rec.nodes, there) {
+			t.Errorf("of %d nodes and %d that are gone %d are kept, and not the same", len(there), nodesKept, len(s.rec.nodes))
 		}
 	})
 }

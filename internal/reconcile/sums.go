@@ -73,17 +73,18 @@ func (s *sums) add(c chunkSum) {
 func (s *sums) spoil(upload string) { s.ranges[s.rangeOf(upload)].chunks += 1 << 32 }
 
 func (s *sums) rangeOf(upload string) int {
-	v := 0
+	v := int64(0) // a product of it has more than 32 bits
 	for i := range 3 {
-		v = v*62 + max(0, strings.IndexByte(digits, upload[i]))
+		v = v*62 + int64(max(0, strings.IndexByte(digits, upload[i])))
 	}
-	return v * len(s.ranges) / prefixes
+	return int(v * int64(len(s.ranges)) / prefixes)
 }
 
 // beginning is what the upload ids of a range begin with or come after; empty: there is no
 // such range.
 func (s *sums) beginning(i int) string {
-	v := (i*prefixes + len(s.ranges) - 1) / len(s.ranges)
+	n := int64(len(s.ranges))
+	v := (int64(i)*prefixes + n - 1) / n
 	if v >= prefixes {
 		return ""
 	}

@@ -383,15 +383,22 @@ func advice(rec raid.NodeRecord, name string) string {
 	return "it may be unplugged. To take it out for good: raidctl node remove " + arg + "; to keep it: raidctl node undrain " + arg
 }
 
+// fillingLeast is the least time between two notes of that kind. Nodes that say another room
+// all the time could have one written with each look.
+const fillingLeast = time.Minute
+
 // noteFilling writes down which nodes get copies for the sake of balance, where that has
 // changed.
 func (r *Relocator) noteFilling(ctx context.Context, records []raid.NodeRecord) error {
 	r.mu.Lock()
 	filling := r.plan.Filling()
-	known := !r.count.ended.IsZero()
+	known := !r.count.ended.IsZero() && (r.filled.IsZero() || time.Since(r.filled) >= fillingLeast)
 	r.mu.Unlock()
 	for _, rec := range records {
 		if fills := slices.Contains(filling, rec.ID); known && fills != rec.Filling {
+			r.mu.Lock()
+			r.filled = time.Now()
+			r.mu.Unlock()
 			err := r.cfg.Wishes.Relocate(ctx, rec.ID, func(to raid.Relocation) (raid.Relocation, error) {
 				to.Filling = fills && !to.Draining
 				return to, nil

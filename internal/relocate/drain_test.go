@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/placement"
@@ -185,3 +187,79 @@ func TestTheAdviceOfADrainedNodeIsNoCommandOfItsOwn(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// counted is a record of one node whose writes are counted, or fail.
+type counted struct {
+	orders
+	asked, written int
+	fails          error
+}
+
+func (c *counted) Nodes(ctx context.Context) ([]raid.NodeRecord, error) {
+	c.asked++
+	if c.fails != nil {
+		return nil, c.fails
+	}
+	return c.orders.Nodes(ctx)
+}
+
+func (c *counted) Relocate(ctx context.Context, id raid.NodeID, change func(raid.Relocation) (raid.Relocation, error)) error {
+	c.written++
+	return c.orders.Relocate(ctx, id, change)
+}
+
+// Nodes whose room changes all the time, as they say, change a plan all the time.
+func TestWhoGetsItsShareIsNotWrittenDownAllTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wishes := &counted{orders: orders{record: raid.NodeRecord{ID: "a"}}}
+		r := New(Config{Wishes: wishes, Array: still{}})
+		r.count.ended = time.Now()
+		lacks := &Plan{uneven: true, nodes: map[raid.NodeID]*share{"a": {Node: Node{ID: "a", Takes: true, Gives: true}, size: chunk, target: chunk, takes: true}}}
+		for i := range 600 {
+			if r.plan = lacks; i%2 > 0 {
+				r.plan = NewPlan(nil, nil, 0)
+			}
+			if err := r.noteFilling(t.Context(), []raid.NodeRecord{wishes.record}); err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 && !wishes.record.Filling {
+				t.Error("it is not written down at once")
+			}
+			time.Sleep(time.Second)
+		}
+		if wishes.written < 2 || wishes.written > 11 {
+			t.Errorf("in ten minutes it was written down %d times", wishes.written)
+		}
+	})
+}
+
+// A catalog whose disk is full fails for hours, and the log lies on the same one as often as
+// not.
+func TestALookThatFailsIsMadeEverMoreRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wishes, lines := &counted{fails: raid.ErrNoSpace}, &lines{}
+		r := New(Config{Wishes: wishes, Array: quiet{}, Log: slog.New(slog.NewTextHandler(lines, nil))})
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan error, 1)
+		go func() { over <- r.Run(ctx) }()
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if wishes.asked < 24 || wishes.asked > 40 || lines.n > wishes.asked {
+			t.Errorf("in two hours %d looks and %d lines", wishes.asked, lines.n)
+		}
+		cancel()
+		if err := <-over; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// quiet is still, and never changes.
+type quiet struct{ still }
+
+func (quiet) Changed() <-chan struct{} { return nil }
+
+// lines counts what is logged.
+type lines struct{ n int }
+
+func (l *lines) Write(b []byte) (int, error) { l.n++; return len(b), nil }

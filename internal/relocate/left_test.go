@@ -2,10 +2,12 @@ package relocate
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/placement"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -55,7 +57,7 @@ func TestWhatDoesNotMoveForBalanceIsSoonNotCounted(t *testing.T) {
 		a.store(rng, 400)
 		a.add(1000, "")
 		r := New(Config{})
-		r.plan, r.lastMove = a.plan(), time.Now()
+		r.plan, r.lastChosen = a.plan(), time.Now()
 		time.Sleep(movingFor)
 		if _, _, balance := r.Left(); balance.Parts == 0 {
 			t.Error("nothing is left of what has just begun")
@@ -137,5 +139,141 @@ func TestMovesToOtherZonesAreLeftToMove(t *testing.T) {
 	}
 	if _, zone, _ := b.plan().Left(); zone != (Amount{}) {
 		t.Errorf("of nodes that are away %+v are left", zone)
+	}
+}
+
+// What finds no room in another zone is no work under way. It is told apart.
+func TestZoneMovesWithoutRoomAreStuckAndNotLeft(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 9))
+	a := newArray(1000, 1000)
+	for i := range a.nodes {
+		a.nodes[i].Zone = "attic"
+	}
+	a.store(rng, 300)
+	cellar := a.add(100, "cellar") // of which a twentieth stays free
+	p := a.plan()
+	if _, zone, _ := p.Left(); zone != (Amount{95, 95 * chunk}) || p.Stuck() != (Amount{205, 205 * chunk}) {
+		t.Fatalf("with room for 95 of 300 parts %+v are left, and %+v stuck", zone, p.Stuck())
+	}
+	for len(a.pass(t, p, rng)) > 0 {
+	}
+	for name, p := range map[string]*Plan{"the same plan": p, "a new one": a.plan()} {
+		if _, zone, _ := p.Left(); a.used(cellar) != 95*chunk || zone != (Amount{}) || p.Stuck() != (Amount{205, 205 * chunk}) {
+			t.Errorf("%s: %d MiB moved, %+v are left, and %+v stuck", name, a.used(cellar)>>20, zone, p.Stuck())
+		}
+		if p.leavesZone(p.nodes["n00"], p.roomyZones()) {
+			t.Errorf("%s: a node is looked through for what finds no room", name)
+		}
+	}
+
+	// Room in a part's own zone is none for it.
+	b := newArray(1000, 1000, 1000)
+	for i := range b.nodes {
+		b.nodes[i].Zone = []string{"attic", "attic", "cellar"}[i]
+	}
+	for range 50 {
+		b.parts = append(b.parts, []raid.NodeID{"n00", "n01"})
+	}
+	b.size["n02"] = 0
+	if p := b.plan(); p.Stuck() != (Amount{50, 50 * chunk}) || len(p.Sources()) > 0 {
+		t.Errorf("%+v are stuck, and %v looked through", p.Stuck(), p.Sources())
+	}
+	// Each of two zones takes what is in the other.
+	b.add(1000, "cellar")
+	for range 30 {
+		b.parts = append(b.parts, []raid.NodeID{"n02", "n03"})
+	}
+	b.size["n02"] = 30
+	if _, zone, _ := b.plan().Left(); zone != (Amount{80, 80 * chunk}) {
+		t.Errorf("of 80 parts in two zones %+v are left", zone)
+	}
+}
+
+// A replan, a drain, or copies that are made again elsewhere are no reason to believe that
+// moves follow which did not come before.
+func TestWhatDoesNotMoveIsNotBelievedToByOtherMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(9, 9))
+		a := newArray(1000, 1000, 1000, 1000)
+		for i := range a.nodes {
+			a.nodes[i].Zone = []string{"attic", "attic", "attic", "cellar"}[i]
+		}
+		a.store(rng, 200)
+		r := New(Config{Array: modelled{still{}, a}, Lost: func(raid.NodeID) bool { return false }})
+		for _, on := range a.parts {
+			r.count.add(raid.Holding{Nodes: on, Parts: 1, Bytes: chunk})
+		}
+		a.plan()
+		r.count.fresh = true
+		r.replan(nil)
+		if _, zone, _ := r.Left(); zone.Parts == 0 {
+			t.Fatal("nothing is left of what has just begun")
+		}
+		time.Sleep(movingFor + time.Second) // all of it is too large, say
+		r.count.fresh = true
+		r.replan(nil)
+		if _, zone, balance := r.Left(); zone != (Amount{}) || balance != (Amount{}) {
+			t.Errorf("by a new plan %+v and %+v are left of what did not move", zone, balance)
+		}
+		on := slices.IndexFunc(a.parts, func(on []raid.NodeID) bool { return slices.Contains(on, "n01") && slices.Contains(on, "n03") })
+		r.plan.nodes["n01"].Drains = true
+		_, end, found := r.Begin(&raid.Part{Length: chunk, Copies: []raid.Copy{{Index: 1, Node: a.parts[on][0]}, {Index: 2, Node: a.parts[on][1]}}})
+		if !found {
+			t.Fatal("nothing is drained")
+		}
+		end(raid.Copy{Index: 1, Node: "n02"}, true)
+		if drain, zone, balance := r.Left(); drain.Parts == 0 || zone != (Amount{}) || balance != (Amount{}) {
+			t.Errorf("while a node drains, of which %+v are left, so are %+v and %+v that do not move", drain, zone, balance)
+		}
+	})
+}
+
+// modelled is the array of a model, in which nothing happens.
+type modelled struct {
+	still
+	of *array
+}
+
+func (m modelled) Nodes() (all []raid.NodeInfo) {
+	for _, n := range m.of.nodes {
+		all = append(all, raid.NodeInfo{ID: n.ID, Kind: raid.Native, State: raid.Up, Zone: n.Zone})
+	}
+	return all
+}
+
+func (m modelled) Candidates() (all []placement.Candidate) {
+	for _, n := range m.of.nodes {
+		all = append(all, placement.Candidate{ID: n.ID, Zone: n.Zone, Free: n.Free})
+	}
+	return all
+}
+
+// A part that leaves a node which drains is one move, also when its copies are in one zone.
+func TestWhatDrainsFromOneZoneIsCountedOnce(t *testing.T) {
+	a := newArray(1000, 1000)
+	for i := range a.nodes {
+		a.nodes[i].Zone = "attic"
+	}
+	for range 40 {
+		a.parts = append(a.parts, []raid.NodeID{"n00", "n01"})
+	}
+	a.add(1000, "cellar")
+	n := a.node("n00")
+	n.Drains, n.Takes = true, false
+	p := a.plan()
+	if drain, zone, _ := p.Left(); drain.Parts != 40 || zone != (Amount{}) {
+		t.Errorf("of 40 parts %+v are to leave the node, and %+v their zone", drain, zone)
+	}
+	// One that finds room in its own zone alone is to leave it later.
+	p.nodes["n03"] = &share{Node: Node{ID: "n03", Zone: "attic", Takes: true, Gives: true}}
+	p.Moved("n00", "n03", chunk)
+	p.Spread([]raid.NodeID{"n00", "n01"}, []raid.NodeID{"n01", "n03"}, chunk)
+	if drain, zone, _ := p.Left(); drain.Parts != 39 || zone.Parts != 1 {
+		t.Errorf("after a move within the zone %+v and %+v are left", drain, zone)
+	}
+	// A node that is away drains nothing: then the other copy may leave the zone.
+	n.Gives = false
+	if drain, zone, _ := a.plan().Left(); drain != (Amount{}) || zone.Parts != 40 {
+		t.Errorf("with the one that drains away %+v and %+v are left", drain, zone)
 	}
 }

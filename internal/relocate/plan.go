@@ -52,9 +52,10 @@ const (
 // parts are looked at, and no node both gives and takes for the sake of balance. So it
 // comes to an end.
 type Plan struct {
-	nodes  map[raid.NodeID]*share
-	zones  bool   // several zones have nodes that take copies
-	mixed  Amount // parts of which all copies are in one zone, and one may leave it
+	nodes map[raid.NodeID]*share
+	zones bool // several zones have nodes that take copies
+	// mixed counts parts that are in one zone alone and may leave it, by that zone.
+	mixed  map[string]Amount
 	uneven bool
 	idle   bool // see GiveUp
 }
@@ -99,9 +100,7 @@ func NewPlan(nodes []Node, held []raid.Holding, overhead int64) *Plan {
 	for _, h := range held {
 		size := h.Bytes + h.Parts*overhead
 		oneCopy += size
-		if p.isMixed(h.Nodes) && slices.ContainsFunc(h.Nodes, func(id raid.NodeID) bool { return p.nodes[id] != nil && p.nodes[id].Gives }) {
-			p.mixed = p.mixed.plus(h.Parts, size)
-		}
+		p.mix(h.Nodes, h.Parts, size)
 		for _, id := range h.Nodes {
 			if s := p.nodes[id]; s != nil {
 				s.used, s.parts = s.used+size, s.parts+h.Parts
@@ -269,7 +268,7 @@ func (p *Plan) even() bool {
 // do for several of them.
 func (p *Plan) Left() (drain, zone, balance Amount) {
 	if !p.idle {
-		zone = p.mixed
+		zone, _ = p.zoneMoves()
 	}
 	uneven := p.Uneven()
 	for _, s := range p.nodes {
@@ -292,9 +291,9 @@ func (a Amount) plus(parts, bytes int64) Amount { return Amount{a.Parts + parts,
 
 // Sources are the nodes with copies that are to move. There is no other such copy.
 func (p *Plan) Sources() (ids []raid.NodeID) {
-	balance := p.Uneven()
+	balance, roomy := p.Uneven(), p.roomyZones()
 	for id, s := range p.nodes {
-		if s.Gives && (s.Drains || s.used > 0 && (s.mixed && !p.idle || balance && s.gives)) {
+		if s.Gives && (s.Drains || s.used > 0 && (p.leavesZone(s, roomy) || balance && s.gives)) {
 			ids = append(ids, id)
 		}
 	}
@@ -375,7 +374,7 @@ func (p *Plan) takers(from raid.NodeID, on []raid.NodeID, size int64, zones int)
 	for id, s := range p.nodes {
 		spare := int64(0)
 		if !p.nodes[from].Drains {
-			spare = int64(spareRoom * float64(s.size))
+			spare = s.spare()
 		}
 		if s.Takes && !s.Drains && !slices.Contains(on, id) && s.Free-size >= spare && p.countZones(append(after, id)) >= zones {
 			ids = append(ids, id)
@@ -406,9 +405,8 @@ func (p *Plan) HasRoom(id raid.NodeID, size int64) bool {
 
 // Spread tells that a part of size bytes on disk is on other nodes than before.
 func (p *Plan) Spread(before, after []raid.NodeID, size int64) {
-	if p.isMixed(before) && !p.isMixed(after) {
-		p.mixed = Amount{max(p.mixed.Parts-1, 0), max(p.mixed.Bytes-size, 0)}
-	}
+	p.mix(before, -1, -size)
+	p.mix(after, 1, size)
 }
 
 // Moved tells that a copy of size bytes on disk was moved.

@@ -92,6 +92,10 @@ const (
 	restEvery = 30 * time.Second
 	// lookPause lies between two looks that events bring about.
 	lookPause = 200 * time.Millisecond
+	// failedMost bounds the pause after a look that failed, which doubles from lookEvery on.
+	// One line of the log tells of all that fail within logEvery.
+	failedMost = 5 * time.Minute
+	logEvery   = time.Minute
 	// inVain is after how long without a move a plan for balance is given up.
 	inVain = 30 * time.Minute
 )
@@ -113,9 +117,13 @@ type Relocator struct {
 	// successors are the nodes that take the place of others.
 	successors map[raid.NodeID]raid.NodeID
 	moved      moved
+	filled     time.Time         // when it was noted last which nodes get their share; zero: never
 	totals     map[Reason]Amount // moved since the start
 	// lastMove is when a copy moved last, or the plan was made.
 	lastMove time.Time
+	// lastChosen is the time of the last move for the sake of zones or balance. A plan with
+	// more such moves than the one before sets it too.
+	lastChosen time.Time
 }
 
 // wait is what is known of a node that drains.
@@ -138,18 +146,26 @@ func New(cfg Config) *Relocator {
 
 // Run looks after drains and balance until ctx ends, or the catalog is broken.
 func (r *Relocator) Run(ctx context.Context) error {
+	failed, logged := time.Duration(0), time.Time{}
 	for {
 		changed := r.cfg.Array.Changed()
 		busy, err := r.look(ctx)
+		again := restEvery
 		switch {
 		case errors.Is(err, raid.ErrCatalogBroken):
 			return err
-		case err != nil && ctx.Err() == nil:
-			r.cfg.Log.Warn("what is to move could not be looked at; it is tried again", "error", err)
-		}
-		again := restEvery
-		if busy || err != nil {
+		case err != nil:
+			failed = min(max(2*failed, lookEvery), failedMost)
+			again = failed
+			if ctx.Err() == nil && (logged.IsZero() || time.Since(logged) >= logEvery) {
+				logged = time.Now()
+				r.cfg.Log.Warn("what is to move could not be looked at; it is tried again", "error", err)
+			}
+		case busy:
 			again = lookEvery
+		}
+		if err == nil {
+			failed = 0
 		}
 		if !r.rest(ctx, changed, again) {
 			return nil
@@ -226,8 +242,13 @@ func (r *Relocator) replan(records []raid.NodeRecord) {
 	if !r.count.fresh && slices.EqualFunc(nodes, r.seen, alike) {
 		return
 	}
+	_, zone, balance := r.plan.Left()
 	r.plan, r.seen, r.count.fresh = NewPlan(nodes, r.count.sums(), r.cfg.Overhead), nodes, false
 	r.lastMove = time.Now()
+	// What did not move by the last plan, and is in this one, is not believed to move now.
+	if _, z, b := r.plan.Left(); z.Parts > zone.Parts || b.Parts > balance.Parts {
+		r.lastChosen = r.lastMove
+	}
 }
 
 // giveUp ends a plan for balance that moves nothing for long.
@@ -334,6 +355,9 @@ func (r *Relocator) Begin(part *raid.Part) (m raid.Move, end func(fresh raid.Cop
 		}
 		if ok {
 			r.hasMoved(&was, m.Old, fresh)
+			if why != Drain {
+				r.lastChosen = r.lastMove
+			}
 			r.moved.add(was.Length)
 			r.totals[why] = r.totals[why].plus(1, was.Length)
 		}
@@ -398,8 +422,8 @@ func (r *Relocator) hasMoved(part *raid.Part, old, fresh raid.Copy) {
 	r.lastMove = time.Now()
 }
 
-// movingFor is how long after the last move it is believed that others follow for the sake
-// of zones or balance: what is too large to fit is left where it is.
+// movingFor bounds the time after the last move for the sake of zones or balance in which
+// others are believed to follow. What is too large to fit is left where it is.
 const movingFor = 15 * time.Second
 
 // Left is about how much is yet to move. It does no I/O.
@@ -407,10 +431,18 @@ func (r *Relocator) Left() (drain, zone, balance Amount) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	drain, zone, balance = r.plan.Left()
-	if time.Since(r.lastMove) > movingFor {
+	if time.Since(r.lastChosen) > movingFor {
 		zone, balance = Amount{}, Amount{}
 	}
 	return drain, zone, balance
+}
+
+// Stuck tells about how much has all copies in one zone, and finds no room in another. It
+// does no I/O.
+func (r *Relocator) Stuck() Amount {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.plan.Stuck()
 }
 
 // Totals is how much was moved since the start, by why.

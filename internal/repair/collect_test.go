@@ -442,3 +442,48 @@ func TestLeftoversWaitUntilTheNodeHasReadItsDisk(t *testing.T) {
 		})
 	}
 }
+
+// stuck is a disk that has not stored anything until it is released.
+type stuck struct {
+	*disk
+	released chan struct{}
+}
+
+func (d stuck) Store(context.Context, wire.StoreRequest) error { <-d.released; return nil }
+
+// That a node answers again is no event. What is to be removed there is removed soon all
+// the same, however long it was stuck.
+func TestWhatIsOnRecordIsRemovedSoonAfterTheNodeAnswersAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		released := make(chan struct{})
+		c := newCleaner(t, wire.Heartbeat{Scanned: true, HighestCommit: lastKnown, TotalBytes: 1 << 40, FreeBytes: 1 << 30},
+			func(l *wire.LinkConfig) { l.Handler = stuck{l.Handler.(*disk), released} })
+		defer c.stop()
+		p, there := c.members.Peer(c.node)
+		for ; !there; p, there = c.members.Peer(c.node) {
+			time.Sleep(100 * time.Millisecond)
+		}
+		stored := make(chan error, 1)
+		go func() {
+			stored <- p.Store(t.Context(), raid.ChunkMeta{Array: c.disk.array, Key: newKey(t), Level: "raid1", StripeSize: 1 << 20, Length: 1, Blocks: raid.BlockChecksums([]byte("x"))}, []byte("x"))
+		}()
+		for range 600 {
+			if time.Sleep(100 * time.Millisecond); p.Suspect() {
+				break
+			}
+		}
+		close(c.started)
+		time.Sleep(8 * time.Minute)
+		if c.queue.waiting() != 1 {
+			t.Fatalf("a node that is stuck was asked to remove something; it is suspect: %v, %v", p.Suspect(), <-stored)
+		}
+		close(released)
+		if err := <-stored; err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * lookEvery)
+		if n := c.queue.waiting(); n != 0 {
+			t.Errorf("%d removals wait", n)
+		}
+	})
+}

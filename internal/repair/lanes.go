@@ -247,7 +247,10 @@ func (r *Repairer) collectSoon(ctx context.Context, p *membership.Peer) {
 	c := &cleaning{session: p.Session(), wake: make(chan struct{}, 1)}
 	r.cleanings[p.ID()] = c
 	r.group.Go(func() error {
-		err := r.loop(ctx, p.Done(), c.wake, func(ctx context.Context) (bool, error) { return r.collectNode(ctx, p) })
+		err := r.loop(ctx, p.Done(), c.wake, func(ctx context.Context) (bool, error) {
+			awaitAnswers(ctx, p)
+			return r.collectNode(ctx, p)
+		})
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.cleanings[p.ID()] == c {
@@ -255,4 +258,23 @@ func (r *Repairer) collectSoon(ctx context.Context, p *membership.Peer) {
 		}
 		return err
 	})
+}
+
+// awaitAnswers returns when a node is not suspect any more, or its session is over. That it
+// answers again it tells nobody, and a pause that doubles would outlast that by minutes.
+func awaitAnswers(ctx context.Context, p *membership.Peer) {
+	if !p.Suspect() {
+		return
+	}
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for p.Suspect() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.Done():
+			return
+		case <-look.C:
+		}
+	}
 }

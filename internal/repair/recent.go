@@ -2,6 +2,7 @@ package repair
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -9,8 +10,8 @@ import (
 )
 
 const (
-	// recentFor is how long a file's description is used again. One that is deleted
-	// meanwhile is noticed where the new copy is recorded.
+	// recentFor is how long a file's description is used again. That one is gone meanwhile
+	// is noticed when its part can't be read, or the new copy can't be recorded.
 	recentFor = time.Second
 	// maxRecent bounds the descriptions that are kept, for some 64 KiB.
 	maxRecent = 64
@@ -48,4 +49,17 @@ func (f *recentFiles) get(ctx context.Context, id raid.FileID, lookup func(conte
 	}
 	f.of[id] = recentFile{file, began}
 	return file, nil
+}
+
+// isGone reports whether a file is gone by now, whatever is remembered of it.
+func (r *Repairer) isGone(ctx context.Context, id raid.FileID) bool {
+	r.recent.drop(id)
+	_, err := r.recent.get(ctx, id, r.cfg.Copies.Stored)
+	return errors.Is(err, raid.ErrNotFound)
+}
+
+func (f *recentFiles) drop(id raid.FileID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.of, id)
 }

@@ -265,10 +265,15 @@ func (r *Repairer) repairPart(ctx context.Context, w *raid.Repair) (o outcome, e
 	if cause == nil {
 		if o.ok, err = r.record(ctx, f, w.Part, m, fresh); o.ok {
 			w.Part.Copies[slices.Index(w.Part.Copies, c)] = fresh
+		} else if err == nil && r.isGone(ctx, w.File) {
+			return outcome{ok: true, moot: true}, nil
 		} else if err == nil {
 			wake(r.wakeRepair) // the row is another one now
 		}
 		return o, err
+	}
+	if (errors.Is(cause, raid.ErrNotFound) || errors.Is(cause, raid.ErrCorrupt)) && r.isGone(ctx, w.File) {
+		return outcome{ok: true, moot: true}, r.forget(ctx, f, w.Part, fresh)
 	}
 	if errors.Is(cause, raid.ErrCatalogBroken) {
 		return o, cause

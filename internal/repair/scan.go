@@ -98,14 +98,18 @@ func (r *Repairer) mayWork() bool {
 	return r.cfg.Nodes.StaleCatalog() == nil && r.cfg.Nodes.WarmUp() <= 0
 }
 
-// renew begins a scan anew when other nodes are lost, or there is room again.
+// renew begins a scan anew when other nodes are lost. It does so too when there is other room
+// than before, but no sooner than after scanRest times as long as the last scan took.
 func (r *Repairer) renew(s *scan) {
 	v := r.look()
 	lost, wished := r.lostNodes(), r.wishedNodes()
 	same := slices.Equal(lost, s.lost) && slices.Equal(wished, s.wished)
-	if same && (v.room == s.room || !s.left) {
+	switch {
+	case same && (v.room == s.room || !s.left):
 		s.room = v.room
 		return
+	case same && time.Since(s.ended) < scanRest*s.took:
+		return // room that comes and goes all the time is looked at later
 	}
 	told, made, began := s.told, s.made, s.began
 	*s = scan{lost: lost, wished: wished, room: v.room, told: told, made: made, began: began}

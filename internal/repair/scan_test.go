@@ -161,3 +161,32 @@ func TestAnArrayThatCanNotHealSaysWhatWouldHelp(t *testing.T) {
 		})
 	}
 }
+
+// The room of a disk that is nearly full changes all the time. A scan of many rows is not made
+// anew each time.
+func TestRoomThatComesAndGoesCausesNoScanAfterScan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := mender(&failing{}, nil)
+		s := &scan{}
+		r.renew(s)
+		s.took = time.Second
+		s.rest(true, false)
+		other := r.look().room + 1
+		s.room = other
+		time.Sleep((scanRest - 1) * time.Second)
+		if r.renew(s); !s.done || s.room != other {
+			t.Error("it is made anew at once, or what is new of the room is forgotten")
+		}
+		time.Sleep(time.Second)
+		if r.renew(s); s.done {
+			t.Error("it is not made anew although there is other room")
+		}
+		s.took = time.Millisecond
+		s.rest(true, false)
+		s.room = other
+		time.Sleep(scanLook)
+		if r.renew(s); s.done {
+			t.Error("a quick one is not made anew at the next look")
+		}
+	})
+}

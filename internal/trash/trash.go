@@ -98,8 +98,10 @@ type Bin struct {
 const (
 	// batch is how many files go in one transaction.
 	batch = 1024
-	// retryAfter is how soon what failed, or may not be done now, is tried again.
+	// retryAfter is how soon what failed, or may not be done now, is tried again. What goes
+	// on failing is so after ever longer pauses, up to retryMax.
 	retryAfter = 10 * time.Second
+	retryMax   = 5 * time.Minute
 	// Files go together, so that one that was deleted each second costs no write each
 	// second: keep/slackShare later than they could, at most slackMax.
 	slackShare = 100
@@ -151,14 +153,18 @@ func (b *Bin) Run(ctx context.Context) error {
 }
 
 func (b *Bin) expireAll(ctx context.Context) error {
+	failed := time.Duration(0)
 	for {
 		pause, err := b.expire(ctx)
 		switch {
 		case errors.Is(err, raid.ErrCatalogBroken):
 			return err
 		case err != nil && ctx.Err() == nil:
-			b.cfg.Log.Warn("the trash could not be looked through; it is tried again", "error", err)
-			pause = retryAfter
+			failed = min(max(2*failed, retryAfter), retryMax)
+			b.cfg.Log.Warn("the trash could not be looked through; it is tried again", "error", err, "again_in", failed)
+			pause = failed
+		case err == nil:
+			failed = 0
 		}
 		var again <-chan time.Time
 		if pause >= 0 {

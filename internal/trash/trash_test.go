@@ -471,3 +471,35 @@ func TestEmptyingTellsWhatWent(t *testing.T) {
 		}
 	})
 }
+
+// unreadable is a record whose disk is full, say, for hours.
+type unreadable struct {
+	*fake
+	asked int
+}
+
+func (u *unreadable) Oldest(context.Context) (time.Duration, bool, error) {
+	u.asked++
+	return 0, false, raid.ErrNoSpace
+}
+
+// Each try writes a line of the log, which lies on the same disk as often as not.
+func TestARecordThatCanNotBeReadIsAskedEverMoreRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &unreadable{fake: newFake()}
+		b := f.bin(time.Hour)
+		b.cfg.Record = f
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan error, 1)
+		go func() { over <- b.expireAll(ctx) }()
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if f.asked < 24 || f.asked > 40 {
+			t.Errorf("in two hours it was asked %d times", f.asked)
+		}
+		cancel()
+		if err := <-over; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -65,6 +65,7 @@ type node struct {
 	paused bool
 	start  bool // a person wants a pass, and the node does not know it yet
 	note   raid.ScrubNote
+	noted  time.Time // when note was written last; zero: not by this controller
 	bad    inquiry
 }
 
@@ -157,17 +158,23 @@ func (v *Verifier) Run(ctx context.Context) error {
 	}
 }
 
-// noteNode writes down that a node has read all its chunks, once for each pass.
+// noteLeast is the least time between two writes about the passes of one node. An honest
+// node begins no pass sooner after another, unless a person wants it.
+const noteLeast = 10 * time.Second
+
+// noteNode writes down that a node has read all its chunks, once for each pass, and not more
+// often than noteLeast: of passes that end sooner the last one counts.
 func (v *Verifier) noteNode(ctx context.Context, p *membership.Peer) error {
 	last := p.Heartbeat().Scrub.Last
 	before := v.Note(p.ID())
-	if last.Number == 0 || last.Number == before.Pass {
+	if last.Number == 0 || last.Number == before.Pass || !v.mayNote(p.ID()) {
 		return nil
 	}
 	now := v.cfg.Now()
 	note := raid.ScrubNote{Pass: last.Number, Began: dayTime(began(now, last)), Ended: dayTime(now.Add(-last.Ended))}
 	v.mu.Lock()
-	v.of(p.ID()).note = note // what can't be written is not tried with each heartbeat
+	n := v.of(p.ID())
+	n.note, n.noted = note, time.Now() // what can't be written is not tried with each heartbeat
 	v.oldest = oldest{}
 	v.mu.Unlock()
 	text := fmt.Sprintf("%s has read all its %d chunks", v.called(p.ID()), last.Chunks)
@@ -177,6 +184,13 @@ func (v *Verifier) noteNode(ctx context.Context, p *membership.Peer) error {
 	}
 	v.cfg.Tell(e)
 	return v.cfg.Catalog.NoteScrub(ctx, p.ID(), note)
+}
+
+func (v *Verifier) mayNote(id raid.NodeID) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	at := v.of(id).noted
+	return at.IsZero() || time.Since(at) >= noteLeast
 }
 
 // longestPass bounds how long before its running time says so a pass may have begun: the

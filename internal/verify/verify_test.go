@@ -468,6 +468,22 @@ func TestAPassIsWrittenDownOnce(t *testing.T) {
 	})
 }
 
+// A node may call each heartbeat the end of another pass. That costs few writes.
+func TestANodeThatEndsPassesAllTheTimeCostsFewWrites(t *testing.T) {
+	inBubble(t, func(a *array) {
+		for i := range int64(300) {
+			a.pi.say(func(b *wire.Heartbeat) {
+				b.Scrub.State, b.Scrub.Last = raid.ScrubWaiting, raid.ScrubPass{Number: i + 1, Chunks: 1}
+			})
+			time.Sleep(lookEvery)
+		}
+		time.Sleep(time.Minute)
+		if _, _, notes, _ := a.seen(); len(notes) > 70 || notes[len(notes)-1].Pass != 300 {
+			t.Errorf("%d notes in ten minutes, the last one of pass %d", len(notes), notes[len(notes)-1].Pass)
+		}
+	})
+}
+
 func TestAPauseIsToldAndWrittenOnce(t *testing.T) {
 	inBubble(t, func(a *array) {
 		if o := a.pi.lastOrder(); o != (raid.ScrubOrder{Every: a.cfg.Every, Keep: a.cfg.Keep}) {

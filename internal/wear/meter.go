@@ -146,9 +146,7 @@ func (m *Meter) expire() {
 	m.silent = stale
 	if stale {
 		m.now.Heat, m.now.CardHeat = 0, 0
-		if m.now.Power == raid.PowerLow {
-			m.now.Power = raid.PowerWasLow
-		}
+		m.powerUnknown()
 	}
 	m.mu.Unlock()
 	if say {
@@ -248,21 +246,33 @@ func (m *Meter) ask() {
 
 // askPower looks at the alarm of the voltage, if there is one.
 func (m *Meter) askPower() {
-	if m.alarm == "" {
-		return
+	alarm := ""
+	if m.alarm != "" {
+		alarm = word(m.cfg.Machine, m.alarm)
 	}
-	alarm := word(m.cfg.Machine, m.alarm)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	power := &m.now.Power
 	switch {
 	case alarm == "1":
 		*power = raid.PowerLow
-	case alarm != "0": // it does not tell now
+	case alarm != "0":
+		m.powerUnknown()
 	case *power == raid.PowerLow:
 		*power = raid.PowerWasLow
 	case *power == "":
 		*power = raid.PowerGood
+	}
+}
+
+// powerUnknown notes that nobody tells how the power is now. That it was low stays true.
+// mu is held.
+func (m *Meter) powerUnknown() {
+	switch m.now.Power {
+	case raid.PowerLow:
+		m.now.Power = raid.PowerWasLow
+	case raid.PowerGood:
+		m.now.Power = ""
 	}
 }
 

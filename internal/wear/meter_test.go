@@ -257,6 +257,18 @@ func TestTooLittleVoltageIsSeen(t *testing.T) {
 		}
 		r.pass(2 * time.Minute) // the driver came late
 		wants(raid.PowerGood)
+		r.write(alarm, "nonsense\n")
+		r.pass(3 * time.Second)
+		wants("") // which is not good
+		r.write(alarm, "0\n")
+		r.pass(3 * time.Second)
+		wants(raid.PowerGood)
+		r.write("sys/class/hwmon/hwmon1/name", "other\n") // its driver was unloaded
+		r.pass(2 * time.Minute)
+		wants("")
+		r.write("sys/class/hwmon/hwmon1/name", "rpi_volt\n")
+		r.pass(2 * time.Minute)
+		wants(raid.PowerGood)
 		r.write(alarm, "1\n")
 		r.pass(3 * time.Second) // the kernel says so for two seconds
 		wants(raid.PowerLow)
@@ -347,6 +359,9 @@ func TestASensorThatHangsHoldsUpNothing(t *testing.T) {
 				}
 				if w.Heat != 0 || w.CardHeat != 0 {
 					t.Errorf("a heat of ten minutes ago is shown: %+v", w)
+				}
+				if w.Power != "" { // as the log says
+					t.Errorf("nobody has told for ten minutes how the power is, and it is %q", w.Power)
 				}
 				if n := h.opened.Load(); n != 1 {
 					t.Errorf("%d goroutines read what hangs", n)
