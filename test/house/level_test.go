@@ -10,8 +10,7 @@ import (
 
 // levelKnown are the files outside of internal/stripe that may know parts of a level by
 // number, and for what.
-var levelKnown = map[string]string{
-}
+var levelKnown = map[string]string{}
 
 // Names of single parts, and names of levels.
 var (
