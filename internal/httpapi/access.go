@@ -45,17 +45,17 @@ func (a *API) permit(x *exchange, need raid.Scope) error {
 	if need < raid.ScopeRead {
 		return fail(http.StatusForbidden, "nobody may do this: a fault of this program")
 	}
-	given := x.r.Header["Authorization"]
+	given := x.Request.Header["Authorization"]
 	if !a.cfg.Auth && need != raid.ScopeAdmin {
 		if _, wrong := a.findToken(given); wrong == "" {
 			return nil // who has one is no web page
 		}
-		return a.checkOwnName(x.r)
+		return a.checkOwnName(x.Request)
 	}
 	if len(given) > 0 {
 		return a.checkToken(x, given, need)
 	}
-	switch from, why := a.originOf(x.r); from {
+	switch from, why := a.originOf(x.Request); from {
 	case controlSocket:
 		return nil
 	case elsewhere:
@@ -65,9 +65,9 @@ func (a *API) permit(x *exchange, need raid.Scope) error {
 		return unauthorized("", "a token is needed here"+why+": send it as Authorization: Bearer TOKEN, or as the password with any user name. "+
 			"To make one, on the controller: sudo raidctl access create NAME --scope "+need.String())
 	}
-	if !a.isLocalName(x.r.Host) {
+	if !a.isLocalName(x.Request.Host) {
 		return fail(http.StatusMisdirectedRequest, "without a token this machine is served as localhost only, and %q is another name: "+
-			"use http://localhost, or put the name into names under [http] of the configuration", clip(x.r.Host))
+			"use http://localhost, or put the name into names under [http] of the configuration", clip(x.Request.Host))
 	}
 	if need == raid.ScopeAdmin {
 		return fail(http.StatusForbidden, "this needs the scope admin, which not everybody on this machine has: use sudo raidctl, or send a token of that scope")
@@ -94,7 +94,7 @@ func (a *API) checkToken(x *exchange, given []string, need raid.Scope) error {
 		x.token = k.ID
 		return nil
 	}
-	if err := a.countFailure(x.r, "REST token refused", wrong); err != nil {
+	if err := a.countFailure(x.Request, "REST token refused", wrong); err != nil {
 		return err
 	}
 	return unauthorized(`, error="invalid_token"`, wrong)
@@ -104,7 +104,7 @@ func (a *API) checkToken(x *exchange, given []string, need raid.Scope) error {
 // the address that it came from. Its error is the answer when there were too many.
 func (a *API) countFailure(r *http.Request, what, reason string) error {
 	from := remoteAddr(r)
-	wait, lines := a.attempts.fail(network(from))
+	wait, lines := a.attempts.fail(from)
 	if lines > 0 {
 		times := "once"
 		if lines > 1 {
@@ -173,15 +173,6 @@ func unauthorized(detail, message string) error {
 	return &failure{status: http.StatusUnauthorized, message: message, header: http.Header{
 		"Www-Authenticate": {`Bearer realm="raidpi"` + detail, `Basic realm="raidpi", charset="UTF-8"`},
 	}}
-}
-
-// remoteAddr is the address that a request comes from, the zero one if unknown.
-func remoteAddr(r *http.Request) netip.Addr {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return ap.Addr().Unmap().WithZone("")
 }
 
 // checkOwnName refuses, where no token is asked for, the requests of a web page

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"io"
@@ -137,11 +138,9 @@ type API struct {
 
 // New makes an API.
 func New(cfg Config) *API {
-	setDefault(&cfg.MaxRequests, 64)
-	setDefault(&cfg.MaxConns, 1024)
-	setDefault(&cfg.Wait, waitTime)
-	setDefault(&cfg.Stall, 30*time.Second)
-	setDefault(&cfg.Drain, 10*time.Second)
+	cfg.MaxRequests = cmp.Or(max(cfg.MaxRequests, 0), 64)
+	cfg.Wait = cmp.Or(max(cfg.Wait, 0), waitTime)
+	cfg.Stall = cmp.Or(max(cfg.Stall, 0), 30*time.Second)
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
@@ -173,10 +172,14 @@ func New(cfg Config) *API {
 	return a
 }
 
-func setDefault[T int | time.Duration](v *T, d T) {
-	if *v <= 0 {
-		*v = d
-	}
+// Serve answers requests on listeners until ctx ends or one of them fails; see
+// [httpserver.Serve]. Who comes through a listener on a Unix socket as root or as this
+// process's user may do everything; see originOf for others.
+func (a *API) Serve(ctx context.Context, listeners ...net.Listener) error {
+	return Serve(ctx, ServerConfig{
+		Handler: a.Handler(), Log: a.log, MaxConns: a.cfg.MaxConns, Stall: a.cfg.Stall, Drain: a.cfg.Drain,
+		Ending: func() { a.end.Do(func() { close(a.ending) }) }, // who follows the events would be waited for in vain
+	}, listeners...)
 }
 
 // Handler is the API as an http.Handler, for servers other than Serve's.

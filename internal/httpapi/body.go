@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"errors"
-	"hash"
 	"io"
 	"net/http"
 	"os"
@@ -41,7 +40,6 @@ type body struct {
 	length   int64     // Content-Length, -1 when unknown
 	limit    int64     // 0: none
 	expect   bool      // the client waits for 100 Continue, which the first Read sends
-	sum      hash.Hash // of what was read, may be nil
 	read     int64
 	waited   time.Duration // for the client, since the rate was last looked at
 	before   int64         // what read was then
@@ -80,9 +78,6 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.src.Read(p)
 	b.waited += time.Since(start)
 	b.read += int64(n)
-	if b.sum != nil {
-		b.sum.Write(p[:n])
-	}
 	switch {
 	case b.limit > 0 && b.read > b.limit:
 		n, b.err = 0, b.tooLarge()

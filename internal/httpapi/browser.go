@@ -7,6 +7,7 @@ import (
 // What browsers may do with answers, unless one says otherwise: show them, and
 // neither run nor load nor frame anything.
 var (
+	nosniff    = []string{"nosniff"}
 	inert      = []string{"default-src 'none'; frame-ancestors 'none'"}
 	sameOrigin = []string{"same-origin"}
 )

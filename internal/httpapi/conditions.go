@@ -1,30 +1,28 @@
 package httpapi
 
 import (
-	"context"
 	"net/http"
 	"net/textproto"
 	"strings"
-
-	"github.com/raidpi/raidpi/internal/raid"
+	"time"
 )
 
-// checkConditions evaluates If-Match, If-None-Match and If-Unmodified-Since (RFC
-// 9110 section 13) before a file is deleted or put back; ServeContent does it for GET. A
-// file never changes under its id, so nothing can come between this and that.
-func (a *API) checkConditions(x *exchange, id raid.FileID, find func(context.Context, raid.FileID) (raid.File, error)) error {
-	match, none := x.r.Header["If-Match"], x.r.Header["If-None-Match"]
-	since := x.r.Header["If-Unmodified-Since"]
+// CheckConditions evaluates If-Match, If-None-Match and If-Unmodified-Since (RFC
+// 9110 section 13) of a request that changes a file. find is asked for the file's
+// SHA-256 and its Last-Modified when there is a condition. ServeContent does it for GET.
+func (x *Exchange) CheckConditions(find func() (sum [32]byte, modified time.Time, err error)) error {
+	match, none := x.Request.Header["If-Match"], x.Request.Header["If-None-Match"]
+	since := x.Request.Header["If-Unmodified-Since"]
 	if match == nil && none == nil && since == nil {
 		return nil
 	}
-	f, err := find(x.r.Context(), id)
+	sum, modified, err := find()
 	if err != nil {
 		return err
 	}
-	etag := etagOf(f.SHA256)
-	if match != nil && !listsETag(match, etag, false) || match == nil && modifiedSince(since, &f) || none != nil && listsETag(none, etag, true) {
-		return refusal(http.StatusPreconditionFailed, "", f.Size)
+	etag := etagOf(sum)
+	if match != nil && !listsETag(match, etag, false) || match == nil && modifiedSince(since, modified) || none != nil && listsETag(none, etag, true) {
+		return refusal(http.StatusPreconditionFailed, "", 0)
 	}
 	return nil
 }
@@ -44,4 +42,14 @@ func listsETag(values []string, etag string, weak bool) bool {
 		}
 	}
 	return false
+}
+
+// modifiedSince tells whether If-Unmodified-Since stands against an action on a
+// file. A date that can't be read means nothing (RFC 9110 section 13.1.4).
+func modifiedSince(values []string, modified time.Time) bool {
+	if len(values) != 1 {
+		return false
+	}
+	limit, err := http.ParseTime(values[0])
+	return err == nil && !modified.IsZero() && modified.After(limit)
 }

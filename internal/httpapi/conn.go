@@ -2,11 +2,11 @@ package httpapi
 
 import (
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"time"
 )
@@ -115,12 +115,7 @@ func needsTLS(remote net.Addr) []byte {
 	if err != nil {
 		host = remote.String()
 	}
-	body, err := json.Marshal(problem{Message: fmt.Sprintf("this controller takes no connections without TLS from %s: "+
+	return rawAnswer(http.StatusForbidden, fmt.Sprintf("this controller takes no connections without TLS from %s: "+
 		"write https:// in place of http:// (curl needs --cacert with what raidctl ca prints on the controller). "+
-		`In a classroom, plaintext = "any" under [http] of the configuration allows them`, host)})
-	if err != nil { // a text can always be written
-		body = []byte("{}")
-	}
-	return fmt.Appendf(nil, "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"+
-		"Cache-Control: no-store\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
+		`In a classroom, plaintext = "any" under [http] of the configuration allows them`, host))
 }

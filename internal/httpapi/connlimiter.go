@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -93,34 +92,4 @@ func (d *connLimiter) mayLog(now time.Time) bool {
 	}
 	d.logged = now
 	return true
-}
-
-// addressOf is what counts as one address; the zero one is not counted. Whoever
-// has an IPv6 address has 64 bits of them.
-func addressOf(a net.Addr) netip.Addr {
-	if a == nil {
-		return netip.Addr{}
-	}
-	ap, err := netip.ParseAddrPort(a.String())
-	if err != nil {
-		return netip.Addr{}
-	}
-	return network(ap.Addr())
-}
-
-// isHere tells the address that this machine's own programs come from.
-func isHere(a netip.Addr) bool {
-	return a == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || a == network(netip.IPv6Loopback())
-}
-
-func network(a netip.Addr) netip.Addr {
-	a = a.Unmap().WithZone("")
-	if !a.Is6() {
-		return a
-	}
-	p, err := a.Prefix(64)
-	if err != nil { // no IPv6 address has fewer bits
-		return a
-	}
-	return p.Addr()
 }

@@ -17,8 +17,8 @@ var copyBuffers = sync.Pool{New: func() any { b := make([]byte, writePiece); ret
 // be answered with its own status, and an answer that begins is not empty. It takes
 // the text of ServeContent's errors away.
 type deferredWriter struct {
-	x       *exchange
-	content *lazyFile
+	x       *Exchange
+	content *lazyReader
 	least   int     // how many bytes must be there before the header is sent
 	held    []byte  // these, while they are too few
 	buffer  *[]byte // of copyBuffers, which held lies in
@@ -139,7 +139,7 @@ func (d *deferredWriter) finish() error {
 	case d.short != nil:
 		return d.short
 	case d.status >= 400:
-		return refusal(d.status, d.asked, d.content.file.Size)
+		return refusal(d.status, d.asked, d.content.Size)
 	}
 	d.sendHeader()
 	return nil

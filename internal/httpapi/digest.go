@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"io"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -62,62 +61,6 @@ func parseDigest(field, member string) (*[32]byte, error) {
 // formatDigest writes a digest as a field's value.
 func formatDigest(sum [32]byte) string {
 	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
-}
-
-// announcesDigest tells whether a trailer with a digest will follow the body.
-func announcesDigest(r *http.Request) bool {
-	for _, field := range digestFields {
-		if _, ok := r.Trailer[field]; ok {
-			return true
-		}
-	}
-	return false
-}
-
-// checkedFile reads the file out of a JSON or form upload and, at its EOF,
-// compares the digest that the client sent. RFC 9530 means the digest of the body
-// as it is sent; people mean that of the file in it. Either proves that nothing
-// was damaged on the way, so either is taken.
-func checkedFile(x *exchange, file io.Reader) (io.Reader, error) {
-	want, err := sha256Of(x.r.Header)
-	if err != nil || want == nil && !announcesDigest(x.r) {
-		return file, err
-	}
-	x.body.sum = sha256.New()
-	inner := sha256.New()
-	return &atEOF{src: io.TeeReader(file, inner), check: func() error {
-		for _, h := range []http.Header{x.r.Header, x.r.Trailer} {
-			want, err := sha256Of(h)
-			if err != nil {
-				return err
-			}
-			if body, f := [32]byte(x.body.sum.Sum(nil)), [32]byte(inner.Sum(nil)); want != nil && *want != body && *want != f {
-				return badRequest("the digest that was sent, %s, is neither that of the body, %s, nor that of the file in it, %s; nothing was stored",
-					formatDigest(*want), formatDigest(body), formatDigest(f))
-			}
-		}
-		return nil
-	}}, nil
-}
-
-// atEOF puts a check before a reader's EOF. Its result is sticky.
-type atEOF struct {
-	src   io.Reader
-	check func() error
-	err   error
-}
-
-func (a *atEOF) Read(p []byte) (n int, err error) {
-	if a.err != nil {
-		return 0, a.err
-	}
-	n, a.err = a.src.Read(p)
-	if a.err == io.EOF { //nolint:errorlint // a body's bare EOF
-		if err := a.check(); err != nil {
-			a.err = err
-		}
-	}
-	return n, a.err
 }
 
 // etagOf is a file's strong validator: its contents' SHA-256.

@@ -267,7 +267,10 @@ func TestClosingContentEndsItsRead(t *testing.T) {
 		close(reached)
 		<-ctx.Done()
 	}
-	c := newContent(context.Background(), New(Config{Files: st}), raid.File{Size: 10}, caller{})
+	c := newLazyReader(context.Background(), Content{
+		Size: 10, Enter: func(context.Context) (func(), error) { return nil, nil },
+		Open: func(ctx context.Context) (io.ReadSeekCloser, error) { return st.Open(ctx, raid.File{Size: 10}) },
+	})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -1,12 +1,10 @@
 package httpapi
 
 import (
-	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"net/http"
-
-	"github.com/raidpi/raidpi/internal/raid"
+	"regexp"
 )
 
 // failure is an error with the answer that it becomes.
@@ -36,51 +34,28 @@ func badRequest(format string, args ...any) error {
 	return fail(http.StatusBadRequest, format, args...)
 }
 
-// statuses is the one place where an error that crossed a package border gets
-// its HTTP status. An error may wrap several (no copy could be read, because
-// each node said why), so the order is from what was concluded to what was seen.
-var statuses = []struct {
-	err    error
-	status int
-}{
-	{raid.ErrCatalogBehind, http.StatusServiceUnavailable},
-	{raid.ErrCatalogDamaged, http.StatusServiceUnavailable},
-	{raid.ErrCatalogBroken, http.StatusServiceUnavailable},
-	{raid.ErrShutdown, http.StatusServiceUnavailable},
-	{raid.ErrTooFewNodes, http.StatusServiceUnavailable},
-	{raid.ErrArrayFull, http.StatusInsufficientStorage},
-	{raid.ErrTooLarge, http.StatusRequestEntityTooLarge},
-	{raid.ErrGone, http.StatusGone},
-	{raid.ErrUnauthorized, http.StatusUnauthorized},
-	{raid.ErrForbidden, http.StatusForbidden},
-	{raid.ErrUpgrade, http.StatusUpgradeRequired},
-	{raid.ErrInvalid, http.StatusBadRequest},
-	{raid.ErrConflict, http.StatusConflict},
-	{raid.ErrPrecondition, http.StatusPreconditionFailed},
-	{raid.ErrCorrupt, http.StatusInternalServerError},
-	{raid.ErrNotFound, http.StatusNotFound},
-	{raid.ErrNoSpace, http.StatusInsufficientStorage},
-	{raid.ErrReadOnly, http.StatusServiceUnavailable},
-	{raid.ErrBusy, http.StatusServiceUnavailable},
-	{raid.ErrExpired, http.StatusServiceUnavailable},
-	{raid.ErrPeerGone, http.StatusServiceUnavailable},
-	{raid.ErrUnsupported, http.StatusServiceUnavailable},
+// rawAnswer is an error as it is written to a connection that net/http does not
+// answer on, or not in our words.
+func rawAnswer(status int, message string) []byte {
+	body, err := json.Marshal(struct {
+		Message string `json:"message"`
+	}{message})
+	if err != nil { // a text can always be written
+		body = []byte("{}")
+	}
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"+
+		"Cache-Control: no-store\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", status, http.StatusText(status), len(body), body)
 }
 
-// statusOf chooses the status of an error and the text that goes with it.
-// Errors that nobody foresaw are 500 without their text, which is for the log.
-func statusOf(err error) (status int, message string) {
-	var f *failure
-	if errors.As(err, &f) {
-		return f.status, f.message
+// secretText is a token with its secret, whole or in part, of REST or for joining.
+var secretText = regexp.MustCompile(`(raidpi_[A-Za-z0-9]{8}_|RAID1-[A-Za-z0-9]+-[A-Za-z0-9]+-)[A-Za-z0-9-]+`)
+
+// clip bounds what a stranger can put into one line of the log, and takes the
+// secrets of tokens away that somebody put where an id belongs.
+func clip(s string) string {
+	s = secretText.ReplaceAllString(s, "$1…")
+	if len(s) > 200 {
+		return s[:200] + "…"
 	}
-	for _, s := range statuses {
-		if errors.Is(err, s.err) {
-			return s.status, err.Error()
-		}
-	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return http.StatusServiceUnavailable, "the request was ended before it was done; try again"
-	}
-	return http.StatusInternalServerError, "something went wrong inside the controller; its log says what"
+	return s
 }

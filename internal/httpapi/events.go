@@ -35,7 +35,7 @@ type eventQuery struct {
 
 // events serves GET /events.
 func (a *API) events(x *exchange) error {
-	q, err := readEventQuery(x.r)
+	q, err := readEventQuery(x.Request)
 	if err != nil {
 		return err
 	}
@@ -45,17 +45,16 @@ func (a *API) events(x *exchange) error {
 	if q.follow {
 		return a.followEvents(x, q)
 	}
-	if x.r.Method == http.MethodHead {
-		h := x.Header()
-		h["Content-Type"], h["Cache-Control"] = jsonType, noStore
+	if x.Request.Method == http.MethodHead {
+		x.BeginJSON()
 		return nil
 	}
-	release, err := a.listings.enter(x.r.Context(), callerOf(x))
+	release, err := a.listings.enter(x.Context(), callerOf(x.Request, x.token))
 	if err != nil {
 		return err
 	}
 	defer release()
-	all, err := a.firstEvents(x.r.Context(), q)
+	all, err := a.firstEvents(x.Context(), q)
 	if err != nil {
 		return err
 	}
@@ -63,7 +62,7 @@ func (a *API) events(x *exchange) error {
 	for i, e := range all {
 		list[i] = e.Record()
 	}
-	return x.sendJSON(http.StatusOK, struct {
+	return x.SendJSON(http.StatusOK, struct {
 		Events []raid.EventRecord `json:"events"`
 	}{list})
 }
@@ -79,19 +78,19 @@ func (a *API) firstEvents(ctx context.Context, q eventQuery) ([]raid.Event, erro
 // readEventQuery reads after, limit and follow. Who comes again, as browsers do by
 // themselves, says after which event: Last-Event-ID of server-sent events.
 func readEventQuery(r *http.Request) (q eventQuery, err error) {
-	values, err := parseQuery(r)
+	values, err := ParseParams(r)
 	if err != nil {
 		return q, err
 	}
 	const most = 1<<63 - 1
-	if q.after, err = number(values, "after", 0, most); err != nil {
+	if q.after, err = values.Number("after", 0, most); err != nil {
 		return q, err
 	}
-	limit, err := number(values, "limit", 1, maxEvents)
+	limit, err := values.Number("limit", 1, maxEvents)
 	if err != nil {
 		return q, err
 	}
-	follow, err := number(values, "follow", 0, 1)
+	follow, err := values.Number("follow", 0, 1)
 	if err != nil {
 		return q, err
 	}

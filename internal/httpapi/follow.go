@@ -51,7 +51,9 @@ func (f *followers) enter(c caller) (leave func(), err error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.all--
-		drop(f.of, who)
+		if f.of[who]--; f.of[who] == 0 {
+			delete(f.of, who)
+		}
 	}), nil
 }
 
@@ -68,12 +70,13 @@ func (f *followers) count() int {
 // has, and misses nothing. Nothing is kept for it meanwhile.
 func (a *API) followEvents(x *exchange, q eventQuery) error {
 	h := x.Header()
-	h["Content-Type"], h["Cache-Control"] = []string{"text/event-stream"}, noStore
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // or nginx keeps them for itself
-	if x.r.Method == http.MethodHead {
+	if x.Request.Method == http.MethodHead {
 		return nil
 	}
-	leave, err := a.followers.enter(callerOf(x))
+	leave, err := a.followers.enter(callerOf(x.Request, x.token))
 	if err != nil {
 		return err
 	}
@@ -82,7 +85,7 @@ func (a *API) followEvents(x *exchange, q eventQuery) error {
 	if q.begin {
 		q.limit = maxEvents
 	}
-	all, err := a.firstEvents(x.r.Context(), q)
+	all, err := a.firstEvents(x.Context(), q)
 	if err != nil {
 		return err
 	}
@@ -97,7 +100,7 @@ func (a *API) followEvents(x *exchange, q eventQuery) error {
 			q.after = e.Seq
 		}
 		if len(all) == 0 {
-			if x.flush(); x.failed != nil {
+			if x.Flush(); x.Failed() != nil {
 				return nil
 			}
 			select {
@@ -107,7 +110,7 @@ func (a *API) followEvents(x *exchange, q eventQuery) error {
 					return nil //nolint:nilerr // the follower has left
 				}
 				continue
-			case <-x.r.Context().Done():
+			case <-x.Context().Done():
 				return nil
 			case <-a.ending:
 				_, _ = x.Write([]byte(": raid-controller ends; come again\n\n"))
@@ -115,8 +118,8 @@ func (a *API) followEvents(x *exchange, q eventQuery) error {
 			}
 		}
 		changed = a.cfg.Events.Changed()
-		all, err = a.cfg.Events.After(x.r.Context(), q.after, usualEvents)
-		if errors.Is(err, raid.ErrShutdown) || x.r.Context().Err() != nil {
+		all, err = a.cfg.Events.After(x.Context(), q.after, usualEvents)
+		if errors.Is(err, raid.ErrShutdown) || x.Context().Err() != nil {
 			return nil
 		}
 		if err != nil {

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -146,9 +144,6 @@ func (c *framedConn) awaitAnswer(p []byte) (int, error) {
 	}
 }
 
-// answeredOne counts a request whose handler has returned.
-func (c *framedConn) answeredOne() { c.answered.Add(1) }
-
 // SetReadDeadline implements net.Conn.
 func (c *framedConn) SetReadDeadline(t time.Time) error {
 	c.noteMove(func() { c.deadline = t })
@@ -199,21 +194,12 @@ const errorHeaders = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection:
 // looks like one.
 func (c *framedConn) Write(p []byte) (int, error) {
 	if fault := c.fault.Load(); fault != nil && c.finished.Load() == c.framing.asked && bytes.HasPrefix(p, []byte("HTTP/1.1 4")) && bytes.Contains(p, []byte(errorHeaders)) {
-		_, err := c.Conn.Write(rawBadRequest(badFraming{*fault}.Error() + "; nothing was done"))
+		_, err := c.Conn.Write(rawAnswer(http.StatusBadRequest, badFraming{*fault}.Error()+"; nothing was done"))
 		return len(p), err
 	}
 	n, err := c.Conn.Write(p)
 	c.written.Add(int64(n))
 	return n, err
-}
-
-func rawBadRequest(message string) []byte {
-	body, err := json.Marshal(problem{Message: message})
-	if err != nil { // a text can always be written
-		body = []byte("{}")
-	}
-	return fmt.Appendf(nil, "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nX-Content-Type-Options: nosniff\r\n"+
-		"Cache-Control: no-store\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
 }
 
 // framedKey is the key of a request's connection in its context.
@@ -232,4 +218,16 @@ func withConn(ctx context.Context, nc net.Conn) context.Context {
 		return context.WithValue(ctx, framedKey{}, c)
 	}
 	return ctx
+}
+
+// framedHandler tells connections of requests that have been answered, and requests of
+// the TLS that lies below their connections.
+func framedHandler(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c := connOf(r); c != nil {
+			defer c.answered.Add(1)
+			r.TLS = c.tls
+		}
+		h.ServeHTTP(w, r)
+	})
 }

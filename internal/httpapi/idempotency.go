@@ -51,20 +51,20 @@ func otherRequest() error {
 // upload with that key; otherwise the key, if there is one, is taken until
 // a.keys.release.
 func (a *API) claim(x *exchange) (key *raid.IdempotencyKey, done *raid.File, err error) {
-	values, given := x.r.Header["Idempotency-Key"]
+	values, given := x.Request.Header["Idempotency-Key"]
 	if !given {
 		return nil, nil, nil
 	}
 	if len(values) != 1 || values[0] == "" || len(values[0]) > 255 || !utf8.ValidString(values[0]) {
 		return nil, nil, badRequest("Idempotency-Key must come once and have 1 to 255 bytes")
 	}
-	key = &raid.IdempotencyKey{Key: values[0], Fingerprint: fingerprint(x.r)}
+	key = &raid.IdempotencyKey{Key: values[0], Fingerprint: fingerprint(x.Request)}
 	if err := a.keys.take(*key); err != nil {
 		return nil, nil, err
 	}
 	// Looked up only now: an upload that finished a moment ago is in the catalog
 	// before its key is released.
-	id, fp, found, err := a.cfg.Index.FindKey(x.r.Context(), key.Key)
+	id, fp, found, err := a.cfg.Index.FindKey(x.Context(), key.Key)
 	if err == nil && !found {
 		return key, nil, nil
 	}
@@ -75,7 +75,7 @@ func (a *API) claim(x *exchange) (key *raid.IdempotencyKey, done *raid.File, err
 	case fp != key.Fingerprint:
 		return nil, nil, otherRequest()
 	}
-	f, err := a.cfg.Index.File(x.r.Context(), id)
+	f, err := a.cfg.Index.File(x.Context(), id)
 	if errors.Is(err, raid.ErrNotFound) { // deleted since: the first answer stays true
 		f, err = raid.File{ID: id}, nil
 	}

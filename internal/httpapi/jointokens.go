@@ -62,7 +62,7 @@ func (a *API) listJoinTokens(x *exchange) error {
 	for i, k := range all {
 		list[i] = toJoinToken(k)
 	}
-	return x.sendJSON(http.StatusOK, struct {
+	return x.SendJSON(http.StatusOK, struct {
 		Tokens []joinToken `json:"tokens"`
 	}{list})
 }
@@ -74,7 +74,7 @@ func (a *API) createJoinToken(x *exchange) error {
 		Node       raid.NodeID `json:"node"`
 		Zone       string      `json:"zone"`
 	}{defaultUses, int64(defaultLife / time.Second), "", ""}
-	if err := readJSON(x, maxWish, &wish, `{"uses": 3, "ttl_seconds": 1800, "node": "", "zone": ""}`); err != nil {
+	if err := x.ReadJSON(maxWish, &wish, `{"uses": 3, "ttl_seconds": 1800, "node": "", "zone": ""}`); err != nil {
 		return err
 	}
 	if wish.TTLSeconds < 0 || wish.TTLSeconds > maxTTL {
@@ -85,7 +85,7 @@ func (a *API) createJoinToken(x *exchange) error {
 		return conflict(err)
 	}
 	a.tellJoinToken(x, k)
-	return x.sendJSON(http.StatusCreated, a.joinTokenMade(text, k))
+	return x.SendJSON(http.StatusCreated, a.joinTokenMade(text, k))
 }
 
 // tellJoinToken tells that somebody made a join token.
@@ -111,7 +111,7 @@ func (a *API) revokeJoinToken(x *exchange) error {
 		return err
 	}
 	a.cfg.Tell(raid.Event{Kind: raid.TokenRevoked, Text: fmt.Sprintf("%s revoked the join token %s", a.whoIs(x), clip(x.id))})
-	return x.sendNothing()
+	return x.SendNothing()
 }
 
 // showCA serves GET /ca.pem. Everybody may have it: whom to trust, it says only to
@@ -121,7 +121,8 @@ func (a *API) showCA(x *exchange) error {
 		return fail(http.StatusNotFound, "this controller has no CA")
 	}
 	h := x.Header()
-	h["Content-Type"], h["Cache-Control"] = []string{"application/x-pem-file"}, noStore
+	h.Set("Content-Type", "application/x-pem-file")
+	h.Set("Cache-Control", "no-store")
 	_, err := x.Write(a.cfg.CAPEM)
 	return err
 }

@@ -1,7 +1,7 @@
 package httpapi
 
 import (
-	"net/http"
+	"context"
 	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
@@ -19,13 +19,11 @@ func lastModified(f *raid.File) time.Time {
 	return t
 }
 
-// modifiedSince tells whether If-Unmodified-Since stands against an action on a
-// file. A date that can't be read means nothing (RFC 9110 section 13.1.4).
-func modifiedSince(values []string, f *raid.File) bool {
-	if len(values) != 1 {
-		return false
-	}
-	limit, err := http.ParseTime(values[0])
-	modified := lastModified(f)
-	return err == nil && !modified.IsZero() && modified.After(limit)
+// checkConditions evaluates a request's conditions before a file is deleted or put back.
+// A file never changes under its id, so nothing can come between this and that.
+func checkConditions(x *exchange, id raid.FileID, find func(context.Context, raid.FileID) (raid.File, error)) error {
+	return x.CheckConditions(func() ([32]byte, time.Time, error) {
+		f, err := find(x.Context(), id)
+		return f.SHA256, lastModified(&f), err
+	})
 }

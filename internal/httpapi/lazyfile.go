@@ -6,21 +6,17 @@ import (
 	"fmt"
 	"io"
 	"sync"
-
-	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// lazyFile is a file as ServeContent wants it. Seeking costs nothing; the file is
-// opened, and a place for a transfer taken, when the first byte is wanted.
+// lazyReader is a file as http.ServeContent wants it. Seeking costs nothing; the file is
+// entered and opened when the first byte is wanted.
 //
 // For several ranges ServeContent reads in a goroutine of its own, which may
 // outlive it by one read; hence the lock, and close, which waits.
-type lazyFile struct {
-	api    *API
+type lazyReader struct {
+	Content
 	ctx    context.Context // of the reader
 	cancel context.CancelFunc
-	file   raid.File
-	caller caller
 
 	mu      sync.Mutex
 	reader  io.ReadSeekCloser
@@ -33,21 +29,21 @@ type lazyFile struct {
 
 var errClosed = errors.New("the answer is over")
 
-func newContent(ctx context.Context, a *API, f raid.File, who caller) *lazyFile {
-	c := &lazyFile{api: a, file: f, caller: who}
+func newLazyReader(ctx context.Context, of Content) *lazyReader {
+	c := &lazyReader{Content: of}
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	return c
 }
 
 // Seek implements io.Seeker.
-func (c *lazyFile) Seek(offset int64, whence int) (int64, error) {
+func (c *lazyReader) Seek(offset int64, whence int) (int64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch whence {
 	case io.SeekCurrent:
 		offset += c.pos
 	case io.SeekEnd:
-		offset += c.file.Size
+		offset += c.Size
 	}
 	c.pos = offset
 	return offset, nil
@@ -55,7 +51,7 @@ func (c *lazyFile) Seek(offset int64, whence int) (int64, error) {
 
 // Read implements io.Reader. In ServeContent's goroutine nobody would catch a
 // panic, and the daemon would end.
-func (c *lazyFile) Read(p []byte) (n int, err error) {
+func (c *lazyReader) Read(p []byte) (n int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer func() {
@@ -73,7 +69,7 @@ func (c *lazyFile) Read(p []byte) (n int, err error) {
 }
 
 // writeN writes the next n bytes to w, by the shortest way that the reader has.
-func (c *lazyFile) writeN(w io.Writer, n int64) (written int64, err error) {
+func (c *lazyReader) writeN(w io.Writer, n int64) (written int64, err error) {
 	if n == 0 {
 		return 0, nil
 	}
@@ -89,7 +85,7 @@ func (c *lazyFile) writeN(w io.Writer, n int64) (written int64, err error) {
 	switch {
 	case isDirect:
 		written, err = direct.WriteN(w, n)
-	case isToEnd && c.pos+n == c.file.Size:
+	case isToEnd && c.pos+n == c.Size:
 		written, err = toEnd.WriteTo(w)
 	default:
 		buf := copyBuffers.Get().(*[]byte)
@@ -101,7 +97,7 @@ func (c *lazyFile) writeN(w io.Writer, n int64) (written int64, err error) {
 }
 
 // ready opens the file and goes to where the next bytes are.
-func (c *lazyFile) ready() (err error) {
+func (c *lazyReader) ready() (err error) {
 	if c.closed {
 		return errClosed
 	}
@@ -124,13 +120,13 @@ func (c *lazyFile) ready() (err error) {
 	return nil
 }
 
-func (c *lazyFile) open() error {
-	release, err := c.api.transfers.enter(c.ctx, c.caller)
+func (c *lazyReader) open() error {
+	release, err := c.Enter(c.ctx)
 	if err != nil {
 		return err
 	}
 	c.release = release // by close, whatever comes of Open
-	r, err := c.api.cfg.Files.Open(c.ctx, c.file)
+	r, err := c.Open(c.ctx)
 	if err != nil {
 		return err
 	}
@@ -138,7 +134,7 @@ func (c *lazyFile) open() error {
 	return nil
 }
 
-func (c *lazyFile) moved(n int64, err error) {
+func (c *lazyReader) moved(n int64, err error) {
 	c.at += n
 	c.pos = c.at
 	if err != nil && err != io.EOF { //nolint:errorlint // a reader's bare EOF
@@ -147,14 +143,14 @@ func (c *lazyFile) moved(n int64, err error) {
 }
 
 // failed is why reading failed, or nil.
-func (c *lazyFile) failed() error {
+func (c *lazyReader) failed() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
 // close ends a read that is under way and gives everything back.
-func (c *lazyFile) close() {
+func (c *lazyReader) close() {
 	c.cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()

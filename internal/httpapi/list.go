@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"math"
 	"net/http"
-	"net/url"
-	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -19,16 +17,15 @@ const listBuffer = 32 << 10
 // list serves GET /files as a stream: its memory does not depend on how many
 // files there are.
 func (a *API) list(x *exchange) error {
-	q, err := listQuery(x.r)
+	q, err := listQuery(x.Request)
 	if err != nil {
 		return err
 	}
-	h := x.Header()
-	h["Content-Type"], h["Cache-Control"] = jsonType, noStore
-	if x.r.Method == http.MethodHead {
+	x.BeginJSON()
+	if x.Request.Method == http.MethodHead {
 		return nil
 	}
-	release, err := a.listings.enter(x.r.Context(), callerOf(x))
+	release, err := a.listings.enter(x.Context(), callerOf(x.Request, x.token))
 	if err != nil {
 		return err
 	}
@@ -37,7 +34,7 @@ func (a *API) list(x *exchange) error {
 	rec := a.newRecorder(w)
 	w.WriteString(`{"files": [`)
 	separator := "\n"
-	for f, err := range a.cfg.Index.Files(x.r.Context(), q) {
+	for f, err := range a.cfg.Index.Files(x.Context(), q) {
 		if err != nil {
 			return err
 		}
@@ -56,23 +53,23 @@ func (a *API) list(x *exchange) error {
 
 // listQuery reads limit, after, q and lost.
 func listQuery(r *http.Request) (q Query, err error) {
-	values, err := parseQuery(r)
+	values, err := ParseParams(r)
 	if err != nil {
 		return q, err
 	}
-	limit, err := number(values, "limit", 1, math.MaxInt32)
+	limit, err := values.Number("limit", 1, math.MaxInt32)
 	if err != nil {
 		return q, err
 	}
-	after, err := number(values, "after", 0, math.MaxInt64)
+	after, err := values.Number("after", 0, math.MaxInt64)
 	if err != nil {
 		return q, err
 	}
-	lost, err := number(values, "lost", 0, 1)
+	lost, err := values.Number("lost", 0, 1)
 	if err != nil {
 		return q, err
 	}
-	name, _, err := single(values, "q")
+	name, _, err := values.Text("q")
 	if err != nil {
 		return q, err
 	}
@@ -82,48 +79,34 @@ func listQuery(r *http.Request) (q Query, err error) {
 	return Query{After: raid.FileID(after), Limit: int(limit), Filename: name, Lost: lost == 1}, nil
 }
 
-// number reads a parameter that is a whole number; 0 when it is not there.
-func number(q url.Values, name string, least, most int64) (int64, error) {
-	s, given, err := single(q, name)
-	if err != nil || !given {
-		return 0, err
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < least || n > most {
-		return 0, badRequest("the parameter %q is %q; it must be a whole number from %d to %d", name, clip(s), least, most)
-	}
-	return n, nil
-}
-
 // info serves GET /files/{id}/info.
 func (a *API) info(x *exchange) error {
 	id, err := parseID(x.id)
 	if err != nil {
 		return err
 	}
-	f, err := a.cfg.Index.File(x.r.Context(), id)
+	f, err := a.cfg.Index.File(x.Context(), id)
 	if err != nil {
 		return err
 	}
-	h := x.Header()
-	h["Content-Type"], h["Cache-Control"] = jsonType, noStore
-	if x.r.Method == http.MethodHead {
+	x.BeginJSON()
+	if x.Request.Method == http.MethodHead {
 		return nil
 	}
 	verified := ""
 	if a.cfg.Scrubs != nil {
-		if verified, err = a.cfg.Scrubs.Verified(x.r.Context(), f); err != nil {
+		if verified, err = a.cfg.Scrubs.Verified(x.Context(), f); err != nil {
 			return err
 		}
 	}
 	namesOf, buffer := given(&f), 4<<10
 	if f.Stripes > 1 || len(f.PartNames) == 0 { // as many as the file is long
-		release, err := a.listings.enter(x.r.Context(), callerOf(x))
+		release, err := a.listings.enter(x.Context(), callerOf(x.Request, x.token))
 		if err != nil {
 			return err
 		}
 		defer release()
-		namesOf, buffer = func(part int) names { return a.cfg.Index.Names(x.r.Context(), f, part) }, listBuffer
+		namesOf, buffer = func(part int) names { return a.cfg.Index.Names(x.Context(), f, part) }, listBuffer
 	}
 	w := bufio.NewWriterSize(x, buffer)
 	r := a.newRecorder(w)
@@ -141,11 +124,11 @@ func (a *API) remove(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	values, err := parseQuery(x.r)
+	values, err := ParseParams(x.Request)
 	if err != nil {
 		return err
 	}
-	purge, err := number(values, "purge", 0, 1)
+	purge, err := values.Number("purge", 0, 1)
 	if err != nil {
 		return err
 	}
@@ -153,12 +136,12 @@ func (a *API) remove(x *exchange) error {
 	if purge == 1 {
 		find, remove = a.anywhere, a.cfg.Trash.Purge
 	}
-	if err := a.checkConditions(x, id, find); err != nil {
+	if err := checkConditions(x, id, find); err != nil {
 		return err
 	}
-	if err := remove(x.r.Context(), id); err != nil {
+	if err := remove(x.Context(), id); err != nil {
 		return err
 	}
-	a.log.Info("File deleted", "file", int64(id), "for_good", purge == 1, "duration", time.Since(x.started).Round(time.Millisecond))
-	return x.sendNothing()
+	a.log.Info("File deleted", "file", int64(id), "for_good", purge == 1, "duration", time.Since(x.Started).Round(time.Millisecond))
+	return x.SendNothing()
 }

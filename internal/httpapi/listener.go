@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -58,8 +59,8 @@ type Listener struct {
 
 // NewListener begins to accept connections of ln, which it owns from now on.
 func NewListener(ln net.Listener, cfg ListenerConfig) *Listener {
-	setDefault(&cfg.MaxPending, 512)
-	setDefault(&cfg.MaxPerAddress, 256)
+	cfg.MaxPending = cmp.Or(max(cfg.MaxPending, 0), 512)
+	cfg.MaxPerAddress = cmp.Or(max(cfg.MaxPerAddress, 0), 256)
 	l := &Listener{
 		ln: ln, cfg: cfg, ready: make(chan net.Conn), closed: make(chan struct{}), ended: make(chan struct{}),
 		limiter: connLimiter{maxPending: cfg.MaxPending, maxPerAddress: cfg.MaxPerAddress, open: map[netip.Addr]int{}},
@@ -212,7 +213,7 @@ func (l *Listener) sniff(c *conn) {
 	case c.first == firstOfTLS && l.cfg.TLS != nil:
 		t, err := l.secure(c)
 		if err != nil {
-			l.cfg.Log.Log(context.Background(), levelQuiet, "TLS handshake error", "remote", c.RemoteAddr(), "error", err)
+			l.cfg.Log.Log(context.Background(), slog.LevelDebug, "TLS handshake error", "remote", c.RemoteAddr(), "error", err)
 			_ = c.Close()
 			return
 		}

@@ -89,6 +89,6 @@ func (m *meter) count(status int, aborted bool, took time.Duration, sent int64) 
 func (m *meter) received(n int64) { m.in.Add(float64(n)) }
 
 func (a *API) showMetrics(x *exchange) error {
-	a.metrics.show.ServeHTTP(x, x.r)
+	a.metrics.show.ServeHTTP(x, x.Request)
 	return nil
 }

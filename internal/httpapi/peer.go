@@ -1,15 +1,10 @@
 package httpapi
 
 import (
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
-	"sync"
-
-	"github.com/raidpi/raidpi/internal/peercred"
 )
 
 // origin is where a request comes from.
@@ -20,16 +15,6 @@ const (
 	thisMachine                 // a program of root, of this daemon's own user, or of a person who has an account
 	controlSocket               // the Unix socket, and at its other end root or this daemon's own user
 )
-
-// peerOnce is who is at the other end of a connection, once that was asked.
-type peerOnce struct {
-	once sync.Once
-	uid  uint32
-	err  error
-}
-
-// errNotServed is said of requests that came to Handler in other ways than Serve.
-var errNotServed = errors.New("the connection is not known")
 
 // originOf finds out where a request comes from. Programs on this machine are let
 // in without a token only if their user is root, this daemon's own, or a person.
@@ -45,7 +30,7 @@ func (a *API) originOf(r *http.Request) (from origin, why string) {
 	if !unix && !remoteAddr(r).IsLoopback() {
 		return elsewhere, ""
 	}
-	uid, err := a.peerOf(connOf(r))
+	uid, err := Peer(r, a.cfg.Peer)
 	switch own := uid == 0 || uid == uint32(os.Geteuid()); {
 	case err != nil:
 		return elsewhere, fmt.Sprintf("which user's program on this machine asks could not be found out (%v)", err)
@@ -61,30 +46,3 @@ func (a *API) originOf(r *http.Request) (from origin, why string) {
 
 // overflowUID stands for all users that a user namespace does not know.
 const overflowUID = 65534
-
-// peerOf is the user at the other end, looked up once for each connection.
-func (a *API) peerOf(c *framedConn) (uint32, error) {
-	ask := a.cfg.Peer
-	if ask == nil {
-		ask = peercred.Of
-	}
-	if c == nil {
-		if a.cfg.Peer == nil {
-			return 0, errNotServed
-		}
-		return ask(nil)
-	}
-	c.peer.once.Do(func() { c.peer.uid, c.peer.err = ask(underneath(c.Conn)) })
-	return c.peer.uid, c.peer.err
-}
-
-// underneath is the connection below TLS and what this package puts around it.
-func underneath(c net.Conn) net.Conn {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	if own, ok := c.(*conn); ok {
-		c = own.Conn
-	}
-	return c
-}

@@ -21,9 +21,10 @@ type caller struct {
 	from  netip.Addr // the same, or the network that it is in; see network
 }
 
-func callerOf(x *exchange) caller {
-	from := remoteAddr(x.r).Unmap()
-	return caller{token: x.token, host: from, from: network(from)}
+// callerOf is who a request is from that a token has let in, or none: "".
+func callerOf(r *http.Request, token string) caller {
+	from := remoteAddr(r).Unmap()
+	return caller{token: token, host: from, from: network(from)}
 }
 
 // holder is what shares are counted by. Who comes without a token is its address, all

@@ -21,7 +21,8 @@ const (
 	maxLines = 20
 )
 
-// rateLimiter counts failed attempts to show a token, by address. What is limited
+// rateLimiter counts failed attempts to show a token, by address, which is 64 bits of
+// an IPv6 address. What is limited
 // is the noise: a secret of 256 bits can't be guessed, so a good token is served
 // even at an address that others misuse, such as a proxy's.
 type rateLimiter struct {
@@ -83,6 +84,7 @@ func (t *rateLimiter) mention(a *failingClient, now time.Time) (lines int) {
 
 // find is the address's count, the most recent from now on.
 func (t *rateLimiter) find(addr netip.Addr, now time.Time) *failingClient {
+	addr = network(addr)
 	if e := t.byAddr[addr]; e != nil {
 		t.recent.MoveToBack(e)
 		return e.Value.(*failingClient)

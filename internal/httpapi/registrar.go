@@ -59,7 +59,7 @@ func shortText(s string, most int) bool {
 // join serves POST /v1/nodes/join. A later node may say more than is known here;
 // it is the registrar that tells it so, by the protocol's number.
 func (a *API) join(x *exchange) error {
-	if x.r.TLS == nil {
+	if x.Request.TLS == nil {
 		return fail(http.StatusForbidden, "nodes join over TLS alone: the proof is of one TLS connection. Use https://")
 	}
 	var call raid.JoinRequest
@@ -69,25 +69,25 @@ func (a *API) join(x *exchange) error {
 	if err := checkJoin(&call); err != nil {
 		return err
 	}
-	call.Remote = x.r.RemoteAddr
-	c, err := a.cfg.Registrar.Join(x.r.Context(), *x.r.TLS, call)
+	call.Remote = x.Request.RemoteAddr
+	c, err := a.cfg.Registrar.Join(x.Context(), *x.Request.TLS, call)
 	if err != nil {
 		return a.refuseJoin(x, &call, err)
 	}
-	markAuthorized(x.r)
-	return x.sendJSON(http.StatusOK, c)
+	markAuthorized(x.Request)
+	return x.SendJSON(http.StatusOK, c)
 }
 
 // refuseJoin counts failures that could be guesses. A good token is let in even
 // from an address that others misuse.
 func (a *API) refuseJoin(x *exchange, call *raid.JoinRequest, err error) error {
 	if errors.Is(err, raid.ErrUnauthorized) {
-		if limited := a.countFailure(x.r, "Join token refused", err.Error()); limited != nil {
+		if limited := a.countFailure(x.Request, "Join token refused", err.Error()); limited != nil {
 			return limited
 		}
 	} else if status, _ := statusOf(err); status < 500 { // fail logs others
-		if times := a.mentions.logOncePerMinute(network(remoteAddr(x.r))); times > 0 {
-			a.log.Info("Join refused", "node", string(call.Node), "name", call.Name, "remote", x.r.RemoteAddr, "reason", clip(err.Error()), "times", times)
+		if times := a.mentions.logOncePerMinute(remoteAddr(x.Request)); times > 0 {
+			a.log.Info("Join refused", "node", string(call.Node), "name", call.Name, "remote", x.Request.RemoteAddr, "reason", clip(err.Error()), "times", times)
 		}
 	}
 	return toNode(err)
@@ -112,7 +112,7 @@ func toNode(err error) error {
 // byNode refuses whoever shows no certificate of a node; which one it is, the
 // registrar finds out.
 func byNode(x *exchange) error {
-	if x.r.TLS == nil || len(x.r.TLS.PeerCertificates) == 0 {
+	if x.Request.TLS == nil || len(x.Request.TLS.PeerCertificates) == 0 {
 		return fail(http.StatusForbidden, "this is for nodes that have joined: they come over TLS and show their certificate")
 	}
 	return nil
@@ -129,13 +129,13 @@ func (a *API) renew(x *exchange) error {
 	if err := readCall(x, &call, true); err != nil {
 		return err
 	}
-	c, err := a.cfg.Registrar.Renew(x.r.Context(), *x.r.TLS, call.CSR)
+	c, err := a.cfg.Registrar.Renew(x.Context(), *x.Request.TLS, call.CSR)
 	if err != nil {
 		return toNode(err)
 	}
-	markAuthorized(x.r)
-	a.log.Info("Node key certified", "node", c.Node, "remote", x.r.RemoteAddr)
-	return x.sendJSON(http.StatusOK, c)
+	markAuthorized(x.Request)
+	a.log.Info("Node key certified", "node", c.Node, "remote", x.Request.RemoteAddr)
+	return x.SendJSON(http.StatusOK, c)
 }
 
 // leave serves POST /v1/nodes/leave.
@@ -147,17 +147,17 @@ func (a *API) leave(x *exchange) error {
 	if err := readCall(x, &order, true); err != nil {
 		return err
 	}
-	if err := a.cfg.Registrar.Leave(x.r.Context(), *x.r.TLS, order); err != nil {
+	if err := a.cfg.Registrar.Leave(x.Context(), *x.Request.TLS, order); err != nil {
 		return toNode(err)
 	}
-	markAuthorized(x.r)
-	return x.sendJSON(http.StatusOK, struct{}{})
+	markAuthorized(x.Request)
+	return x.SendJSON(http.StatusOK, struct{}{})
 }
 
 // readCall reads what a node sends. TLS and the proof or the certificate say who
 // it is, so no content type needs to keep browsers out.
 func readCall(x *exchange, v any, strictly bool) error {
-	text, err := readSmall(x, maxJoin)
+	text, err := x.ReadSmall(maxJoin)
 	if err != nil {
 		return err
 	}
@@ -173,22 +173,22 @@ func readCall(x *exchange, v any, strictly bool) error {
 
 // removeNode serves DELETE /nodes/{id}.
 func (a *API) removeNode(x *exchange) error {
-	q, err := parseQuery(x.r)
+	q, err := ParseParams(x.Request)
 	if err != nil {
 		return err
 	}
-	force, err := number(q, "force", 0, 1)
+	force, err := q.Number("force", 0, 1)
 	if err != nil {
 		return err
 	}
-	lose, err := number(q, "lose", 0, math.MaxInt64)
+	lose, err := q.Number("lose", 0, math.MaxInt64)
 	if err != nil {
 		return err
 	}
-	if err := a.cfg.Registrar.Remove(x.r.Context(), raid.NodeID(x.id), raid.RemoveOrder{Force: force == 1, Lose: lose}); err != nil {
+	if err := a.cfg.Registrar.Remove(x.Context(), raid.NodeID(x.id), raid.RemoveOrder{Force: force == 1, Lose: lose}); err != nil {
 		return conflict(err)
 	}
-	return x.sendNothing()
+	return x.SendNothing()
 }
 
 // ChangeNode changes what people decide about a node, durably. Its errors are
@@ -203,16 +203,16 @@ func (a *API) changeNode(x *exchange) error {
 		Disk *int64  `json:"accept_bytes"`
 	}
 	const example = `{"zone": "attic", "name": "pi-3", "accept_bytes": 256000000000}`
-	if err := readJSON(x, maxWish, &wish, example); err != nil {
+	if err := x.ReadJSON(maxWish, &wish, example); err != nil {
 		return err
 	}
 	if wish.Zone == nil && wish.Name == nil && wish.Disk == nil {
 		return badRequest("nothing is to be changed: send some of %s", example)
 	}
-	if err := a.cfg.Change(x.r.Context(), raid.NodeID(x.id), raid.NodeChange{Zone: wish.Zone, Name: wish.Name, Disk: wish.Disk}); err != nil {
+	if err := a.cfg.Change(x.Context(), raid.NodeID(x.id), raid.NodeChange{Zone: wish.Zone, Name: wish.Name, Disk: wish.Disk}); err != nil {
 		return conflict(err)
 	}
-	return x.sendJSON(http.StatusOK, struct{}{})
+	return x.SendJSON(http.StatusOK, struct{}{})
 }
 
 // Relocations have the copies on nodes moved to others.
@@ -229,18 +229,18 @@ type Relocations interface {
 
 // drainNode serves POST /nodes/{id}/drain.
 func (a *API) drainNode(x *exchange) error {
-	if err := a.cfg.Relocations.Drain(x.r.Context(), raid.NodeID(x.id)); err != nil {
+	if err := a.cfg.Relocations.Drain(x.Context(), raid.NodeID(x.id)); err != nil {
 		return conflict(err)
 	}
-	return x.sendJSON(http.StatusOK, struct{}{})
+	return x.SendJSON(http.StatusOK, struct{}{})
 }
 
 // undrainNode serves POST /nodes/{id}/undrain.
 func (a *API) undrainNode(x *exchange) error {
-	if err := a.cfg.Relocations.Undrain(x.r.Context(), raid.NodeID(x.id)); err != nil {
+	if err := a.cfg.Relocations.Undrain(x.Context(), raid.NodeID(x.id)); err != nil {
 		return conflict(err)
 	}
-	return x.sendJSON(http.StatusOK, struct{}{})
+	return x.SendJSON(http.StatusOK, struct{}{})
 }
 
 // replaceNode serves POST /nodes/{id}/replace.
@@ -248,18 +248,18 @@ func (a *API) replaceNode(x *exchange) error {
 	wish := struct {
 		TTLSeconds int64 `json:"ttl_seconds"`
 	}{int64(defaultLife / time.Second)}
-	if err := readJSON(x, maxWish, &wish, `{"ttl_seconds": 1800}`); err != nil {
+	if err := x.ReadJSON(maxWish, &wish, `{"ttl_seconds": 1800}`); err != nil {
 		return err
 	}
 	if wish.TTLSeconds < 0 || wish.TTLSeconds > maxTTL {
 		return badRequest("ttl_seconds is out of range")
 	}
-	text, k, err := a.cfg.Relocations.Replace(x.r.Context(), raid.NodeID(x.id), time.Duration(wish.TTLSeconds)*time.Second)
+	text, k, err := a.cfg.Relocations.Replace(x.Context(), raid.NodeID(x.id), time.Duration(wish.TTLSeconds)*time.Second)
 	if err != nil {
 		return conflict(err)
 	}
 	a.tellJoinToken(x, k)
-	return x.sendJSON(http.StatusCreated, a.joinTokenMade(text, k))
+	return x.SendJSON(http.StatusCreated, a.joinTokenMade(text, k))
 }
 
 // rotateNode serves POST /nodes/{id}/rotate.
@@ -267,5 +267,5 @@ func (a *API) rotateNode(x *exchange) error {
 	if err := a.cfg.Registrar.RotateKey(raid.NodeID(x.id)); err != nil {
 		return conflict(err)
 	}
-	return x.sendJSON(http.StatusOK, struct{}{})
+	return x.SendJSON(http.StatusOK, struct{}{})
 }

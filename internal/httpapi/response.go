@@ -69,10 +69,19 @@ func (r *response) extend() {
 	}
 }
 
-// flush sends what is buffered.
-func (r *response) flush() {
+// Flush sends what is buffered.
+func (r *response) Flush() {
 	r.extend()
 	if err := r.ctl.Flush(); err != nil && r.failed == nil {
 		r.failed = err
 	}
 }
+
+// Status is the one that was sent, 0 before the header.
+func (r *response) Status() int { return r.status }
+
+// Sent is how many bytes of the body were written.
+func (r *response) Sent() int64 { return r.sent }
+
+// Failed is why a write failed: the client is gone or stands still.
+func (r *response) Failed() error { return r.failed }

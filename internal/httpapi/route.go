@@ -133,15 +133,7 @@ func (rt *router) find(r *http.Request) (*route, string, error) {
 }
 
 func (a *API) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{r: r, started: time.Now()}
-	if c := connOf(r); c != nil {
-		defer c.answeredOne()
-		r.TLS = c.tls
-	}
-	x.response = response{w: w, ctl: http.NewResponseController(w), stall: a.cfg.Stall}
-	if r.ContentLength != 0 {
-		x.body = newBody(r, x.ctl, a.cfg.Stall, a.cfg.MaxBody)
-	}
+	x := &exchange{Exchange: NewExchange(w, r, a.cfg.Stall, a.cfg.MaxBody)}
 	a.harden(w.Header())
 	a.run(x)
 	a.account(x)
@@ -154,34 +146,32 @@ func (a *API) serveHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *API) run(x *exchange) {
 	defer func() {
 		if p := recover(); p != nil {
-			a.log.Error("Panic while serving a request", append(x.attrs(), "panic", p, "stack", string(debug.Stack()))...)
+			a.log.Error("Panic while serving a request", append(x.Attrs(), "panic", p, "stack", string(debug.Stack()))...)
 			a.fail(x, fmt.Errorf("panic: %v", p))
 		}
 	}()
 	var err error
-	if x.route, x.id, err = a.routes.find(x.r); err == nil {
-		err = a.checkOrigin(x.r)
+	if x.route, x.id, err = a.routes.find(x.Request); err == nil {
+		err = a.checkOrigin(x.Request)
 	}
 	if err == nil {
 		err = a.allow(x)
 	}
 	if err == nil && x.token != "" {
-		r, leave, ok := a.bearers.enter(x.r, x.token)
+		r, leave, ok := a.bearers.enter(x.Request, x.token)
 		defer leave()
-		if x.r = r; !ok {
+		if x.Request = r; !ok {
 			err = unauthorized(`, error="invalid_token"`, "this token is over")
 		}
 	}
 	if err == nil {
 		if !x.route.open {
-			markAuthorized(x.r)
-		} else if x.body != nil {
-			x.body.until = x.started.Add(openTime)
+			markAuthorized(x.Request)
+		} else {
+			x.LimitBody()
 		}
-		if x.body != nil && x.r.Method != http.MethodPost && x.r.Method != http.MethodPatch {
-			if x.body.skip(); x.body.spent() {
-				x.Header().Set("Connection", "close")
-			}
+		if m := x.Request.Method; m != http.MethodPost && m != http.MethodPatch {
+			x.SkipBody()
 		}
 		err = x.route.serve(x)
 	}
@@ -196,15 +186,13 @@ func (a *API) account(x *exchange) {
 	if x.route != nil {
 		m = x.route.meter
 	}
-	status := x.status
+	status := x.Status()
 	if status == 0 {
 		status = http.StatusOK // a handler that wrote nothing
 	}
-	m.count(status, x.aborted, time.Since(x.started), x.sent)
-	if x.body != nil {
-		m.received(x.body.read)
-	}
-	if a.log.Enabled(x.r.Context(), levelQuiet) {
-		a.log.Log(x.r.Context(), levelQuiet, "Request", append(x.attrs(), "status", status, "sent", x.sent)...)
+	m.count(status, x.aborted, time.Since(x.Started), x.Sent())
+	m.received(x.Received())
+	if a.log.Enabled(x.Context(), levelQuiet) {
+		a.log.Log(x.Context(), levelQuiet, "Request", append(x.Attrs(), "status", status, "sent", x.Sent())...)
 	}
 }

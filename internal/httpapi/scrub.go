@@ -76,7 +76,7 @@ func inSeconds(d time.Duration) *int64 {
 
 // scrub serves GET /scrub.
 func (a *API) scrub(x *exchange) error {
-	oldest, err := a.cfg.Scrubs.OldestVerified(x.r.Context())
+	oldest, err := a.cfg.Scrubs.OldestVerified(x.Context())
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (a *API) scrub(x *exchange) error {
 			rows = append(rows, a.scrubRow(&n))
 		}
 	}
-	return x.sendJSON(http.StatusOK, struct {
+	return x.SendJSON(http.StatusOK, struct {
 		Nodes  []nodeScrub `json:"nodes"`
 		Oldest string      `json:"oldest_verified"`
 	}{rows, oldest})
@@ -99,15 +99,15 @@ func (a *API) changeScrub(x *exchange) error {
 		Action string      `json:"action"`
 	}
 	const example = `{"node": "RsZ5t…", "action": "start"}`
-	if err := readJSON(x, maxWish, &wish, example); err != nil {
+	if err := x.ReadJSON(maxWish, &wish, example); err != nil {
 		return err
 	}
 	act := map[string]func(context.Context, raid.NodeID) error{"start": a.cfg.Scrubs.Start, "pause": a.cfg.Scrubs.Pause}[wish.Action]
 	if act == nil {
 		return badRequest("the action %q is not known; it is start or pause", clip(wish.Action))
 	}
-	if err := act(x.r.Context(), wish.Node); err != nil {
+	if err := act(x.Context(), wish.Node); err != nil {
 		return err
 	}
-	return x.sendJSON(http.StatusOK, struct{}{})
+	return x.SendJSON(http.StatusOK, struct{}{})
 }

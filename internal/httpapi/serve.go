@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -23,26 +24,39 @@ const (
 	maxHeader = 80 << 10
 )
 
+// ServerConfig is what Serve is made of. Handler and Log must be set.
+type ServerConfig struct {
+	Handler  http.Handler
+	Log      *slog.Logger
+	MaxConns int           // open connections of each listener, 1024 unless set; for more see connections
+	Stall    time.Duration // without progress a connection is cut, 30 s unless set
+	Drain    time.Duration // for requests under way when Serve has to end, 10 s unless set
+	Ending   func()        // is called when Serve begins to end, before it waits; may be nil
+}
+
 // Serve answers requests on listeners until ctx ends or one of them fails, and
-// closes them. Requests under way then have Config.Drain to finish before they
+// closes them. Requests under way then have ServerConfig.Drain to finish before they
 // are cut off. It returns when the last of them has ended: nil after ctx's end,
 // else why the listener failed.
 //
-// Who comes through a listener on a Unix socket as root or as this process's user may
-// do everything; see originOf for others. Each listener has its own MaxConns, so no
-// flood on one closes the connections of another.
-func (a *API) Serve(ctx context.Context, listeners ...net.Listener) error {
+// Each listener has its own MaxConns, so no flood on one closes the connections of
+// another.
+func Serve(ctx context.Context, cfg ServerConfig, listeners ...net.Listener) error {
+	cfg.MaxConns = cmp.Or(max(cfg.MaxConns, 0), 1024)
+	cfg.Stall = cmp.Or(max(cfg.Stall, 0), 30*time.Second)
+	cfg.Drain = cmp.Or(max(cfg.Drain, 0), 10*time.Second)
 	base, cutRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutRequests()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	// Who follows the events would be waited for in vain.
-	defer context.AfterFunc(ctx, func() { a.end.Do(func() { close(a.ending) }) })()
+	if cfg.Ending != nil {
+		defer context.AfterFunc(ctx, cfg.Ending)()
+	}
 	failed := make([]error, len(listeners))
 	var all sync.WaitGroup
 	for i, ln := range listeners {
 		all.Go(func() {
-			failed[i] = a.serveOn(ctx, base, ln)
+			failed[i] = serveListener(ctx, base, cfg, ln)
 			stop()
 		})
 	}
@@ -50,14 +64,14 @@ func (a *API) Serve(ctx context.Context, listeners ...net.Listener) error {
 	return errors.Join(failed...)
 }
 
-// serveOn serves one listener until ctx ends. Requests live in base.
-func (a *API) serveOn(ctx, base context.Context, ln net.Listener) error {
+// serveListener serves one listener until ctx ends. Requests live in base.
+func serveListener(ctx, base context.Context, cfg ServerConfig, ln net.Listener) error {
 	base, cutRequests := context.WithCancel(base)
 	defer cutRequests()
-	open := newConnections(a.cfg.MaxConns)
-	srv := a.newServer(base, open)
+	open := newConnections(cfg.MaxConns)
+	srv := newServer(base, cfg, open)
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(framedListener{patient{ln}, a.cfg.Stall}) }()
+	go func() { served <- srv.Serve(framedListener{patient{ln}, cfg.Stall}) }()
 
 	var failed error
 	select {
@@ -66,11 +80,11 @@ func (a *API) serveOn(ctx, base context.Context, ln net.Listener) error {
 		served <- http.ErrServerClosed // for the receive below
 	case <-ctx.Done():
 	}
-	drained, done := context.WithTimeout(base, a.cfg.Drain)
+	drained, done := context.WithTimeout(base, cfg.Drain)
 	defer done()
 	stopCutting := context.AfterFunc(drained, open.cut) // or Shutdown might wait for TLS to say farewell
 	if err := srv.Shutdown(drained); errors.Is(err, context.DeadlineExceeded) {
-		a.log.Warn("Requests under way were cut off", "after", a.cfg.Drain)
+		cfg.Log.Warn("Requests under way were cut off", "after", cfg.Drain)
 	}
 	stopCutting()
 	cutRequests()
@@ -81,9 +95,9 @@ func (a *API) serveOn(ctx, base context.Context, ln net.Listener) error {
 	return failed
 }
 
-func (a *API) newServer(base context.Context, open *connections) *http.Server {
+func newServer(base context.Context, cfg ServerConfig, open *connections) *http.Server {
 	return &http.Server{
-		Handler:                      a.Handler(),
+		Handler:                      framedHandler(cfg.Handler),
 		ReadHeaderTimeout:            headerTimeout,
 		IdleTimeout:                  idleTimeout,
 		MaxHeaderBytes:               maxHeader,
@@ -91,7 +105,7 @@ func (a *API) newServer(base context.Context, open *connections) *http.Server {
 		BaseContext:                  func(net.Listener) context.Context { return base },
 		ConnContext:                  func(ctx context.Context, c net.Conn) context.Context { return withConn(open.context(ctx, c), c) },
 		ConnState:                    open.state,
-		ErrorLog:                     slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
+		ErrorLog:                     slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
 		// No HTTP/2: its one connection would hide how many transfers there are, and
 		// a broken-off download would be a frame of its own kind.
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},

@@ -8,18 +8,16 @@ import (
 	"mime"
 	"net/http"
 	"unicode/utf8"
-
-	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// readJSON reads a small body as JSON, strictly: one object, and no field that v
+// ReadJSON reads a small body as JSON, strictly: one object, and no field that v
 // does not have. Browsers can't send it across origins without asking first.
 // example goes into the errors.
-func readJSON(x *exchange, limit int64, v any, example string) error {
-	if media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+func (x *Exchange) ReadJSON(limit int64, v any, example string) error {
+	if media, _, err := mime.ParseMediaType(x.Request.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		return fail(http.StatusUnsupportedMediaType, `send JSON (Content-Type application/json): %s`, example)
 	}
-	text, err := readSmall(x, limit)
+	text, err := x.ReadSmall(limit)
 	if err != nil {
 		return err
 	}
@@ -42,8 +40,8 @@ func decodeOne(d *json.Decoder, v any) error {
 	return nil
 }
 
-// readSmall reads a body of at most limit bytes, which must be UTF-8.
-func readSmall(x *exchange, limit int64) (text []byte, err error) {
+// ReadSmall reads a body of at most limit bytes, which must be UTF-8.
+func (x *Exchange) ReadSmall(limit int64) (text []byte, err error) {
 	if x.body == nil {
 		return nil, nil
 	}
@@ -57,13 +55,4 @@ func readSmall(x *exchange, limit int64) (text []byte, err error) {
 		return nil, badRequest("the body is not valid UTF-8")
 	}
 	return bytes.TrimPrefix(text, []byte("\ufeff")), nil // as skipMark does
-}
-
-// conflict is the answer where a call of the array's own says that something
-// stands against it; 412 is for conditions in a request's header.
-func conflict(err error) error {
-	if errors.Is(err, raid.ErrPrecondition) {
-		return &failure{status: http.StatusConflict, message: err.Error(), cause: err}
-	}
-	return err
 }

@@ -116,7 +116,7 @@ func (a *API) nodes(x *exchange) error {
 	for _, n := range infos {
 		list = append(list, rowOf(n))
 	}
-	return x.sendJSON(http.StatusOK, struct {
+	return x.SendJSON(http.StatusOK, struct {
 		Nodes []node `json:"nodes"`
 	}{list})
 }
@@ -171,11 +171,11 @@ type Unplug struct {
 
 // showNode serves GET /nodes/{id}.
 func (a *API) showNode(x *exchange) error {
-	d, err := a.cfg.Node(x.r.Context(), raid.NodeID(x.id))
+	d, err := a.cfg.Node(x.Context(), raid.NodeID(x.id))
 	if err != nil {
 		return conflict(err)
 	}
-	return x.sendJSON(http.StatusOK, struct {
+	return x.SendJSON(http.StatusOK, struct {
 		node
 		Lost   bool   `json:"lost"`
 		Files  int64  `json:"files"`
@@ -185,15 +185,15 @@ func (a *API) showNode(x *exchange) error {
 
 // unplug serves GET /nodes/{id}/unplug.
 func (a *API) unplug(x *exchange) error {
-	d, err := a.cfg.Node(x.r.Context(), raid.NodeID(x.id))
+	d, err := a.cfg.Node(x.Context(), raid.NodeID(x.id))
 	if err != nil {
 		return conflict(err)
 	}
-	return x.sendJSON(http.StatusOK, d.Unplug)
+	return x.SendJSON(http.StatusOK, d.Unplug)
 }
 
 func (a *API) status(x *exchange) error {
-	s, err := a.cfg.Status(x.r.Context())
+	s, err := a.cfg.Status(x.Context())
 	if err != nil {
 		return err
 	}
@@ -218,7 +218,7 @@ func (a *API) status(x *exchange) error {
 	if err != nil && s.Message == "" {
 		s.Message = err.Error()
 	}
-	return x.sendJSON(http.StatusOK, s)
+	return x.SendJSON(http.StatusOK, s)
 }
 
 func countNodes(infos []raid.NodeInfo) (c NodeCounts) {
@@ -246,7 +246,7 @@ type health struct {
 }
 
 // livez says that the process answers at all.
-func (a *API) livez(x *exchange) error { return x.sendJSON(http.StatusOK, health{"live"}) }
+func (a *API) livez(x *exchange) error { return x.SendJSON(http.StatusOK, health{"live"}) }
 
 // readyz says whether files can be stored and read. Why not is for those alone who
 // may read the status: strangers ask this too.
@@ -258,7 +258,7 @@ func (a *API) readyz(x *exchange) error {
 		}
 		return answer
 	}
-	return x.sendJSON(http.StatusOK, health{"ready"})
+	return x.SendJSON(http.StatusOK, health{"ready"})
 }
 
 //go:embed openapi.yaml

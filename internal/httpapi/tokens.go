@@ -39,7 +39,7 @@ func (a *API) listTokens(x *exchange) error {
 	for i, k := range all {
 		list[i] = newToken(k)
 	}
-	return x.sendJSON(http.StatusOK, struct {
+	return x.SendJSON(http.StatusOK, struct {
 		Tokens []token `json:"tokens"`
 	}{list})
 }
@@ -60,7 +60,7 @@ const maxTTL = 1 << 32
 
 func (a *API) createToken(x *exchange) error {
 	var w wish
-	if err := readJSON(x, maxWish, &w, `{"name": "laptop", "scope": "write", "ttl_seconds": 2592000}`); err != nil {
+	if err := x.ReadJSON(maxWish, &w, `{"name": "laptop", "scope": "write", "ttl_seconds": 2592000}`); err != nil {
 		return err
 	}
 	scope, err := raid.ParseScope(w.Scope)
@@ -74,17 +74,17 @@ func (a *API) createToken(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	k, err := a.cfg.Tokens.CreateToken(x.r.Context(), raid.AccessToken{ID: id, Name: w.Name, Scope: scope, SHA256: sum}, time.Duration(w.TTLSeconds)*time.Second)
+	k, err := a.cfg.Tokens.CreateToken(x.Context(), raid.AccessToken{ID: id, Name: w.Name, Scope: scope, SHA256: sum}, time.Duration(w.TTLSeconds)*time.Second)
 	if err != nil {
 		return conflict(err)
 	}
-	a.log.Info("REST token created", "token", k.ID, "name", k.Name, "scope", k.Scope.String(), "expires", k.Expires, "remote", x.r.RemoteAddr)
+	a.log.Info("REST token created", "token", k.ID, "name", k.Name, "scope", k.Scope.String(), "expires", k.Expires, "remote", x.Request.RemoteAddr)
 	e := raid.Event{Kind: raid.TokenMade, Text: fmt.Sprintf("%s made the REST token %s (%s) of scope %s", a.whoIs(x), raid.Quoted(k.Name), k.ID, k.Scope),
 		Advice: "if nobody of yours did: sudo raidctl access revoke " + k.ID}
 	a.cfg.Tell(e)
 	t := newToken(k)
 	t.Token = text
-	return x.sendJSON(http.StatusCreated, t)
+	return x.SendJSON(http.StatusCreated, t)
 }
 
 // whoIs says who has sent a request: a token's name, or where it came from.
@@ -93,7 +93,7 @@ func (a *API) whoIs(x *exchange) string {
 		k, _ := a.cfg.Tokens.Token(x.token)
 		return "who has the token " + raid.Quoted(k.Name)
 	}
-	if from := remoteAddr(x.r); from.IsValid() {
+	if from := remoteAddr(x.Request); from.IsValid() {
 		return "somebody at " + from.String()
 	}
 	return "root on the controller"
@@ -101,14 +101,14 @@ func (a *API) whoIs(x *exchange) string {
 
 func (a *API) revokeToken(x *exchange) error {
 	k, _ := a.cfg.Tokens.Token(x.id)
-	if err := a.cfg.Tokens.RevokeToken(x.r.Context(), x.id); err != nil {
+	if err := a.cfg.Tokens.RevokeToken(x.Context(), x.id); err != nil {
 		return err
 	}
-	cut := a.bearers.end(x.r.Context(), x.id)
-	await(x.r.Context(), cut)
+	cut := a.bearers.end(x.Context(), x.id)
+	await(x.Context(), cut)
 	if !k.Revoked {
 		a.cfg.Tell(raid.Event{Kind: raid.TokenRevoked, Text: fmt.Sprintf("%s revoked the REST token %s (%s)", a.whoIs(x), raid.Quoted(k.Name), x.id)})
 	}
-	a.log.Info("REST token revoked", "token", x.id, "remote", x.r.RemoteAddr, "requests_cut", len(cut))
-	return x.sendNothing()
+	a.log.Info("REST token revoked", "token", x.id, "remote", x.Request.RemoteAddr, "requests_cut", len(cut))
+	return x.SendNothing()
 }

@@ -49,16 +49,15 @@ type trashed struct {
 
 // listTrash serves GET /trash as a stream.
 func (a *API) listTrash(x *exchange) error {
-	q, err := listQuery(x.r)
+	q, err := listQuery(x.Request)
 	if err != nil {
 		return err
 	}
-	h := x.Header()
-	h["Content-Type"], h["Cache-Control"] = jsonType, noStore
-	if x.r.Method == http.MethodHead {
+	x.BeginJSON()
+	if x.Request.Method == http.MethodHead {
 		return nil
 	}
-	release, err := a.listings.enter(x.r.Context(), callerOf(x))
+	release, err := a.listings.enter(x.Context(), callerOf(x.Request, x.token))
 	if err != nil {
 		return err
 	}
@@ -68,7 +67,7 @@ func (a *API) listTrash(x *exchange) error {
 	enc.SetEscapeHTML(false)
 	w.WriteString(`{"files": [`)
 	separator := "\n"
-	for t, err := range a.cfg.Trash.List(x.r.Context(), q) {
+	for t, err := range a.cfg.Trash.List(x.Context(), q) {
 		if err != nil {
 			return err
 		}
@@ -93,16 +92,15 @@ func (a *API) undelete(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if err := a.checkConditions(x, id, a.anywhere); err != nil {
+	if err := checkConditions(x, id, a.anywhere); err != nil {
 		return err
 	}
-	f, err := a.cfg.Trash.Undelete(x.r.Context(), id)
+	f, err := a.cfg.Trash.Undelete(x.Context(), id)
 	if err != nil {
 		return err
 	}
-	a.log.Info("File put back", "file", int64(id), "duration", time.Since(x.started).Round(time.Millisecond))
-	h := x.Header()
-	h["Content-Type"], h["Cache-Control"] = jsonType, noStore
+	a.log.Info("File put back", "file", int64(id), "duration", time.Since(x.Started).Round(time.Millisecond))
+	x.BeginJSON()
 	if f.Stripes > 1 {
 		f.PartNames = nil
 	}
@@ -126,12 +124,12 @@ func (a *API) anywhere(ctx context.Context, id raid.FileID) (raid.File, error) {
 
 // emptyTrash serves DELETE /trash.
 func (a *API) emptyTrash(x *exchange) error {
-	gone, err := a.cfg.Trash.Empty(x.r.Context())
+	gone, err := a.cfg.Trash.Empty(x.Context())
 	if gone.Files > 0 {
 		a.log.Info("Trash emptied", "files", gone.Files, "bytes", gone.Bytes, "whole", err == nil)
 	}
 	if err != nil {
 		return err
 	}
-	return x.sendJSON(http.StatusOK, TrashTotals{gone.Files, gone.Bytes})
+	return x.SendJSON(http.StatusOK, TrashTotals{gone.Files, gone.Bytes})
 }
