@@ -131,7 +131,7 @@ simulate:
 
 # What start no programs and wait for little. An earlier result of the same code is
 # taken; all others run anew, since go test does not know of programs that they start.
-LONG = ./internal/catalog ./internal/chunkstore ./internal/controller ./internal/httpapi ./internal/mdns ./internal/node \
+LONG = ./internal/catalog ./internal/chunkstore ./internal/controller ./internal/httpapi ./internal/httpserver ./internal/mdns ./internal/node \
 	./internal/raidctl ./internal/repair ./internal/wire ./internal/zmtp \
 	./cmd/... ./packaging/... ./test/...
 .PHONY: check

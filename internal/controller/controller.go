@@ -24,6 +24,7 @@ import (
 	"github.com/raidpi/raidpi/internal/events"
 	"github.com/raidpi/raidpi/internal/hook"
 	"github.com/raidpi/raidpi/internal/httpapi"
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/identity"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/object"
@@ -125,7 +126,7 @@ type Controller struct {
 	api         *httpapi.API
 	reached     reached
 	http        net.Listener // 9000
-	rest        *httpapi.Listener
+	rest        *httpserver.Listener
 	local       net.Listener    // nil: none
 	nodes       [3]net.Listener // 5557, 5558, 5559
 }
@@ -266,7 +267,7 @@ func (c *Controller) build(ctx context.Context) error {
 		TLS: member, Identify: c.registrar.Identify, MayBePlain: c.registrar.MayBePlain, Stranger: c.strangers.greeted, Renew: c.registrar.RenewDue, Tell: c.tell,
 		Commit: c.sentCommit, Prove: c.catalog.Prove, Observer: c.members, Window: window, Log: cfg.Log,
 	})
-	c.rest = httpapi.NewListener(c.http, httpapi.ListenerConfig{
+	c.rest = httpserver.NewListener(c.http, httpserver.ListenerConfig{
 		TLS: port, Plaintext: cfg.HTTPPlain.Allows, Log: cfg.Log,
 	})
 	c.http = c.rest

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -43,7 +44,7 @@ func (a *API) allow(x *exchange) error {
 // permit decides whether a request may do what needs a scope.
 func (a *API) permit(x *exchange, need raid.Scope) error {
 	if need < raid.ScopeRead {
-		return fail(http.StatusForbidden, "nobody may do this: a fault of this program")
+		return httpserver.Errorf(http.StatusForbidden, "nobody may do this: a fault of this program")
 	}
 	given := x.Request.Header["Authorization"]
 	if !a.cfg.Auth && need != raid.ScopeAdmin {
@@ -66,11 +67,11 @@ func (a *API) permit(x *exchange, need raid.Scope) error {
 			"To make one, on the controller: sudo raidctl access create NAME --scope "+need.String())
 	}
 	if !a.isLocalName(x.Request.Host) {
-		return fail(http.StatusMisdirectedRequest, "without a token this machine is served as localhost only, and %q is another name: "+
-			"use http://localhost, or put the name into names under [http] of the configuration", clip(x.Request.Host))
+		return httpserver.Errorf(http.StatusMisdirectedRequest, "without a token this machine is served as localhost only, and %q is another name: "+
+			"use http://localhost, or put the name into names under [http] of the configuration", httpserver.Clip(x.Request.Host))
 	}
 	if need == raid.ScopeAdmin {
-		return fail(http.StatusForbidden, "this needs the scope admin, which not everybody on this machine has: use sudo raidctl, or send a token of that scope")
+		return httpserver.Errorf(http.StatusForbidden, "this needs the scope admin, which not everybody on this machine has: use sudo raidctl, or send a token of that scope")
 	}
 	return nil
 }
@@ -85,10 +86,10 @@ func (a *API) checkToken(x *exchange, given []string, need raid.Scope) error {
 	case k.Expired:
 		wrong = "this token has expired, at " + k.Expires + " UTC"
 	case k.Scope < need:
-		return &failure{
-			status:  http.StatusForbidden,
-			message: fmt.Sprintf("this token has the scope %v, and here %v is needed", k.Scope, need),
-			header:  http.Header{"Www-Authenticate": {`Bearer realm="raidpi", error="insufficient_scope", scope="` + need.String() + `"`}},
+		return &httpserver.Error{
+			Status:  http.StatusForbidden,
+			Message: fmt.Sprintf("this token has the scope %v, and here %v is needed", k.Scope, need),
+			Header:  http.Header{"Www-Authenticate": {`Bearer realm="raidpi", error="insufficient_scope", scope="` + need.String() + `"`}},
 		}
 	default:
 		x.token = k.ID
@@ -103,24 +104,24 @@ func (a *API) checkToken(x *exchange, given []string, need raid.Scope) error {
 // countFailure counts a token that was refused, of REST or for joining, against
 // the address that it came from. Its error is the answer when there were too many.
 func (a *API) countFailure(r *http.Request, what, reason string) error {
-	from := remoteAddr(r)
-	wait, lines := a.attempts.fail(from)
+	from := httpserver.RemoteAddr(r)
+	wait, lines := a.attempts.Fail(from)
 	if lines > 0 {
 		times := "once"
 		if lines > 1 {
 			times = strconv.Itoa(lines) + " times"
 		}
-		a.cfg.Tell(raid.Event{Kind: raid.LoginFailed, Text: fmt.Sprintf("%s was refused %s: %s", from, times, clip(reason)),
+		a.cfg.Tell(raid.Event{Kind: raid.LoginFailed, Text: fmt.Sprintf("%s was refused %s: %s", from, times, httpserver.Clip(reason)),
 			Advice: "if that is a program of yours, give it a token that is good: sudo raidctl access create. Else somebody tries; no secret can be guessed"})
-		a.log.Warn(what, "remote", from.String(), "reason", clip(reason), "times", lines)
+		a.log.Warn(what, "remote", from.String(), "reason", httpserver.Clip(reason), "times", lines)
 	}
 	if wait <= 0 {
 		return nil
 	}
-	return &failure{
-		status:  http.StatusTooManyRequests,
-		message: "too many attempts with tokens that are not valid have come from this address; try again later, with the right one",
-		header:  http.Header{"Retry-After": {strconv.Itoa(int((wait + time.Second - 1) / time.Second))}},
+	return &httpserver.Error{
+		Status:  http.StatusTooManyRequests,
+		Message: "too many attempts with tokens that are not valid have come from this address; try again later, with the right one",
+		Header:  http.Header{"Retry-After": {strconv.Itoa(int((wait + time.Second - 1) / time.Second))}},
 	}
 }
 
@@ -170,7 +171,7 @@ func credentials(given []string) (text string, ok bool) {
 }
 
 func unauthorized(detail, message string) error {
-	return &failure{status: http.StatusUnauthorized, message: message, header: http.Header{
+	return &httpserver.Error{Status: http.StatusUnauthorized, Message: message, Header: http.Header{
 		"Www-Authenticate": {`Bearer realm="raidpi"` + detail, `Basic realm="raidpi", charset="UTF-8"`},
 	}}
 }
@@ -193,7 +194,7 @@ func (a *API) checkOwnName(r *http.Request) error {
 			}
 		}
 	}
-	return fail(http.StatusMisdirectedRequest, "this controller is not known as %q: use its address, or put the name into names under [http] of the configuration", clip(host))
+	return httpserver.Errorf(http.StatusMisdirectedRequest, "this controller is not known as %q: use its address, or put the name into names under [http] of the configuration", httpserver.Clip(host))
 }
 
 // hostOf is a Host header without its port, brackets and final dot.

@@ -4,12 +4,13 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
 // exchange is one request and its answer.
 type exchange struct {
-	Exchange
+	httpserver.Exchange
 	id      string // the {id} in the path
 	route   *route
 	token   string // id of the one that let it in; empty: none
@@ -33,9 +34,9 @@ func (a *API) fail(x *exchange, err error) {
 	if status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "5")
 	}
-	var f *failure
+	var f *httpserver.Error
 	if errors.As(err, &f) {
-		for k, v := range f.header {
+		for k, v := range f.Header {
 			h[k] = v
 		}
 	}
@@ -56,7 +57,7 @@ func (a *API) fail(x *exchange, err error) {
 func (a *API) logFailed(x *exchange, status int, err error) {
 	attrs := append(x.Attrs(), "status", status)
 	if x.route != nil && x.route.open {
-		times := a.mentions.logOncePerMinute(remoteAddr(x.Request))
+		times := a.mentions.LogOncePerMinute(httpserver.RemoteAddr(x.Request))
 		if times == 0 {
 			return
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/object"
 	"github.com/raidpi/raidpi/internal/peercred"
 	"github.com/raidpi/raidpi/internal/raid"
@@ -119,27 +120,26 @@ type API struct {
 	log       *slog.Logger
 	metrics   *metrics
 	routes    *router
-	transfers *places // of uploads and downloads under way
+	transfers *httpserver.RequestLimiter // of uploads and downloads under way
 	// listings are answers that are streamed out of the catalog. Their places are
 	// others than those for files, so that one can look what there is while these are
 	// taken; small answers need none.
-	listings *places
+	listings *httpserver.RequestLimiter
 	keys     keys
 	origins  *http.CrossOriginProtection
-	attempts rateLimiter // to show a token
+	attempts httpserver.RateLimiter // to show a token
 	bearers  bearers
 	// followers are those who follow the events, until ending is closed.
 	followers followers
 	ending    chan struct{}
 	end       sync.Once
 	people    peercred.People
-	mentions  rateLimiter // of what else strangers can have logged; apart, so that neither hides the other
+	mentions  httpserver.RateLimiter // of what else strangers can have logged; apart, so that neither hides the other
 }
 
 // New makes an API.
 func New(cfg Config) *API {
 	cfg.MaxRequests = cmp.Or(max(cfg.MaxRequests, 0), 64)
-	cfg.Wait = cmp.Or(max(cfg.Wait, 0), waitTime)
 	cfg.Stall = cmp.Or(max(cfg.Stall, 0), 30*time.Second)
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
@@ -156,8 +156,8 @@ func New(cfg Config) *API {
 	a := &API{
 		cfg:       cfg,
 		log:       cfg.Log,
-		transfers: newPlaces("uploads and downloads", cfg.MaxRequests, cfg.Wait),
-		listings:  newPlaces("listings", cfg.MaxRequests, cfg.Wait),
+		transfers: httpserver.NewRequestLimiter("uploads and downloads", cfg.MaxRequests, cfg.Wait),
+		listings:  httpserver.NewRequestLimiter("listings", cfg.MaxRequests, cfg.Wait),
 		keys:      keys{running: map[string][32]byte{}},
 		origins:   http.NewCrossOriginProtection(),
 		people:    peercred.KnownPeople("/etc/login.defs"),
@@ -167,7 +167,7 @@ func New(cfg Config) *API {
 		k, found := a.cfg.Tokens.Token(id)
 		return !found || k.Revoked || k.Expired, k.Expires != ""
 	}
-	a.metrics = newMetrics(cfg.Metrics, func() float64 { return float64(a.transfers.inUse()) }, func() float64 { return float64(a.followers.count()) })
+	a.metrics = newMetrics(cfg.Metrics, func() float64 { return float64(a.transfers.InUse()) }, func() float64 { return float64(a.followers.count()) })
 	a.routes = newRouter(a.table(), a.metrics)
 	return a
 }
@@ -176,7 +176,7 @@ func New(cfg Config) *API {
 // [httpserver.Serve]. Who comes through a listener on a Unix socket as root or as this
 // process's user may do everything; see originOf for others.
 func (a *API) Serve(ctx context.Context, listeners ...net.Listener) error {
-	return Serve(ctx, ServerConfig{
+	return httpserver.Serve(ctx, httpserver.Config{
 		Handler: a.Handler(), Log: a.log, MaxConns: a.cfg.MaxConns, Stall: a.cfg.Stall, Drain: a.cfg.Drain,
 		Ending: func() { a.end.Do(func() { close(a.ending) }) }, // who follows the events would be waited for in vain
 	}, listeners...)

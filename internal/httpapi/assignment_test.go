@@ -6,13 +6,15 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // The calls that the assignment makes with Postman, as Python's json and base64
 // write them.
 func TestTheAssignmentsClientWorksUnchanged(t *testing.T) {
 	s := serve(t, newStore())
-	data := testData(100_001)
+	data := kit.Data(100_001)
 	body := `{"filename": "pic.jpg", "content_type": "image/jpeg", "contents_b64": "` + base64.StdEncoding.EncodeToString(data) + `"}`
 	r := s.do("POST", "/files", strings.NewReader(body), "Content-Type: application/json")
 	var made map[string]any

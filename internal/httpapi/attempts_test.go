@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -15,11 +14,12 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 func TestFailedAttemptsAreLimitedPerAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ts, logged := &tokens{}, &syncBuffer{}
+		ts, logged := &tokens{}, &kit.Log{}
 		st := newStore()
 		s := &server{T: t, api: New(Config{Files: st, Index: st, Auth: true, Tokens: ts, Log: slog.New(slog.NewTextHandler(logged, nil)),
 			Nodes: func() []raid.NodeInfo { return nil }})}
@@ -64,72 +64,13 @@ func TestFailedAttemptsAreLimitedPerAddress(t *testing.T) {
 	})
 }
 
-func TestAttemptsOfManyAddressesTakeBoundedMemoryAndLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var a rateLimiter
-		lines := 0
-		for i := range 50_000 {
-			addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-			if wait, n := a.fail(addr); wait != 0 {
-				t.Fatalf("address %v has to wait %v", addr, wait)
-			} else if n > 0 {
-				lines++
-			}
-			a.fail(netip.MustParseAddr("192.0.2.1")) // who goes on is not forgotten
-		}
-		if len(a.byAddr) != maxFailingClients || a.recent.Len() != maxFailingClients || lines > maxLines {
-			t.Errorf("%d addresses, %d in order, %d lines", len(a.byAddr), a.recent.Len(), lines)
-		}
-		if wait, _ := a.fail(netip.MustParseAddr("192.0.2.1")); wait == 0 {
-			t.Error("forgotten")
-		}
-	})
-}
-
-func TestWhatIsLoggedOfAnAddressIsNoAttempt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var a rateLimiter
-		addr := netip.MustParseAddr("192.0.2.1")
-		if n := a.logOncePerMinute(addr); n != 1 {
-			t.Errorf("the first is %d", n)
-		}
-		for range 10 * maxAttempts {
-			if n := a.logOncePerMinute(addr); n != 0 {
-				t.Fatalf("%d within a minute", n)
-			}
-		}
-		if wait, n := a.fail(addr); wait != 0 || n != 0 {
-			t.Errorf("a failed attempt then: %v, %d", wait, n)
-		}
-		time.Sleep(quietTime)
-		if n := a.logOncePerMinute(addr); n != 10*maxAttempts+2 {
-			t.Errorf("a minute later: %d", n)
-		}
-	})
-}
-
-// away is a listener whose clients are elsewhere.
-type away struct{ net.Listener }
-
-type awayConn struct{ net.Conn }
-
-func (awayConn) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 5} }
-
-func (a away) Accept() (net.Conn, error) {
-	c, err := a.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return awayConn{c}, nil
-}
-
 func serveAway(t *testing.T, set ...func(*Config)) *server {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serveOn(t, away{ln}, newStore(), set...)
+	return serveOn(t, kit.SeemsFrom("192.0.2.7")(ln), newStore(), set...)
 }
 
 func TestTokenIsAskedForBeforeTheBody(t *testing.T) {

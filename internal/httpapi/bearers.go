@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/raidpi/raidpi/internal/httpserver"
 )
 
 // errTokenOver ends the requests that were let in by a token which is over.
@@ -46,7 +48,7 @@ func (b *bearers) enter(r *http.Request, token string) (bound *http.Request, lea
 	ctx, cancel := context.WithCancelCause(r.Context())
 	me := &bearer{token: token, done: make(chan struct{}), cut: func() {
 		cancel(errTokenOver)
-		resetConnection(r)
+		httpserver.ResetConnection(r)
 	}}
 	leave = func() {
 		b.leave(me)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // underWay begins a request of each kind with a token, none of which ends by
@@ -34,21 +35,12 @@ func (s *server) underWay(token string) map[string]net.Conn {
 		io.WriteString(c, text)
 		all[name] = c
 	}
-	s.eventually("all are under way", func() bool {
+	kit.Eventually(s, "all are under way", func() bool {
 		s.api.bearers.mu.Lock()
 		defer s.api.bearers.mu.Unlock()
-		return len(s.api.bearers.of[token[7:15]]) == len(all) && s.api.transfers.inUse() == 3
+		return len(s.api.bearers.of[token[7:15]]) == len(all) && s.api.transfers.InUse() == 3
 	})
 	return all
-}
-
-func (s *server) eventually(what string, ok func() bool) {
-	s.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			s.Fatalf("waited in vain for: %s", what)
-		}
-	}
 }
 
 // mustBeCut reads what a client still gets, which must not be all.
@@ -64,7 +56,7 @@ func (s *server) mustBeCut(all map[string]net.Conn) {
 			s.Errorf("%s: not cut: %v", name, err)
 		}
 	}
-	s.eventually("their places are free", func() bool { return s.api.transfers.inUse() == 0 && s.api.listings.inUse() == 0 })
+	kit.Eventually(s, "their places are free", func() bool { return s.api.transfers.InUse() == 0 && s.api.listings.InUse() == 0 })
 }
 
 // manyFiles is a store whose listing and whose file 99 are more than sockets buffer.
@@ -127,7 +119,7 @@ func TestRequestsOfATokenThatEndsByTimeAreCut(t *testing.T) {
 	ts.mu.Lock()
 	ts.all[0].Expired = true
 	ts.mu.Unlock()
-	s.eventually("none of its requests is under way", func() bool { // none takes what comes before
+	kit.Eventually(s, "none of its requests is under way", func() bool { // none takes what comes before
 		s.api.bearers.mu.Lock()
 		defer s.api.bearers.mu.Unlock()
 		return len(s.api.bearers.of) == 0
@@ -152,7 +144,7 @@ func TestReadyzTellsStrangersYesOrNo(t *testing.T) {
 	ts := &tokens{}
 	read := "Authorization: Bearer " + ts.add(raid.ScopeRead)
 	var wrong error
-	p := servePort(t, portSetup{wrap: seemsFrom("192.168.1.7"), config: func(c *Config) {
+	p := servePort(t, portSetup{wrap: kit.SeemsFrom("192.168.1.7"), config: func(c *Config) {
 		c.Auth, c.Tokens, c.Ready = true, ts, func() error { return wrong }
 	}})
 	ask := func(header ...string) string {

@@ -2,16 +2,16 @@ package httpapi
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"io"
 	"log/slog"
 	"net"
 	"testing"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // memoryFile has WriteN as object.Reader has it: pieces of 1 MiB, not copied.
@@ -40,11 +40,11 @@ func benchDownload(b *testing.B, size int, secure bool) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	own, trust := pair()
+	own, trust := kit.Certificate()
 	ctx, cancel := context.WithCancel(b.Context())
 	done := make(chan error)
 	go func() {
-		done <- api.Serve(ctx, NewListener(ln, ListenerConfig{TLS: portTLS(own), Log: slog.New(slog.DiscardHandler)}))
+		done <- api.Serve(ctx, httpserver.NewListener(ln, httpserver.ListenerConfig{TLS: portTLS(own), Log: slog.New(slog.DiscardHandler)}))
 	}()
 	defer func() { cancel(); <-done }()
 	b.SetBytes(int64(size))
@@ -97,27 +97,3 @@ func BenchmarkDownload64MiB(b *testing.B)    { benchDownload(b, 64<<20, false) }
 func BenchmarkDownload4KiB(b *testing.B)     { benchDownload(b, 4<<10, false) }
 func BenchmarkDownload64MiBTLS(b *testing.B) { benchDownload(b, 64<<20, true) }
 func BenchmarkDownload4KiBTLS(b *testing.B)  { benchDownload(b, 4<<10, true) }
-
-func BenchmarkJSONScan(b *testing.B)      { benchJSON(b, "") }
-func BenchmarkJSONScanLines(b *testing.B) { benchJSON(b, `\r\n`) } // as Java writes them
-
-func benchJSON(b *testing.B, lineBreak string) {
-	data := testData(3 << 20)
-	text := base64.StdEncoding.EncodeToString(data)
-	for i := 76; lineBreak != "" && i < len(text); i += 76 + len(lineBreak) {
-		text = text[:i] + lineBreak + text[i:]
-		if i > 100_000 { // the rest as it is
-			break
-		}
-	}
-	body := []byte(`{"filename":"a","content_type":"b","contents_b64":"` + text + `"}`)
-	buf := make([]byte, 256<<10)
-	b.SetBytes(int64(len(data)))
-	b.ReportAllocs()
-	for b.Loop() {
-		j := newJSONUpload(bytes.NewReader(body), int64(len(body)))
-		if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{j}, buf); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"net/http"
+
+	"github.com/raidpi/raidpi/internal/httpserver"
 )
 
 // What browsers may do with answers, unless one says otherwise: show them, and
@@ -28,7 +30,7 @@ func (a *API) harden(h http.Header) {
 // before any token is looked at: a browser may send one that it knows.
 func (a *API) checkOrigin(r *http.Request) error {
 	if err := a.origins.Check(r); err != nil {
-		return fail(http.StatusForbidden, "a web page of another origin may not change anything here: %v", err)
+		return httpserver.Errorf(http.StatusForbidden, "a web page of another origin may not change anything here: %v", err)
 	}
 	return nil
 }

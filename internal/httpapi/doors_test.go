@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // way is one way to the API.
@@ -21,7 +22,7 @@ type way struct {
 // whose clients seem to be elsewhere.
 func ways(t *testing.T, config func(*Config)) map[string]way {
 	near := servePort(t, portSetup{config: config})
-	far := servePort(t, portSetup{config: config, wrap: seemsFrom("192.0.2.7")})
+	far := servePort(t, portSetup{config: config, wrap: kit.SeemsFrom("192.0.2.7")})
 	return map[string]way{
 		"HTTP on this machine":  {near.client, near.url, thisMachine},
 		"HTTPS on this machine": {near.https, near.secure, thisMachine},

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -15,7 +16,7 @@ func (a *API) download(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	q, err := ParseParams(x.Request)
+	q, err := httpserver.ParseParams(x.Request)
 	if err != nil {
 		return err
 	}
@@ -23,10 +24,10 @@ func (a *API) download(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	who := callerOf(x.Request, x.token)
-	return x.ServeContent(Content{
+	who := httpserver.CallerOf(x.Request, x.token)
+	return x.ServeContent(httpserver.Content{
 		Name: f.Filename, Type: f.ContentType, Size: f.Size, SHA256: f.SHA256, Modified: lastModified(&f), Attach: q.Has("download"),
-		Enter: func(ctx context.Context) (func(), error) { return a.transfers.enter(ctx, who) },
+		Enter: func(ctx context.Context) (func(), error) { return a.transfers.Enter(ctx, who) },
 		Open:  func(ctx context.Context) (io.ReadSeekCloser, error) { return a.cfg.Files.Open(ctx, f) },
 	})
 }
@@ -35,7 +36,7 @@ func (a *API) download(x *exchange) error {
 func parseID(s string) (raid.FileID, error) {
 	id, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || id <= 0 || s[0] == '+' {
-		return 0, fail(http.StatusNotFound, "there is no file %q: ids are whole numbers from 1 to 9223372036854775807", clip(s))
+		return 0, httpserver.Errorf(http.StatusNotFound, "there is no file %q: ids are whole numbers from 1 to 9223372036854775807", httpserver.Clip(s))
 	}
 	return raid.FileID(id), nil
 }

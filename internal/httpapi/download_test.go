@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // readers are the kinds of reader that Files.Open may return.
@@ -30,7 +32,7 @@ func TestDownloadGivesBackEveryByteAndItsDescription(t *testing.T) {
 		st.wrap = wrap
 		s := serve(t, st)
 		for _, size := range []int{0, 1, 100, 2048, 2049, writePiece, writePiece + 1, 3<<20 + 17} {
-			data := testData(size)
+			data := kit.Data(size)
 			id := s.put("a b.txt", data)
 			r := s.do("GET", "/files/"+id, nil)
 			sum := sha256.Sum256(data)
@@ -38,7 +40,7 @@ func TestDownloadGivesBackEveryByteAndItsDescription(t *testing.T) {
 				t.Fatalf("%s, %d bytes: %d, %d of %d bytes, %v", kind, size, r.StatusCode, len(r.body), r.ContentLength, r.err)
 			}
 			for name, want := range map[string]string{
-				"ETag": fmt.Sprintf(`"%x"`, sum), "Repr-Digest": formatDigest(sum), "Accept-Ranges": "bytes",
+				"ETag": fmt.Sprintf(`"%x"`, sum), "Repr-Digest": httpserver.FormatDigest(sum), "Accept-Ranges": "bytes",
 				"X-Content-Type-Options": "nosniff", "Content-Disposition": `inline; filename="a b.txt"`,
 			} {
 				if got := r.Header.Get(name); got != want {
@@ -57,7 +59,7 @@ func TestDownloadGivesBackEveryByteAndItsDescription(t *testing.T) {
 }
 
 func TestRangesAreServed(t *testing.T) {
-	data := testData(1000)
+	data := kit.Data(1000)
 	for kind, wrap := range readers {
 		st := newStore()
 		st.wrap = wrap
@@ -98,7 +100,7 @@ func TestRangesAreServed(t *testing.T) {
 }
 
 func TestSeveralRangesComeAsOneAnswer(t *testing.T) {
-	data := testData(300_000)
+	data := kit.Data(300_000)
 	s := serve(t, newStore())
 	id := s.put("f", data)
 	r := s.do("GET", "/files/"+id, nil, "Range: bytes=0-9, 100000-250000, -5")
@@ -121,7 +123,7 @@ func TestSeveralRangesComeAsOneAnswer(t *testing.T) {
 
 func TestBadRangesAreJSON416(t *testing.T) {
 	s := serve(t, newStore())
-	id := s.put("f", testData(1000))
+	id := s.put("f", kit.Data(1000))
 	for _, h := range []string{"bytes=1000-", "bytes=2000-3000", "bytes=5-1", "bytes=x-y", "0-99", "bytes=", "bytes",
 		"bytes=0-1" + strings.Repeat(",3-4", 64), "bytes=-0", "=", "bytes=9223372036854775808-"} {
 		r := s.do("GET", "/files/"+id, nil, "Range: "+h)
@@ -144,7 +146,7 @@ func TestBadRangesAreJSON416(t *testing.T) {
 
 func TestConditionsAnswerWithoutReading(t *testing.T) {
 	s := serve(t, newStore())
-	id := s.put("f", testData(1000))
+	id := s.put("f", kit.Data(1000))
 	etag := s.do("HEAD", "/files/"+id, nil).Header.Get("ETag")
 	for _, method := range []string{"GET", "HEAD"} {
 		for _, h := range []string{etag, "W/" + etag, "*", `"x", ` + etag} {
@@ -186,7 +188,7 @@ func TestReadFailureBeforeTheFirstByteIsAnAnswer(t *testing.T) {
 				}
 				st.readErr = err
 				s := serve(t, st)
-				id := s.put("f", testData(1000))
+				id := s.put("f", kit.Data(1000))
 				r := s.do("GET", "/files/"+id, nil, "Range: "+ranges)
 				s.wantError(r, want)
 				if r.Header.Get("ETag")+r.Header.Get("Content-Range") != "" || r.Header.Get("Content-Security-Policy") != inert[0] {
@@ -214,7 +216,7 @@ func TestReadFailureLaterBreaksTheConnectionOff(t *testing.T) {
 			}
 			st.readErr, st.readFrom = raid.ErrCorrupt, 600_000
 			s := serve(t, st)
-			id := s.put("f", testData(1_000_000))
+			id := s.put("f", kit.Data(1_000_000))
 			var header []string
 			if ranges != "" {
 				header = []string{"Range: " + ranges}
@@ -243,7 +245,7 @@ func TestClientThatLeavesEndsTheReading(t *testing.T) {
 			}
 		}
 		s := serve(t, st, func(c *Config) { c.Stall = 300 * time.Millisecond })
-		id := s.put("f", testData(1_000_000))
+		id := s.put("f", kit.Data(1_000_000))
 		ctx, cancel := context.WithCancel(context.Background())
 		req, _ := http.NewRequestWithContext(ctx, "GET", s.url+"/files/"+id, nil)
 		req.Header.Set("Range", ranges)
@@ -257,31 +259,6 @@ func TestClientThatLeavesEndsTheReading(t *testing.T) {
 		}
 		cancel()
 	} // the server's cleanup fails when a reader stays open
-}
-
-// ServeContent's goroutine may still wait for a node when the answer is over.
-func TestClosingContentEndsItsRead(t *testing.T) {
-	st := newStore()
-	reached := make(chan struct{})
-	st.onRead = func(ctx context.Context, _ int64) {
-		close(reached)
-		<-ctx.Done()
-	}
-	c := newLazyReader(context.Background(), Content{
-		Size: 10, Enter: func(context.Context) (func(), error) { return nil, nil },
-		Open: func(ctx context.Context) (io.ReadSeekCloser, error) { return st.Open(ctx, raid.File{Size: 10}) },
-	})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c.Read(make([]byte, 1))
-	}()
-	<-reached
-	c.close()
-	<-done
-	if _, err := c.Read(make([]byte, 1)); err == nil || st.open != 0 {
-		t.Errorf("read after the end: %v, %d readers open", err, st.open)
-	}
 }
 
 func TestDownloadParameterMakesAnAttachment(t *testing.T) {
@@ -311,16 +288,4 @@ func TestBadIDsAreNotFound(t *testing.T) {
 			s.wantError(s.do(c[0], "/files/"+id+c[1], nil), http.StatusNotFound)
 		}
 	}
-}
-
-func FuzzRange(f *testing.F) {
-	for _, h := range []string{"bytes=0-1", "bytes=-5", "bytes=0-1,5-9", "lines=1-2", "bytes=1-0", "x", "bytes=0-9,0-9,0-9"} {
-		f.Add(h, uint16(10))
-	}
-	f.Fuzz(func(t *testing.T, header string, size uint16) {
-		st := newStore()
-		data := testData(int(size))
-		st.files[1] = stored{File: raid.File{ID: 1, Filename: "f", ContentType: "a/b", Size: int64(size), SHA256: sha256.Sum256(data)}, data: data}
-		checkRange(t, st, header, data)
-	})
 }

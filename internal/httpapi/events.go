@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -40,7 +41,7 @@ func (a *API) events(x *exchange) error {
 		return err
 	}
 	if a.cfg.Events == nil {
-		return fail(http.StatusNotFound, "this controller keeps no events")
+		return httpserver.Errorf(http.StatusNotFound, "this controller keeps no events")
 	}
 	if q.follow {
 		return a.followEvents(x, q)
@@ -49,7 +50,7 @@ func (a *API) events(x *exchange) error {
 		x.BeginJSON()
 		return nil
 	}
-	release, err := a.listings.enter(x.Context(), callerOf(x.Request, x.token))
+	release, err := a.listings.Enter(x.Context(), httpserver.CallerOf(x.Request, x.token))
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func (a *API) firstEvents(ctx context.Context, q eventQuery) ([]raid.Event, erro
 // readEventQuery reads after, limit and follow. Who comes again, as browsers do by
 // themselves, says after which event: Last-Event-ID of server-sent events.
 func readEventQuery(r *http.Request) (q eventQuery, err error) {
-	values, err := ParseParams(r)
+	values, err := httpserver.ParseParams(r)
 	if err != nil {
 		return q, err
 	}
@@ -101,7 +102,7 @@ func readEventQuery(r *http.Request) (q eventQuery, err error) {
 	if last := r.Header.Get("Last-Event-Id"); q.follow && last != "" {
 		n, err := strconv.ParseInt(last, 10, 64)
 		if err != nil || n < 0 {
-			return q, badRequest("Last-Event-ID is %q; it must be the id of an event", clip(last))
+			return q, httpserver.BadRequest("Last-Event-ID is %q; it must be the id of an event", httpserver.Clip(last))
 		}
 		q.after, q.begin = n, true
 	}

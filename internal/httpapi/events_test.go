@@ -17,6 +17,7 @@ import (
 	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/events"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // newEvents is a log of events on a catalog.
@@ -223,7 +224,7 @@ func TestFollowersAreBoundedForEachAddressAndInAll(t *testing.T) {
 		f.wants("a")
 	}
 	open[0].conn.Close()
-	s.eventually("a place is free", func() bool {
+	kit.Eventually(s, "a place is free", func() bool {
 		tellAll(l, "x") // or nothing is written to the one that has left
 		return s.api.followers.count() < maxFollowers
 	})

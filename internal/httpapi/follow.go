@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -27,23 +28,23 @@ const (
 type followers struct {
 	mu  sync.Mutex
 	all int
-	of  map[caller]int // by holder
+	of  map[httpserver.Caller]int // by holder
 }
 
 // enter counts one more; leave must be called when it has gone.
-func (f *followers) enter(c caller) (leave func(), err error) {
-	who := c.holder()
+func (f *followers) enter(c httpserver.Caller) (leave func(), err error) {
+	who := c.Holder()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.all >= maxFollowers || f.of[who] >= maxFollowing {
-		return nil, &failure{
-			status:  http.StatusServiceUnavailable,
-			message: fmt.Sprintf("too many follow the events already: %d may, and %d with one token or from one address; end some, or ask without follow", maxFollowers, maxFollowing),
-			header:  http.Header{"Retry-After": {"30"}},
+		return nil, &httpserver.Error{
+			Status:  http.StatusServiceUnavailable,
+			Message: fmt.Sprintf("too many follow the events already: %d may, and %d with one token or from one address; end some, or ask without follow", maxFollowers, maxFollowing),
+			Header:  http.Header{"Retry-After": {"30"}},
 		}
 	}
 	if f.of == nil {
-		f.of = map[caller]int{}
+		f.of = map[httpserver.Caller]int{}
 	}
 	f.all++
 	f.of[who]++
@@ -76,7 +77,7 @@ func (a *API) followEvents(x *exchange, q eventQuery) error {
 	if x.Request.Method == http.MethodHead {
 		return nil
 	}
-	leave, err := a.followers.enter(callerOf(x.Request, x.token))
+	leave, err := a.followers.enter(httpserver.CallerOf(x.Request, x.token))
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"unicode/utf8"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -27,10 +28,10 @@ func (k *keys) take(key raid.IdempotencyKey) error {
 		if fp != key.Fingerprint {
 			return otherRequest()
 		}
-		return &failure{
-			status:  http.StatusConflict,
-			message: "the upload with this Idempotency-Key is still under way; ask again later",
-			header:  http.Header{"Retry-After": {"1"}},
+		return &httpserver.Error{
+			Status:  http.StatusConflict,
+			Message: "the upload with this Idempotency-Key is still under way; ask again later",
+			Header:  http.Header{"Retry-After": {"1"}},
 		}
 	}
 	k.running[key.Key] = key.Fingerprint
@@ -44,7 +45,7 @@ func (k *keys) release(key string) {
 }
 
 func otherRequest() error {
-	return fail(http.StatusUnprocessableEntity, "this Idempotency-Key was used for another request; take a new one")
+	return httpserver.Errorf(http.StatusUnprocessableEntity, "this Idempotency-Key was used for another request; take a new one")
 }
 
 // claim looks at the request's Idempotency-Key. done is the file of an earlier
@@ -56,7 +57,7 @@ func (a *API) claim(x *exchange) (key *raid.IdempotencyKey, done *raid.File, err
 		return nil, nil, nil
 	}
 	if len(values) != 1 || values[0] == "" || len(values[0]) > 255 || !utf8.ValidString(values[0]) {
-		return nil, nil, badRequest("Idempotency-Key must come once and have 1 to 255 bytes")
+		return nil, nil, httpserver.BadRequest("Idempotency-Key must come once and have 1 to 255 bytes")
 	}
 	key = &raid.IdempotencyKey{Key: values[0], Fingerprint: fingerprint(x.Request)}
 	if err := a.keys.take(*key); err != nil {
@@ -92,7 +93,7 @@ func fingerprint(r *http.Request) [32]byte {
 	}
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n%q\n%q\n%q\n%d\n", r.Method, r.URL.EscapedPath(), r.URL.RawQuery, ct, r.ContentLength)
-	for _, field := range digestFields {
+	for _, field := range []string{httpserver.ReprDigest, httpserver.ContentDigest} {
 		fmt.Fprintf(h, "%q\n", r.Header[field])
 	}
 	return [32]byte(h.Sum(nil))

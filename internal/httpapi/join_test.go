@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 const joinBody = `{"protocol": 1, "version": "0.2", "token": "ABCD2345", "csr": "Y3Ny", "proof": "cHJvb2Y=", "node": "n7", "name": "pi-2"}`
@@ -18,7 +19,7 @@ const joinBody = `{"protocol": 1, "version": "0.2", "token": "ABCD2345", "csr": 
 const certificateBody = `{"array":"array","node":"%s","certificate":"ZGVy","ca":"Y2E=","store_port":1,"response_port":2,"request_port":3,"nodes_up":4,"nodes":5}` + "\n"
 
 func TestNodesJoinOverTLSWithoutAToken(t *testing.T) {
-	p := servePort(t, portSetup{config: withAuth(&tokens{}), wrap: seemsFrom("192.168.1.7")})
+	p := servePort(t, portSetup{config: withAuth(&tokens{}), wrap: kit.SeemsFrom("192.168.1.7")})
 	for name, c := range map[string]*http.Client{"join": p.https, "join again": p.node} {
 		r := p.through(c, p.secure, "POST", "/v1/nodes/join", strings.NewReader(joinBody))
 		if r.StatusCode != 200 || string(r.body) != fmt.Sprintf(certificateBody, "n7") || r.Header.Get("Cache-Control") != "no-store" {
@@ -49,7 +50,7 @@ func TestNodesJoinOverTLSWithoutAToken(t *testing.T) {
 }
 
 func TestWhatNodesAreToldWhenTheyCantJoin(t *testing.T) {
-	p := servePort(t, portSetup{wrap: seemsFrom("192.168.1.7")})
+	p := servePort(t, portSetup{wrap: kit.SeemsFrom("192.168.1.7")})
 	for err, want := range map[error]int{
 		raid.ErrUnauthorized: 401, raid.ErrForbidden: 403, raid.ErrPrecondition: 409, raid.ErrUpgrade: 426, raid.ErrInvalid: 400,
 		raid.ErrNoSpace: 507, raid.ErrCatalogBroken: 503, fmt.Errorf("unforeseen"): 500,
@@ -69,7 +70,7 @@ func TestWhatNodesAreToldWhenTheyCantJoin(t *testing.T) {
 }
 
 func TestFailedJoinsAreLimitedAndGoodOnesAreNot(t *testing.T) {
-	p := servePort(t, portSetup{wrap: seemsFrom("192.168.1.7")})
+	p := servePort(t, portSetup{wrap: kit.SeemsFrom("192.168.1.7")})
 	join := func() reply {
 		return p.through(p.https, p.secure, "POST", "/v1/nodes/join", strings.NewReader(joinBody))
 	}
@@ -92,7 +93,7 @@ func TestFailedJoinsAreLimitedAndGoodOnesAreNot(t *testing.T) {
 
 // A stranger needs no token to be refused, and must not fill the log with it.
 func TestRefusalsOfStrangersAreLoggedNowAndThen(t *testing.T) {
-	p := servePort(t, portSetup{wrap: seemsFrom("192.168.1.7"), config: func(c *Config) {
+	p := servePort(t, portSetup{wrap: kit.SeemsFrom("192.168.1.7"), config: func(c *Config) {
 		c.Auth, c.Tokens, c.Ready = true, &tokens{}, func() error { return errors.New("waiting") }
 	}})
 	join := func(want int) {
@@ -117,7 +118,7 @@ func TestRefusalsOfStrangersAreLoggedNowAndThen(t *testing.T) {
 }
 
 func TestOnlyNodesWithACertificateRenewAndLeave(t *testing.T) {
-	p := servePort(t, portSetup{wrap: seemsFrom("192.168.1.7")})
+	p := servePort(t, portSetup{wrap: kit.SeemsFrom("192.168.1.7")})
 	for path, body := range map[string]string{"/v1/nodes/renew": `{"csr": "Y3Ny"}`, "/v1/nodes/leave": `{"force": true}`} {
 		for name, r := range map[string]reply{
 			"HTTP": p.do("POST", path, strings.NewReader(body)), "the Unix socket": p.root("POST", path, strings.NewReader(body)),
@@ -243,7 +244,7 @@ func TestNodesAreChangedByWhoMayDoEverything(t *testing.T) {
 }
 
 func TestEverybodyMayHaveTheCA(t *testing.T) {
-	p := servePort(t, portSetup{config: withAuth(&tokens{}), wrap: seemsFrom("192.168.1.7")})
+	p := servePort(t, portSetup{config: withAuth(&tokens{}), wrap: kit.SeemsFrom("192.168.1.7")})
 	r := p.through(p.https, p.secure, "GET", "/ca.pem", nil)
 	if r.StatusCode != 200 || string(r.body) != "-----BEGIN CERTIFICATE-----\n" || r.Header.Get("Content-Type") != "application/x-pem-file" {
 		t.Errorf("%d %v %s", r.StatusCode, r.Header, r.body)
@@ -257,7 +258,7 @@ func FuzzJoin(f *testing.F) {
 	f.Add([]byte(`{"Protocol": 1, "TOKEN": "x", "node": "y", "name": "\ud800"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		d := &testRegistrar{}
-		api := New(Config{Registrar: d, Log: testLogger(&syncBuffer{})})
+		api := New(Config{Registrar: d, Log: testLogger(&kit.Log{})})
 		r := httptest.NewRequest("POST", "/v1/nodes/join", strings.NewReader(string(body)))
 		r.TLS = &tls.ConnectionState{}
 		w := httptest.NewRecorder()

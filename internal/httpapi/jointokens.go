@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -78,7 +79,7 @@ func (a *API) createJoinToken(x *exchange) error {
 		return err
 	}
 	if wish.TTLSeconds < 0 || wish.TTLSeconds > maxTTL {
-		return badRequest("ttl_seconds is out of range")
+		return httpserver.BadRequest("ttl_seconds is out of range")
 	}
 	text, k, err := a.cfg.JoinTokens.CreateToken(wish.Uses, time.Duration(wish.TTLSeconds)*time.Second, wish.Node, wish.Zone)
 	if err != nil {
@@ -110,7 +111,7 @@ func (a *API) revokeJoinToken(x *exchange) error {
 	if err := a.cfg.JoinTokens.RevokeToken(x.id); err != nil {
 		return err
 	}
-	a.cfg.Tell(raid.Event{Kind: raid.TokenRevoked, Text: fmt.Sprintf("%s revoked the join token %s", a.whoIs(x), clip(x.id))})
+	a.cfg.Tell(raid.Event{Kind: raid.TokenRevoked, Text: fmt.Sprintf("%s revoked the join token %s", a.whoIs(x), httpserver.Clip(x.id))})
 	return x.SendNothing()
 }
 
@@ -118,7 +119,7 @@ func (a *API) revokeJoinToken(x *exchange) error {
 // who compares its fingerprint with what the controller itself shows.
 func (a *API) showCA(x *exchange) error {
 	if len(a.cfg.CAPEM) == 0 {
-		return fail(http.StatusNotFound, "this controller has no CA")
+		return httpserver.Errorf(http.StatusNotFound, "this controller has no CA")
 	}
 	h := x.Header()
 	h.Set("Content-Type", "application/x-pem-file")

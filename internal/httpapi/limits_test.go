@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // answer reads an answer off a connection.
@@ -121,7 +122,7 @@ func TestTransfersAreBoundedAndSmallCallsAreNot(t *testing.T) {
 	for range 2 {
 		go func() { done <- s.do("POST", "/files?filename=f", strings.NewReader("x")) }()
 	}
-	for deadline := time.Now().Add(10 * time.Second); s.api.transfers.inUse() < 2 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(10 * time.Second); s.api.transfers.InUse() < 2 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	for _, r := range []reply{s.do("POST", "/files?filename=f", strings.NewReader("x")), s.do("GET", "/files/99", nil)} {
@@ -232,7 +233,7 @@ func TestSlowReaderIsNotCut(t *testing.T) {
 
 func TestStrangersOnlyPushEachOtherOut(t *testing.T) {
 	s := serve(t, newStore(), func(c *Config) { c.MaxConns = 20 })
-	id := s.put("f", testData(10_000))
+	id := s.put("f", kit.Data(10_000))
 	var conns []net.Conn
 	for range 200 {
 		c, err := net.Dial("tcp", s.addr)
@@ -242,7 +243,7 @@ func TestStrangersOnlyPushEachOtherOut(t *testing.T) {
 		defer c.Close()
 		conns = append(conns, c)
 	}
-	if r := s.do("GET", "/files/"+id, nil); !bytes.Equal(r.body, testData(10_000)) {
+	if r := s.do("GET", "/files/"+id, nil); !bytes.Equal(r.body, kit.Data(10_000)) {
 		t.Errorf("%d", r.StatusCode)
 	}
 	closed := 0

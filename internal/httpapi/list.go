@@ -7,7 +7,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/uploadbody"
 )
 
 // listBuffer is how much of a listing is written at once, in bytes. An error in
@@ -25,7 +27,7 @@ func (a *API) list(x *exchange) error {
 	if x.Request.Method == http.MethodHead {
 		return nil
 	}
-	release, err := a.listings.enter(x.Context(), callerOf(x.Request, x.token))
+	release, err := a.listings.Enter(x.Context(), httpserver.CallerOf(x.Request, x.token))
 	if err != nil {
 		return err
 	}
@@ -53,7 +55,7 @@ func (a *API) list(x *exchange) error {
 
 // listQuery reads limit, after, q and lost.
 func listQuery(r *http.Request) (q Query, err error) {
-	values, err := ParseParams(r)
+	values, err := httpserver.ParseParams(r)
 	if err != nil {
 		return q, err
 	}
@@ -73,8 +75,8 @@ func listQuery(r *http.Request) (q Query, err error) {
 	if err != nil {
 		return q, err
 	}
-	if !utf8.ValidString(name) || len(name) > 4*maxFilename {
-		return q, badRequest("the parameter \"q\" must be UTF-8 of at most %d characters", maxFilename)
+	if !utf8.ValidString(name) || len(name) > 4*uploadbody.MaxFilename {
+		return q, httpserver.BadRequest("the parameter \"q\" must be UTF-8 of at most %d characters", uploadbody.MaxFilename)
 	}
 	return Query{After: raid.FileID(after), Limit: int(limit), Filename: name, Lost: lost == 1}, nil
 }
@@ -101,7 +103,7 @@ func (a *API) info(x *exchange) error {
 	}
 	namesOf, buffer := given(&f), 4<<10
 	if f.Stripes > 1 || len(f.PartNames) == 0 { // as many as the file is long
-		release, err := a.listings.enter(x.Context(), callerOf(x.Request, x.token))
+		release, err := a.listings.Enter(x.Context(), httpserver.CallerOf(x.Request, x.token))
 		if err != nil {
 			return err
 		}
@@ -124,7 +126,7 @@ func (a *API) remove(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	values, err := ParseParams(x.Request)
+	values, err := httpserver.ParseParams(x.Request)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 func loadDocument(t *testing.T) *openapi3.T {
@@ -114,7 +115,7 @@ func TestDocumentAllowsWhatTheAPIDoes(t *testing.T) {
 		t.Helper()
 		s.documented(router, false, want, method, path, body, header...)
 	}
-	inJSON, _ := json.Marshal(map[string]string{"filename": "a", "content_type": "image/png", "contents_b64": base64.StdEncoding.EncodeToString(testData(1000))})
+	inJSON, _ := json.Marshal(map[string]string{"filename": "a", "content_type": "image/png", "contents_b64": base64.StdEncoding.EncodeToString(kit.Data(1000))})
 	form, ct := formOfParts([2]string{`form-data; name="file"; filename="a"`, "x"})
 	good(201, "POST", "/files", inJSON, isJSON)
 	good(201, "POST", "/files", []byte(form), ct)
@@ -219,7 +220,7 @@ func TestDocumentAllowsWhatNodesAreTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := servePort(t, portSetup{wrap: seemsFrom("192.168.1.7")})
+	p := servePort(t, portSetup{wrap: kit.SeemsFrom("192.168.1.7")})
 	p.remote, p.url, p.client = true, p.secure, p.node
 	for err, want := range map[error]int{
 		nil: 200, raid.ErrUnauthorized: 401, raid.ErrForbidden: 403, raid.ErrPrecondition: 409, raid.ErrInvalid: 400, raid.ErrCatalogBroken: 503, raid.ErrShutdown: 503, raid.ErrGone: 410,

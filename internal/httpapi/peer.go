@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+
+	"github.com/raidpi/raidpi/internal/httpserver"
 )
 
 // origin is where a request comes from.
@@ -27,10 +29,10 @@ func (a *API) originOf(r *http.Request) (from origin, why string) {
 	}
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	unix := local != nil && local.Network() == "unix"
-	if !unix && !remoteAddr(r).IsLoopback() {
+	if !unix && !httpserver.RemoteAddr(r).IsLoopback() {
 		return elsewhere, ""
 	}
-	uid, err := Peer(r, a.cfg.Peer)
+	uid, err := httpserver.Peer(r, a.cfg.Peer)
 	switch own := uid == 0 || uid == uint32(os.Geteuid()); {
 	case err != nil:
 		return elsewhere, fmt.Sprintf("which user's program on this machine asks could not be found out (%v)", err)

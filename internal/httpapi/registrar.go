@@ -1,10 +1,8 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"math"
 	"net/http"
@@ -12,6 +10,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -42,11 +41,11 @@ const maxJoin = 16 << 10
 func checkJoin(c *raid.JoinRequest) error {
 	switch {
 	case c.Protocol < 1:
-		return badRequest("protocol is missing: this is for raid-node join")
+		return httpserver.BadRequest("protocol is missing: this is for raid-node join")
 	case !shortText(c.Version, 64) || !shortText(c.Token, 64) || !shortText(string(c.Node), 64) || c.Token == "" || c.Node == "":
-		return badRequest("version, token or node is not as raid-node writes it")
+		return httpserver.BadRequest("version, token or node is not as raid-node writes it")
 	case !shortText(c.Name, 255):
-		return badRequest("the machine's name is longer than 255 bytes, or has characters that can't be shown")
+		return httpserver.BadRequest("the machine's name is longer than 255 bytes, or has characters that can't be shown")
 	}
 	return nil
 }
@@ -60,7 +59,7 @@ func shortText(s string, most int) bool {
 // it is the registrar that tells it so, by the protocol's number.
 func (a *API) join(x *exchange) error {
 	if x.Request.TLS == nil {
-		return fail(http.StatusForbidden, "nodes join over TLS alone: the proof is of one TLS connection. Use https://")
+		return httpserver.Errorf(http.StatusForbidden, "nodes join over TLS alone: the proof is of one TLS connection. Use https://")
 	}
 	var call raid.JoinRequest
 	if err := readCall(x, &call, false); err != nil {
@@ -74,7 +73,7 @@ func (a *API) join(x *exchange) error {
 	if err != nil {
 		return a.refuseJoin(x, &call, err)
 	}
-	markAuthorized(x.Request)
+	httpserver.MarkAuthorized(x.Request)
 	return x.SendJSON(http.StatusOK, c)
 }
 
@@ -86,8 +85,8 @@ func (a *API) refuseJoin(x *exchange, call *raid.JoinRequest, err error) error {
 			return limited
 		}
 	} else if status, _ := statusOf(err); status < 500 { // fail logs others
-		if times := a.mentions.logOncePerMinute(remoteAddr(x.Request)); times > 0 {
-			a.log.Info("Join refused", "node", string(call.Node), "name", call.Name, "remote", x.Request.RemoteAddr, "reason", clip(err.Error()), "times", times)
+		if times := a.mentions.LogOncePerMinute(httpserver.RemoteAddr(x.Request)); times > 0 {
+			a.log.Info("Join refused", "node", string(call.Node), "name", call.Name, "remote", x.Request.RemoteAddr, "reason", httpserver.Clip(err.Error()), "times", times)
 		}
 	}
 	return toNode(err)
@@ -95,14 +94,14 @@ func (a *API) refuseJoin(x *exchange, call *raid.JoinRequest, err error) error {
 
 // toNode is what a node is told of an error of the registrar.
 func toNode(err error) error {
-	f := &failure{message: err.Error(), cause: err}
+	f := &httpserver.Error{Message: err.Error(), Cause: err}
 	switch {
 	case errors.Is(err, raid.ErrGone): // whatever else it is
 		return err
 	case errors.Is(err, raid.ErrUnauthorized):
-		f.status, f.header = http.StatusUnauthorized, http.Header{"Www-Authenticate": {`Raid-Join realm="raidpi"`}}
+		f.Status, f.Header = http.StatusUnauthorized, http.Header{"Www-Authenticate": {`Raid-Join realm="raidpi"`}}
 	case errors.Is(err, raid.ErrUpgrade):
-		f.status, f.header = http.StatusUpgradeRequired, http.Header{"Upgrade": {"raidpi-node/1"}, "Connection": {"Upgrade"}}
+		f.Status, f.Header = http.StatusUpgradeRequired, http.Header{"Upgrade": {"raidpi-node/1"}, "Connection": {"Upgrade"}}
 	default:
 		return conflict(err)
 	}
@@ -113,7 +112,7 @@ func toNode(err error) error {
 // registrar finds out.
 func byNode(x *exchange) error {
 	if x.Request.TLS == nil || len(x.Request.TLS.PeerCertificates) == 0 {
-		return fail(http.StatusForbidden, "this is for nodes that have joined: they come over TLS and show their certificate")
+		return httpserver.Errorf(http.StatusForbidden, "this is for nodes that have joined: they come over TLS and show their certificate")
 	}
 	return nil
 }
@@ -133,7 +132,7 @@ func (a *API) renew(x *exchange) error {
 	if err != nil {
 		return toNode(err)
 	}
-	markAuthorized(x.Request)
+	httpserver.MarkAuthorized(x.Request)
 	a.log.Info("Node key certified", "node", c.Node, "remote", x.Request.RemoteAddr)
 	return x.SendJSON(http.StatusOK, c)
 }
@@ -150,7 +149,7 @@ func (a *API) leave(x *exchange) error {
 	if err := a.cfg.Registrar.Leave(x.Context(), *x.Request.TLS, order); err != nil {
 		return toNode(err)
 	}
-	markAuthorized(x.Request)
+	httpserver.MarkAuthorized(x.Request)
 	return x.SendJSON(http.StatusOK, struct{}{})
 }
 
@@ -161,19 +160,15 @@ func readCall(x *exchange, v any, strictly bool) error {
 	if err != nil {
 		return err
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	if strictly {
-		d.DisallowUnknownFields()
-	}
-	if err := decodeOne(d, v); err != nil {
-		return badRequest("not the JSON that raid-node sends here: %v", err)
+	if err := httpserver.DecodeJSON(text, v, strictly); err != nil {
+		return httpserver.BadRequest("not the JSON that raid-node sends here: %v", err)
 	}
 	return nil
 }
 
 // removeNode serves DELETE /nodes/{id}.
 func (a *API) removeNode(x *exchange) error {
-	q, err := ParseParams(x.Request)
+	q, err := httpserver.ParseParams(x.Request)
 	if err != nil {
 		return err
 	}
@@ -207,7 +202,7 @@ func (a *API) changeNode(x *exchange) error {
 		return err
 	}
 	if wish.Zone == nil && wish.Name == nil && wish.Disk == nil {
-		return badRequest("nothing is to be changed: send some of %s", example)
+		return httpserver.BadRequest("nothing is to be changed: send some of %s", example)
 	}
 	if err := a.cfg.Change(x.Context(), raid.NodeID(x.id), raid.NodeChange{Zone: wish.Zone, Name: wish.Name, Disk: wish.Disk}); err != nil {
 		return conflict(err)
@@ -252,7 +247,7 @@ func (a *API) replaceNode(x *exchange) error {
 		return err
 	}
 	if wish.TTLSeconds < 0 || wish.TTLSeconds > maxTTL {
-		return badRequest("ttl_seconds is out of range")
+		return httpserver.BadRequest("ttl_seconds is out of range")
 	}
 	text, k, err := a.cfg.Relocations.Replace(x.Context(), raid.NodeID(x.id), time.Duration(wish.TTLSeconds)*time.Second)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -119,21 +120,21 @@ func (rt *router) find(r *http.Request) (*route, string, error) {
 	}
 	res := rt.paths[path]
 	if res == nil || id == "" && strings.Contains(path, "{id}") {
-		return nil, "", fail(http.StatusNotFound, "there is nothing at %s; /openapi.yaml lists what there is", clip(r.URL.Path))
+		return nil, "", httpserver.Errorf(http.StatusNotFound, "there is nothing at %s; /openapi.yaml lists what there is", httpserver.Clip(r.URL.Path))
 	}
 	found := res.methods[r.Method]
 	if found == nil {
-		return nil, "", &failure{
-			status:  http.StatusMethodNotAllowed,
-			message: fmt.Sprintf("%s is not allowed here, only %s", clip(r.Method), res.allow),
-			header:  http.Header{"Allow": {res.allow}},
+		return nil, "", &httpserver.Error{
+			Status:  http.StatusMethodNotAllowed,
+			Message: fmt.Sprintf("%s is not allowed here, only %s", httpserver.Clip(r.Method), res.allow),
+			Header:  http.Header{"Allow": {res.allow}},
 		}
 	}
 	return found, id, nil
 }
 
 func (a *API) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{Exchange: NewExchange(w, r, a.cfg.Stall, a.cfg.MaxBody)}
+	x := &exchange{Exchange: httpserver.NewExchange(w, r, a.cfg.Stall, a.cfg.MaxBody)}
 	a.harden(w.Header())
 	a.run(x)
 	a.account(x)
@@ -166,7 +167,7 @@ func (a *API) run(x *exchange) {
 	}
 	if err == nil {
 		if !x.route.open {
-			markAuthorized(x.Request)
+			httpserver.MarkAuthorized(x.Request)
 		} else {
 			x.LimitBody()
 		}

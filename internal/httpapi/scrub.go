@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -104,7 +105,7 @@ func (a *API) changeScrub(x *exchange) error {
 	}
 	act := map[string]func(context.Context, raid.NodeID) error{"start": a.cfg.Scrubs.Start, "pause": a.cfg.Scrubs.Pause}[wish.Action]
 	if act == nil {
-		return badRequest("the action %q is not known; it is start or pause", clip(wish.Action))
+		return httpserver.BadRequest("the action %q is not known; it is start or pause", httpserver.Clip(wish.Action))
 	}
 	if err := act(x.Context(), wish.Node); err != nil {
 		return err

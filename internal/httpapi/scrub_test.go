@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // testScrubs are Scrubs that know n1 alone, and keep what they are asked for.
@@ -95,7 +96,7 @@ func TestScrubsAreStartedPausedAndShown(t *testing.T) {
 
 func TestInfoSaysWhenAFileWasVerified(t *testing.T) {
 	s := serve(t, newStore())
-	id := s.put("f", testData(10))
+	id := s.put("f", kit.Data(10))
 	if r := s.do("GET", fmt.Sprintf("/files/%s/info", id), nil); !strings.Contains(string(r.body), `"verified":"2026-01-02 03:04:05"`) {
 		t.Errorf("%s", r.body)
 	}

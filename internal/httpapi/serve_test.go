@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 func TestUnknownPathsAndMethodsAreJSON(t *testing.T) {
@@ -67,7 +68,7 @@ func TestSmallCallsAnswer(t *testing.T) {
 func TestMetricsCountBytesAndBrokenAnswers(t *testing.T) {
 	st := newStore()
 	s := serve(t, st)
-	id := s.put("f", testData(1_000_000))
+	id := s.put("f", kit.Data(1_000_000))
 	s.do("GET", "/files/"+id, nil)
 	st.readErr, st.readFrom = raid.ErrCorrupt, 600_000
 	s.do("GET", "/files/"+id, nil)
@@ -86,7 +87,7 @@ func TestMetricsCountBytesAndBrokenAnswers(t *testing.T) {
 // A request with a body where none belongs must not confuse the connection.
 func TestBodiesOfOtherCallsAreReadOver(t *testing.T) {
 	s := serve(t, newStore(), func(c *Config) { c.Stall = 400 * time.Millisecond })
-	id := s.put("f", testData(1000))
+	id := s.put("f", kit.Data(1000))
 	c := s.dial()
 	in := bufio.NewReader(c)
 	for range 2 {
@@ -95,14 +96,14 @@ func TestBodiesOfOtherCallsAreReadOver(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b, _ := io.ReadAll(res.Body); !bytes.Equal(b, testData(1000)) || res.Close {
+		if b, _ := io.ReadAll(res.Body); !bytes.Equal(b, kit.Data(1000)) || res.Close {
 			t.Errorf("%d bytes, close %v", len(b), res.Close)
 		}
 	}
 	// One that never comes costs the connection, and nothing else.
 	c = s.dial()
 	fmt.Fprintf(c, "GET /files/%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhe", id)
-	if r := s.answer(c); !bytes.Equal(r.body, testData(1000)) || !r.Close {
+	if r := s.answer(c); !bytes.Equal(r.body, kit.Data(1000)) || !r.Close {
 		t.Errorf("%d bytes, close %v", len(r.body), r.Close)
 	}
 }
@@ -111,7 +112,7 @@ func TestPanicIs500AndTheServerGoesOn(t *testing.T) {
 	st := newStore()
 	st.onRead = func(context.Context, int64) { panic("boom") }
 	s := serve(t, st)
-	id := s.put("f", testData(100))
+	id := s.put("f", kit.Data(100))
 	for _, ranges := range []string{"bytes=0-", "bytes=1-2,5-6"} {
 		msg := s.wantError(s.do("GET", "/files/"+id, nil, "Range: "+ranges), http.StatusInternalServerError)
 		if strings.Contains(msg, "boom") || !strings.Contains(s.logged.String(), "boom") {
@@ -130,10 +131,10 @@ func TestPanicWhileAFileIsOpenedKeepsNoPlace(t *testing.T) {
 		panic("boom")
 	}
 	s := serve(t, st)
-	id := s.put("f", testData(100))
+	id := s.put("f", kit.Data(100))
 	for _, ranges := range []string{"bytes=0-", "bytes=1-2,5-6"} {
 		s.wantError(s.do("GET", "/files/"+id, nil, "Range: "+ranges), http.StatusInternalServerError)
-		if n := s.api.transfers.inUse(); n != 0 {
+		if n := s.api.transfers.InUse(); n != 0 {
 			t.Errorf("%s: %d places are taken", ranges, n)
 		}
 	}
@@ -145,7 +146,7 @@ func TestServeFinishesRequestsBeforeItEnds(t *testing.T) {
 	s := serve(t, st)
 	done := make(chan reply)
 	go func() { done <- s.do("POST", "/files?filename=f", strings.NewReader("x")) }()
-	for deadline := time.Now().Add(10 * time.Second); s.api.transfers.inUse() == 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(10 * time.Second); s.api.transfers.InUse() == 0 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	ended := make(chan error)
@@ -172,7 +173,7 @@ func TestServeCutsOffWhatDoesNotFinish(t *testing.T) {
 		}
 	}()
 	idle := s.dial()
-	for deadline := time.Now().Add(10 * time.Second); s.api.transfers.inUse() == 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(10 * time.Second); s.api.transfers.InUse() == 0 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	start := time.Now()

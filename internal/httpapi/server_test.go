@@ -19,9 +19,21 @@ import (
 
 	"github.com/raidpi/raidpi/internal/peercred"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Limits of internal/httpserver that are seen from outside.
+const (
+	maxAttempts  = 10              // with a wrong token, which are answered with why
+	attemptEvery = 6 * time.Second // one more is
+	quietTime    = time.Minute     // in which one line is logged of an address
+	writePiece   = 256 << 10       // bytes of a file that are there before its header is sent
+	restTime     = 2 * time.Second // for the short rest of a body
+	openTime     = 10 * time.Second
+	drainTime    = 10 * time.Second
+)
 
 // server is an API on a real socket.
 type server struct {
@@ -36,7 +48,7 @@ type server struct {
 	remote bool         // documented asks through client
 	desk   *testRegistrar
 	stop   func() error // ends Serve and returns what it returned
-	logged *syncBuffer
+	logged *kit.Log
 }
 
 // serve starts an API over s; set may change its configuration.
@@ -51,7 +63,7 @@ func serve(t *testing.T, s *store, set ...func(*Config)) *server {
 
 func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *server {
 	t.Helper()
-	logged, d := &syncBuffer{}, &testRegistrar{}
+	logged, d := &kit.Log{}, &testRegistrar{}
 	cfg := Config{
 		Registrar: d, Change: d.change, Relocations: &moves{}, Scrubs: &testScrubs{}, JoinTokens: &joinTokens{}, CAPEM: []byte("-----BEGIN CERTIFICATE-----\n"),
 		Hosts: func() []string { return []string{"controller.local", "192.168.1.10"} }, Port: func() int { return 9000 },
@@ -115,17 +127,17 @@ func serveOn(t *testing.T, ln net.Listener, s *store, set ...func(*Config)) *ser
 		if s.open != 0 {
 			t.Errorf("%d readers were left open", s.open)
 		}
-		if n := api.transfers.inUse(); n != 0 {
+		if n := api.transfers.InUse(); n != 0 {
 			t.Errorf("%d transfers were never released", n)
 		}
-		if n := api.listings.inUse(); n != 0 {
+		if n := api.listings.InUse(); n != 0 {
 			t.Errorf("%d listings were never released", n)
 		}
 	})
 	return srv
 }
 
-func testLogger(to *syncBuffer) *slog.Logger {
+func testLogger(to *kit.Log) *slog.Logger {
 	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
@@ -247,17 +259,4 @@ func escape(s string) string {
 		b.WriteByte(hex[s[i]&15])
 	}
 	return b.String()
-}
-
-// testData is n bytes that differ from place to place.
-func testData(n int) []byte {
-	b := make([]byte, n)
-	x := uint32(2463534242)
-	for i := range b {
-		x ^= x << 13
-		x ^= x >> 17
-		x ^= x << 5
-		b[i] = byte(x)
-	}
-	return b
 }

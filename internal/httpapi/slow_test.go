@@ -2,51 +2,27 @@ package httpapi
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/raidpi/raidpi/internal/httpserver"
+	"github.com/raidpi/raidpi/test/kit"
 )
-
-// pipes is a listener in a bubble.
-type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	close(p.closed)
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 // slowly sends a body of size bytes, some every now and then, and returns the
 // answer and when it came.
-func (p *pipes) slowly(t *testing.T, size, piece int, every time.Duration) (status int, text string, took time.Duration) {
-	c, server := net.Pipe()
+func slowly(t *testing.T, ln *kit.Pipes, size, piece int, every time.Duration) (status int, text string, took time.Duration) {
+	c := ln.Dial()
 	defer c.Close()
-	p.conns <- server
 	start := time.Now()
 	go func() {
 		fmt.Fprintf(c, "POST /files?filename=f HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", size)
@@ -71,7 +47,7 @@ func TestTricklingUploadsGiveTheirPlacesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newStore()
 		api := New(Config{Files: st, Index: st, MaxRequests: 2, Log: slog.New(slog.DiscardHandler)})
-		ln := &pipes{make(chan net.Conn), make(chan struct{})}
+		ln := kit.NewPipes()
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- api.Serve(ctx, ln) }()
@@ -79,7 +55,7 @@ func TestTricklingUploadsGiveTheirPlacesBack(t *testing.T) {
 		refused := make(chan struct{})
 		for range 2 {
 			go func() {
-				status, text, took := ln.slowly(t, 1000, 1, 20*time.Second)
+				status, text, took := slowly(t, ln, 1000, 1, 20*time.Second)
 				if status != http.StatusRequestTimeout || !strings.Contains(text, "too slowly") || took < time.Minute || took > 90*time.Second {
 					t.Errorf("%d %s after %v", status, text, took)
 				}
@@ -87,7 +63,7 @@ func TestTricklingUploadsGiveTheirPlacesBack(t *testing.T) {
 			}()
 		}
 		time.Sleep(30 * time.Second)
-		if status, text, _ := ln.slowly(t, 100, 100, 0); status != http.StatusServiceUnavailable {
+		if status, text, _ := slowly(t, ln, 100, 100, 0); status != http.StatusServiceUnavailable {
 			t.Errorf("%d %s with all places taken", status, text)
 		}
 		<-refused
@@ -96,7 +72,7 @@ func TestTricklingUploadsGiveTheirPlacesBack(t *testing.T) {
 			t.Errorf("%d files are stored, %d uploads failed", st.count(), st.aborted)
 		}
 		// The slowest that may go on goes on for as long as it takes.
-		if status, text, took := ln.slowly(t, 1<<20, 1<<10, time.Second); status != http.StatusCreated || took < 1000*time.Second {
+		if status, text, took := slowly(t, ln, 1<<20, 1<<10, time.Second); status != http.StatusCreated || took < 1000*time.Second {
 			t.Errorf("%d %s after %v", status, text, took)
 		}
 		cancel()
@@ -108,17 +84,18 @@ func TestTricklingUploadsGiveTheirPlacesBack(t *testing.T) {
 
 // Whoever needs no token has ten seconds for all of it, however busy it seems.
 func TestSlowCallsOfNodesEnd(t *testing.T) {
-	own, trust := pair()
+	own, trust := kit.Certificate()
 	for _, call := range []string{"join", "renew", "leave"} {
 		synctest.Test(t, func(t *testing.T) {
 			st, log := newStore(), slog.New(slog.DiscardHandler)
 			api := New(Config{Files: st, Index: st, Registrar: &testRegistrar{}, Log: log})
-			under := &pipes{make(chan net.Conn), make(chan struct{})}
+			under := kit.NewPipes()
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error)
-			go func() { ended <- api.Serve(ctx, NewListener(under, ListenerConfig{TLS: portTLS(own), Log: log})) }()
-			pipe, server := net.Pipe()
-			under.conns <- server
+			go func() {
+				ended <- api.Serve(ctx, httpserver.NewListener(under, httpserver.ListenerConfig{TLS: portTLS(own), Log: log}))
+			}()
+			pipe := under.Dial()
 			c := tls.Client(pipe, &tls.Config{RootCAs: trust, ServerName: "127.0.0.1", Certificates: []tls.Certificate{own}, NextProtos: []string{nodeProtocol, "http/1.1"}})
 			fmt.Fprintf(c, "POST /v1/nodes/%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 15000\r\n\r\n", call)
 			start := time.Now()
@@ -151,45 +128,4 @@ func TestSlowCallsOfNodesEnd(t *testing.T) {
 			}
 		})
 	}
-}
-
-// burst is fast first, and then a byte comes now and then.
-type burst struct{ fast int }
-
-func (b *burst) Read(p []byte) (int, error) {
-	if b.fast > 0 {
-		n := min(len(p), b.fast)
-		b.fast -= n
-		return n, nil
-	}
-	time.Sleep(20 * time.Second)
-	p[0] = 0
-	return 1, nil
-}
-
-func TestBodyThatWasFastMayNotBeSlowForLong(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBody(httptest.NewRequest("POST", "/", &burst{100 << 20}), http.NewResponseController(httptest.NewRecorder()), time.Minute, 0)
-		start := time.Now()
-		n, err := io.Copy(io.Discard, b)
-		var f *failure
-		if !errors.As(err, &f) || f.status != http.StatusRequestTimeout || n < 100<<20 || time.Since(start) > 3*time.Minute {
-			t.Errorf("%d bytes, %v after %v", n, err, time.Since(start))
-		}
-	})
-}
-
-// The time in which the array takes nothing is not the client's.
-func TestSlowArrayIsNotASlowClient(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := httptest.NewRequest("POST", "/", bytes.NewReader(make([]byte, 100)))
-		b := newBody(r, http.NewResponseController(httptest.NewRecorder()), 30*time.Second, 0)
-		p := make([]byte, 1)
-		for i := range 100 {
-			time.Sleep(time.Minute)
-			if _, err := io.ReadFull(b, p); err != nil {
-				t.Fatalf("byte %d: %v", i, err)
-			}
-		}
-	})
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 // halves has WriteN as object.Reader has it: each half of the file is a piece of
@@ -42,7 +43,7 @@ func TestSmallAnswerIsWholeOrAnError(t *testing.T) {
 			st := newStore()
 			st.wrap = wrap
 			s := serve(t, st)
-			data := testData(size)
+			data := kit.Data(size)
 			id := s.put("f", data)
 			half := (size + 1) / 2
 			ranges := map[string][]byte{
@@ -92,7 +93,7 @@ func TestLargeAnswerThatBreaksOffIsNotEmpty(t *testing.T) {
 	st.wrap = func(r *memReader) io.ReadSeekCloser { return halves{r} }
 	s := serve(t, st)
 	const size = 4 * writePiece
-	id := s.put("f", testData(size))
+	id := s.put("f", kit.Data(size))
 	st.readErr, st.readFrom = raid.ErrTooFewNodes, size/2
 	for _, header := range []string{"", "bytes=100-", "bytes=0-0,100-"} {
 		r := s.ranged(id, header)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -197,7 +198,7 @@ func (a *API) status(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	s.Version, s.Transfers, s.Nodes = a.cfg.Version, a.transfers.inUse(), countNodes(a.cfg.Nodes())
+	s.Version, s.Transfers, s.Nodes = a.cfg.Version, a.transfers.InUse(), countNodes(a.cfg.Nodes())
 	if s.Clones == nil {
 		s.Clones = []Clone{}
 	}
@@ -252,9 +253,9 @@ func (a *API) livez(x *exchange) error { return x.SendJSON(http.StatusOK, health
 // may read the status: strangers ask this too.
 func (a *API) readyz(x *exchange) error {
 	if err := a.cfg.Ready(); err != nil {
-		answer := &failure{status: http.StatusServiceUnavailable, message: "not ready", cause: err}
+		answer := &httpserver.Error{Status: http.StatusServiceUnavailable, Message: "not ready", Cause: err}
 		if a.permit(x, raid.ScopeRead) == nil {
-			answer.message = fmt.Sprintf("not ready: %v", err)
+			answer.Message = fmt.Sprintf("not ready: %v", err)
 		}
 		return answer
 	}

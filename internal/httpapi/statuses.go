@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -42,9 +43,9 @@ var statuses = []struct {
 // statusOf chooses the status of an error and the text that goes with it.
 // Errors that nobody foresaw are 500 without their text, which is for the log.
 func statusOf(err error) (status int, message string) {
-	var f *failure
+	var f *httpserver.Error
 	if errors.As(err, &f) {
-		return f.status, f.message
+		return f.Status, f.Message
 	}
 	for _, s := range statuses {
 		if errors.Is(err, s.err) {
@@ -61,7 +62,7 @@ func statusOf(err error) (status int, message string) {
 // stands against it; 412 is for conditions in a request's header.
 func conflict(err error) error {
 	if errors.Is(err, raid.ErrPrecondition) {
-		return &failure{status: http.StatusConflict, message: err.Error(), cause: err}
+		return &httpserver.Error{Status: http.StatusConflict, Message: err.Error(), Cause: err}
 	}
 	return err
 }

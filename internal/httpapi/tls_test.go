@@ -6,19 +6,12 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 	"time"
-)
 
-// pair is a certificate for 127.0.0.1 and who trusts it.
-func pair() (tls.Certificate, *x509.CertPool) {
-	s := httptest.NewTLSServer(nil)
-	defer s.Close()
-	trust := x509.NewCertPool()
-	trust.AddCert(s.Certificate())
-	return s.TLS.Certificates[0], trust
-}
+	"github.com/raidpi/raidpi/internal/httpserver"
+	"github.com/raidpi/raidpi/test/kit"
+)
 
 const nodeProtocol = "raidpi-node/1"
 
@@ -52,7 +45,7 @@ type port struct {
 
 // portSetup says how a port differs from the usual.
 type portSetup struct {
-	listener func(*ListenerConfig)
+	listener func(*httpserver.ListenerConfig)
 	wrap     func(net.Listener) net.Listener
 	config   func(*Config)
 	store    *store
@@ -67,9 +60,9 @@ func servePort(t *testing.T, set portSetup) *port {
 	if set.wrap != nil {
 		ln = set.wrap(ln)
 	}
-	own, trust := pair()
-	logged := &syncBuffer{}
-	cfg := ListenerConfig{TLS: portTLS(own), Log: testLogger(logged)}
+	own, trust := kit.Certificate()
+	logged := &kit.Log{}
+	cfg := httpserver.ListenerConfig{TLS: portTLS(own), Log: testLogger(logged)}
 	if set.listener != nil {
 		set.listener(&cfg)
 	}
@@ -79,7 +72,7 @@ func servePort(t *testing.T, set portSetup) *port {
 	if set.config == nil {
 		set.config = func(*Config) {}
 	}
-	s := serveOn(t, NewListener(ln, cfg), set.store, set.config, func(c *Config) { c.Log = testLogger(logged) })
+	s := serveOn(t, httpserver.NewListener(ln, cfg), set.store, set.config, func(c *Config) { c.Log = testLogger(logged) })
 	s.logged = logged
 	client := func(c *tls.Config) *http.Client {
 		c.RootCAs = trust

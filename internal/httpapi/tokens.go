@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -68,7 +69,7 @@ func (a *API) createToken(x *exchange) error {
 		return err
 	}
 	if w.TTLSeconds < 0 || w.TTLSeconds > maxTTL {
-		return badRequest("ttl_seconds is out of range")
+		return httpserver.BadRequest("ttl_seconds is out of range")
 	}
 	id, text, sum, err := raid.NewPinnedToken(a.cfg.Pin, a.cfg.Random)
 	if err != nil {
@@ -93,7 +94,7 @@ func (a *API) whoIs(x *exchange) string {
 		k, _ := a.cfg.Tokens.Token(x.token)
 		return "who has the token " + raid.Quoted(k.Name)
 	}
-	if from := remoteAddr(x.Request); from.IsValid() {
+	if from := httpserver.RemoteAddr(x.Request); from.IsValid() {
 		return "somebody at " + from.String()
 	}
 	return "root on the controller"

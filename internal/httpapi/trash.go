@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -57,7 +58,7 @@ func (a *API) listTrash(x *exchange) error {
 	if x.Request.Method == http.MethodHead {
 		return nil
 	}
-	release, err := a.listings.enter(x.Context(), callerOf(x.Request, x.token))
+	release, err := a.listings.Enter(x.Context(), httpserver.CallerOf(x.Request, x.token))
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/internal/uploadbody"
 )
 
 // created is the answer to an upload. The two marks are there only when they
@@ -25,7 +27,7 @@ func (a *API) upload(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	format, err := FormatOf(x.Request, a.cfg.MaxFile)
+	format, err := uploadbody.FormatOf(x.Request, a.cfg.MaxFile)
 	if err != nil {
 		return err
 	}
@@ -52,8 +54,8 @@ func (a *API) upload(x *exchange) error {
 }
 
 // store runs the upload while it holds a place for it.
-func (a *API) store(x *exchange, format *Format, body io.Reader, key *raid.IdempotencyKey) (raid.File, error) {
-	release, err := a.transfers.enter(x.Context(), callerOf(x.Request, x.token))
+func (a *API) store(x *exchange, format *uploadbody.Format, body io.Reader, key *raid.IdempotencyKey) (raid.File, error) {
+	release, err := a.transfers.Enter(x.Context(), httpserver.CallerOf(x.Request, x.token))
 	if err != nil {
 		return raid.File{}, err
 	}
@@ -65,7 +67,7 @@ func (a *API) store(x *exchange, format *Format, body io.Reader, key *raid.Idemp
 	u.Idempotency = key
 	f, err := a.cfg.Files.Upload(x.Context(), u)
 	if errors.Is(err, raid.ErrPrecondition) { // the key was stored by somebody else meanwhile
-		err = &failure{status: http.StatusConflict, message: "another upload with this Idempotency-Key has just finished; repeat the request to get its answer", cause: err}
+		err = &httpserver.Error{Status: http.StatusConflict, Message: "another upload with this Idempotency-Key has just finished; repeat the request to get its answer", Cause: err}
 	}
 	if err == nil || x.Context().Err() == nil {
 		return f, err
@@ -78,7 +80,7 @@ func (x *exchange) sendCreated(f raid.File) error {
 	h := x.Header()
 	h.Set("Location", "/files/"+strconv.FormatInt(int64(f.ID), 10))
 	if f.SHA256 != ([32]byte{}) {
-		h.Set("ETag", etagOf(f.SHA256))
+		h.Set("ETag", httpserver.ETag(f.SHA256))
 	}
 	return x.SendJSON(http.StatusCreated, created{ID: f.ID, Degraded: f.Degraded, Lab: f.Lab})
 }

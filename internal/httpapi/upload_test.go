@@ -8,11 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/raidpi/raidpi/internal/httpserver"
 	"github.com/raidpi/raidpi/internal/raid"
+	"github.com/raidpi/raidpi/test/kit"
 )
 
 const isJSON = "Content-Type: application/json"
@@ -162,7 +165,7 @@ func (s *server) sameName(id, name string) {
 		s.Errorf("sent %.60q, got %.60q", name, info.Filename)
 	}
 	r = s.do("GET", "/files/"+id+"?download", nil)
-	if got := dispositionName(r.Header.Get("Content-Disposition")); got != name {
+	if got := filenameOf(r); got != name {
 		s.Errorf("Content-Disposition: sent %.60q, got %.60q", name, got)
 	}
 }
@@ -177,7 +180,7 @@ func hardNames() []string {
 func TestRawUploadStoresAnyBody(t *testing.T) {
 	s := serve(t, newStore())
 	for _, size := range []int{0, 1, 4095, 65536, 3 << 20} {
-		data := testData(size)
+		data := kit.Data(size)
 		id := s.put("f", data)
 		if r := s.do("GET", "/files/"+id, nil); !bytes.Equal(r.body, data) || r.Header.Get("Content-Type") != "application/octet-stream" {
 			t.Errorf("%d bytes came back as %d of type %q", size, len(r.body), r.Header.Get("Content-Type"))
@@ -236,7 +239,7 @@ func TestBadUploadsStoreNothingAndSayWhy(t *testing.T) {
 	}
 }
 
-func digestOf(s string) string { return formatDigest(sha256.Sum256([]byte(s))) }
+func digestOf(s string) string { return httpserver.FormatDigest(sha256.Sum256([]byte(s))) }
 
 func TestRightDigestsAreAccepted(t *testing.T) {
 	s := serve(t, newStore())
@@ -309,4 +312,13 @@ func TestDegradedAndLabUploadsSaySo(t *testing.T) {
 	if want := `{"id":1,"degraded":true,"lab":true}`; strings.TrimSpace(string(r.body)) != want {
 		t.Errorf("got %s, want %s", r.body, want)
 	}
+}
+
+// filenameOf is the name that a client reads out of an answer's Content-Disposition.
+func filenameOf(r reply) string {
+	_, params, err := mime.ParseMediaType(r.Header.Get("Content-Disposition"))
+	if err != nil {
+		return "error: " + err.Error()
+	}
+	return params["filename"]
 }

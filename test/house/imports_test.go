@@ -19,6 +19,7 @@ var order = []string{
 	"internal/raidctl",
 	"internal/client",
 	"internal/httpapi",
+	"internal/uploadbody", // a file out of a request's body
 	"internal/object",
 	"internal/reconcile", // what nodes hold against what they should
 	"internal/trash",     // deleted files that can be put back
@@ -48,6 +49,7 @@ var order = []string{
 	"internal/config",
 	"internal/service/unit", // a daemon as systemd runs it, for tests
 	"internal/service",
+	"internal/httpserver",     // connections, requests and answers of HTTP
 	"internal/peercred",       // whose program is at the other end of a connection
 	"internal/mdns",           // names ending in .local
 	"internal/identity",       // keys and certificates

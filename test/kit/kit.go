@@ -73,3 +73,16 @@ func RunWithProgram(m *testing.M, pkg string, ready func(binary string)) int {
 	ready(binary)
 	return m.Run()
 }
+
+// Data is n bytes that differ from place to place.
+func Data(n int) []byte {
+	b := make([]byte, n)
+	x := uint32(2463534242)
+	for i := range b {
+		x ^= x << 13
+		x ^= x >> 17
+		x ^= x << 5
+		b[i] = byte(x)
+	}
+	return b
+}
