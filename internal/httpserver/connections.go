@@ -1,7 +1,6 @@
 package httpserver
 
 import (
-	"container/list"
 	"context"
 	"net"
 	"net/http"
@@ -26,12 +25,12 @@ type connections struct {
 
 // tracked is an open connection.
 type tracked struct {
-	conn     net.Conn
-	from     netip.Addr    // see addressOf
-	position *list.Element // among those of its address that may be evicted, nil: not there
-	since    uint64        // its turn among all that may be evicted
-	evicted  bool          // its goroutine has not noticed yet
-	own      bool          // Listener.Alive's: it takes nobody's place
+	conn    net.Conn
+	from    netip.Addr    // see addressOf
+	group   *addressGroup // its address's; nil: it may not be evicted
+	since   uint64        // its turn among all that may be evicted
+	evicted bool          // its goroutine has not noticed yet
+	own     bool          // Listener.Alive's: it takes nobody's place
 }
 
 func newConnections(limit int) *connections {

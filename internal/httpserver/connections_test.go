@@ -89,13 +89,13 @@ func TestWhoComesLastGoesLast(t *testing.T) {
 		c.state(e, http.StateClosed)
 	}
 	c.wait()
-	if c.live != 0 || len(c.evictable.byAddr) != 0 || len(c.evictable.heap) != 0 {
-		t.Errorf("%d live, %d and %d addresses are left", c.live, len(c.evictable.byAddr), len(c.evictable.heap))
+	if c.live != 0 || len(c.evictable.byAddr) != 0 || len(c.evictable.waiting) != 0 {
+		t.Errorf("%d live, %d addresses and %d connections are left", c.live, len(c.evictable.byAddr), len(c.evictable.waiting))
 	}
 }
 
-// The heap says what a look at each connection does.
-func TestWhoGoesIsFoundWithoutLookingAtAll(t *testing.T) {
+// What is counted along the way says what a count of all connections does.
+func TestWhoGoesIsOfTheAddressWithMost(t *testing.T) {
 	c := newConnections(1 << 30)
 	r := rand.New(rand.NewPCG(1, 2))
 	var all []*ends
@@ -124,12 +124,12 @@ func TestWhoGoesIsFoundWithoutLookingAtAll(t *testing.T) {
 func byLooking(c *connections) (first *tracked) {
 	count := map[netip.Addr]int{}
 	for _, g := range c.open {
-		if g.position != nil {
+		if g.group != nil {
 			count[g.from]++
 		}
 	}
 	for _, g := range c.open {
-		if g.position == nil {
+		if g.group == nil {
 			continue
 		}
 		if first == nil || count[g.from] > count[first.from] || count[g.from] == count[first.from] && g.since < first.since {

@@ -15,7 +15,6 @@ type connLimiter struct {
 	mu      sync.Mutex
 	shut    bool
 	pending evictor
-	waiting int // how many are pending
 	open    map[netip.Addr]int
 	logged  time.Time // when a refusal was last logged
 }
@@ -34,15 +33,13 @@ func (d *connLimiter) admit(c *conn) (oldest *conn, why string) {
 	if c.from.IsValid() {
 		d.open[c.from]++
 	}
-	if d.waiting >= d.maxPending {
+	if len(d.pending.waiting) >= d.maxPending {
 		first := d.pending.first()
 		d.pending.remove(first)
-		d.waiting--
 		oldest = first.conn.(*conn)
 	}
 	c.tracked = &tracked{conn: c, from: c.from}
 	d.pending.add(c.tracked)
-	d.waiting++
 	return oldest, ""
 }
 
@@ -50,10 +47,7 @@ func (d *connLimiter) admit(c *conn) (oldest *conn, why string) {
 func (d *connLimiter) handshaken(c *conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c.tracked.position != nil {
-		d.pending.remove(c.tracked)
-		d.waiting--
-	}
+	d.pending.remove(c.tracked)
 }
 
 // release counts a connection that has been closed, once.
@@ -75,10 +69,8 @@ func (d *connLimiter) close() (pending []*conn, first bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	first, d.shut = !d.shut, true
-	for _, group := range d.pending.byAddr {
-		for e := group.conns.Front(); e != nil; e = e.Next() {
-			pending = append(pending, e.Value.(*tracked).conn.(*conn))
-		}
+	for g := range d.pending.waiting {
+		pending = append(pending, g.conn.(*conn))
 	}
 	return pending, first
 }

@@ -267,13 +267,13 @@ func TestListenerEndsWithAllItsConnections(t *testing.T) {
 		kit.Eventually(t, "all to be taken in", func() bool {
 			l.limiter.mu.Lock()
 			defer l.limiter.mu.Unlock()
-			return l.limiter.waiting == 20
+			return len(l.limiter.pending.waiting) == 20
 		})
 		start := time.Now()
 		if err := l.Close(); err != nil || time.Since(start) > partingTime/2 {
 			t.Errorf("%s: %v after %v", name, err, time.Since(start))
 		}
-		if n := len(l.limiter.open) + l.limiter.waiting; n != 0 {
+		if n := len(l.limiter.open) + len(l.limiter.pending.waiting); n != 0 {
 			t.Errorf("%s: %d are left", name, n)
 		}
 		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
@@ -408,8 +408,8 @@ func FuzzFirstBytes(f *testing.F) {
 				t.Errorf("%q is a handshake", said)
 			}
 		}
-		if len(l.limiter.open) != 0 || l.limiter.waiting != 0 {
-			t.Errorf("%d addresses are still counted, %d connections wait", len(l.limiter.open), l.limiter.waiting)
+		if len(l.limiter.open) != 0 || len(l.limiter.pending.waiting) != 0 {
+			t.Errorf("%d addresses are still counted, %d connections wait", len(l.limiter.open), len(l.limiter.pending.waiting))
 		}
 	})
 }
