@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -176,6 +177,9 @@ func (r *Repairer) settlePage(ctx context.Context, page []raid.Surplus) (settled
 		if ok {
 			settled = settled.plus(amount{1, all[i].Part.Length})
 			r.progress.made(ofSurplus, all[i].Part.Length)
+			if isOtherBad(&all[i]) {
+				wake(r.wakeRepair) // it was tried in vain, maybe, and has a good copy to be made from now
+			}
 		}
 	}
 	wake(r.wakeCollect)
@@ -236,6 +240,11 @@ func (r *Repairer) readOthers(ctx context.Context, f raid.File, out *catalog.Set
 		}
 	}
 	return out, nil
+}
+
+// isOtherBad reports whether a part has a bad copy that a settlement leaves.
+func isOtherBad(s *catalog.Settlement) bool {
+	return slices.ContainsFunc(s.Part.Copies, func(c raid.Copy) bool { return c.Bad && c.Index != s.Instead })
 }
 
 func copyOf(p *raid.Part, index int) raid.Copy {

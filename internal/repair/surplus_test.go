@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -138,6 +139,47 @@ func TestSurplusStaysWhenAnotherCopyIsNotGood(t *testing.T) {
 			})
 		})
 	}
+}
+
+// When all copies of a part are bad, the surplus one takes the place of one of them, and the other
+// is made of it then. It was tried before, in vain, and no node tells that another try is worth it.
+func TestWhatIsMadeOfASurplusCopyIsMadeAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, a, f := spared(t, 10)
+		defer c.stop()
+		a.set(func() {
+			a.place = func(p raid.Part) (raid.NodeID, time.Duration, error) {
+				on := map[raid.NodeID]bool{}
+				for _, c := range p.Copies {
+					on[c.Node] = on[c.Node] || !c.Bad
+				}
+				for _, n := range c.nodes[1:] {
+					if on[c.nodes[0]] && !on[n] {
+						return n, 0, nil
+					}
+				}
+				return "", 0, raid.ErrCorrupt
+			}
+			a.found = map[raid.NodeID]error{c.nodes[1]: raid.ErrCorrupt, c.nodes[2]: raid.ErrCorrupt}
+		})
+		parts, err := a.catalog.Parts(t.Context(), f.ID, 0, f.Stripes)
+		for _, p := range parts {
+			for _, found := range p.Copies {
+				err = errors.Join(err, a.catalog.MarkBad(t.Context(), f.ID, p.Stripe, p.Number, found.Index, found.Attempt))
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.repair.Wake()
+		time.Sleep(time.Minute)
+		c.up[0]()
+		time.Sleep(time.Minute)
+		left, err := a.catalog.Repairs(t.Context(), catalog.RepairCursor{}, 10)
+		if err != nil || len(left) > 0 || a.on(c.nodes[0], f) != 10 || a.surplus(c.nodes[0]) != 0 {
+			t.Errorf("%d parts are to be repaired yet (%v), %d on the node that is back, %d surplus", len(left), err, a.on(c.nodes[0], f), a.surplus(c.nodes[0]))
+		}
+	})
 }
 
 // Of three copies those stay that spread best: zones before room, and nothing is moved

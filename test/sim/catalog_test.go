@@ -72,6 +72,21 @@ func (w *world) surplus() (n int64) {
 	return n
 }
 
+// besideSurplus returns the copies of the parts of which a node has a surplus one.
+func (w *world) besideSurplus(node string) (all []copyRow, err error) {
+	surplus := map[partKey]bool{}
+	err = w.query(`SELECT s.file, s.stripe, s.part, n.id FROM surplus s JOIN node n ON n.key = s.node`, func(v []driver.Value) {
+		if v[3].(string) == node {
+			surplus[partKey{v[0].(int64), v[1].(int64), int(v[2].(int64))}] = true
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	all, err = w.readCatalog()
+	return slices.DeleteFunc(all, func(r copyRow) bool { return !surplus[r.key()] }), err
+}
+
 func (w *world) readCatalog() (all []copyRow, err error) {
 	err = w.query(`SELECT c.file, c.stripe, c.part, c.name, coalesce(k.node, 0), c.flaw FROM chunk_name c
 		JOIN chunk k USING (file, stripe, part, copy) JOIN upload u ON u.id = c.file WHERE u.state = 1

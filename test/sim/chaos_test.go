@@ -207,8 +207,8 @@ func (w *world) slow() {
 }
 
 // strike does what costs copies, while each part has two good ones on distinct machines. A disk
-// rots, or a machine is gone for good, with its disk. Once a disk has rotten chunks that nobody may
-// have found, no other one is struck in this run.
+// rots, or a machine is gone for good, with its disk, or the others rot while one is off. Once a
+// disk has rotten chunks that nobody may have found, no other one is struck in this run.
 func (w *world) strike() {
 	alive := w.alive()
 	switch n := w.rng.IntN(10); {
@@ -222,6 +222,8 @@ func (w *world) strike() {
 		if w.rng.IntN(2) == 0 {
 			w.addPi(fmt.Sprintf("pi%d", len(w.pis)+1))
 		}
+	case n == 9 && len(alive) > 2 && w.rotten() == 0:
+		w.rotBesideSurplus(alive[w.rng.IntN(len(alive))])
 	case n < 9 && len(alive) < 6:
 		w.note("another Pi is added")
 		w.addPi(fmt.Sprintf("pi%d", len(w.pis)+1))
@@ -249,14 +251,57 @@ func (w *world) rot(p *pi) {
 		if w.rng.IntN(3) > 0 {
 			continue
 		}
-		b, err := os.ReadFile(found[name])
-		w.must(err)
-		for range 1 + w.rng.IntN(2) {
-			b[w.rng.IntN(len(b))] ^= 1 << w.rng.IntN(8)
+		w.flip(p, name, found[name])
+	}
+}
+
+// flip flips one or two bits of a chunk.
+func (w *world) flip(p *pi, name raid.ChunkName, path string) {
+	b, err := os.ReadFile(path)
+	w.must(err)
+	for range 1 + w.rng.IntN(2) {
+		b[w.rng.IntN(len(b))] ^= 1 << w.rng.IntN(8)
+	}
+	w.note("bits of a chunk flip", "pi", p.name, "chunk", name)
+	p.rottens[string(name)] = true
+	w.must(p.fs.Load().Rot(chunkFile(name), b))
+}
+
+// rotBesideSurplus leaves a machine off until its copies were made again. Then all other copies of
+// some of these parts rot before it is back, so that only what was thought surplus is good.
+func (w *world) rotBesideSurplus(p *pi) {
+	id, err := p.node()
+	w.must(err)
+	w.note(p.name + " is off until others have its copies")
+	w.must(p.crash(killed, w.rng))
+	p.backAt = int64(w.now() + 2*healTime)
+	var rows []copyRow
+	// Each is seen twice: what is being settled when the machine goes off is settled by then.
+	for end, again := w.now()+10*grace, false; w.now() < end; again = len(rows) > 0 {
+		time.Sleep(grace)
+		w.settle()
+		w.nurse()
+		if rows, err = w.besideSurplus(id); err != nil || again {
+			break
 		}
-		w.note("bits of a chunk flip", "pi", p.name, "chunk", name)
-		p.rottens[string(name)] = true
-		w.must(p.fs.Load().Rot(chunkFile(name), b))
+	}
+	w.must(err)
+	parts := map[partKey]bool{}
+	for _, r := range rows {
+		if _, seen := parts[r.key()]; !seen {
+			parts[r.key()] = w.rng.IntN(2) == 0
+		}
+		for _, q := range w.alive() {
+			found, err := q.chunksOf()
+			w.must(err)
+			if path, ok := found[r.name]; ok && q.running && parts[r.key()] {
+				w.flip(q, r.name, path)
+			}
+		}
+	}
+	w.heal()
+	if !w.model.failed() {
+		w.check()
 	}
 }
 
