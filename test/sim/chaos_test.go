@@ -255,12 +255,14 @@ func (w *world) rot(p *pi) {
 	}
 }
 
-// flip flips one or two bits of a chunk.
+// flip flips a bit in one or two bytes of a chunk.
 func (w *world) flip(p *pi, name raid.ChunkName, path string) {
 	b, err := os.ReadFile(path)
 	w.must(err)
-	for range 1 + w.rng.IntN(2) {
-		b[w.rng.IntN(len(b))] ^= 1 << w.rng.IntN(8)
+	at := w.rng.IntN(len(b))
+	b[at] ^= 1 << w.rng.IntN(8)
+	if w.rng.IntN(2) == 0 { // another byte: a bit that flips twice is as it was
+		b[(at+1+w.rng.IntN(len(b)-1))%len(b)] ^= 1 << w.rng.IntN(8)
 	}
 	w.note("bits of a chunk flip", "pi", p.name, "chunk", name)
 	p.rottens[string(name)] = true
