@@ -142,7 +142,7 @@ func (p *Pool) charge(n int) int64 { return min(int64(rounded(n)), p.limit) }
 
 func (p *Pool) buffer(n int, charged int64) *Buffer {
 	size := rounded(n)
-	store, ok := p.shelf(size).Get().(*storage)
+	store, ok := p.freeBuffers(size).Get().(*storage)
 	if !ok {
 		store = &storage{data: make([]byte, size)}
 	}
@@ -151,7 +151,7 @@ func (p *Pool) buffer(n int, charged int64) *Buffer {
 	return b
 }
 
-func (p *Pool) shelf(size int) *sync.Pool {
+func (p *Pool) freeBuffers(size int) *sync.Pool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.idle[size]
@@ -229,7 +229,7 @@ func (b *Buffer) Release() {
 		whole.Release()
 		return
 	}
-	p.shelf(len(store.data)).Put(store)
+	p.freeBuffers(len(store.data)).Put(store)
 	p.mu.Lock()
 	p.inUse -= b.charged
 	p.serve()

@@ -129,7 +129,7 @@ func (o *diskOpener) open() (disk *Disk, err error) {
 	if m, err = o.settle(m, remembered); err != nil {
 		return nil, err
 	}
-	if err := bringBack(o.fs, m.Array, m.Node); err != nil {
+	if err := restoreKept(o.fs, m.Array, m.Node); err != nil {
 		return nil, err
 	}
 	return &Disk{FS: o.fs, ID: m.Disk, stateDir: o.StateDir, random: o.Random, node: m.Node, array: m.Array}, nil

@@ -22,7 +22,7 @@ type endReader interface {
 
 // openAtOnce opens a file or folder with one call. os.Root makes one for each part of the name, and
 // another for the poller. As with os.Root, no part of the name leads out of the directory; none may
-// be a symbolic link. See otherWay for its errors.
+// be a symbolic link. See mayTryRoot for its errors.
 func (d *Dir) openAtOnce(name string, flag int, perm fs.FileMode) (fd int, err error) {
 	how := unix.OpenHow{
 		Flags:   uint64(flag) | unix.O_CLOEXEC | unix.O_LARGEFILE,
@@ -46,10 +46,10 @@ func (d *Dir) openAtOnce(name string, flag int, perm fs.FileMode) (fd int, err e
 	}
 }
 
-// otherWay reports that os.Root may manage what openAtOnce did not. The kernel or its sandbox has
+// mayTryRoot reports that os.Root may manage what openAtOnce did not. The kernel or its sandbox has
 // no such call, or the file is somebody else's, or a link is on the way. Any other error is the
 // disk's word. What failed on it is not tried again as if it had not.
-func otherWay(err error) bool {
+func mayTryRoot(err error) bool {
 	return slices.ContainsFunc([]error{
 		syscall.ENOSYS, syscall.EPERM, syscall.EINVAL, syscall.E2BIG, syscall.ELOOP, syscall.EXDEV, syscall.EAGAIN,
 	}, func(e error) bool { return errors.Is(err, e) })

@@ -94,7 +94,7 @@ func (d *Dir) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	switch fd, err := d.openAtOnce(name, flag, perm); {
 	case err == nil:
 		return os.NewFile(uintptr(fd), d.root.Name()+"/"+name), nil
-	case !otherWay(err):
+	case !mayTryRoot(err):
 		return nil, err
 	}
 	if flag == os.O_RDONLY {
@@ -125,7 +125,7 @@ func (d *Dir) Rename(from, to string) error {
 	if dir := path.Dir(to); dir != "." {
 		var err error
 		switch folder, err = d.openAtOnce(dir, unix.O_PATH|unix.O_DIRECTORY, 0); {
-		case otherWay(err):
+		case mayTryRoot(err):
 			return d.root.Rename(from, to)
 		case err != nil:
 			return err

@@ -42,7 +42,7 @@ func (s *Store) Describe(ctx context.Context, after raid.ChunkName, limit int, m
 				more = true
 				return nil
 			}
-			if err = s.giveWay(ctx); err == nil {
+			if err = s.yieldToRequests(ctx); err == nil {
 				chunks = append(chunks, s.describe(names[0]))
 			}
 		}
@@ -106,7 +106,7 @@ func (s *Store) list(ctx context.Context, after raid.ChunkName, limit int, minRu
 			if err := ctx.Err(); err != nil {
 				return nil, false, fmt.Errorf("list chunks: %w", err)
 			}
-			page, whole, err := s.shelves.page(s.fs, d, last)
+			page, whole, err := s.listed.page(s.fs, d, last)
 			if err != nil {
 				return nil, false, fmt.Errorf("list chunks: %w", err)
 			}

@@ -50,7 +50,7 @@ func (d *Disk) Reassign(array raid.ArrayID) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.array == array { // an attempt before this one may have failed behind the marker
-		return bringBack(d.FS, array, d.node)
+		return restoreKept(d.FS, array, d.node)
 	}
 	// The old array's number goes first: without it the trailers are asked, and
 	// those of other arrays do not count.
@@ -59,7 +59,7 @@ func (d *Disk) Reassign(array raid.ArrayID) error {
 		err = nil
 	}
 	if err == nil && d.array != "" {
-		err = setAside(d.FS, keptAs(d.array, d.node))
+		err = moveToKept(d.FS, keptFolder(d.array, d.node))
 	}
 	if err == nil {
 		err = syncDir(d.FS, ".")
@@ -68,10 +68,10 @@ func (d *Disk) Reassign(array raid.ArrayID) error {
 		err = d.mark(array, d.node)
 	}
 	if err == nil {
-		err = bringBack(d.FS, array, d.node)
+		err = restoreKept(d.FS, array, d.node)
 	}
 	if err != nil {
-		return fmt.Errorf("move the disk to array %s: %w", array, errors.Join(err, bringBack(d.FS, d.array, d.node)))
+		return fmt.Errorf("move the disk to array %s: %w", array, errors.Join(err, restoreKept(d.FS, d.array, d.node)))
 	}
 	return nil
 }
@@ -84,14 +84,14 @@ const (
 	maxKept = 100
 )
 
-// setAside moves all chunks into a folder, without the lab's, which belong to no
-// array. After a crash in between, bringBack puts them back where they were at the
+// moveToKept moves all chunks into a folder, without the lab's, which belong to no
+// array. After a crash in between, restoreKept puts them back where they were at the
 // next start.
-func setAside(fsys FS, folder string) error {
+func moveToKept(fsys FS, folder string) error {
 	fanouts, err := fanoutsIn(fsys, ".")
 	for _, name := range fanouts {
 		if err == nil {
-			err = setOneAside(fsys, folder, name)
+			err = moveFanout(fsys, folder, name)
 		}
 	}
 	if err != nil {
@@ -100,25 +100,25 @@ func setAside(fsys FS, folder string) error {
 	return nil
 }
 
-// keptAs is the folder for what a disk held of an array as a node that it is not
+// keptFolder is the folder for what a disk held of an array as a node that it is not
 // any more.
-func keptAs(array raid.ArrayID, node raid.NodeID) string {
+func keptFolder(array raid.ArrayID, node raid.NodeID) string {
 	return keptPrefix + string(array) + "-" + string(node)
 }
 
-// bringBack undoes setAside for the array and the node that the disk belongs to.
-func bringBack(fsys FS, array raid.ArrayID, node raid.NodeID) error {
+// restoreKept undoes moveToKept for the array and the node that the disk belongs to.
+func restoreKept(fsys FS, array raid.ArrayID, node raid.NodeID) error {
 	if array == "" {
 		return nil
 	}
-	folder := keptAs(array, node)
+	folder := keptFolder(array, node)
 	fanouts, err := fanoutsIn(fsys, folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	for _, name := range fanouts {
 		if err == nil {
-			err = bringOneBack(fsys, folder, name)
+			err = restoreFanout(fsys, folder, name)
 		}
 	}
 	if err == nil && len(fanouts) > 0 {
@@ -130,9 +130,9 @@ func bringBack(fsys FS, array raid.ArrayID, node raid.NodeID) error {
 	return nil
 }
 
-// bringOneBack moves a fan-out directory, or the chunks in it when there are newer
+// restoreFanout moves a fan-out directory, or the chunks in it when there are newer
 // ones in its place. No two chunks have one name.
-func bringOneBack(fsys FS, folder, name string) error {
+func restoreFanout(fsys FS, folder, name string) error {
 	err := fsys.Rename(join(folder, name), name)
 	if !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.ENOTEMPTY) {
 		return err
@@ -153,7 +153,7 @@ func fanoutsIn(fsys FS, dir string) (fanouts []string, err error) {
 	return fanouts, err
 }
 
-func setOneAside(fsys FS, folder, name string) error {
+func moveFanout(fsys FS, folder, name string) error {
 	for n := 1; ; n++ {
 		into := folder
 		if n > 1 {
@@ -187,15 +187,15 @@ func (d *Disk) NewNode() (id raid.NodeID, kept string, err error) {
 	if d.array != "" {
 		fanouts, err := fanoutsIn(d.FS, ".")
 		if err == nil && len(fanouts) > 0 {
-			kept = keptAs(d.array, d.node)
-			err = errors.Join(setAside(d.FS, kept), syncDir(d.FS, "."))
+			kept = keptFolder(d.array, d.node)
+			err = errors.Join(moveToKept(d.FS, kept), syncDir(d.FS, "."))
 		}
 		if err != nil {
-			return "", "", fmt.Errorf("draw a new node id: %w", errors.Join(err, bringBack(d.FS, d.array, d.node)))
+			return "", "", fmt.Errorf("draw a new node id: %w", errors.Join(err, restoreKept(d.FS, d.array, d.node)))
 		}
 	}
 	if err := d.beNode(raid.NodeID(drawn)); err != nil {
-		return "", "", fmt.Errorf("draw a new node id: %w", errors.Join(err, bringBack(d.FS, d.array, d.node)))
+		return "", "", fmt.Errorf("draw a new node id: %w", errors.Join(err, restoreKept(d.FS, d.array, d.node)))
 	}
 	return d.node, kept, nil
 }

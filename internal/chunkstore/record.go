@@ -24,7 +24,7 @@ func (s *Store) record(file string) (string, error) {
 // saveRecord writes a small file in place of the one before, durably. It is no request,
 // and may use the reserve.
 func (s *Store) saveRecord(file, text string) error {
-	leave, err := s.enterQuietly(context.Background())
+	leave, err := s.enterBackground(context.Background())
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func (s *Store) scanTrailers(ctx context.Context, all []*dir) (ok bool) {
 // scanChunk reads one trailer. A corrupt chunk was reported by open and does not
 // end the scan; an unreadable disk does.
 func (s *Store) scanChunk(ctx context.Context, name raid.ChunkName) error {
-	if err := s.giveWay(ctx); err != nil {
+	if err := s.yieldToRequests(ctx); err != nil {
 		return err
 	}
 	c, err := s.open(name)
@@ -78,7 +78,7 @@ func (s *Store) scanChunk(ctx context.Context, name raid.ChunkName) error {
 	return nil
 }
 
-func (s *Store) giveWay(ctx context.Context) error {
+func (s *Store) yieldToRequests(ctx context.Context) error {
 	if s.working.Load() == 0 {
 		return ctx.Err()
 	}

@@ -26,8 +26,8 @@ func (s *Store) QuietFor() time.Duration {
 	return max(0, time.Since(s.opened)-time.Duration(s.worked.Load()))
 }
 
-// enterQuietly is enter for a call that is no request.
-func (s *Store) enterQuietly(ctx context.Context) (leave func(), err error) {
+// enterBackground is enter for a call that is no request.
+func (s *Store) enterBackground(ctx context.Context) (leave func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (s *Store) enterQuietly(ctx context.Context) (leave func(), err error) {
 
 // Names is List of the chunks of all uploads, and is no request.
 func (s *Store) Names(ctx context.Context, after raid.ChunkName, limit int) (names []raid.ChunkName, more bool, err error) {
-	leave, err := s.enterQuietly(ctx)
+	leave, err := s.enterBackground(ctx)
 	if err != nil {
 		return nil, false, err
 	}
@@ -55,7 +55,7 @@ func (s *Store) Names(ctx context.Context, after raid.ChunkName, limit int) (nam
 // raid.ErrUnsupported, which it reports like Read. A chunk that is whole is not reported any more.
 // All other errors say nothing of the chunk.
 func (s *Store) CheckChunk(ctx context.Context, name raid.ChunkName, turn Turn) (bytes int64, err error) {
-	leave, err := s.enterQuietly(ctx)
+	leave, err := s.enterBackground(ctx)
 	if err != nil {
 		return 0, err
 	}

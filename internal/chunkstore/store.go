@@ -51,7 +51,7 @@ type Store struct {
 	trash   trash
 	slots   chan struct{} // one for each write under way
 	pages   chan struct{} // has room for the page of a listing that is being read
-	shelves shelves       // for the call that has put something into pages
+	listed  nameCaches    // for the call that has put something into pages
 	tmp     atomic.Int64  // numbers temporary files
 
 	trailers, tails, verifyBuffers sync.Pool // of *[]byte, *[tailLen]byte, *[verifyLen]byte

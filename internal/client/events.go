@@ -86,7 +86,7 @@ func (c *Client) FollowEvents(ctx context.Context, after int64, heard func(Event
 			return failed
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case err != nil && !comesBack(err):
+		case err != nil && !isTemporary(err):
 			return err
 		}
 		if err != nil && lost != nil {
@@ -98,9 +98,9 @@ func (c *Client) FollowEvents(ctx context.Context, after int64, heard func(Event
 	}
 }
 
-// comesBack tells errors that end while somebody waits: a controller that is restarted,
+// isTemporary tells errors that end while somebody waits: a controller that is restarted,
 // a network that is away.
-func comesBack(err error) bool {
+func isTemporary(err error) bool {
 	var unreachable *UnreachableError
 	return passing(err) || errors.As(err, &unreachable) || errors.Is(err, ErrStalled)
 }

@@ -50,7 +50,7 @@ func (c *Controller) view(ctx context.Context) monitor.View {
 	}
 	all, _ := c.reach(v.Nodes)
 	if v.LostFiles = all.None; v.LostFiles > 0 && !all.Partial {
-		v.LostSome = c.lostFiles(ctx)
+		v.LostExamples = c.lostFiles(ctx)
 	}
 	return v
 }

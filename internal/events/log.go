@@ -81,7 +81,7 @@ func (l *Log) Tell(e raid.Event) {
 	if l.repeats.allow(e, now) {
 		l.add(e, now)
 	}
-	l.poke()
+	l.nudge()
 }
 
 // add gives an event its number and its time. Callers hold mu.
@@ -153,11 +153,11 @@ func (l *Log) wrote(upTo int64) {
 		l.since = l.recent[n].At
 		l.urgent = slices.ContainsFunc(l.recent[n:], func(e raid.Event) bool { return e.Kind.IsGrave() })
 	}
-	l.poke()
+	l.nudge()
 }
 
-// poke has Run look what there is to do.
-func (l *Log) poke() {
+// nudge has Run look what there is to do.
+func (l *Log) nudge() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -196,7 +196,7 @@ func (l *Log) step(ctx context.Context, failed *time.Time) time.Duration {
 			l.cfg.Log.Info("events are written again")
 		}
 		*failed = time.Time{}
-		l.confess()
+		l.reportLost()
 	case ctx.Err() == nil && !errors.Is(err, raid.ErrCatalogBroken):
 		if failed.IsZero() {
 			l.cfg.Log.Warn("events could not be written; the newest are in memory, and it is tried again", "error", err)
@@ -233,8 +233,8 @@ func (l *Log) sumUp(failed time.Time) (wait time.Duration, due bool) {
 	return min(wait, at.Sub(now)), !at.After(now)
 }
 
-// confess tells how many events were lost, when others can be written.
-func (l *Log) confess() {
+// reportLost tells how many events were lost, when others can be written.
+func (l *Log) reportLost() {
 	l.mu.Lock()
 	lost := l.lost
 	l.lost = 0

@@ -35,11 +35,11 @@ type Config struct {
 
 // View describes the array at a moment.
 type View struct {
-	Nodes     []raid.NodeInfo // with their names
-	Clones    []Clone
-	Catalog   error       // wraps raid.ErrCatalogBehind or raid.ErrCatalogDamaged when it can't be believed
-	LostFiles int64       // of which some part has no good copy on any node
-	LostSome  []raid.File // some of them
+	Nodes        []raid.NodeInfo // with their names
+	Clones       []Clone
+	Catalog      error       // wraps raid.ErrCatalogBehind or raid.ErrCatalogDamaged when it can't be believed
+	LostFiles    int64       // of which some part has no good copy on any node
+	LostExamples []raid.File // some of them
 }
 
 // Clone is a machine that is refused because another one has its node id.
@@ -73,7 +73,7 @@ const (
 type node struct {
 	told      presence
 	since     time.Time // it is not there; zero: it is
-	wentFor   time.Time // the same, of what was told
+	awaySince time.Time // the same, of what was told
 	version   string
 	disk      map[raid.EventKind]bool // conditions that were told
 	problem   bool
@@ -159,14 +159,14 @@ func (m *Monitor) lookAtPresence(n *node, info raid.NodeInfo, arg string, now ti
 		switch {
 		case n.told == away || n.told == lost:
 			text := name + " is back"
-			if !n.wentFor.IsZero() {
-				text += ", after " + roughly(now.Sub(n.wentFor))
+			if !n.awaySince.IsZero() {
+				text += ", after " + roughly(now.Sub(n.awaySince))
 			}
 			tell(raid.NodeUp, "", "%s", text)
 		case n.told == unknown && info.Recalled == "" && now.Sub(m.started) > startPatience:
 			tell(raid.NodeUp, "", "%s is there, with %s free", name, gigabytes(info.FreeBytes))
 		}
-		n.told, n.since, n.wentFor = there, time.Time{}, time.Time{}
+		n.told, n.since, n.awaySince = there, time.Time{}, time.Time{}
 		return
 	}
 	if n.since.IsZero() {
@@ -199,8 +199,8 @@ func (m *Monitor) lookAtPresence(n *node, info raid.NodeInfo, arg string, now ti
 		}
 		n.told = away
 	}
-	if n.wentFor.IsZero() && n.told != there {
-		n.wentFor = n.since
+	if n.awaySince.IsZero() && n.told != there {
+		n.awaySince = n.since
 	}
 }
 
@@ -279,10 +279,10 @@ func (m *Monitor) lookAtClones(v View) {
 func (m *Monitor) lookAtCatalog(v View) {
 	if v.LostFiles > m.lost && m.looked { // what was lost before the start was told then
 		e := raid.Event{Kind: raid.FileLost,
-			Text:   fmt.Sprintf("%d more files have lost all good copies of a part%s", v.LostFiles-m.lost, some(v.LostSome)),
+			Text:   fmt.Sprintf("%d more files have lost all good copies of a part%s", v.LostFiles-m.lost, some(v.LostExamples)),
 			Advice: "bring back nodes that are away or were removed, if there are any; raidctl status tells which files"}
 		if v.LostFiles-m.lost == 1 {
-			e.Text = "a file has lost all good copies of a part" + some(v.LostSome)
+			e.Text = "a file has lost all good copies of a part" + some(v.LostExamples)
 		}
 		m.cfg.Tell(e)
 	}

@@ -171,7 +171,7 @@ func TestClonesAndWrongCatalogsAreToldOfOnce(t *testing.T) {
 		s.pass(time.Minute)
 		s.view.Clones = []Clone{{"a", "10.0.0.9:4711"}}
 		s.view.Catalog = fmt.Errorf("%w: number 7", raid.ErrCatalogBehind)
-		s.view.LostFiles, s.view.LostSome = 2, []raid.File{{ID: 7, Filename: "a\x1b"}, {ID: 9, Filename: "b"}}
+		s.view.LostFiles, s.view.LostExamples = 2, []raid.File{{ID: 7, Filename: "a\x1b"}, {ID: 9, Filename: "b"}}
 		s.pass(time.Hour)
 		s.wants("node-clone: a second machine, at 10.0.0.9:4711, says that it is pi1", "file-lost: 2 more files have lost all good copies of a part; such files are 7 (\"a\\x1b\"), 9 (\"b\")", "catalog-behind: ")
 		s.view.Clones, s.view.Catalog = nil, nil

@@ -88,13 +88,13 @@ func (a *app) fail(ctx context.Context, err error) int {
 	status := statusOf(ctx, err)
 	var told said
 	if !errors.As(err, &told) {
-		a.complain(ctx, err)
+		a.printError(ctx, err)
 	}
 	return status
 }
 
-// complain writes an error to standard error: a line, or with --json an object.
-func (a *app) complain(ctx context.Context, err error) {
+// printError writes an error to standard error: a line, or with --json an object.
+func (a *app) printError(ctx context.Context, err error) {
 	text := a.explain(ctx, err)
 	if a.json {
 		b, jsonErr := json.Marshal(map[string]any{

@@ -86,7 +86,7 @@ func (a *app) nodeRemove(ctx context.Context, arg string, order raid.RemoveOrder
 		return err
 	}
 	err = a.client.RemoveNode(ctx, n.ID, order)
-	if a.agreesToLose(ctx, err, &order) {
+	if a.confirmLoss(ctx, err, &order) {
 		err = a.client.RemoveNode(ctx, n.ID, order)
 	}
 	if err != nil {
@@ -99,9 +99,9 @@ func (a *app) nodeRemove(ctx context.Context, arg string, order raid.RemoveOrder
 	return err
 }
 
-// agreesToLose asks whoever has said --force at a terminal, and no number, for the
+// confirmLoss asks whoever has said --force at a terminal, and no number, for the
 // number of files that would be lost. The controller compares it once more.
-func (a *app) agreesToLose(ctx context.Context, err error, order *raid.RemoveOrder) bool {
+func (a *app) confirmLoss(ctx context.Context, err error, order *raid.RemoveOrder) bool {
 	var refused *client.Error
 	tty := a.terminal()
 	if !errors.As(err, &refused) || refused.Lose == 0 || !order.Force || order.Lose != 0 || tty == nil {

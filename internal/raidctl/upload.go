@@ -188,7 +188,7 @@ func (a *app) each(ctx context.Context, args []string, do func(string) error) er
 		if err == nil {
 			continue
 		}
-		a.complain(ctx, err)
+		a.printError(ctx, err)
 		if first == nil {
 			first = said{err}
 		}

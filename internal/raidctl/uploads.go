@@ -153,7 +153,7 @@ func (a *uploads) end(ctx context.Context) error {
 		default:
 			toldLost = toldLost || lost != nil
 			err := fmt.Errorf("upload %s: %w", path, r.err)
-			a.complain(ctx, err)
+			a.printError(ctx, err)
 			if first == nil {
 				first = said{err}
 			}
@@ -185,7 +185,7 @@ func (a *uploads) summary(ctx context.Context, left []string) {
 	}
 	switch {
 	case missing > 0:
-		a.complain(ctx, errors.New(text)) // which says too whether it was interrupted
+		a.printError(ctx, errors.New(text)) // which says too whether it was interrupted
 	case a.watched && !a.json:
 		fmt.Fprintf(a.stderr, "raidctl: %s\n", text)
 	}

@@ -178,7 +178,7 @@ func (r *running[C]) refuse(err error, stderr io.Writer) int {
 	get := Getenv(r.env)
 	if cfg := (LogConfig{Terminal: IsTerminal(stderr), Getenv: get}); cfg.managed() {
 		for line := range strings.Lines(err.Error()) {
-			r.lastWords(what + ": " + strings.TrimSpace(line))
+			r.logEnd(what + ": " + strings.TrimSpace(line))
 		}
 	} else {
 		fmt.Fprintf(stderr, "%s: %s:\n%v\n", r.Program, what, err)
@@ -187,11 +187,11 @@ func (r *running[C]) refuse(err error, stderr io.Writer) int {
 	return status
 }
 
-// lastWords logs why the daemon ends. The journal gets it by standard error, which is known to be
+// logEnd logs why the daemon ends. The journal gets it by standard error, which is known to be
 // the unit's since systemd started it. An event on journald's own socket is different: journald
 // looks up its sender when it reads it. If the process has ended by then journalctl -u does not
 // show the event.
-func (r *running[C]) lastWords(text string) {
+func (r *running[C]) logEnd(text string) {
 	if !r.journal {
 		r.log.Error(text)
 		return
@@ -201,12 +201,12 @@ func (r *running[C]) lastWords(text string) {
 
 func (r *running[C]) serve(ctx context.Context, hangups <-chan os.Signal) int {
 	log, notify := r.log, r.notify
-	said, lastSigns := make(chan struct{}), func() {}
+	said, stopSigns := make(chan struct{}), func() {}
 	stopping := context.AfterFunc(ctx, func() {
 		defer close(said)
 		notify.Stopping()
 		log.Info("stopping", "cause", context.Cause(ctx))
-		lastSigns = notify.lastSigns()
+		stopSigns = notify.keepAliveToEnd()
 	})
 	served, end := context.WithCancel(ctx)
 	var reloads sync.WaitGroup
@@ -217,18 +217,18 @@ func (r *running[C]) serve(ctx context.Context, hangups <-chan os.Signal) int {
 	if !stopping() {
 		<-said
 	}
-	lastSigns()
+	stopSigns()
 	switch {
 	case err == nil, ctx.Err() != nil && errors.Is(err, context.Canceled):
 		log.Info("stopped")
 		return ExitOK
 	case r.Refused != nil && r.Refused(err):
 		notify.final("Refuses to run: " + err.Error())
-		r.lastWords(r.Program + " refuses to run: " + err.Error())
+		r.logEnd(r.Program + " refuses to run: " + err.Error())
 		return ExitConfig
 	}
 	notify.final("Ended: " + err.Error())
-	r.lastWords(r.Program + " ends: " + err.Error())
+	r.logEnd(r.Program + " ends: " + err.Error())
 	return ExitFailed
 }
 

@@ -34,7 +34,7 @@ type Notifier struct {
 	order    sync.Mutex // held while one of READY, RELOADING and STOPPING is sent
 	stopping bool       // STOPPING was sent: neither of the others may follow
 
-	telling sync.Mutex // held over the making of a status line and its sending; before mu
+	sendOrder sync.Mutex // held over the making of a status line and its sending; before mu
 
 	mu     sync.Mutex
 	ready  chan struct{} // closed by Ready; made when first needed
@@ -117,8 +117,8 @@ func (n *Notifier) final(line string) {
 // set changes a part of the status line. Lines are sent in the order in which they
 // were made. An older one that came last would stay, since the newer counts as sent.
 func (n *Notifier) set(part *string, text string) {
-	n.telling.Lock()
-	defer n.telling.Unlock()
+	n.sendOrder.Lock()
+	defer n.sendOrder.Unlock()
 	n.mu.Lock()
 	*part = text
 	var parts []string

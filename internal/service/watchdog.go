@@ -17,8 +17,8 @@ import (
 // service manager would end it.
 const rounds = 3
 
-// partingTime bounds the wait of an ended Watch for probes that are under way.
-const partingTime = time.Second
+// probesEnd bounds the wait of an ended Watch for probes that are under way.
+const probesEnd = time.Second
 
 // WatchdogTime returns how long the service manager waits for a sign of life, as it has told this
 // process. 0: it does not watch.
@@ -81,7 +81,7 @@ func (w *watch) run(ctx context.Context) error {
 			case a := <-w.answers:
 				w.take(ctx, a, missing)
 			case <-tick.C:
-				w.complain(missing)
+				w.report(missing)
 				for part := range missing {
 					w.ask(ctx, part)
 				}
@@ -131,8 +131,8 @@ func (w *watch) take(ctx context.Context, a answer, missing map[string]struct{})
 	}
 }
 
-// complain says which parts do not move.
-func (w *watch) complain(missing map[string]struct{}) {
+// report says which parts do not move.
+func (w *watch) report(missing map[string]struct{}) {
 	for part := range missing {
 		since, there := w.asked[part]
 		if !there || w.late[part] != "" {
@@ -150,22 +150,22 @@ func (w *watch) show() {
 
 // leave waits a moment for the probes under way: one of them may hang.
 func (w *watch) leave() {
-	patience := time.NewTimer(partingTime)
-	defer patience.Stop()
+	limit := time.NewTimer(probesEnd)
+	defer limit.Stop()
 	for len(w.asked) > 0 {
 		select {
 		case a := <-w.answers:
 			delete(w.asked, a.part)
-		case <-patience.C:
+		case <-limit.C:
 			return
 		}
 	}
 }
 
-// lastSigns sends signs of life while the daemon stops, until the result is called. The daemon's
+// keepAliveToEnd sends signs of life while the daemon stops, until the result is called. The daemon's
 // parts end one after the other and can't be asked any more. The service manager knows by itself
 // how long that may take.
-func (n *Notifier) lastSigns() (stop func()) {
+func (n *Notifier) keepAliveToEnd() (stop func()) {
 	if n.Watchdog <= 0 {
 		return func() {}
 	}

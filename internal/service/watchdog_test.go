@@ -264,7 +264,7 @@ func TestSignsOfLifeGoOnWhileADaemonStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var signs atomic.Int32
 		n := &Notifier{Watchdog: 9 * time.Second, Send: func(string) error { signs.Add(1); return nil }}
-		stop := n.lastSigns()
+		stop := n.keepAliveToEnd()
 		time.Sleep(31 * time.Second)
 		stop()
 		if got := signs.Load(); got != 11 {

@@ -66,7 +66,7 @@ type server struct {
 
 	mu      sync.Mutex
 	stopped bool
-	pending list.List // of newcomer, the oldest first
+	pending list.List // of pendingConn, the oldest first
 	greets  perSource // pending
 	open    map[*Conn]struct{}
 	sources perSource // open
@@ -119,11 +119,11 @@ func (s *server) enter(nc net.Conn) (place *list.Element, ok bool) {
 		s.evict(s.greets.most())
 	}
 	s.greets.add(from, 1)
-	return s.pending.PushBack(newcomer{nc, from}), true
+	return s.pending.PushBack(pendingConn{nc, from}), true
 }
 
-// newcomer is a connection that is not served yet.
-type newcomer struct {
+// pendingConn is a connection that is not served yet.
+type pendingConn struct {
 	net.Conn
 	from string
 }
@@ -131,7 +131,7 @@ type newcomer struct {
 // evict closes the slowest handshake of a source.
 func (s *server) evict(from string) {
 	for e := s.pending.Front(); e != nil; e = e.Next() {
-		if h := e.Value.(newcomer); h.from == from {
+		if h := e.Value.(pendingConn); h.from == from {
 			s.drop(e)
 			s.log.warn("too many handshakes at once, the slowest is closed", "peer", h.RemoteAddr(), "handshakes", s.cfg.MaxHandshakes)
 			h.Close()
@@ -142,7 +142,7 @@ func (s *server) evict(from string) {
 
 // drop takes a handshake out of the list, if it still is in it.
 func (s *server) drop(place *list.Element) {
-	h := place.Value.(newcomer)
+	h := place.Value.(pendingConn)
 	before := s.pending.Len()
 	if s.pending.Remove(place); s.pending.Len() < before {
 		s.greets.add(h.from, -1)
@@ -170,7 +170,7 @@ func (s *server) leave(place *list.Element, c *Conn) bool {
 	if c == nil || s.stopped {
 		return false
 	}
-	from := place.Value.(newcomer).from
+	from := place.Value.(pendingConn).from
 	if !s.roomFor(from, c.peer.Addr) {
 		return false
 	}
@@ -196,7 +196,7 @@ func (s *server) serve(ctx context.Context, nc net.Conn, place *list.Element) {
 	c.Close()
 	s.mu.Lock()
 	delete(s.open, c)
-	s.sources.add(place.Value.(newcomer).from, -1)
+	s.sources.add(place.Value.(pendingConn).from, -1)
 	s.mu.Unlock()
 }
 
@@ -206,7 +206,7 @@ func (s *server) closeAll() {
 	defer s.mu.Unlock()
 	s.stopped = true
 	for e := s.pending.Front(); e != nil; e = e.Next() {
-		e.Value.(newcomer).Close()
+		e.Value.(pendingConn).Close()
 	}
 	for c := range s.open {
 		c.CloseWith(raid.ErrShutdown)

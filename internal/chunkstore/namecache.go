@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	// shelfNames bounds the names of one directory that are kept, for about 1 MiB. All
+	// cachedNames bounds the names of one directory that are kept, for about 1 MiB. All
 	// chunks of a large upload are in one directory.
-	shelfNames = 16 << 10
-	// shelfAge bounds the time for which shelves are believed. Changes by this process are known at
+	cachedNames = 16 << 10
+	// cachedFor bounds the time for which cached names are believed. Changes by this process are known at
 	// once, and nobody else should make any.
-	shelfAge = 30 * time.Second
+	cachedFor = 30 * time.Second
 )
 
-// shelf keeps names of one directory in order, between the pages of a listing. Without
+// nameCache keeps names of one directory in order, between the pages of a listing. Without
 // it each page would read a whole directory. It has no lock.
-type shelf struct {
+type nameCache struct {
 	dir     *dir
 	changes uint64 // of dir, when it was read
 	read    time.Time
@@ -30,14 +30,14 @@ type shelf struct {
 	whole   bool             // there are no further ones
 }
 
-// shelves are those of the two directories read last. A page may end in one of them and
+// nameCaches are those of the two directories read last. A page may end in one of them and
 // have looked into the next.
-type shelves struct {
-	latest, before shelf
+type nameCaches struct {
+	latest, before nameCache
 }
 
-// page is that of the directory's shelf.
-func (s *shelves) page(fsys FS, d *dir, after raid.ChunkName) (names []raid.ChunkName, whole bool, err error) {
+// page returns names of the directory from its cache.
+func (s *nameCaches) page(fsys FS, d *dir, after raid.ChunkName) (names []raid.ChunkName, whole bool, err error) {
 	if s.latest.dir != d {
 		s.latest, s.before = s.before, s.latest
 	}
@@ -46,12 +46,12 @@ func (s *shelves) page(fsys FS, d *dir, after raid.ChunkName) (names []raid.Chun
 
 // page returns names of a directory after the given one, in order, and whether they are
 // all. Unless they are, there is at least one. A directory that is gone has none.
-func (s *shelf) page(fsys FS, d *dir, after raid.ChunkName) (names []raid.ChunkName, whole bool, err error) {
+func (s *nameCache) page(fsys FS, d *dir, after raid.ChunkName) (names []raid.ChunkName, whole bool, err error) {
 	changes := d.changed()
-	if s.dir != d || s.changes != changes || time.Since(s.read) > shelfAge || after < s.after || !s.whole && after >= s.names[len(s.names)-1] {
-		*s = shelf{}
-		next := shelf{dir: d, changes: changes, read: time.Now(), after: after}
-		if next.names, next.whole, err = firstChunks(fsys, d.path, after, shelfNames); err != nil {
+	if s.dir != d || s.changes != changes || time.Since(s.read) > cachedFor || after < s.after || !s.whole && after >= s.names[len(s.names)-1] {
+		*s = nameCache{}
+		next := nameCache{dir: d, changes: changes, read: time.Now(), after: after}
+		if next.names, next.whole, err = firstChunks(fsys, d.path, after, cachedNames); err != nil {
 			return nil, false, err
 		}
 		*s = next
