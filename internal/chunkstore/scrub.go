@@ -147,7 +147,8 @@ func (s *Store) trashCorrupt(ctx context.Context, names []raid.ChunkName, errs [
 	}
 	var bad []raid.ChunkName
 	for i, name := range names {
-		if s.corrupt.has(name) {
+		// A read that is under way would put it back, and nobody would delete it once more.
+		if s.corrupt.has(name) && s.names.deleteForGood(name) {
 			moved, bad = append(moved, i), append(bad, name)
 		}
 	}

@@ -127,6 +127,12 @@ func TestACorruptChunkThatIsDeletedGoesToTheTrash(t *testing.T) {
 	}
 	wantErr(t, s.Write(t.Context(), bad.meta, bad.payload), raid.ErrInvalid) // its name is used up
 
+	// Who asks for it now was under way while it was deleted. Nobody would delete it once more.
+	wantErr(t, s.Verify(t.Context(), bad.name(), int64(len(bad.payload)), bad.crc()), raid.ErrNotFound)
+	if st := s.Stats(); st.TrashChunks != 1 || st.Corrupt != 0 || st.Chunks != 0 {
+		t.Errorf("after it was asked for: %+v", st)
+	}
+
 	s.KeepCorrupt(0)
 	other := rotten(t, s, dir, 0)
 	check(other)

@@ -16,8 +16,9 @@ type names struct {
 	// void names belong to writes that failed when their file may have been
 	// visible already. They are few: the store turns read only with the first.
 	void map[raid.ChunkName]struct{}
-	// gone are the names deleted last, in a ring.
-	gone map[raid.ChunkName]struct{}
+	// gone are the names deleted last, in a ring. Those that are true do not come back from the
+	// trash either.
+	gone map[raid.ChunkName]bool
 	ring []raid.ChunkName
 	next int
 }
@@ -30,7 +31,7 @@ func newNames() names {
 	return names{
 		writing: map[raid.ChunkName]struct{}{},
 		void:    map[raid.ChunkName]struct{}{},
-		gone:    map[raid.ChunkName]struct{}{},
+		gone:    map[raid.ChunkName]bool{},
 	}
 }
 
@@ -38,7 +39,7 @@ func newNames() names {
 func (n *names) begin(name raid.ChunkName) (ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if has(n.writing, name) || has(n.void, name) || has(n.gone, name) {
+	if has(n.writing, name) || has(n.void, name) || n.isGone(name) {
 		return false
 	}
 	n.writing[name] = struct{}{}
@@ -56,16 +57,22 @@ func (n *names) end(name raid.ChunkName, void bool) {
 }
 
 // delete records that a name is deleted now. It fails while it is written.
-func (n *names) delete(name raid.ChunkName) (ok bool) {
+func (n *names) delete(name raid.ChunkName) (ok bool) { return n.forget(name, false) }
+
+// deleteForGood is delete for a chunk that is not to come back from the trash.
+func (n *names) deleteForGood(name raid.ChunkName) (ok bool) { return n.forget(name, true) }
+
+func (n *names) forget(name raid.ChunkName, forGood bool) (ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if has(n.writing, name) {
 		return false
 	}
-	if has(n.gone, name) {
+	known := n.isGone(name)
+	n.gone[name] = n.gone[name] || forGood
+	if known {
 		return true
 	}
-	n.gone[name] = struct{}{}
 	if len(n.ring) < rememberGone {
 		n.ring = append(n.ring, name)
 		return true
@@ -74,6 +81,19 @@ func (n *names) delete(name raid.ChunkName) (ok bool) {
 	n.ring[n.next] = name
 	n.next = (n.next + 1) % rememberGone
 	return true
+}
+
+// isGone reports whether a name was deleted lately. mu is held.
+func (n *names) isGone(name raid.ChunkName) bool {
+	_, ok := n.gone[name]
+	return ok
+}
+
+// mayReturn reports whether a chunk may come back from the trash.
+func (n *names) mayReturn(name raid.ChunkName) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.gone[name] && !has(n.void, name)
 }
 
 // restore lets a deleted name be used again, which is back from the trash.

@@ -102,7 +102,7 @@ func (s *Store) restore(name raid.ChunkName, length int64, crc uint32) (bool, er
 	t := &s.trash
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.bins) == 0 || s.names.isVoid(name) || checkName(name) != nil {
+	if len(t.bins) == 0 || !s.names.mayReturn(name) || checkName(name) != nil {
 		return false, nil
 	}
 	if _, err := fileSize(s.fs, chunkPath(name)); err == nil {
