@@ -135,7 +135,7 @@ type undoable struct {
 }
 
 func storeForDeletes(c *Catalog, files int) (u undoable, err error) {
-	var fins []Finish
+	var fins []raid.FinishedUpload
 	for range files {
 		fin, err := makeFile(c, 2)
 		if err != nil {

@@ -95,7 +95,7 @@ type meta struct {
 
 	spreadTo int64 // files with ids up to it are in spread
 	ran      int64 // milliseconds, see Catalog.Ran
-	counts   Counts
+	counts   raid.Totals
 }
 
 // node is a row of the table node.
@@ -103,15 +103,6 @@ type node struct {
 	raid.NodeRecord
 	identity
 	removals int64
-}
-
-// Counts are totals over the catalog, kept with every change.
-type Counts struct {
-	Files    int64 // complete ones
-	Bytes    int64 // sum of their sizes
-	Degraded int64 // files of which some part has fewer good copies on distinct nodes than it should
-	Removals int64 // chunks that wait for their removal, over all nodes
-	Trash    raid.TrashTotals
 }
 
 // Array is the array's id, drawn at the first start.

@@ -78,24 +78,24 @@ func wants(t testing.TB, err, want error) {
 
 // newFile is a file of so many stripes with two parts of two copies each, on
 // nodes n0, n1, n2, n3.
-func newFile(t testing.TB, c *Catalog, stripes int64) Finish {
+func newFile(t testing.TB, c *Catalog, stripes int64) raid.FinishedUpload {
 	t.Helper()
 	fin, err := makeFile(c, stripes)
 	must(t, err)
 	return fin
 }
 
-func makeFile(c *Catalog, stripes int64) (Finish, error) {
+func makeFile(c *Catalog, stripes int64) (raid.FinishedUpload, error) {
 	id, err := c.NextID(bg)
 	if err != nil {
-		return Finish{}, err
+		return raid.FinishedUpload{}, err
 	}
 	upload, err := raid.NewUploadID(c.Run(), rand.Reader)
 	f := raid.File{
 		ID: id, Upload: upload, Filename: fmt.Sprintf("file %d.jpg", id), ContentType: "image/jpeg", Created: "2026-01-02 03:04:05",
 		Size: stripes*100 - 1, Level: "raid1", StripeSize: 100, Stripes: stripes, SHA256: [32]byte{1, 2, 31: 3},
 	}
-	return Finish{File: f, Parts: newParts(0, stripes)}, err
+	return raid.FinishedUpload{File: f, Parts: newParts(0, stripes)}, err
 }
 
 func newParts(from, to int64) (parts []raid.Part) {
@@ -131,7 +131,7 @@ func store(t testing.TB, c *Catalog, stripes int64) raid.File {
 // storeMany finishes n files, of one stripe and of two in turn, with one commit.
 func storeMany(t testing.TB, c *Catalog, n int) (files []raid.File) {
 	t.Helper()
-	var fins []Finish
+	var fins []raid.FinishedUpload
 	for i := range n {
 		fins = append(fins, newFile(t, c, 1+int64(i%2)))
 	}
@@ -148,7 +148,7 @@ func storeMany(t testing.TB, c *Catalog, n int) (files []raid.File) {
 }
 
 // begin begins a new upload; its parts are not appended.
-func begin(t testing.TB, c *Catalog, stripes int64) Finish {
+func begin(t testing.TB, c *Catalog, stripes int64) raid.FinishedUpload {
 	t.Helper()
 	fin := newFile(t, c, stripes)
 	fin.Begun = true
@@ -195,7 +195,7 @@ func chunksOf(u raid.UploadID, parts []raid.Part) (names []string) {
 	return names
 }
 
-func listAll(t testing.TB, c *Catalog, q Query) (files []raid.File) {
+func listAll(t testing.TB, c *Catalog, q raid.FileQuery) (files []raid.File) {
 	t.Helper()
 	for f, err := range c.Files(bg, q) {
 		must(t, err)

@@ -7,9 +7,9 @@ import (
 )
 
 // Counts returns the totals of what is committed. It does no I/O.
-func (c *Catalog) Counts(context.Context) (Counts, error) {
+func (c *Catalog) Counts(context.Context) (raid.Totals, error) {
 	if err := c.writer.check(); err != nil {
-		return Counts{}, err
+		return raid.Totals{}, err
 	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()

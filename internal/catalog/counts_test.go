@@ -12,7 +12,7 @@ func checkTotals(t *testing.T, c *Catalog) {
 	t.Helper()
 	got, err := c.Counts(bg)
 	must(t, err)
-	want := Counts{
+	want := raid.Totals{
 		Files:    sqlInt(t, c, "SELECT count(*) FROM upload WHERE state = 1"),
 		Bytes:    sqlInt(t, c, "SELECT coalesce(sum(size), 0) FROM upload WHERE state = 1"),
 		Degraded: sqlInt(t, c, "SELECT count(*) FROM upload WHERE state = 1 AND degraded = 1"),

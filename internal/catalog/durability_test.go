@@ -38,7 +38,7 @@ func (s *stored) snapshot() map[raid.FileID]raid.File {
 func checkWholeFiles(t *testing.T, c *Catalog, want map[raid.FileID]raid.File) {
 	t.Helper()
 	found := map[raid.FileID]bool{}
-	for _, f := range listAll(t, c, Query{}) {
+	for _, f := range listAll(t, c, raid.FileQuery{}) {
 		found[f.ID] = true
 		parts, err := c.Parts(bg, f.ID, 0, f.Stripes)
 		must(t, err)
@@ -109,7 +109,7 @@ func TestFailedCommitBreaksTheCatalogForGood(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "catalog.db")
 	c := openWith(t, config(path), options{vfs: fs.name})
 	old := store(t, c, 2)
-	var fins []Finish
+	var fins []raid.FinishedUpload
 	for range 10 {
 		fins = append(fins, newFile(t, c, 1))
 	}
@@ -162,19 +162,19 @@ func checkAllBroken(t *testing.T, c *Catalog, f raid.File) {
 	wants(t, err, raid.ErrCatalogBroken)
 	_, err = c.Join(bg, wish("n1", 1), raid.TokenUse{Token: "t", Uses: 1})
 	wants(t, err, raid.ErrCatalogBroken)
-	_, _, err = c.MarkLost(bg, LostCursor{}, 5)
+	_, _, err = c.MarkLost(bg, raid.LostCursor{}, 5)
 	wants(t, err, raid.ErrCatalogBroken)
-	_, _, _, err = c.PartsOn(bg, []raid.NodeID{"n1"}, RepairCursor{}, 5)
+	_, _, _, err = c.PartsOn(bg, []raid.NodeID{"n1"}, raid.PartCursor{}, 5)
 	wants(t, err, raid.ErrCatalogBroken)
-	_, _, _, _, err = c.CountOn(bg, []raid.NodeID{"n1"}, RepairCursor{}, 5)
+	_, _, _, _, err = c.CountOn(bg, []raid.NodeID{"n1"}, raid.PartCursor{}, 5)
 	wants(t, err, raid.ErrCatalogBroken)
-	_, _, _, err = c.Surpluses(bg, "n1", SurplusCursor{}, 5)
+	_, _, _, err = c.Surpluses(bg, "n1", raid.SurplusCursor{}, 5)
 	wants(t, err, raid.ErrCatalogBroken)
-	_, err = c.SettleSurplus(bg, []Settlement{{}})
+	_, err = c.SettleSurplus(bg, []raid.Settlement{{}})
 	wants(t, err, raid.ErrCatalogBroken)
 	wants(t, c.ReplaceLost(bg, f.ID, 0, 1, raid.Copy{}, raid.Copy{Attempt: 1}), raid.ErrCatalogBroken)
 	wants(t, c.Begin(bg, raid.File{ID: 5}), raid.ErrCatalogBroken)
-	for _, err := range c.Files(bg, Query{}) {
+	for _, err := range c.Files(bg, raid.FileQuery{}) {
 		wants(t, err, raid.ErrCatalogBroken)
 	}
 }
@@ -259,7 +259,7 @@ func TestLogStaysBounded(t *testing.T) {
 	for range 2 {
 		wg.Go(func() {
 			for !isClosed(stop) {
-				for _, err := range c.Files(bg, Query{Limit: 20}) {
+				for _, err := range c.Files(bg, raid.FileQuery{Limit: 20}) {
 					if err != nil {
 						t.Error(err)
 					}

@@ -11,51 +11,29 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Held is a copy that should lie on a node: of a file, of one that was deleted, be it in
-// the trash or not swept yet, or of an upload under way.
-type Held struct {
-	Node    raid.NodeID
-	File    raid.FileID
-	Upload  string // 22 characters
-	Stripe  int64
-	Part    int
-	Index   int // of the copy
-	Attempt int
-	Length  int64 // bytes of payload
-	CRC     uint32
-	Bad     bool // it does not count
-	Gone    bool // its file was deleted for good, or its upload given up
-}
-
-// Key is the identity of the copy's chunk. It fails with raid.ErrBadID.
-func (h *Held) Key() (raid.ChunkKey, error) {
-	u, err := raid.ParseUploadID(h.Upload)
-	return raid.ChunkKey{Upload: u, Stripe: h.Stripe, Part: h.Part, Attempt: h.Attempt}, err
-}
-
 // EachHeld calls see for the copies on some nodes that count as good, of the parts after
 // the cursor and in their order. It looks at some more than so many copies, which lie one
 // after the other on the disk. more is false when it was at the end. See is called with a
 // value that it may not keep.
 //
 // Gone is not told, and what comes or goes meanwhile may or may not be among them.
-func (c *Catalog) EachHeld(ctx context.Context, nodes []raid.NodeID, after RepairCursor, copies int, see func(*Held)) (next RepairCursor, more bool, err error) {
+func (c *Catalog) EachHeld(ctx context.Context, nodes []raid.NodeID, after raid.PartCursor, copies int, see func(*raid.Held)) (next raid.PartCursor, more bool, err error) {
 	wanted := c.keysOf(nodes)
 	next = after
 	err = c.read(ctx, "look at what nodes should hold", func(r *conn) error {
-		var found []Held
-		var before RepairCursor // the part before the last one
-		whole, seen := 0, 0     // copies in found before the last part, and rows
+		var found []raid.Held
+		var before raid.PartCursor // the part before the last one
+		whole, seen := 0, 0        // copies in found before the last part, and rows
 		err := r.query(func(row []driver.Value) error {
 			seen++
-			if now := (RepairCursor{raid.FileID(integer(row[0])), integer(row[1]), int(integer(row[2]))}); now != next {
+			if now := (raid.PartCursor{File: raid.FileID(integer(row[0])), Stripe: integer(row[1]), Part: int(integer(row[2]))}); now != next {
 				before, next, whole = next, now, len(found)
 			}
 			node, on := wanted[integer(row[7])]
 			if !on || integer(row[8]) == copyBad {
 				return nil
 			}
-			found = append(found, Held{
+			found = append(found, raid.Held{
 				Node: node, File: next.File, Stripe: next.Stripe, Part: next.Part, Length: integer(row[3]), CRC: uint32(integer(row[4])),
 				Index: int(integer(row[5])), Attempt: int(integer(row[6])),
 			})
@@ -77,7 +55,7 @@ func (c *Catalog) EachHeld(ctx context.Context, nodes []raid.NodeID, after Repai
 
 // withUploads calls see for copies, in order of their files, once their uploads are
 // known. Those of files that went meanwhile are left out.
-func withUploads(r *conn, found []Held, see func(*Held)) error {
+func withUploads(r *conn, found []raid.Held, see func(*raid.Held)) error {
 	i := 0
 	return r.query(func(row []driver.Value) error {
 		id, upload := raid.FileID(integer(row[0])), text(row[1])
@@ -103,14 +81,6 @@ func (c *Catalog) keysOf(nodes []raid.NodeID) map[int64]raid.NodeID {
 	return keys
 }
 
-// HeldCursor is a part in the order of chunk names to go on after. One with an Upload
-// alone, or the beginning of one, comes before all its parts.
-type HeldCursor struct {
-	Upload string
-	Stripe int64 // from 1: that of the part is one less
-	Part   int
-}
-
 // heldUploads is how many uploads one HeldOn looks at: most have nothing on the node
 // where there are many nodes.
 const heldUploads = 500
@@ -118,7 +88,7 @@ const heldUploads = 500
 // HeldOn returns copies on a node, good and bad, in the order of their chunks' names,
 // after the cursor and before uploads that begin with to (empty: to the end). They may be
 // some more than limit, which is at least 1, or none although there are more.
-func (c *Catalog) HeldOn(ctx context.Context, node raid.NodeID, after HeldCursor, to string, limit int) (held []Held, next HeldCursor, more bool, err error) {
+func (c *Catalog) HeldOn(ctx context.Context, node raid.NodeID, after raid.HeldCursor, to string, limit int) (held []raid.Held, next raid.HeldCursor, more bool, err error) {
 	next = after
 	key := int64(0)
 	for k := range c.keysOf([]raid.NodeID{node}) {
@@ -134,11 +104,11 @@ func (c *Catalog) HeldOn(ctx context.Context, node raid.NodeID, after HeldCursor
 				more = true
 				break
 			}
-			from := HeldCursor{Upload: u.upload}
+			from := raid.HeldCursor{Upload: u.upload}
 			if u.upload == after.Upload {
 				from = after
 			}
-			var some []Held
+			var some []raid.Held
 			some, more, err = heldOf(r, u, key, from, limit-len(held))
 			for j := range some {
 				some[j].Node = node
@@ -146,10 +116,10 @@ func (c *Catalog) HeldOn(ctx context.Context, node raid.NodeID, after HeldCursor
 			held = append(held, some...)
 			if more {
 				last := held[len(held)-1]
-				next = HeldCursor{u.upload, last.Stripe + 1, last.Part}
+				next = raid.HeldCursor{Upload: u.upload, Stripe: last.Stripe + 1, Part: last.Part}
 				break
 			}
-			next = HeldCursor{u.upload, math.MaxInt64, 0}
+			next = raid.HeldCursor{Upload: u.upload, Stripe: math.MaxInt64, Part: 0}
 			more = i == heldUploads-1
 		}
 		return err
@@ -177,9 +147,9 @@ const copiesAtMost = 64
 
 // heldOf returns an upload's copies on a node after a cursor, about limit. When there are
 // more, the last part is whole.
-func heldOf(r *conn, u uploadRow, node int64, after HeldCursor, limit int) (out []Held, more bool, err error) {
+func heldOf(r *conn, u uploadRow, node int64, after raid.HeldCursor, limit int) (out []raid.Held, more bool, err error) {
 	err = r.query(func(row []driver.Value) error {
-		out = append(out, Held{
+		out = append(out, raid.Held{
 			File: raid.FileID(u.id), Upload: u.upload, Stripe: integer(row[0]), Part: int(integer(row[1])), Index: int(integer(row[2])),
 			Attempt: int(integer(row[3])), Bad: integer(row[4]) == copyBad, Length: integer(row[5]), CRC: uint32(integer(row[6])),
 		})
@@ -194,9 +164,9 @@ func heldOf(r *conn, u uploadRow, node int64, after HeldCursor, limit int) (out 
 	if len(out) == limit+copiesAtMost {
 		last := out[len(out)-1]
 		more = true
-		out = slices.DeleteFunc(out, func(h Held) bool { return h.Stripe == last.Stripe && h.Part == last.Part })
+		out = slices.DeleteFunc(out, func(h raid.Held) bool { return h.Stripe == last.Stripe && h.Part == last.Part })
 	}
-	slices.SortStableFunc(out, func(a, b Held) int {
+	slices.SortStableFunc(out, func(a, b raid.Held) int {
 		return cmp.Or(cmp.Compare(a.Stripe, b.Stripe), cmp.Compare(a.Part, b.Part), cmp.Compare(a.Attempt, b.Attempt))
 	})
 	state, there, err := r.queryInt("SELECT state FROM upload WHERE id = ?", u.id)

@@ -44,7 +44,7 @@ func namesOn(t *testing.T, c *Catalog, node raid.NodeID) (all, good []string) {
 	return all, good
 }
 
-func nameOf(t *testing.T, h *Held) string {
+func nameOf(t *testing.T, h *raid.Held) string {
 	t.Helper()
 	k, err := h.Key()
 	must(t, err)
@@ -57,9 +57,9 @@ func nameOf(t *testing.T, h *Held) string {
 // heldOn pages through what a node should hold of uploads between two beginnings.
 func heldOn(t *testing.T, c *Catalog, node raid.NodeID, from, to string, limit int) (names []string) {
 	t.Helper()
-	at := HeldCursor{Upload: from}
+	at := raid.HeldCursor{Upload: from}
 	for more := true; more; {
-		var held []Held
+		var held []raid.Held
 		var err error
 		held, at, more, err = c.HeldOn(bg, node, at, to, limit)
 		must(t, err)
@@ -100,10 +100,10 @@ func TestWhatNodesShouldHoldIsFoundInOneWalk(t *testing.T) {
 	c := mixed(t)
 	for _, copies := range []int{1, 3, 1000} {
 		got := map[raid.NodeID][]string{}
-		var at RepairCursor
+		var at raid.PartCursor
 		for more := true; more; {
 			var err error
-			at, more, err = c.EachHeld(bg, []raid.NodeID{"n1", "n3", "nobody"}, at, copies, func(h *Held) {
+			at, more, err = c.EachHeld(bg, []raid.NodeID{"n1", "n3", "nobody"}, at, copies, func(h *raid.Held) {
 				got[h.Node] = append(got[h.Node], nameOf(t, h))
 			})
 			must(t, err)
@@ -125,7 +125,7 @@ func TestCopiesOfDeletedFilesAreToldApart(t *testing.T) {
 	c := openTest(t, "")
 	kept, gone := store(t, c, 1), store(t, c, 1)
 	must(t, c.Delete(bg, gone.ID))
-	held, _, _, err := c.HeldOn(bg, "n1", HeldCursor{}, "", 100)
+	held, _, _, err := c.HeldOn(bg, "n1", raid.HeldCursor{}, "", 100)
 	must(t, err)
 	for _, h := range held {
 		if h.Gone != (h.File == gone.ID) || h.File != kept.ID && h.File != gone.ID {
@@ -142,17 +142,17 @@ func TestManyCopiesAreMarkedBadAtOnce(t *testing.T) {
 	long, gone, other := store(t, c, 200), store(t, c, 1), store(t, c, 1)
 	must(t, c.Delete(bg, gone.ID))
 	must(t, c.MarkBad(bg, long.ID, 7, 1, 1, 1))
-	var all, want []CopyID
+	var all, want []raid.CopyID
 	for s := range int64(200) {
 		for p := 1; p <= 2; p++ {
-			x := CopyID{long.ID, s, p, 1, 1}
+			x := raid.CopyID{File: long.ID, Stripe: s, Part: p, Index: 1, Attempt: 1}
 			all = append(all, x)
 			if s != 7 || p != 1 {
 				want = append(want, x)
 			}
 		}
 	}
-	all = append(all, CopyID{gone.ID, 0, 1, 1, 1}, CopyID{other.ID, 0, 1, 1, 999}, CopyID{1 << 40, 0, 1, 1, 1})
+	all = append(all, raid.CopyID{File: gone.ID, Stripe: 0, Part: 1, Index: 1, Attempt: 1}, raid.CopyID{File: other.ID, Stripe: 0, Part: 1, Index: 1, Attempt: 999}, raid.CopyID{File: 1 << 40, Stripe: 0, Part: 1, Index: 1, Attempt: 1})
 	marked, err := c.MarkAllBad(bg, all)
 	must(t, err)
 	if !slices.Equal(marked, want) {
@@ -178,10 +178,10 @@ func BenchmarkWalk(b *testing.B) {
 	b.ResetTimer()
 	n := 0
 	for n < b.N {
-		var at RepairCursor
+		var at raid.PartCursor
 		for more := true; more && n < b.N; {
 			var err error
-			if at, more, err = c.EachHeld(bg, []raid.NodeID{"n1"}, at, 2000, func(*Held) { n += 4 }); err != nil {
+			if at, more, err = c.EachHeld(bg, []raid.NodeID{"n1"}, at, 2000, func(*raid.Held) { n += 4 }); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -196,9 +196,9 @@ func BenchmarkHeldOn(b *testing.B) {
 	}
 	b.ResetTimer()
 	for n := 0; n < b.N; {
-		var at HeldCursor
+		var at raid.HeldCursor
 		for more := true; more && n < b.N; {
-			var held []Held
+			var held []raid.Held
 			var err error
 			if held, at, more, err = c.HeldOn(bg, "n1", at, "", 500); err != nil {
 				b.Fatal(err)

@@ -39,7 +39,7 @@ var changes = map[string]func(t *testing.T, c *Catalog) change{
 		f := store(t, c, 2)
 		must(t, c.Delete(bg, f.ID))
 		return change{
-			func(c *Catalog) error { _, err := c.Discard(bg, Discard{Until: c.Ran(), Limit: 10}); return err },
+			func(c *Catalog) error { _, err := c.Discard(bg, raid.Discard{Until: c.Ran(), Limit: 10}); return err },
 			func(c *Catalog) bool { return !inTrash(f)(c) },
 		}
 	},
@@ -48,7 +48,7 @@ var changes = map[string]func(t *testing.T, c *Catalog) change{
 		k := firstCopy(t, c, f.ID)
 		return change{
 			func(c *Catalog) error {
-				_, err := c.MarkAllBad(bg, []CopyID{{File: f.ID, Part: 1, Index: k.Index, Attempt: k.Attempt}})
+				_, err := c.MarkAllBad(bg, []raid.CopyID{{File: f.ID, Part: 1, Index: k.Index, Attempt: k.Attempt}})
 				return err
 			},
 			func(c *Catalog) bool { return copyNow(c, f).Bad },
@@ -78,9 +78,9 @@ var changes = map[string]func(t *testing.T, c *Catalog) change{
 		r, _ := spareOne(t, c, "n9")
 		s := surplusOn(t, c, "n1")[0]
 		return change{
-			func(c *Catalog) error { _, err := c.SettleSurplus(bg, []Settlement{{Surplus: s}}); return err },
+			func(c *Catalog) error { _, err := c.SettleSurplus(bg, []raid.Settlement{{Surplus: s}}); return err },
 			func(c *Catalog) bool {
-				n, _, _, _, err := c.CountSurplus(bg, "n1", SurplusCursor{}, 9)
+				n, _, _, _, err := c.CountSurplus(bg, "n1", raid.SurplusCursor{}, 9)
 				return n == 0 && err == nil && r.File > 0
 			},
 		}
@@ -89,11 +89,11 @@ var changes = map[string]func(t *testing.T, c *Catalog) change{
 		_, s := lastSpare(t, c, 1)
 		return change{
 			func(c *Catalog) error {
-				_, err := c.SettleSurplus(bg, []Settlement{{Surplus: s, Instead: s.Part.Copies[0].Index}})
+				_, err := c.SettleSurplus(bg, []raid.Settlement{{Surplus: s, Instead: s.Part.Copies[0].Index}})
 				return err
 			},
 			func(c *Catalog) bool {
-				n, _, _, _, err := c.CountSurplus(bg, "n1", SurplusCursor{}, 9)
+				n, _, _, _, err := c.CountSurplus(bg, "n1", raid.SurplusCursor{}, 9)
 				return n == 0 && err == nil
 			},
 		}
@@ -142,7 +142,7 @@ var changes = map[string]func(t *testing.T, c *Catalog) change{
 		must(t, c.RemoveNode(bg, "n1", nil, nil))
 		return change{
 			func(c *Catalog) error {
-				var at LostCursor
+				var at raid.LostCursor
 				for more := true; more; {
 					var err error
 					if at, more, err = c.MarkLost(bg, at, 100); err != nil {
@@ -152,7 +152,7 @@ var changes = map[string]func(t *testing.T, c *Catalog) change{
 				return nil
 			},
 			func(c *Catalog) bool {
-				n, _, _, _, err := c.CountSurplus(bg, "n1", SurplusCursor{}, 9)
+				n, _, _, _, err := c.CountSurplus(bg, "n1", raid.SurplusCursor{}, 9)
 				return err == nil && n == 0 && sqlCount(c, goodOn, "n1") == 0
 			},
 		}

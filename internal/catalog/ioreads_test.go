@@ -85,34 +85,34 @@ func collect[T any](all iter.Seq2[T, error]) (out []T, err error) {
 
 // answers are the calls that look for what heals, moves, is spared or was deleted.
 var answers = map[string]func(c *Catalog) (any, error){
-	"Repairs": func(c *Catalog) (any, error) { return c.Repairs(bg, RepairCursor{}, 100) },
+	"Repairs": func(c *Catalog) (any, error) { return c.Repairs(bg, raid.PartCursor{}, 100) },
 	"PartsOn": func(c *Catalog) (any, error) {
-		out, _, _, err := c.PartsOn(bg, []raid.NodeID{"n0", "n2"}, RepairCursor{}, 100)
+		out, _, _, err := c.PartsOn(bg, []raid.NodeID{"n0", "n2"}, raid.PartCursor{}, 100)
 		return out, err
 	},
 	"CountOn": func(c *Catalog) (any, error) {
-		copies, bytes, _, _, err := c.CountOn(bg, []raid.NodeID{"n0", "n2"}, RepairCursor{}, 100)
+		copies, bytes, _, _, err := c.CountOn(bg, []raid.NodeID{"n0", "n2"}, raid.PartCursor{}, 100)
 		return [2]int64{copies, bytes}, err
 	},
 	"Surpluses": func(c *Catalog) (any, error) {
-		out, _, _, err := c.Surpluses(bg, "n1", SurplusCursor{}, 100)
+		out, _, _, err := c.Surpluses(bg, "n1", raid.SurplusCursor{}, 100)
 		return out, err
 	},
 	"CountSurplus": func(c *Catalog) (any, error) {
-		copies, bytes, _, _, err := c.CountSurplus(bg, "n1", SurplusCursor{}, 100)
+		copies, bytes, _, _, err := c.CountSurplus(bg, "n1", raid.SurplusCursor{}, 100)
 		return [2]int64{copies, bytes}, err
 	},
 	"Holdings": func(c *Catalog) (any, error) {
-		out, _, _, err := c.Holdings(bg, RepairCursor{}, 100)
+		out, _, _, err := c.Holdings(bg, raid.PartCursor{}, 100)
 		return len(out), err // in no order
 	},
 	"EachHeld": func(c *Catalog) (any, error) {
-		var out []Held
-		_, _, err := c.EachHeld(bg, []raid.NodeID{"n0"}, RepairCursor{}, 100, func(h *Held) { out = append(out, *h) })
+		var out []raid.Held
+		_, _, err := c.EachHeld(bg, []raid.NodeID{"n0"}, raid.PartCursor{}, 100, func(h *raid.Held) { out = append(out, *h) })
 		return out, err
 	},
 	"HeldOn": func(c *Catalog) (any, error) {
-		out, _, _, err := c.HeldOn(bg, "n0", HeldCursor{}, "", 100)
+		out, _, _, err := c.HeldOn(bg, "n0", raid.HeldCursor{}, "", 100)
 		return out, err
 	},
 	"Removals":     func(c *Catalog) (any, error) { return c.Removals(bg, "n0", 100) },
@@ -123,13 +123,13 @@ var answers = map[string]func(c *Catalog) (any, error){
 		return fmt.Sprint(since, some), err
 	},
 	"Trash": func(c *Catalog) (any, error) {
-		all, err := collect(c.Trash(bg, Query{}))
+		all, err := collect(c.Trash(bg, raid.FileQuery{}))
 		for i := range all {
 			all[i].Left = 0 // which passes
 		}
 		return all, err
 	},
-	"files that are lost": func(c *Catalog) (any, error) { return collect(c.Files(bg, Query{Lost: true})) },
+	"files that are lost": func(c *Catalog) (any, error) { return collect(c.Files(bg, raid.FileQuery{Lost: true})) },
 	"Events":              func(c *Catalog) (any, error) { return c.Events(bg, 0, 100) },
 	"LastEvents":          func(c *Catalog) (any, error) { return c.LastEvents(bg, 100) },
 }

@@ -63,7 +63,7 @@ func TestTheLastGoodCopyCountsAlsoWhenItIsSurplus(t *testing.T) {
 		must(t, c.Delete(bg, f.ID))
 		_, err := c.Undelete(bg, f.ID)
 		must(t, err)
-		if !settle(t, c, Settlement{Surplus: s, Instead: s.Part.Copies[0].Index}) {
+		if !settle(t, c, raid.Settlement{Surplus: s, Instead: s.Part.Copies[0].Index}) {
 			t.Errorf("of %d stripes: it does not take the place of a bad copy", stripes)
 		}
 		if r := c.Reach(everywhere, true); r.None != 0 || r.OneCopy != 1 || len(surplusOn(t, c, "n1")) != 0 {
@@ -88,7 +88,7 @@ func TestABadSurplusCopyIsNone(t *testing.T) {
 		if r := c.Reach(everywhere, true); r.None != 1 || r.Partial {
 			t.Errorf("of %d stripes: %+v", stripes, r)
 		}
-		if n, _, _, _, err := c.CountSurplus(bg, "n1", SurplusCursor{}, 10); err != nil || n != 0 || len(surplusOn(t, c, "n1")) != 0 {
+		if n, _, _, _, err := c.CountSurplus(bg, "n1", raid.SurplusCursor{}, 10); err != nil || n != 0 || len(surplusOn(t, c, "n1")) != 0 {
 			t.Errorf("of %d stripes: it is looked at again: %d, %v", stripes, n, err)
 		}
 		if n := sqlInt(t, c, "SELECT count(*) FROM surplus"); n != 1 {

@@ -54,18 +54,8 @@ func (c *Catalog) Gone(id raid.NodeID) bool {
 // lostBatch is how many chunks one op marks bad, so that others get their turn.
 const lostBatch = 256
 
-// chunkRow is a row of chunk.
-type chunkRow struct{ file, stripe, part, copy int64 }
-
 // beyond is after all rows.
-var beyond = chunkRow{math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64}
-
-// LostCursor is how far MarkLost has come. The zero value is the beginning.
-type LostCursor struct {
-	Node   raid.NodeID // whose chunks it looks for
-	Marked int64       // how many of them it has marked bad
-	after  chunkRow
-}
+var beyond = raid.CopyCursor{File: math.MaxInt64, Stripe: math.MaxInt64, Part: math.MaxInt64, Copy: math.MaxInt64}
 
 // MarkLost does a small step of what is left to do for nodes that were removed, one
 // node after the other: it looks at so many rows of chunk, marks what the node held
@@ -73,14 +63,14 @@ type LostCursor struct {
 // next is where to go on; more says that there is more to do. That a node is done
 // is durable. What was cut off begins anew with the zero cursor, and what is marked
 // already costs little then.
-func (c *Catalog) MarkLost(ctx context.Context, at LostCursor, rows int) (next LostCursor, more bool, err error) {
+func (c *Catalog) MarkLost(ctx context.Context, at raid.LostCursor, rows int) (next raid.LostCursor, more bool, err error) {
 	key, removals := c.nextLeaving(&at)
 	if key == 0 {
 		return at, false, c.writer.check()
 	}
 	var p lostPage
 	err = c.read(ctx, "look for chunks of node "+string(at.Node), func(r *conn) (err error) {
-		p, err = lostFrom(r, key, at.after, rows)
+		p, err = lostFrom(r, key, at.After, rows)
 		return err
 	})
 	if err != nil {
@@ -88,7 +78,7 @@ func (c *Catalog) MarkLost(ctx context.Context, at LostCursor, rows int) (next L
 	}
 	next = at
 	if len(p.found) == 0 && removals == 0 && !p.last {
-		next.after = p.end
+		next.After = p.end
 		return next, true, nil
 	}
 	done, marked := false, int64(0)
@@ -104,17 +94,17 @@ func (c *Catalog) MarkLost(ctx context.Context, at LostCursor, rows int) (next L
 	switch {
 	case done:
 		c.log.Info("all chunks of a removed node are marked to be made anew", "node", at.Node, "chunks", next.Marked)
-		key, _ = c.nextLeaving(&LostCursor{})
+		key, _ = c.nextLeaving(&raid.LostCursor{})
 		return next, key != 0, nil
 	case !p.last:
-		next.after = p.end
+		next.After = p.end
 	}
 	return next, true, nil
 }
 
 // nextLeaving finds the node that the cursor is at, or, when that is done, the
 // next one, to begin with. The key is 0 when there is none.
-func (c *Catalog) nextLeaving(at *LostCursor) (key, removals int64) {
+func (c *Catalog) nextLeaving(at *raid.LostCursor) (key, removals int64) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if k := c.state.byID[at.Node]; k != 0 && c.state.nodes[k-1].removed == leaving {
@@ -122,7 +112,7 @@ func (c *Catalog) nextLeaving(at *LostCursor) (key, removals int64) {
 	}
 	for i, n := range c.state.nodes {
 		if n.removed == leaving {
-			*at = LostCursor{Node: n.ID}
+			*at = raid.LostCursor{Node: n.ID}
 			return int64(i + 1), n.removals
 		}
 	}
@@ -132,49 +122,49 @@ func (c *Catalog) nextLeaving(at *LostCursor) (key, removals int64) {
 // lostPage are chunks of a removed node that still count as good.
 type lostPage struct {
 	found []lostChunk
-	end   chunkRow // looked at up to there
-	last  bool     // which is the end
+	end   raid.CopyCursor // looked at up to there
+	last  bool            // which is the end
 }
 
 type lostChunk struct {
-	chunkRow
+	raid.CopyCursor
 	attempt int64
 }
 
-func lostFrom(r *conn, key int64, after chunkRow, rows int) (p lostPage, err error) {
+func lostFrom(r *conn, key int64, after raid.CopyCursor, rows int) (p lostPage, err error) {
 	if p.end, p.last, err = pageEnd(r, after, rows); err != nil {
 		return p, err
 	}
 	err = r.query(func(row []driver.Value) error {
-		at := chunkRow{integer(row[0]), integer(row[1]), integer(row[2]), integer(row[3])}
+		at := raid.CopyCursor{File: integer(row[0]), Stripe: integer(row[1]), Part: integer(row[2]), Copy: integer(row[3])}
 		p.found = append(p.found, lostChunk{at, integer(row[4])})
 		return nil
 	}, `SELECT file, stripe, part, copy, attempt FROM chunk
 		WHERE (file, stripe, part, copy) > (?, ?, ?, ?) AND (file, stripe, part, copy) <= (?, ?, ?, ?) AND node = ? AND flaw <> 1
 		ORDER BY file, stripe, part, copy LIMIT +?`,
-		after.file, after.stripe, after.part, after.copy, p.end.file, p.end.stripe, p.end.part, p.end.copy, key, int64(lostBatch))
+		after.File, after.Stripe, after.Part, after.Copy, p.end.File, p.end.Stripe, p.end.Part, p.end.Copy, key, int64(lostBatch))
 	if n := len(p.found); n == lostBatch {
-		p.end, p.last = p.found[n-1].chunkRow, false
+		p.end, p.last = p.found[n-1].CopyCursor, false
 	}
 	return p, err
 }
 
 // pageEnd is the place of the last of so many rows of chunk; last says that there
 // are fewer. To step over rows is much faster than to fetch them.
-func pageEnd(r *conn, after chunkRow, rows int) (end chunkRow, last bool, err error) {
+func pageEnd(r *conn, after raid.CopyCursor, rows int) (end raid.CopyCursor, last bool, err error) {
 	end, last = beyond, true
 	err = r.query(func(row []driver.Value) error {
-		end, last = chunkRow{integer(row[0]), integer(row[1]), integer(row[2]), integer(row[3])}, false
+		end, last = raid.CopyCursor{File: integer(row[0]), Stripe: integer(row[1]), Part: integer(row[2]), Copy: integer(row[3])}, false
 		return nil
 	}, `SELECT file, stripe, part, copy FROM chunk WHERE (file, stripe, part, copy) > (?, ?, ?, ?)
-		ORDER BY file, stripe, part, copy LIMIT 1 OFFSET +?`, after.file, after.stripe, after.part, after.copy, int64(rows-1))
+		ORDER BY file, stripe, part, copy LIMIT 1 OFFSET +?`, after.File, after.Stripe, after.Part, after.Copy, int64(rows-1))
 	return end, last, err
 }
 
 // lose marks a page bad, drops removals and surplus copies, and ends the search when all are through.
 func (t *tx) lose(key int64, p lostPage) (marked int64, done bool, err error) {
 	for _, f := range p.found {
-		n, err := t.markBad(f.file, f.stripe, f.part, f.copy, f.attempt)
+		n, err := t.markBad(f.File, f.Stripe, f.Part, f.Copy, f.attempt)
 		if err != nil {
 			return 0, false, err
 		}

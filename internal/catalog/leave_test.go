@@ -14,7 +14,7 @@ import (
 // many chunks that marked.
 func loseAll(t testing.TB, c *Catalog, rows int) (marked int64) {
 	t.Helper()
-	var at LostCursor
+	var at raid.LostCursor
 	for more := true; more; {
 		next, again, err := c.MarkLost(bg, at, rows)
 		must(t, err)
@@ -92,7 +92,7 @@ func TestWhatARemovedNodeHeldIsToBeMadeAnew(t *testing.T) {
 	must(t, c.Delete(bg, deleted.ID))
 	held := sqlInt(t, c, goodOn, "n1")
 	must(t, c.RemoveNode(bg, "n1", nil, nil))
-	var at LostCursor
+	var at raid.LostCursor
 	for range 5 {
 		before := at
 		at, _, err = c.MarkLost(bg, at, 50)
@@ -121,7 +121,7 @@ func TestWhatARemovedNodeHeldIsToBeMadeAnew(t *testing.T) {
 		}
 	}
 	commit := c.Commit()
-	if next, more, err := c.MarkLost(bg, LostCursor{}, 50); more || err != nil || next != (LostCursor{}) || c.Commit() != commit {
+	if next, more, err := c.MarkLost(bg, raid.LostCursor{}, 50); more || err != nil || next != (raid.LostCursor{}) || c.Commit() != commit {
 		t.Errorf("again: %+v, %v, %v", next, more, err)
 	}
 }
@@ -132,7 +132,7 @@ func TestManyChunksOnOnePageAreMarkedInTurns(t *testing.T) {
 	store(t, c, 400)
 	held := sqlInt(t, c, goodOn, "n1")
 	must(t, c.RemoveNode(bg, "n1", nil, nil))
-	next, more, err := c.MarkLost(bg, LostCursor{}, 1<<30)
+	next, more, err := c.MarkLost(bg, raid.LostCursor{}, 1<<30)
 	if err != nil || !more || next.Marked != lostBatch {
 		t.Errorf("%+v, %v, %v", next, more, err)
 	}
@@ -153,7 +153,7 @@ func TestNothingWaitsToBeRemovedFromARemovedNode(t *testing.T) {
 	if rs, err := c.Removals(bg, "n1", 10); err != nil || len(rs) != 0 || counts["n1"] != 0 || counts["n2"] == 0 {
 		t.Errorf("%d removals, %v, counted %v", len(rs), err, counts)
 	}
-	at, steps := LostCursor{}, 0
+	at, steps := raid.LostCursor{}, 0
 	for more := true; more; steps++ {
 		at, more, err = c.MarkLost(bg, at, 1<<20)
 		must(t, err)
@@ -188,7 +188,7 @@ func TestNoGoodCopyGetsOntoARemovedNode(t *testing.T) {
 	must(t, c.Append(bg, long.File.ID, newParts(1, 2)))
 	long.Parts = newParts(2, 3)
 	long.Parts[0].Copies[1].Node = "n1"
-	for _, fin := range []Finish{long, small} {
+	for _, fin := range []raid.FinishedUpload{long, small} {
 		g, err := c.Finish(bg, fin)
 		must(t, err)
 		if !g.Degraded || !degraded(t, c, g.ID) {
@@ -208,7 +208,7 @@ func TestNodesAreRemovedWhileFilesComeAndGo(t *testing.T) {
 	c := openTest(t, path)
 	rng := rand.New(rand.NewPCG(3, 4))
 	var files []raid.File
-	var at LostCursor
+	var at raid.LostCursor
 	for i := range 300 {
 		if len(files) < 3 || rng.IntN(2) == 0 {
 			f, err := c.Finish(bg, newFile(t, c, int64(1+rng.IntN(3))))
@@ -228,7 +228,7 @@ func TestNodesAreRemovedWhileFilesComeAndGo(t *testing.T) {
 			must(t, c.RemoveNode(bg, "n2", nil, nil))
 		case 110:
 			must(t, c.Close())
-			c, at = openTest(t, path), LostCursor{}
+			c, at = openTest(t, path), raid.LostCursor{}
 		}
 		var err error
 		at, _, err = c.MarkLost(bg, at, 7)

@@ -12,14 +12,6 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Query says which files to list.
-type Query struct {
-	After    raid.FileID // only files with a higher id
-	Limit    int         // at most so many; 0: all
-	Filename string      // only files whose name contains this; see searchFor
-	Lost     bool        // only files of which some part has no good copy on any node
-}
-
 const (
 	// listPage is how many files a listing reads at once at most, and listBytes
 	// how many bytes of their names: 200 of 5,000 characters would be 4 MB for each
@@ -32,7 +24,7 @@ const (
 
 // Files lists files by ascending id. It holds no lock and no transaction between
 // pages: a file that is finished or deleted meanwhile is listed or not.
-func (c *Catalog) Files(ctx context.Context, q Query) iter.Seq2[raid.File, error] {
+func (c *Catalog) Files(ctx context.Context, q raid.FileQuery) iter.Seq2[raid.File, error] {
 	if q.Lost {
 		return c.filesWithoutCopy(ctx, q)
 	}

@@ -23,16 +23,16 @@ func storeNamed(t testing.TB, c *Catalog, name string) raid.File {
 func TestListingHasEveryFileOnceInOrder(t *testing.T) {
 	c := openTest(t, "")
 	want := storeMany(t, c, listPage*2+7)
-	if got := listAll(t, c, Query{}); !reflect.DeepEqual(got, want) {
+	if got := listAll(t, c, raid.FileQuery{}); !reflect.DeepEqual(got, want) {
 		t.Errorf("%d files listed, want %d", len(got), len(want))
 	}
 	for _, limit := range []int{1, 7, listPage - 1, listPage, listPage + 1, 2 * listPage, 1000} {
 		after := want[3].ID
-		if got := listAll(t, c, Query{After: after, Limit: limit}); !reflect.DeepEqual(got, want[4:min(4+limit, len(want))]) {
+		if got := listAll(t, c, raid.FileQuery{After: after, Limit: limit}); !reflect.DeepEqual(got, want[4:min(4+limit, len(want))]) {
 			t.Errorf("limit %d: %d files", limit, len(got))
 		}
 	}
-	if got := listAll(t, c, Query{After: want[len(want)-1].ID}); got != nil {
+	if got := listAll(t, c, raid.FileQuery{After: want[len(want)-1].ID}); got != nil {
 		t.Errorf("after the last: %v", got)
 	}
 }
@@ -42,11 +42,11 @@ func TestListingDoesNotKeepAnyoneWaiting(t *testing.T) {
 	c := openTest(t, "")
 	storeMany(t, c, listPage+5)
 	seen := 0
-	for f, err := range c.Files(bg, Query{}) {
+	for f, err := range c.Files(bg, raid.FileQuery{}) {
 		must(t, err)
 		if seen++; seen == 1 {
 			for range readers { // nor does it hold a connection
-				for range c.Files(bg, Query{Limit: 1}) {
+				for range c.Files(bg, raid.FileQuery{Limit: 1}) {
 					continue
 				}
 			}
@@ -63,7 +63,7 @@ func TestListingDoesNotKeepAnyoneWaiting(t *testing.T) {
 	if seen != listPage+4 {
 		t.Errorf("%d files listed", seen)
 	}
-	for range c.Files(bg, Query{}) {
+	for range c.Files(bg, raid.FileQuery{}) {
 		break // and one may stop early
 	}
 }
@@ -96,7 +96,7 @@ func TestPagesOfLongNamesAreShort(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("search %q: files %v, want %v", search, got, want)
 		}
-		if n := len(listAll(t, c, Query{Filename: search, Limit: 11})); n != 11 {
+		if n := len(listAll(t, c, raid.FileQuery{Filename: search, Limit: 11})); n != 11 {
 			t.Errorf("search %q: %d files listed, want 11", search, n)
 		}
 	}
@@ -163,7 +163,7 @@ func TestSearchFindsNamesThatContainTheText(t *testing.T) {
 		"inside": {names[6]}, "\x00": {names[6]}, `'s "q`: {names[7]}, "\n": {names[8]}, "本": {names[9]}, ".txt": {names[1], names[9]}, "none": nil,
 	} {
 		var got []string
-		for _, f := range listAll(t, c, Query{Filename: q}) {
+		for _, f := range listAll(t, c, raid.FileQuery{Filename: q}) {
 			got = append(got, f.Filename)
 		}
 		if !slices.Equal(got, want) {
@@ -185,7 +185,7 @@ func TestSearchFindsNamesInBothFormsOfUnicode(t *testing.T) {
 		"\ud55c": names[4:6], "\u1112\u1161\u11ab": names[4:6], "a\u0307\u0323": names[6:8], "zurich": names[8:], "zu": {names[1], names[8]}, "cafe": {names[2]}, "\u0308": {names[1], names[2]},
 	} {
 		var got []string
-		for _, f := range listAll(t, c, Query{Filename: q}) {
+		for _, f := range listAll(t, c, raid.FileQuery{Filename: q}) {
 			got = append(got, f.Filename)
 		}
 		if !slices.Equal(got, want) {
@@ -204,10 +204,10 @@ func TestSearchGoesOnOverPagesWithoutAHit(t *testing.T) {
 		return err
 	}}))
 	sqlDo(t, c, "UPDATE upload SET upload_id = ? || substr('000000' || id, -6) WHERE filename = 'needle'", strings.Repeat("0", 16))
-	if got := listAll(t, c, Query{Filename: "needle"}); len(got) != searchPage*2/1500 {
+	if got := listAll(t, c, raid.FileQuery{Filename: "needle"}); len(got) != searchPage*2/1500 {
 		t.Errorf("%d found", len(got))
 	}
-	if got := listAll(t, c, Query{Filename: "needle", Limit: 1}); len(got) != 1 || got[0].ID != f.ID+1500 {
+	if got := listAll(t, c, raid.FileQuery{Filename: "needle", Limit: 1}); len(got) != 1 || got[0].ID != f.ID+1500 {
 		t.Errorf("%v found", got)
 	}
 }
@@ -233,7 +233,7 @@ func FuzzFilenameIsStoredAsSent(f *testing.F) {
 		runes := []rune(name)
 		low := int(from) % len(runes)
 		piece := string(runes[low : low+1+int(to)%(len(runes)-low)])
-		if found := listAll(t, c, Query{After: stored.ID - 1, Filename: piece}); len(found) != 1 {
+		if found := listAll(t, c, raid.FileQuery{After: stored.ID - 1, Filename: piece}); len(found) != 1 {
 			t.Errorf("%q is not found by %q", name, piece)
 		}
 	})

@@ -52,7 +52,7 @@ func (c *Catalog) load(w *conn, cfg Config) error {
 	err := w.query(func(r []driver.Value) error {
 		c.array, run = raid.ArrayID(text(r[0])), integer(r[1])
 		m.commit, m.nextID = uint64(integer(r[2])), integer(r[3])
-		m.counts = Counts{Files: integer(r[4]), Bytes: integer(r[5]), Degraded: integer(r[6]), Removals: integer(r[7])}
+		m.counts = raid.Totals{Files: integer(r[4]), Bytes: integer(r[5]), Degraded: integer(r[6]), Removals: integer(r[7])}
 		m.spreadTo, m.ran = integer(r[9]), integer(r[10])
 		m.counts.Trash = raid.TrashTotals{Files: integer(r[11]), Bytes: integer(r[12])}
 		c.ranBefore = m.ran

@@ -14,10 +14,10 @@ var flawedPage = 2000
 
 // filesWithoutCopy lists as Files does, of files alone of which some part has no good
 // copy on any node. It reads flawed copies alone, and those in pages.
-func (c *Catalog) filesWithoutCopy(ctx context.Context, q Query) iter.Seq2[raid.File, error] {
+func (c *Catalog) filesWithoutCopy(ctx context.Context, q raid.FileQuery) iter.Seq2[raid.File, error] {
 	return func(yield func(raid.File, error) bool) {
 		wanted := searchFor(q.Filename)
-		at := RepairCursor{File: q.After, Stripe: math.MaxInt64}
+		at := raid.PartCursor{File: q.After, Stripe: math.MaxInt64}
 		for n, more := 0, true; more; {
 			var f raid.File
 			var found bool
@@ -43,12 +43,12 @@ func (c *Catalog) filesWithoutCopy(ctx context.Context, q Query) iter.Seq2[raid.
 
 // nextLost looks at a page of flawed copies after a part. It ends at the first file that
 // has lost a part; the next page begins after that file.
-func nextLost(r *conn, after RepairCursor) (f raid.File, found bool, next RepairCursor, more bool, err error) {
+func nextLost(r *conn, after raid.PartCursor) (f raid.File, found bool, next raid.PartCursor, more bool, err error) {
 	next = after
 	seen := 0
 	err = r.query(func(row []driver.Value) error {
 		seen++
-		next = RepairCursor{raid.FileID(integer(row[0])), integer(row[1]), int(integer(row[2]))}
+		next = raid.PartCursor{File: raid.FileID(integer(row[0])), Stripe: integer(row[1]), Part: int(integer(row[2]))}
 		if found = integer(row[3]) == 0; found {
 			return errPageFull
 		}

@@ -39,7 +39,7 @@ func TestLostFilesAreListed(t *testing.T) {
 	}
 	must(t, c.Delete(bg, want[0]))
 	want = want[1:]
-	list := func(q Query) (ids []raid.FileID) {
+	list := func(q raid.FileQuery) (ids []raid.FileID) {
 		q.Lost = true
 		for f, err := range c.Files(bg, q) {
 			must(t, err)
@@ -49,14 +49,14 @@ func TestLostFilesAreListed(t *testing.T) {
 	}
 	for _, flawedPage = range []int{1, 3, 8, 2000} {
 		for _, q := range []struct {
-			Query
+			raid.FileQuery
 			want []raid.FileID
 		}{
-			{Query{}, want}, {Query{Limit: 2}, want[:2]}, {Query{After: want[0]}, want[1:]}, {Query{After: want[len(want)-1]}, nil},
-			{Query{Filename: "no such name"}, nil},
+			{raid.FileQuery{}, want}, {raid.FileQuery{Limit: 2}, want[:2]}, {raid.FileQuery{After: want[0]}, want[1:]}, {raid.FileQuery{After: want[len(want)-1]}, nil},
+			{raid.FileQuery{Filename: "no such name"}, nil},
 		} {
-			if got := list(q.Query); !slices.Equal(got, q.want) {
-				t.Errorf("%s: %v, want %v", fmt.Sprintf("%+v in pages of %d", q.Query, flawedPage), got, q.want)
+			if got := list(q.FileQuery); !slices.Equal(got, q.want) {
+				t.Errorf("%s: %v, want %v", fmt.Sprintf("%+v in pages of %d", q.FileQuery, flawedPage), got, q.want)
 			}
 		}
 	}

@@ -7,24 +7,15 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// CopyID says which copy of which part is meant, as long as it is that attempt.
-type CopyID struct {
-	File    raid.FileID
-	Stripe  int64
-	Part    int
-	Index   int
-	Attempt int
-}
-
 // markAtOnce is how many copies one op marks, so that others get their turn.
 const markAtOnce = 256
 
 // MarkAllBad is MarkBad for many copies, which share transactions. It returns those that
 // were not bad before and belong to a file or an upload under way. After an error those
 // are durable that it returns.
-func (c *Catalog) MarkAllBad(ctx context.Context, copies []CopyID) (marked []CopyID, err error) {
+func (c *Catalog) MarkAllBad(ctx context.Context, copies []raid.CopyID) (marked []raid.CopyID, err error) {
 	for batch := range slices.Chunk(copies, markAtOnce) {
-		var now []CopyID
+		var now []raid.CopyID
 		err := c.write(ctx, &op{name: "mark bad copies", rows: 2 * len(batch), files: true, run: func(t *tx) error {
 			now = now[:0]
 			for _, x := range batch {

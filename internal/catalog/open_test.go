@@ -142,9 +142,9 @@ func TestIdleCatalogWritesNothing(t *testing.T) {
 	must(t, c.Removed(bg, []raid.Removal{{Node: "n1", Key: raid.ChunkKey{Upload: f.Upload, Part: 1, Attempt: 5}}}))
 	must(t, c.Abandon(bg, f, nil))
 	wants(t, c.Delete(bg, 12345), raid.ErrNotFound)
-	_, err = c.Finish(bg, Finish{File: f, Parts: newParts(0, 1)})
+	_, err = c.Finish(bg, raid.FinishedUpload{File: f, Parts: newParts(0, 1)})
 	wants(t, err, raid.ErrPrecondition)
-	listAll(t, c, Query{})
+	listAll(t, c, raid.FileQuery{})
 	_, err = c.Counts(bg)
 	must(t, err)
 

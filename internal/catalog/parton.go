@@ -17,7 +17,7 @@ const partsAtOnce = 256
 // PartsOn returns parts of files, also of those in the trash, that have a copy which counts as good on one of
 // the nodes, in order after the cursor. It looks at about so many rows of chunk, writes
 // nothing, and may return none although there are more: next is where to go on.
-func (c *Catalog) PartsOn(ctx context.Context, nodes []raid.NodeID, after RepairCursor, rows int) (parts []raid.Repair, next RepairCursor, more bool, err error) {
+func (c *Catalog) PartsOn(ctx context.Context, nodes []raid.NodeID, after raid.PartCursor, rows int) (parts []raid.Repair, next raid.PartCursor, more bool, err error) {
 	keys := c.keySet(nodes)
 	if keys == "" {
 		return nil, after, false, c.writer.check()
@@ -27,9 +27,9 @@ func (c *Catalog) PartsOn(ctx context.Context, nodes []raid.NodeID, after Repair
 		if err != nil {
 			return err
 		}
-		var found []RepairCursor
+		var found []raid.PartCursor
 		err = r.query(func(row []driver.Value) error {
-			found = append(found, RepairCursor{raid.FileID(integer(row[0])), integer(row[1]), int(integer(row[2]))})
+			found = append(found, raid.PartCursor{File: raid.FileID(integer(row[0])), Stripe: integer(row[1]), Part: int(integer(row[2]))})
 			return nil
 		}, `SELECT DISTINCT file, stripe, part FROM chunk WHERE (file, stripe, part) > (?, ?, ?) AND (file, stripe, part) <= (?, ?, ?)
 			AND flaw <> 1 AND instr(?, '.' || node || '.') > 0 ORDER BY file, stripe, part LIMIT +?`,
@@ -37,7 +37,7 @@ func (c *Catalog) PartsOn(ctx context.Context, nodes []raid.NodeID, after Repair
 		if err != nil {
 			return err
 		}
-		next, more = end, int64(end.File) != beyond.file
+		next, more = end, int64(end.File) != beyond.File
 		if len(found) == partsAtOnce {
 			next, more = found[partsAtOnce-1], true
 		}
@@ -69,17 +69,17 @@ func (c *Catalog) keySet(nodes []raid.NodeID) string {
 }
 
 // partsPage is the part of the last of so many rows of chunk.
-func partsPage(r *conn, after RepairCursor, rows int) (RepairCursor, error) {
-	end, _, err := pageEnd(r, chunkRow{int64(after.File), after.Stripe, int64(after.Part), beyond.copy}, rows)
-	return RepairCursor{raid.FileID(end.file), end.stripe, int(end.part)}, err
+func partsPage(r *conn, after raid.PartCursor, rows int) (raid.PartCursor, error) {
+	end, _, err := pageEnd(r, raid.CopyCursor{File: int64(after.File), Stripe: after.Stripe, Part: int64(after.Part), Copy: beyond.Copy}, rows)
+	return raid.PartCursor{File: raid.FileID(end.File), Stripe: end.Stripe, Part: int(end.Part)}, err
 }
 
 // partsOf reads parts, and leaves out those of what is no file. Those that follow each
 // other in one stripe are read together.
-func (c *Catalog) partsOf(r *conn, at []RepairCursor) (out []raid.Repair, err error) {
+func (c *Catalog) partsOf(r *conn, at []raid.PartCursor) (out []raid.Repair, err error) {
 	for len(at) > 0 {
 		file, stripe := at[0].File, at[0].Stripe
-		n := slices.IndexFunc(at, func(a RepairCursor) bool { return a.File != file || a.Stripe != stripe })
+		n := slices.IndexFunc(at, func(a raid.PartCursor) bool { return a.File != file || a.Stripe != stripe })
 		if n < 0 {
 			n = len(at)
 		}
@@ -88,7 +88,7 @@ func (c *Catalog) partsOf(r *conn, at []RepairCursor) (out []raid.Repair, err er
 			return nil, err
 		}
 		for _, p := range parts {
-			if slices.ContainsFunc(at[:n], func(a RepairCursor) bool { return a.Part == p.Number }) {
+			if slices.ContainsFunc(at[:n], func(a raid.PartCursor) bool { return a.Part == p.Number }) {
 				out = append(out, raid.Repair{File: file, Part: p})
 			}
 		}
@@ -98,7 +98,7 @@ func (c *Catalog) partsOf(r *conn, at []RepairCursor) (out []raid.Repair, err er
 }
 
 // CountOn is PartsOn that only counts: good copies on the nodes, and their bytes.
-func (c *Catalog) CountOn(ctx context.Context, nodes []raid.NodeID, after RepairCursor, rows int) (copies, bytes int64, next RepairCursor, more bool, err error) {
+func (c *Catalog) CountOn(ctx context.Context, nodes []raid.NodeID, after raid.PartCursor, rows int) (copies, bytes int64, next raid.PartCursor, more bool, err error) {
 	keys := c.keySet(nodes)
 	if keys == "" {
 		return 0, 0, after, false, c.writer.check()
@@ -108,7 +108,7 @@ func (c *Catalog) CountOn(ctx context.Context, nodes []raid.NodeID, after Repair
 		if err != nil {
 			return err
 		}
-		next, more = end, int64(end.File) != beyond.file
+		next, more = end, int64(end.File) != beyond.File
 		return r.query(func(row []driver.Value) error {
 			copies, bytes = integer(row[0]), integer(row[1])
 			return nil

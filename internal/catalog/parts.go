@@ -69,7 +69,7 @@ func checkParts(parts []raid.Part) error {
 
 // checkFinish checks what it can before the writer's turn. It returns how many
 // parts were appended before.
-func (c *Catalog) checkFinish(ctx context.Context, fin *Finish) (appended int64, err error) {
+func (c *Catalog) checkFinish(ctx context.Context, fin *raid.FinishedUpload) (appended int64, err error) {
 	f := &fin.File
 	if f.ID < 1 || f.Size < 0 || f.Stripes < 1 || f.StripeSize < 1 {
 		return 0, fmt.Errorf("%w: id %d, %d bytes, %d stripes of %d bytes", raid.ErrInvalid, f.ID, f.Size, f.Stripes, f.StripeSize)

@@ -12,38 +12,18 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Reach is what can be read of the files while only some nodes are there.
-type Reach struct {
-	OneCopy int64 // files of which some part has one good copy within reach, and none has none
-	None    int64 // files of which some part has none
-	AtMost  bool  // so many at most; else it is exact
-	Partial bool  // only the files that were counted so far, see CountSpread
-}
-
 // Reach counts what can be read when only the good copies on these nodes, and those
 // on lab nodes if lab is true, are within reach. Nodes that were removed never are. No
 // I/O; it takes time by the number of rows of spread and spread_set.
-func (c *Catalog) Reach(there func(raid.NodeID) bool, lab bool) Reach {
+func (c *Catalog) Reach(there func(raid.NodeID) bool, lab bool) raid.Reach {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.state.count(c.state.view(nobody, there, lab), asFile).reach(c.state.meta)
 }
 
-// Without is what can be read without a node that is there.
-type Without struct {
-	Reach // when it is gone
-	// Stops counts the files that can be read now and could not then, at most. If it is
-	// 0 there is none.
-	Stops int64
-	Files int64 // of which some part has a good copy on the node
-	// TrashStops counts the files in the trash that could be put back now and not then, at
-	// most, and Trash those of which some part has a good copy on the node.
-	TrashStops, Trash int64
-}
-
 // Without counts what can be read when a node is taken off, see Reach. All lab nodes
 // are one: their copies can't be told apart.
-func (c *Catalog) Without(id raid.NodeID, there func(raid.NodeID) bool, lab bool) Without {
+func (c *Catalog) Without(id raid.NodeID, there func(raid.NodeID) bool, lab bool) raid.ReachWithout {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	key := nobody
@@ -55,7 +35,7 @@ func (c *Catalog) Without(id raid.NodeID, there func(raid.NodeID) bool, lab bool
 	}
 	v := c.state.view(key, there, lab)
 	n, trash := c.state.count(v, asFile), c.state.count(v, asTrash)
-	return Without{n.reach(c.state.meta), n.stops, n.holds, trash.stops, trash.holds}
+	return raid.ReachWithout{Reach: n.reach(c.state.meta), Stops: n.stops, Files: n.holds, TrashStops: trash.stops, Trash: trash.holds}
 }
 
 // nobody is the key of no node.
@@ -127,8 +107,8 @@ type count struct {
 	lostAtMost  bool
 }
 
-func (n count) reach(m meta) Reach {
-	return Reach{
+func (n count) reach(m meta) raid.Reach {
+	return raid.Reach{
 		OneCopy: n.few.high - n.none.low, None: n.none.high, Partial: m.spreadTo != allCounted,
 		AtMost: n.none.low != n.none.high || n.few.low != n.few.high,
 	}

@@ -28,22 +28,12 @@ func (c *Catalog) Relocate(ctx context.Context, id raid.NodeID, change func(raid
 	}})
 }
 
-// Resting is what rests on a node.
-type Resting struct {
-	Files   int64 // complete files at most that have a good copy of some part there
-	Trash   int64 // the same of files in the trash
-	Partial bool  // not all are counted yet
-}
-
-// None reports whether nothing rests on the node.
-func (r Resting) None() bool { return r == Resting{} }
-
 // Resting tells what rests on a node. No I/O; it takes time by the number of rows of
 // spread and spread_set.
-func (c *Catalog) Resting(id raid.NodeID) Resting {
+func (c *Catalog) Resting(id raid.NodeID) raid.Resting {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	out := Resting{Partial: c.state.meta.spreadTo != allCounted}
+	out := raid.Resting{Partial: c.state.meta.spreadTo != allCounted}
 	if key := c.state.byID[id]; key != 0 {
 		v := c.state.view(key, func(raid.NodeID) bool { return true }, true)
 		out.Files, out.Trash = c.state.count(v, asFile).holds, c.state.count(v, asTrash).holds
@@ -76,14 +66,14 @@ func (c *Catalog) keyOf(id raid.NodeID) (key int64, known bool) {
 // at about so many rows of chunk. Of each set of nodes that good copies of parts are on
 // there is one row; the nodes are in no order, and lab nodes are not among them. Nothing
 // is written. more says that there are further parts, after next.
-func (c *Catalog) Holdings(ctx context.Context, after RepairCursor, rows int) (sums []raid.Holding, next RepairCursor, more bool, err error) {
+func (c *Catalog) Holdings(ctx context.Context, after raid.PartCursor, rows int) (sums []raid.Holding, next raid.PartCursor, more bool, err error) {
 	bySet, sets := map[string]raid.Holding{}, map[string]string{}
 	err = c.read(ctx, "sum up what nodes hold", func(r *conn) error {
-		end, last, err := pageEnd(r, chunkRow{int64(after.File), after.Stripe, int64(after.Part), beyond.copy}, rows)
+		end, last, err := pageEnd(r, raid.CopyCursor{File: int64(after.File), Stripe: after.Stripe, Part: int64(after.Part), Copy: beyond.Copy}, rows)
 		if err != nil {
 			return err
 		}
-		next, more = RepairCursor{raid.FileID(end.file), end.stripe, int(end.part)}, !last
+		next, more = raid.PartCursor{File: raid.FileID(end.File), Stripe: end.Stripe, Part: int(end.Part)}, !last
 		return r.query(func(row []driver.Value) error {
 			text := text(row[0])
 			set, known := sets[text]
@@ -103,7 +93,7 @@ func (c *Catalog) Holdings(ctx context.Context, after RepairCursor, rows int) (s
 			FROM chunk c JOIN part p ON p.file = c.file AND p.stripe = c.stripe AND p.part = c.part
 			WHERE (c.file, c.stripe, c.part) > (?, ?, ?) AND (c.file, c.stripe, c.part) <= (?, ?, ?) AND c.flaw <> 1
 			GROUP BY c.file, c.stripe, c.part`,
-			int64(after.File), after.Stripe, int64(after.Part), end.file, end.stripe, end.part)
+			int64(after.File), after.Stripe, int64(after.Part), end.File, end.Stripe, end.Part)
 	})
 	if err != nil {
 		return nil, after, true, err

@@ -15,7 +15,7 @@ import (
 func trueHoldings(t *testing.T, c *Catalog) (bySet map[string]raid.Holding, files map[raid.NodeID]int64) {
 	t.Helper()
 	bySet, files = map[string]raid.Holding{}, map[raid.NodeID]int64{}
-	for f, err := range c.Files(bg, Query{}) {
+	for f, err := range c.Files(bg, raid.FileQuery{}) {
 		must(t, err)
 		parts, err := c.Parts(bg, f.ID, 0, f.Stripes)
 		must(t, err)
@@ -56,7 +56,7 @@ func TestHoldingsAndRestingAreWhatTheChunksSay(t *testing.T) {
 			sweepAll(t, c, 1000)
 			want, rests := trueHoldings(t, c)
 			got := map[string]raid.Holding{}
-			var at RepairCursor
+			var at raid.PartCursor
 			for more := true; more; {
 				var sums []raid.Holding
 				var err error

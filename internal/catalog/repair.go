@@ -8,26 +8,14 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// RepairCursor is a part to go on after; the zero value is before the first.
-type RepairCursor struct {
-	File   raid.FileID
-	Stripe int64
-	Part   int
-}
-
-// Cursor is where to go on after a repair that Repairs returned.
-func Cursor(r raid.Repair) RepairCursor {
-	return RepairCursor{File: r.File, Stripe: r.Part.Stripe, Part: r.Part.Number}
-}
-
 // Repairs returns up to limit parts of files that have a bad copy, or two good ones on one
 // node, in order after the cursor. Files in the trash are among them, but for parts that
 // have no good copy left: nothing of those can be put back.
-func (c *Catalog) Repairs(ctx context.Context, after RepairCursor, limit int) (out []raid.Repair, err error) {
+func (c *Catalog) Repairs(ctx context.Context, after raid.PartCursor, limit int) (out []raid.Repair, err error) {
 	err = c.read(ctx, "look for repairs", func(r *conn) error {
-		var found []RepairCursor
+		var found []raid.PartCursor
 		err := r.query(func(row []driver.Value) error {
-			found = append(found, RepairCursor{raid.FileID(integer(row[0])), integer(row[1]), int(integer(row[2]))})
+			found = append(found, raid.PartCursor{File: raid.FileID(integer(row[0])), Stripe: integer(row[1]), Part: int(integer(row[2]))})
 			return nil
 		}, `SELECT DISTINCT c.file, c.stripe, c.part FROM chunk c INDEXED BY chunk_flawed CROSS JOIN upload u ON u.id = c.file
 			WHERE c.flaw > 0 AND (u.state = 1 OR u.state = 2 AND EXISTS

@@ -18,7 +18,7 @@ func degraded(t *testing.T, c *Catalog, id raid.FileID) bool {
 
 func repairs(t *testing.T, c *Catalog) []raid.Repair {
 	t.Helper()
-	rs, err := c.Repairs(bg, RepairCursor{}, 1000)
+	rs, err := c.Repairs(bg, raid.PartCursor{}, 1000)
 	must(t, err)
 	return rs
 }
@@ -277,25 +277,25 @@ func TestAttemptsThatFitNoNameAreRefused(t *testing.T) {
 
 func TestRepairsGoOnAfterTheCursor(t *testing.T) {
 	c := openTest(t, "")
-	var want, got []RepairCursor
+	var want, got []raid.PartCursor
 	for range 3 {
 		f := store(t, c, 3)
 		for s := range int64(3) {
 			for p := 1; p <= 2; p++ {
 				must(t, c.MarkBad(bg, f.ID, s, p, 1, 1))
 				must(t, c.MarkBad(bg, f.ID, s, p, 2, 2))
-				want = append(want, RepairCursor{f.ID, s, p})
+				want = append(want, raid.PartCursor{File: f.ID, Stripe: s, Part: p})
 			}
 		}
 	}
 	hidden := begin(t, c, 1)
 	hidden.Parts[0].Copies[0].Bad = true
 	must(t, c.Append(bg, hidden.File.ID, hidden.Parts))
-	for after, more := (RepairCursor{}), true; more; {
+	for after, more := (raid.PartCursor{}), true; more; {
 		rs, err := c.Repairs(bg, after, 4)
 		must(t, err)
 		for _, r := range rs {
-			after = Cursor(r)
+			after = r.Cursor()
 			got = append(got, after)
 		}
 		more = len(rs) == 4

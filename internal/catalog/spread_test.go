@@ -24,13 +24,13 @@ type fileTruth struct {
 // readTruth reads the rows of chunk of all files, and of those in the trash.
 func readTruth(t testing.TB, c *Catalog) (files, trash [][]raid.Part) {
 	t.Helper()
-	for f, err := range c.Trash(bg, Query{}) {
+	for f, err := range c.Trash(bg, raid.FileQuery{}) {
 		must(t, err)
 		parts, err := c.Parts(bg, f.File.ID, 0, f.File.Stripes)
 		must(t, err)
 		trash = append(trash, parts)
 	}
-	for f, err := range c.Files(bg, Query{}) {
+	for f, err := range c.Files(bg, raid.FileQuery{}) {
 		must(t, err)
 		parts, err := c.Parts(bg, f.ID, 0, f.Stripes)
 		must(t, err)
@@ -68,7 +68,7 @@ func truthOf(parts []raid.Part, node raid.NodeID, there func(raid.NodeID) bool, 
 
 // trueWithout counts from the rows of chunk what Without tells, and with no node what
 // Reach does; last are the files of which the node alone has a copy, of those there.
-func trueWithout(files [][]raid.Part, node raid.NodeID, there func(raid.NodeID) bool, lab bool) (w Without, last int64) {
+func trueWithout(files [][]raid.Part, node raid.NodeID, there func(raid.NodeID) bool, lab bool) (w raid.ReachWithout, last int64) {
 	for _, parts := range files {
 		f := truthOf(parts, node, there, lab)
 		w.OneCopy += truth(f.without == 1)
@@ -115,7 +115,7 @@ func checkReach(t *testing.T, c *Catalog, rng *rand.Rand) {
 }
 
 // checkBounds compares with the truth what may be no more than upper bounds.
-func checkBounds(t *testing.T, what string, got, want Reach) {
+func checkBounds(t *testing.T, what string, got, want raid.Reach) {
 	t.Helper()
 	switch {
 	case got.Partial:
@@ -182,7 +182,7 @@ func changeRandomly(t *testing.T, c *Catalog, rng *rand.Rand, files *[]raid.File
 // changeTrash does one of what happens to files in the trash.
 func changeTrash(t *testing.T, c *Catalog, rng *rand.Rand, files *[]raid.File) {
 	t.Helper()
-	ids := trashOf(t, c, Query{})
+	ids := trashOf(t, c, raid.FileQuery{})
 	if len(ids) == 0 {
 		return
 	}
@@ -198,7 +198,7 @@ func changeTrash(t *testing.T, c *Catalog, rng *rand.Rand, files *[]raid.File) {
 	case 2:
 		must(t, c.Purge(bg, id))
 	case 3:
-		_, err := c.Discard(bg, Discard{Until: c.Ran(), Bytes: 1, Limit: 1})
+		_, err := c.Discard(bg, raid.Discard{Until: c.Ran(), Bytes: 1, Limit: 1})
 		must(t, err)
 	default:
 		f, err := c.Stored(bg, id)
@@ -275,7 +275,7 @@ func TestReachIsWhatTheChunksSay(t *testing.T) {
 			if n := sqlInt(t, c, "SELECT sum(files) FROM spread"); n != int64(len(files)) {
 				t.Errorf("%d files are counted of %d", n, len(files))
 			}
-			if n, all := sqlInt(t, c, "SELECT sum(trash) FROM spread"), int64(len(trashOf(t, c, Query{}))); n != all {
+			if n, all := sqlInt(t, c, "SELECT sum(trash) FROM spread"), int64(len(trashOf(t, c, raid.FileQuery{}))); n != all {
 				t.Errorf("%d files in the trash are counted of %d", n, all)
 			}
 			if inTrash < 2 {

@@ -27,16 +27,10 @@ func (t *tx) surplusCopy(file int64, old raid.Copy, k raid.ChunkKey) error {
 	return err
 }
 
-// SurplusCursor is a surplus copy to go on after; the zero value is before the first.
-type SurplusCursor struct {
-	RepairCursor
-	Attempt int
-}
-
 // Surpluses returns up to limit surplus copies on a node, in order
 // after the cursor, with their parts as they are now. next is where to go on; more says
 // that there may be others.
-func (c *Catalog) Surpluses(ctx context.Context, node raid.NodeID, after SurplusCursor, limit int) (out []raid.Surplus, next SurplusCursor, more bool, err error) {
+func (c *Catalog) Surpluses(ctx context.Context, node raid.NodeID, after raid.SurplusCursor, limit int) (out []raid.Surplus, next raid.SurplusCursor, more bool, err error) {
 	c.mu.RLock()
 	key := c.state.byID[node]
 	c.mu.RUnlock()
@@ -44,9 +38,9 @@ func (c *Catalog) Surpluses(ctx context.Context, node raid.NodeID, after Surplus
 		return nil, next, false, c.writer.check()
 	}
 	err = c.read(ctx, fmt.Sprintf("look up surplus copies on node %s", node), func(r *conn) error {
-		var found []SurplusCursor
+		var found []raid.SurplusCursor
 		err := r.query(func(row []driver.Value) error {
-			found = append(found, SurplusCursor{RepairCursor{raid.FileID(integer(row[0])), integer(row[1]), int(integer(row[2]))}, int(integer(row[3]))})
+			found = append(found, raid.SurplusCursor{PartCursor: raid.PartCursor{File: raid.FileID(integer(row[0])), Stripe: integer(row[1]), Part: int(integer(row[2]))}, Attempt: int(integer(row[3]))})
 			return nil
 		}, `SELECT file, stripe, part, attempt FROM surplus s INDEXED BY surplus_on
 			WHERE node = ? AND (file, stripe, part, attempt) > (?, ?, ?, ?) AND `+spareWork+` ORDER BY file, stripe, part, attempt LIMIT +?`,
@@ -57,7 +51,7 @@ func (c *Catalog) Surpluses(ctx context.Context, node raid.NodeID, after Surplus
 		more = len(found) == limit
 		for _, f := range found {
 			next = f
-			part, ok, err := c.partOf(r, f.RepairCursor)
+			part, ok, err := c.partOf(r, f.PartCursor)
 			if err != nil {
 				return err
 			}
@@ -72,7 +66,7 @@ func (c *Catalog) Surpluses(ctx context.Context, node raid.NodeID, after Surplus
 
 // stripeOf are the parts of a stripe of a file, also of one in the trash; of what is no
 // file there are none.
-func (c *Catalog) stripeOf(r *conn, at RepairCursor) ([]raid.Part, error) {
+func (c *Catalog) stripeOf(r *conn, at raid.PartCursor) ([]raid.Part, error) {
 	_, isFile, err := r.queryInt("SELECT 1 FROM upload WHERE id = ? AND state IN (1, 2)", int64(at.File))
 	if err != nil || !isFile {
 		return nil, err
@@ -81,7 +75,7 @@ func (c *Catalog) stripeOf(r *conn, at RepairCursor) ([]raid.Part, error) {
 }
 
 // partOf is a part of a file, also of one in the trash.
-func (c *Catalog) partOf(r *conn, at RepairCursor) (p raid.Part, ok bool, err error) {
+func (c *Catalog) partOf(r *conn, at raid.PartCursor) (p raid.Part, ok bool, err error) {
 	parts, err := c.stripeOf(r, at)
 	if i := slices.IndexFunc(parts, func(p raid.Part) bool { return p.Number == at.Part }); i >= 0 {
 		return parts[i], true, err
@@ -89,21 +83,11 @@ func (c *Catalog) partOf(r *conn, at RepairCursor) (p raid.Part, ok bool, err er
 	return p, false, err
 }
 
-// Settlement says what becomes of a surplus copy.
-type Settlement struct {
-	raid.Surplus // as Surpluses has returned it: what was verified
-	// Instead is the index of the copy whose place it takes; 0: it goes.
-	Instead int
-	// Lost says that the copy whose place it takes is good and its node away for long:
-	// that one becomes surplus then, and is not removed.
-	Lost bool
-}
-
 // SettleSurplus ends surplus copies, durably: each takes the place of another copy or is
 // queued for removal, and the other copy is. It happens only when the part's copies still
 // are as the settlement says; of one that goes, all of them must be good, on distinct
 // nodes. done says which were settled; nothing is changed for others.
-func (c *Catalog) SettleSurplus(ctx context.Context, all []Settlement) (done []bool, err error) {
+func (c *Catalog) SettleSurplus(ctx context.Context, all []raid.Settlement) (done []bool, err error) {
 	done = make([]bool, len(all))
 	err = c.write(ctx, &op{name: "settle surplus copies", rows: 4*len(all) + 1, frees: true, files: true, run: func(t *tx) error {
 		for i := range all {
@@ -121,7 +105,7 @@ func (c *Catalog) SettleSurplus(ctx context.Context, all []Settlement) (done []b
 	return done, err
 }
 
-func (t *tx) settleSurplus(s *Settlement) (done bool, err error) {
+func (t *tx) settleSurplus(s *raid.Settlement) (done bool, err error) {
 	id, p := int64(s.File), &s.Part
 	upload, err := t.uploadOf(id)
 	if isGone(err) {
@@ -167,7 +151,7 @@ func (t *tx) copiesAre(id int64, p *raid.Part) (bool, error) {
 }
 
 // adopt puts a surplus copy into the place of another.
-func (t *tx) adopt(s *Settlement, upload raid.UploadID) error {
+func (t *tx) adopt(s *raid.Settlement, upload raid.UploadID) error {
 	id, p := int64(s.File), &s.Part
 	i := slices.IndexFunc(p.Copies, func(c raid.Copy) bool { return c.Index == s.Instead })
 	if i < 0 {
@@ -222,7 +206,7 @@ func (t *tx) sweepSurplus(id int64, upload string, stripe, part int64) error {
 
 // CountSurplus counts the surplus copies of files among limit of those on a node after the
 // cursor, and their bytes. Those of files that go for good wait for that, and not for work.
-func (c *Catalog) CountSurplus(ctx context.Context, node raid.NodeID, after SurplusCursor, limit int) (copies, bytes int64, next SurplusCursor, more bool, err error) {
+func (c *Catalog) CountSurplus(ctx context.Context, node raid.NodeID, after raid.SurplusCursor, limit int) (copies, bytes int64, next raid.SurplusCursor, more bool, err error) {
 	c.mu.RLock()
 	key := c.state.byID[node]
 	c.mu.RUnlock()
@@ -233,7 +217,7 @@ func (c *Catalog) CountSurplus(ctx context.Context, node raid.NodeID, after Surp
 	err = c.read(ctx, fmt.Sprintf("count surplus copies on node %s", node), func(r *conn) error {
 		return r.query(func(row []driver.Value) error {
 			rows++
-			next = SurplusCursor{RepairCursor{raid.FileID(integer(row[0])), integer(row[1]), int(integer(row[2]))}, int(integer(row[3]))}
+			next = raid.SurplusCursor{PartCursor: raid.PartCursor{File: raid.FileID(integer(row[0])), Stripe: integer(row[1]), Part: int(integer(row[2]))}, Attempt: int(integer(row[3]))}
 			if state := integer(row[5]); state == complete || state == trashed {
 				copies, bytes = copies+1, bytes+integer(row[4])
 			}

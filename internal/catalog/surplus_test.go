@@ -12,7 +12,7 @@ import (
 // partOn finds a part with a good copy on a node, and which one that is.
 func partOn(t *testing.T, c *Catalog, node raid.NodeID) (raid.Repair, raid.Copy) {
 	t.Helper()
-	parts, _, _, err := c.PartsOn(bg, []raid.NodeID{node}, RepairCursor{}, 1000)
+	parts, _, _, err := c.PartsOn(bg, []raid.NodeID{node}, raid.PartCursor{}, 1000)
 	must(t, err)
 	if len(parts) == 0 {
 		t.Fatalf("no part on %s", node)
@@ -28,7 +28,7 @@ func partOn(t *testing.T, c *Catalog, node raid.NodeID) (raid.Repair, raid.Copy)
 
 func surplusOn(t *testing.T, c *Catalog, node raid.NodeID) []raid.Surplus {
 	t.Helper()
-	out, _, _, err := c.Surpluses(bg, node, SurplusCursor{}, 1000)
+	out, _, _, err := c.Surpluses(bg, node, raid.SurplusCursor{}, 1000)
 	must(t, err)
 	return out
 }
@@ -41,9 +41,9 @@ func spareOne(t *testing.T, c *Catalog, to raid.NodeID) (r raid.Repair, old raid
 	return r, old
 }
 
-func settle(t *testing.T, c *Catalog, s Settlement) bool {
+func settle(t *testing.T, c *Catalog, s raid.Settlement) bool {
 	t.Helper()
-	done, err := c.SettleSurplus(bg, []Settlement{s})
+	done, err := c.SettleSurplus(bg, []raid.Settlement{s})
 	must(t, err)
 	checkTotals(t, c)
 	return done[0]
@@ -99,14 +99,14 @@ func TestSurplusGoesOnlyWhileTheOthersAreGood(t *testing.T) {
 		other = s.Part.Copies[1]
 	}
 	must(t, c.MarkBad(bg, r.File, r.Part.Stripe, r.Part.Number, other.Index, other.Attempt))
-	if settle(t, c, Settlement{Surplus: s}) {
+	if settle(t, c, raid.Settlement{Surplus: s}) {
 		t.Fatal("it went although another copy was bad meanwhile")
 	}
 	s = surplusOn(t, c, "n1")[0]
-	if settle(t, c, Settlement{Surplus: s}) {
+	if settle(t, c, raid.Settlement{Surplus: s}) {
 		t.Fatal("it went although another copy is bad")
 	}
-	if !settle(t, c, Settlement{Surplus: s, Instead: other.Index}) {
+	if !settle(t, c, raid.Settlement{Surplus: s, Instead: other.Index}) {
 		t.Fatal("it did not take the place of a bad copy")
 	}
 	if degraded(t, c, r.File) || len(surplusOn(t, c, "n1")) != 0 || len(removalsOf(t, c)) != 1 {
@@ -115,7 +115,7 @@ func TestSurplusGoesOnlyWhileTheOthersAreGood(t *testing.T) {
 	if _, k := partOn(t, c, "n1"); k.Attempt != old.Attempt {
 		t.Errorf("on n1 is %+v", k)
 	}
-	if settle(t, c, Settlement{Surplus: s, Instead: other.Index}) {
+	if settle(t, c, raid.Settlement{Surplus: s, Instead: other.Index}) {
 		t.Error("it was settled twice")
 	}
 }
@@ -125,7 +125,7 @@ func TestSurplusIsRemovedOnRecord(t *testing.T) {
 	f := store(t, c, 1)
 	r, old := spareOne(t, c, "n3")
 	s := surplusOn(t, c, "n1")[0]
-	if !settle(t, c, Settlement{Surplus: s}) {
+	if !settle(t, c, raid.Settlement{Surplus: s}) {
 		t.Fatal("it stays")
 	}
 	if got := removalsOf(t, c); len(got) != 1 || !slices.Equal(got, chunksOf(f.Upload, []raid.Part{{Number: r.Part.Number, Copies: []raid.Copy{old}}})) {
@@ -144,7 +144,7 @@ func TestSurplusTakesThePlaceOfAGoodCopy(t *testing.T) {
 		store(t, c, 1)
 		_, old := spareOne(t, c, "n3")
 		s := surplusOn(t, c, "n1")[0]
-		if !settle(t, c, Settlement{Surplus: s, Instead: old.Index, Lost: lost}) {
+		if !settle(t, c, raid.Settlement{Surplus: s, Instead: old.Index, Lost: lost}) {
 			t.Fatal("it was not used again")
 		}
 		if got := len(surplusOn(t, c, "n3")); got != map[bool]int{true: 1, false: 0}[lost] {
@@ -191,7 +191,7 @@ func TestSurplusOfADeletedFileIsNotCounted(t *testing.T) {
 	}
 	must(t, c.ReplaceLost(bg, r2.File, r2.Part.Stripe, r2.Part.Number, old, next(t, c, r2.File, r2.Part.Stripe, r2.Part.Number, old.Index, "n3")))
 	count := func() (copies, bytes int64) {
-		var at SurplusCursor
+		var at raid.SurplusCursor
 		for more := true; more; {
 			n, b, to, further, err := c.CountSurplus(bg, "n1", at, 1)
 			must(t, err)
@@ -239,7 +239,7 @@ func TestPartsOnFindsWhatNodesHold(t *testing.T) {
 	must(t, c.MarkBad(bg, r.File, r.Part.Stripe, r.Part.Number, k.Index, k.Attempt))
 	for _, nodes := range [][]raid.NodeID{{"n2"}, {"n0", "n2"}, {"nobody"}, nil} {
 		var want []raid.Repair
-		for _, f := range listAll(t, c, Query{}) {
+		for _, f := range listAll(t, c, raid.FileQuery{}) {
 			parts, err := c.Parts(bg, f.ID, 0, f.Stripes)
 			must(t, err)
 			for _, p := range parts {
@@ -250,7 +250,7 @@ func TestPartsOnFindsWhatNodesHold(t *testing.T) {
 		}
 		for _, rows := range []int{1, 2, 3, 5, 1000} {
 			var got []raid.Repair
-			var at RepairCursor
+			var at raid.PartCursor
 			for more := true; more; {
 				var page []raid.Repair
 				var err error
@@ -263,7 +263,7 @@ func TestPartsOnFindsWhatNodesHold(t *testing.T) {
 			}
 		}
 	}
-	copies, bytes, _, more, err := c.CountOn(bg, []raid.NodeID{"n2"}, RepairCursor{}, 1000)
+	copies, bytes, _, more, err := c.CountOn(bg, []raid.NodeID{"n2"}, raid.PartCursor{}, 1000)
 	must(t, err)
 	n := sqlInt(t, c, "SELECT count(*) FROM chunk c JOIN node n ON n.key = c.node JOIN upload u ON u.id = c.file WHERE n.id = 'n2' AND c.flaw <> 1 AND u.state = 1")
 	sum := sqlInt(t, c, "SELECT sum(p.length) FROM chunk c JOIN node n ON n.key = c.node JOIN part p USING (file, stripe, part) JOIN upload u ON u.id = c.file WHERE n.id = 'n2' AND c.flaw <> 1 AND u.state = 1")
@@ -287,7 +287,7 @@ func TestMayHaveKnowsWithoutASearch(t *testing.T) {
 	for r, k := partOn(t, c, "n1"); ; r, k = partOn(t, c, "n1") {
 		to := raid.NodeID("n9")
 		must(t, c.ReplaceLost(bg, r.File, r.Part.Stripe, r.Part.Number, k, next(t, c, r.File, r.Part.Stripe, r.Part.Number, k.Index, to)))
-		if left, _, _, _ := c.PartsOn(bg, []raid.NodeID{"n1"}, RepairCursor{}, 1000); len(left) == 0 {
+		if left, _, _, _ := c.PartsOn(bg, []raid.NodeID{"n1"}, raid.PartCursor{}, 1000); len(left) == 0 {
 			break
 		}
 	}

@@ -60,7 +60,7 @@ func (t *tx) sweep(limit int64) (more bool, err error) {
 		if limit < 0 {
 			break // its rows may not be all gone
 		}
-		if err := t.sweepSurplus(id, upload, beyond.stripe, beyond.part); err != nil {
+		if err := t.sweepSurplus(id, upload, beyond.Stripe, beyond.Part); err != nil {
 			return false, err
 		}
 		if _, err := t.exec("DELETE FROM part WHERE file = ?", id); err != nil {

@@ -188,16 +188,9 @@ func (t *tx) someLeaving() bool {
 	return false
 }
 
-// Discard says which files of the trash go.
-type Discard struct {
-	Until time.Duration // those that were deleted when Ran was that, or before
-	Bytes int64         // so many bytes are enough; 0: all
-	Limit int           // at most so many files
-}
-
 // Discard has files of the trash go for good, the oldest first, durably. It returns
 // what went; nothing when there is none.
-func (c *Catalog) Discard(ctx context.Context, d Discard) (gone raid.TrashTotals, err error) {
+func (c *Catalog) Discard(ctx context.Context, d raid.Discard) (gone raid.TrashTotals, err error) {
 	if c.trash().Files == 0 {
 		return gone, c.writer.check()
 	}
@@ -208,7 +201,7 @@ func (c *Catalog) Discard(ctx context.Context, d Discard) (gone raid.TrashTotals
 	return gone, err
 }
 
-func (t *tx) discard(d Discard) (gone raid.TrashTotals, err error) {
+func (t *tx) discard(d raid.Discard) (gone raid.TrashTotals, err error) {
 	type old struct{ file, size int64 }
 	var found []old
 	err = t.conn.query(func(r []driver.Value) error {

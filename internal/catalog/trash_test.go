@@ -25,7 +25,7 @@ func openKeeping(t *testing.T, path string, keep time.Duration) *Catalog {
 	return openWith(t, cfg, options{})
 }
 
-func trashOf(t *testing.T, c *Catalog, q Query) (ids []raid.FileID) {
+func trashOf(t *testing.T, c *Catalog, q raid.FileQuery) (ids []raid.FileID) {
 	t.Helper()
 	for f, err := range c.Trash(bg, q) {
 		must(t, err)
@@ -48,7 +48,7 @@ func TestADeletedFileComesBackAsItWas(t *testing.T) {
 		wants(t, c.Delete(bg, f.ID), raid.ErrNotFound)
 		_, err = c.File(bg, f.ID)
 		wants(t, err, raid.ErrNotFound)
-		for _, other := range listAll(t, c, Query{}) {
+		for _, other := range listAll(t, c, raid.FileQuery{}) {
 			if other.ID == f.ID {
 				t.Error("a deleted file is listed")
 			}
@@ -107,7 +107,7 @@ func TestWhatIsPurgedIsOutOfReachAtOnce(t *testing.T) {
 	must(t, c.Purge(bg, file.ID))
 	must(t, c.Purge(bg, trashed.ID))
 	must(t, c.Delete(bg, expired.ID))
-	gone, err := c.Discard(bg, Discard{Until: c.Ran(), Limit: 10})
+	gone, err := c.Discard(bg, raid.Discard{Until: c.Ran(), Limit: 10})
 	must(t, err)
 	if gone.Files != 1 || gone.Bytes != expired.Size {
 		t.Errorf("%+v went", gone)
@@ -154,7 +154,7 @@ func TestWithoutTimeToKeepThemDeletedFilesGo(t *testing.T) {
 	if !some || since > c.Ran() {
 		t.Errorf("the oldest file of the trash was deleted at %v, now is %v", since, c.Ran())
 	}
-	_, err = c.Discard(bg, Discard{Until: c.Ran(), Limit: 10})
+	_, err = c.Discard(bg, raid.Discard{Until: c.Ran(), Limit: 10})
 	must(t, err)
 	sweepAll(t, c, 100)
 	if n := sqlInt(t, c, "SELECT count(*) FROM upload"); n != 0 {
@@ -204,13 +204,13 @@ func TestTheTimeOfADeletedFileOutlivesRestarts(t *testing.T) {
 			t.Errorf("%v are left after a restart, 5 h were noted", l)
 		}
 		time.Sleep(testKeep - 5*time.Hour - time.Second)
-		gone, err := c.Discard(bg, Discard{Until: c.Ran() - testKeep, Limit: 10})
+		gone, err := c.Discard(bg, raid.Discard{Until: c.Ran() - testKeep, Limit: 10})
 		must(t, err)
 		if gone.Files != 0 {
 			t.Error("it went a second too early")
 		}
 		time.Sleep(time.Second)
-		gone, err = c.Discard(bg, Discard{Until: c.Ran() - testKeep, Limit: 10})
+		gone, err = c.Discard(bg, raid.Discard{Until: c.Ran() - testKeep, Limit: 10})
 		must(t, err)
 		if gone.Files != 1 {
 			t.Error("it did not go when its time was over")
@@ -237,7 +237,7 @@ func TestTheOldestGoesFirst(t *testing.T) {
 		}
 	}
 	for n := 0; n < len(order); n += 2 {
-		gone, err := c.Discard(bg, Discard{Until: c.Ran(), Bytes: files[0].Size + 1, Limit: 10})
+		gone, err := c.Discard(bg, raid.Discard{Until: c.Ran(), Bytes: files[0].Size + 1, Limit: 10})
 		must(t, err)
 		if gone.Files != 2 {
 			t.Fatalf("%+v went for %d bytes", gone, files[0].Size+1)
@@ -247,7 +247,7 @@ func TestTheOldestGoesFirst(t *testing.T) {
 			want = append(want, files[i].ID)
 		}
 		slices.Sort(want)
-		if got := trashOf(t, c, Query{}); !slices.Equal(got, want) {
+		if got := trashOf(t, c, raid.FileQuery{}); !slices.Equal(got, want) {
 			t.Errorf("left are %v, want %v", got, want)
 		}
 	}
@@ -264,18 +264,18 @@ func TestTheTrashIsListedInPages(t *testing.T) {
 		}
 	}
 	slices.Sort(want)
-	if got := trashOf(t, c, Query{}); !slices.Equal(got, want) {
+	if got := trashOf(t, c, raid.FileQuery{}); !slices.Equal(got, want) {
 		t.Errorf("%d of %d files are listed", len(got), len(want))
 	}
-	if got := trashOf(t, c, Query{After: want[5], Limit: 3}); !slices.Equal(got, want[6:9]) {
+	if got := trashOf(t, c, raid.FileQuery{After: want[5], Limit: 3}); !slices.Equal(got, want[6:9]) {
 		t.Errorf("after %d come %v", want[5], got)
 	}
 	f, err := c.Trashed(bg, want[100])
 	must(t, err)
-	if got := trashOf(t, c, Query{Filename: f.File.Filename}); !slices.Contains(got, want[100]) {
+	if got := trashOf(t, c, raid.FileQuery{Filename: f.File.Filename}); !slices.Contains(got, want[100]) {
 		t.Errorf("%q is not found, %v are", f.File.Filename, got)
 	}
-	if got := trashOf(t, c, Query{Filename: "no such name"}); len(got) != 0 {
+	if got := trashOf(t, c, raid.FileQuery{Filename: "no such name"}); len(got) != 0 {
 		t.Errorf("found are %v", got)
 	}
 }
@@ -293,7 +293,7 @@ func TestWhatIsPutBackSaysWhatIsLeftOfIt(t *testing.T) {
 		must(t, c.MarkBad(bg, lost.ID, stripe, p, 2, 2))
 	}
 	checkTotals(t, c)
-	if repairs, err := c.Repairs(bg, RepairCursor{}, 10); err != nil || len(repairs) != 1 || repairs[0].File != f.ID {
+	if repairs, err := c.Repairs(bg, raid.PartCursor{}, 10); err != nil || len(repairs) != 1 || repairs[0].File != f.ID {
 		t.Errorf("of files in the trash are repaired %v, %v", repairs, err)
 	}
 	_, err := c.Undelete(bg, lost.ID)
@@ -305,7 +305,7 @@ func TestWhatIsPutBackSaysWhatIsLeftOfIt(t *testing.T) {
 	if !back.Degraded {
 		t.Error("a file with a bad copy is not degraded")
 	}
-	repairs, err := c.Repairs(bg, RepairCursor{}, 10)
+	repairs, err := c.Repairs(bg, raid.PartCursor{}, 10)
 	must(t, err)
 	if len(repairs) != 1 || repairs[0].File != f.ID {
 		t.Errorf("to be repaired are %v", repairs)
@@ -342,7 +342,7 @@ func TestARepairUnderWayAndTheTrash(t *testing.T) {
 		c := openKeeping(t, "", testKeep)
 		f := store(t, c, 1)
 		must(t, c.MarkBad(bg, f.ID, 0, 1, 1, 1))
-		repairs, err := c.Repairs(bg, RepairCursor{}, 10)
+		repairs, err := c.Repairs(bg, raid.PartCursor{}, 10)
 		must(t, err)
 		must(t, c.Delete(bg, f.ID))
 		fresh := next(t, c, f.ID, 0, 1, 1, "n3")
@@ -408,7 +408,7 @@ func TestTheStatesOfFilesAreThoseOfAModel(t *testing.T) {
 			model[id] = none
 		case 5:
 			if rng.IntN(10) == 0 {
-				_, err = c.Discard(bg, Discard{Until: c.Ran(), Limit: 1 << 20})
+				_, err = c.Discard(bg, raid.Discard{Until: c.Ran(), Limit: 1 << 20})
 				for id, state := range model {
 					if state == inTrash {
 						model[id] = none
@@ -447,10 +447,10 @@ func checkModel(t *testing.T, c *Catalog, model map[raid.FileID]int, file, inTra
 		}
 	}
 	var listed []raid.FileID
-	for _, f := range listAll(t, c, Query{}) {
+	for _, f := range listAll(t, c, raid.FileQuery{}) {
 		listed = append(listed, f.ID)
 	}
-	if got := trashOf(t, c, Query{}); !slices.Equal(listed, files) || !slices.Equal(got, trash) {
+	if got := trashOf(t, c, raid.FileQuery{}); !slices.Equal(listed, files) || !slices.Equal(got, trash) {
 		t.Fatalf("files %v, want %v; in the trash %v, want %v", listed, files, got, trash)
 	}
 	checkTotals(t, c)
@@ -498,14 +498,14 @@ func TestTheTrashSurvivesAPowerCut(t *testing.T) {
 	_, err := c.Undelete(bg, files[0].ID)
 	wants(t, err, raid.ErrCatalogBroken)
 	wants(t, c.Purge(bg, files[0].ID), raid.ErrCatalogBroken)
-	_, err = c.Discard(bg, Discard{Limit: 1})
+	_, err = c.Discard(bg, raid.Discard{Limit: 1})
 	wants(t, err, raid.ErrCatalogBroken)
 	_, _, err = c.Oldest(bg)
 	wants(t, err, raid.ErrCatalogBroken)
 	wants(t, c.NoteRan(bg, 0), raid.ErrCatalogBroken)
 	_, err = c.Trashed(bg, files[0].ID)
 	wants(t, err, raid.ErrCatalogBroken)
-	for _, err := range c.Trash(bg, Query{}) {
+	for _, err := range c.Trash(bg, raid.FileQuery{}) {
 		wants(t, err, raid.ErrCatalogBroken)
 	}
 }

@@ -10,9 +10,9 @@ import (
 // onNode are the parts that PartsOn finds on a node, and as many as CountOn counts there.
 func onNode(t *testing.T, c *Catalog, id raid.NodeID) (found []raid.Repair) {
 	t.Helper()
-	parts, _, more, err := c.PartsOn(bg, []raid.NodeID{id}, RepairCursor{}, 1000)
+	parts, _, more, err := c.PartsOn(bg, []raid.NodeID{id}, raid.PartCursor{}, 1000)
 	must(t, err)
-	copies, _, _, further, err := c.CountOn(bg, []raid.NodeID{id}, RepairCursor{}, 1000)
+	copies, _, _, further, err := c.CountOn(bg, []raid.NodeID{id}, raid.PartCursor{}, 1000)
 	must(t, err)
 	if more || further || copies != int64(len(parts)) {
 		t.Errorf("%d copies are counted on %s, %d parts found; more: %v, %v", copies, id, len(parts), more, further)
@@ -40,7 +40,7 @@ func TestFilesInTheTrashMoveOffANode(t *testing.T) {
 		f := store(t, c, stripes)
 		must(t, c.Delete(bg, f.ID))
 	}
-	ids := trashOf(t, c, Query{})
+	ids := trashOf(t, c, raid.FileQuery{})
 	for _, from := range []raid.NodeID{"n1", "n2"} {
 		if r := c.Resting(from); r.Files != 0 || r.Trash == 0 {
 			t.Errorf("on %s rest %+v", from, r)

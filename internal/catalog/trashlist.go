@@ -45,7 +45,7 @@ func (c *Catalog) Trashed(ctx context.Context, id raid.FileID) (f raid.TrashedFi
 
 // Trash lists deleted files that can be put back, by ascending id. As Files does, it
 // holds nothing between pages.
-func (c *Catalog) Trash(ctx context.Context, q Query) iter.Seq2[raid.TrashedFile, error] {
+func (c *Catalog) Trash(ctx context.Context, q raid.FileQuery) iter.Seq2[raid.TrashedFile, error] {
 	return func(yield func(raid.TrashedFile, error) bool) {
 		if c.trash().Files == 0 {
 			if err := c.writer.check(); err != nil {

@@ -18,25 +18,6 @@ const (
 	going     = 3 // abandoned, or deleted for good; Sweep looks for these
 )
 
-// Finish says what makes an upload a file.
-type Finish struct {
-	File raid.File
-	// Parts are those that were not appended yet, with their copies. Together
-	// with the appended ones they must be every part of every stripe.
-	Parts []raid.Part
-	// Begun is true when Begin made a row for the upload.
-	Begun bool
-	// Removals are chunks of this upload that the file does not rest on, such as
-	// copies that were replaced while it was being sent.
-	Removals []raid.Removal
-	// Lost are nodes that held copies of the upload and are gone: their copies
-	// are marked bad, so that the file is degraded until they are checked or made
-	// again.
-	Lost []raid.NodeID
-	// Idempotency is recorded with the file when it is not nil.
-	Idempotency *raid.IdempotencyKey
-}
-
 const insertUpload = `INSERT INTO upload (id, upload_id, state, filename, content_type, created, size, sha256, level, stripe_size, stripes, degraded, lab)
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
@@ -80,7 +61,7 @@ func (c *Catalog) Append(ctx context.Context, id raid.FileID, parts []raid.Part)
 // raid.ErrPrecondition when the upload was abandoned, or when another one has
 // finished with the same idempotency key; nothing is stored then, and the caller
 // abandons.
-func (c *Catalog) Finish(ctx context.Context, fin Finish) (raid.File, error) {
+func (c *Catalog) Finish(ctx context.Context, fin raid.FinishedUpload) (raid.File, error) {
 	f := &fin.File
 	name := fmt.Sprintf("finish upload %d", f.ID)
 	if f.Created == "" {
@@ -99,7 +80,7 @@ func (c *Catalog) Finish(ctx context.Context, fin Finish) (raid.File, error) {
 	return *f, nil
 }
 
-func (c *Catalog) finish(t *tx, fin *Finish, appended int64) error {
+func (c *Catalog) finish(t *tx, fin *raid.FinishedUpload, appended int64) error {
 	f := &fin.File
 	if fin.Idempotency != nil {
 		if err := c.takeKey(t, fin.Idempotency, int64(f.ID)); err != nil {
@@ -123,7 +104,7 @@ func (c *Catalog) finish(t *tx, fin *Finish, appended int64) error {
 }
 
 // finishWhole stores an upload that has no row yet.
-func (t *tx) finishWhole(fin *Finish) error {
+func (t *tx) finishWhole(fin *raid.FinishedUpload) error {
 	f := &fin.File
 	markLost(fin.Parts, fin.Lost)
 	for i := range fin.Parts {
@@ -178,7 +159,7 @@ func (t *tx) loseCopies(id int64, lost []raid.NodeID) error {
 }
 
 // finishBegun completes an upload that has a row, and perhaps parts.
-func (t *tx) finishBegun(fin *Finish, appended int64) error {
+func (t *tx) finishBegun(fin *raid.FinishedUpload, appended int64) error {
 	f, id := &fin.File, int64(fin.File.ID)
 	if err := t.moving(id); err != nil {
 		return err

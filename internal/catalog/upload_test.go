@@ -50,7 +50,7 @@ func TestUploadInProgressIsNoFileUntilItIsFinished(t *testing.T) {
 	must(t, c.Append(bg, fin.File.ID, newParts(5, 15))) // some again
 	_, err := c.File(bg, fin.File.ID)
 	wants(t, err, raid.ErrNotFound)
-	if files := listAll(t, c, Query{}); len(files) != 0 {
+	if files := listAll(t, c, raid.FileQuery{}); len(files) != 0 {
 		t.Errorf("listed %v", files)
 	}
 	wants(t, c.Delete(bg, fin.File.ID), raid.ErrNotFound)
@@ -193,11 +193,11 @@ func TestUploadsOfEarlierRunsAreAbandoned(t *testing.T) {
 
 func TestFileOnTooFewNodesIsDegraded(t *testing.T) {
 	c := openTest(t, "")
-	for name, change := range map[string]func(*Finish){
-		"two copies on one node": func(f *Finish) { f.Parts[1].Copies[1].Node = f.Parts[1].Copies[0].Node },
-		"a bad copy":             func(f *Finish) { f.Parts[0].Copies[0].Bad = true },
-		"a lost node":            func(f *Finish) { f.Lost = []raid.NodeID{"n1"} },
-		"the caller says so":     func(f *Finish) { f.File.Degraded = true },
+	for name, change := range map[string]func(*raid.FinishedUpload){
+		"two copies on one node": func(f *raid.FinishedUpload) { f.Parts[1].Copies[1].Node = f.Parts[1].Copies[0].Node },
+		"a bad copy":             func(f *raid.FinishedUpload) { f.Parts[0].Copies[0].Bad = true },
+		"a lost node":            func(f *raid.FinishedUpload) { f.Lost = []raid.NodeID{"n1"} },
+		"the caller says so":     func(f *raid.FinishedUpload) { f.File.Degraded = true },
 	} {
 		for _, begun := range []bool{false, true} {
 			fin := newFile(t, c, 1)

@@ -234,7 +234,7 @@ func TestReadersAndWritersTogether(t *testing.T) {
 }
 
 // oneLife stores a file, looks at it in every way, and deletes every other.
-func oneLife(c *Catalog, fin Finish, j int) error {
+func oneLife(c *Catalog, fin raid.FinishedUpload, j int) error {
 	f, err := c.Finish(bg, fin)
 	if err != nil {
 		return err
@@ -249,11 +249,11 @@ func oneLife(c *Catalog, fin Finish, j int) error {
 	if len(parts) != len(fin.Parts) || parts[0].Copies[0].Node != fin.Parts[0].Copies[0].Node {
 		errs = append(errs, fmt.Errorf("parts of file %d: %+v", f.ID, parts))
 	}
-	for _, err := range c.Files(bg, Query{After: f.ID - 5, Limit: 3}) {
+	for _, err := range c.Files(bg, raid.FileQuery{After: f.ID - 5, Limit: 3}) {
 		errs = append(errs, err)
 	}
 	errs = append(errs, c.MarkBad(bg, f.ID, 0, 1, 1, 1))
-	rs, err := c.Repairs(bg, RepairCursor{File: f.ID, Stripe: 0, Part: 0}, 1)
+	rs, err := c.Repairs(bg, raid.PartCursor{File: f.ID, Stripe: 0, Part: 0}, 1)
 	errs = append(errs, err)
 	if len(rs) != 1 || rs[0].File != f.ID {
 		errs = append(errs, fmt.Errorf("repairs from file %d: %+v", f.ID, rs))

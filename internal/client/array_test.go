@@ -176,7 +176,7 @@ func (a *array) Names(_ context.Context, _ raid.File, part int) iter.Seq2[raid.C
 	}
 }
 
-func (a *array) Files(_ context.Context, q httpapi.Query) iter.Seq2[raid.File, error] {
+func (a *array) Files(_ context.Context, q raid.FileQuery) iter.Seq2[raid.File, error] {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	all := slices.SortedFunc(maps.Values(a.files), func(x, y raid.File) int { return cmp.Compare(x.ID, y.ID) })

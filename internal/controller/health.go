@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -64,7 +63,7 @@ const lookForLost = 200 * time.Millisecond
 func (c *Controller) lostFiles(ctx context.Context) (some []raid.File) {
 	ctx, stop := context.WithTimeout(ctx, lookForLost)
 	defer stop()
-	for f, err := range c.catalog.Files(ctx, catalog.Query{Limit: maxNamed, Lost: true}) {
+	for f, err := range c.catalog.Files(ctx, raid.FileQuery{Limit: maxNamed, Lost: true}) {
 		if err != nil {
 			break
 		}
@@ -76,7 +75,7 @@ func (c *Controller) lostFiles(ctx context.Context) (some []raid.File) {
 // reach is what can be read when all nodes of the array are there, and what with those
 // that are there now. Copies on lab nodes can't be told apart: all are there while one
 // is.
-func (c *Controller) reach(nodes []raid.NodeInfo) (all, now catalog.Reach) {
+func (c *Controller) reach(nodes []raid.NodeInfo) (all, now raid.Reach) {
 	there, lab := map[raid.NodeID]bool{}, false
 	key := fmt.Sprint(c.catalog.Commit())
 	for _, n := range nodes {
@@ -101,7 +100,7 @@ func (c *Controller) reach(nodes []raid.NodeInfo) (all, now catalog.Reach) {
 type reached struct {
 	mu       sync.Mutex
 	key      string // the commit, and the nodes that are there
-	all, now catalog.Reach
+	all, now raid.Reach
 }
 
 // spreadStep is how many files of an older catalog are counted in one transaction,

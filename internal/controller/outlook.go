@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -16,7 +15,7 @@ import (
 type outlook struct {
 	nodes          []raid.NodeInfo
 	isLost         map[raid.NodeID]bool // away, or hanging, for longer than grace
-	all, now       catalog.Reach        // with all nodes of the array there, and as it is
+	all, now       raid.Reach           // with all nodes of the array there, and as it is
 	lost           []raid.File          // some of those of which no node has all parts
 	degraded       int64                // files that the catalog calls so
 	healing        raid.HealingProgress // of what can be made again now

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -42,7 +41,7 @@ func situations() map[string]situation {
 	moves := raid.HealingProgress{PartsLeft: 1204, BytesLeft: 3_100_000_000, BytesPerSecond: 48_000_000, SecondsLeft: 130}
 	const how = "1,204 parts (3.1 GB) left, 48.0 MB/s, about 2 min"
 	noRoom := raid.HealingProgress{PartsLeft: 1204, BytesLeft: 3_100_000_000, SecondsLeft: -1, BlockedBy: "add a node, or free 12 GiB"}
-	reach := func(one, none int64) catalog.Reach { return catalog.Reach{OneCopy: one, None: none} }
+	reach := func(one, none int64) raid.Reach { return raid.Reach{OneCopy: one, None: none} }
 	return map[string]situation{
 		"all is well":  {outlook{nodes: up("a", "b")}, raid.Healthy, false, ""},
 		"six are well": {outlook{nodes: up("a", "b", "c", "d", "e", "f")}, raid.Healthy, false, ""},
@@ -80,7 +79,7 @@ func situations() map[string]situation {
 			"30 files have one copy; c away for 3 hours, d away for 60 min; copies are made again on other nodes: " + how + "; start them, or take out what never comes back: " + remove},
 		"one lost, another restarts": {outlook{nodes: and(up("a", "b"), node("c", raid.Down, 3*time.Hour), node("d", raid.Down, time.Minute)), now: reach(30, 0)}, raid.Degraded, false,
 			"30 files have one copy; c away for 3 hours, d away for 1 min; start them if that does not end by itself"},
-		"lost, while it is counted": {outlook{nodes: and(up("a", "b"), node("c", raid.Down, time.Hour)), now: catalog.Reach{OneCopy: 30, Partial: true}, healing: moves}, raid.Degraded, false,
+		"lost, while it is counted": {outlook{nodes: and(up("a", "b"), node("c", raid.Down, time.Hour)), now: raid.Reach{OneCopy: 30, Partial: true}, healing: moves}, raid.Degraded, false,
 			"after an update it is still being counted where files are, so there may be more. 30 files have one copy; c away for 60 min; copies are made again on other nodes: " + how + "; start it"},
 
 		"it hangs": {outlook{nodes: and(up("a", "b"), node("pi-3", raid.Suspect, 0)), now: reach(1, 0)}, raid.Degraded, false,
@@ -107,10 +106,10 @@ func situations() map[string]situation {
 			"3 files have one copy; start the nodes that have copies of them"},
 		"the lab node's files can't be read": {outlook{nodes: up("a", "b"), now: reach(0, 3)}, raid.AtRisk, true,
 			"3 files can't be read; start the nodes that have copies of them"},
-		"not exactly known": {outlook{nodes: and(up("a", "b"), node("c", raid.Down, time.Hour)), now: catalog.Reach{None: 1200, AtMost: true}}, raid.AtRisk, true,
+		"not exactly known": {outlook{nodes: and(up("a", "b"), node("c", raid.Down, time.Hour)), now: raid.Reach{None: 1200, AtMost: true}}, raid.AtRisk, true,
 			"up to 1,200 files can't be read; c away for 60 min; start it: files could be lost with it"},
 		"a removed node's copies are not all found yet": {outlook{nodes: up("a", "b"),
-			all: catalog.Reach{OneCopy: 40, AtMost: true}, now: catalog.Reach{OneCopy: 40, AtMost: true}, degraded: 5, healing: moves}, raid.Healing, false,
+			all: raid.Reach{OneCopy: 40, AtMost: true}, now: raid.Reach{OneCopy: 40, AtMost: true}, degraded: 5, healing: moves}, raid.Healing, false,
 			"5 files degraded, being repaired: " + how},
 
 		"bad chunks": {outlook{nodes: up("a", "b"), all: reach(1, 0), now: reach(1, 0), degraded: 1}, raid.Degraded, false,
@@ -133,7 +132,7 @@ func situations() map[string]situation {
 		"files are lost, and which": {outlook{nodes: up("a", "b"), all: reach(0, 6), now: reach(0, 6), degraded: 6,
 			lost: []raid.File{{ID: 7, Filename: "cat.jpg"}, {ID: 9, Filename: "a \"b\"\n"}, {ID: 12, Filename: strings.Repeat("ä", 60)}, {ID: 13}}}, raid.DataLost, true,
 			`6 files lost: no node of the array has a good copy of some part (7 "cat.jpg", 9 "a \"b\"\n", 12 "` + strings.Repeat("ä", 39) + `…", 13 "", ...: raidctl ls --lost)`},
-		"being counted": {outlook{nodes: up("a", "b"), now: catalog.Reach{Partial: true}}, raid.Degraded, false,
+		"being counted": {outlook{nodes: up("a", "b"), now: raid.Reach{Partial: true}}, raid.Degraded, false,
 			"after an update it is still being counted where files are, so there may be more"},
 	}
 }
@@ -148,7 +147,7 @@ func TestHealthSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 		}
 	}
 	for _, silent := range []time.Duration{0, time.Minute, 15 * time.Minute} { // a node within grace restarts
-		o := outlook{nodes: append(up("a", "b"), seen("c", raid.Down, silent)), copies: 2, now: catalog.Reach{OneCopy: 1}}
+		o := outlook{nodes: append(up("a", "b"), seen("c", raid.Down, silent)), copies: 2, now: raid.Reach{OneCopy: 1}}
 		o.isLost = lostAfter(15*time.Minute, o.nodes)
 		if text := raid.Assess(o.findings()).Text(); strings.Contains(text, remove) {
 			t.Errorf("after %v it is advised to remove the node: %q", silent, text)

@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/httpapi"
 	"github.com/raidpi/raidpi/internal/object"
 	"github.com/raidpi/raidpi/internal/raid"
@@ -30,7 +29,7 @@ func (c *Controller) newAPI() *httpapi.API {
 	}
 	started := time.Now()
 	return httpapi.New(httpapi.Config{
-		Files: fileStore{c.objects}, Levels: c.cfg.Levels, Index: index{c}, Trash: bin{c.trash}, Nodes: c.nodesByName, Scrubs: scrubs{c.verify},
+		Files: fileStore{c.objects}, Levels: c.cfg.Levels, Index: index{c}, Trash: c.trash, Nodes: c.nodesByName, Scrubs: scrubs{c.verify},
 		Status: func(ctx context.Context) (httpapi.Status, error) { return c.status(ctx, started) },
 		Ready:  c.ready,
 		Node:   c.node,
@@ -86,8 +85,8 @@ func (i index) Names(ctx context.Context, f raid.File, part int) iter.Seq2[raid.
 }
 
 // Files implements httpapi.Index.
-func (i index) Files(ctx context.Context, q httpapi.Query) iter.Seq2[raid.File, error] {
-	return i.c.catalog.Files(ctx, catalog.Query{After: q.After, Limit: q.Limit, Filename: q.Filename, Lost: q.Lost})
+func (i index) Files(ctx context.Context, q raid.FileQuery) iter.Seq2[raid.File, error] {
+	return i.c.catalog.Files(ctx, q)
 }
 
 // FindKey implements httpapi.Index.

@@ -20,12 +20,12 @@ type badCopies struct {
 
 // MarkBad is the catalog's.
 func (b badCopies) MarkBad(ctx context.Context, file raid.FileID, stripe int64, part, index, attempt int) error {
-	_, err := b.MarkAllBad(ctx, []catalog.CopyID{{File: file, Stripe: stripe, Part: part, Index: index, Attempt: attempt}})
+	_, err := b.MarkAllBad(ctx, []raid.CopyID{{File: file, Stripe: stripe, Part: part, Index: index, Attempt: attempt}})
 	return err
 }
 
 // MarkAllBad is the catalog's.
-func (b badCopies) MarkAllBad(ctx context.Context, copies []catalog.CopyID) (marked []catalog.CopyID, err error) {
+func (b badCopies) MarkAllBad(ctx context.Context, copies []raid.CopyID) (marked []raid.CopyID, err error) {
 	marked, err = b.Catalog.MarkAllBad(ctx, copies)
 	for _, m := range marked {
 		b.tell(ctx, m)
@@ -34,7 +34,7 @@ func (b badCopies) MarkAllBad(ctx context.Context, copies []catalog.CopyID) (mar
 }
 
 // tell tells of a copy that has turned bad. What can't be found out is left out.
-func (b badCopies) tell(ctx context.Context, m catalog.CopyID) {
+func (b badCopies) tell(ctx context.Context, m raid.CopyID) {
 	e := raid.Event{Kind: raid.ChunkBad, File: m.File, Advice: "it is replaced from what is good. If that happens often on one node, replace its disk"}
 	what := fmt.Sprintf("file %d", m.File)
 	if f, err := b.Stored(ctx, m.File); err == nil {

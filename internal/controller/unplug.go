@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/httpapi"
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -79,8 +78,8 @@ type unplugging struct {
 	node               raid.NodeInfo
 	away               []raid.NodeInfo // other native nodes that are not there
 	others             int             // nodes beside it that take chunks
-	without            catalog.Without
-	now                catalog.Reach // with the node
+	without            raid.ReachWithout
+	now                raid.Reach // with the node
 	healing            raid.HealingProgress
 	uploads, depending int   // under way, and those of them that would fail
 	here               bool  // it runs on the controller's machine

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -15,8 +14,8 @@ func TestUnplugSaysWhatMayBeDoneAndWhatToWaitFor(t *testing.T) {
 	down.State, draining.State, strange.Name = raid.Down, raid.Draining, "$(reboot)"
 	other := raid.NodeInfo{ID: "id-2", Name: "pi-2", Kind: raid.Native, State: raid.Down}
 	lab := raid.NodeInfo{ID: "lab-1", Kind: raid.Lab, State: raid.Up}
-	without := func(files, one, none, stops int64) catalog.Without {
-		return catalog.Without{Reach: catalog.Reach{OneCopy: one, None: none}, Stops: stops, Files: files}
+	without := func(files, one, none, stops int64) raid.ReachWithout {
+		return raid.ReachWithout{Reach: raid.Reach{OneCopy: one, None: none}, Stops: stops, Files: files}
 	}
 	moves := raid.HealingProgress{PartsLeft: 1204, BytesLeft: 3_100_000_000, BytesPerSecond: 48_000_000, SecondsLeft: 130}
 	noRoom := raid.HealingProgress{PartsLeft: 4, SecondsLeft: -1, BlockedBy: "add a node, or free 12 GiB"}
@@ -51,13 +50,13 @@ func TestUnplugSaysWhatMayBeDoneAndWhatToWaitFor(t *testing.T) {
 			"leave pi-3 on: without it 9 files could not be read. Wait for second copies, which need another node: sudo raidctl token create prints what to paste there"},
 		"it has bad copies beside": {unplugging{node: pi3, others: 2, without: without(9, 0, 1, 1)}, false, -1, "second copies to be made",
 			"leave pi-3 on: without it 1 file could not be read. Wait for second copies to be made"},
-		"deleted files have their last copies on it": {unplugging{node: pi3, others: 2, without: catalog.Without{TrashStops: 2, Trash: 3}, healing: moves}, false, 130,
+		"deleted files have their last copies on it": {unplugging{node: pi3, others: 2, without: raid.ReachWithout{TrashStops: 2, Trash: 3}, healing: moves}, false, 130,
 			"healing: 1,204 parts (3.1 GB) left, 48.0 MB/s, about 2 min; to give the deleted files up: raidctl trash empty",
 			"leave pi-3 on: without it up to 2 deleted files could not be put back. " +
 				"Wait for healing: 1,204 parts (3.1 GB) left, 48.0 MB/s, about 2 min; to give the deleted files up: raidctl trash empty"},
-		"deleted files have copies elsewhere": {unplugging{node: pi3, others: 2, without: catalog.Without{Trash: 1}}, true, 0, "",
+		"deleted files have copies elsewhere": {unplugging{node: pi3, others: 2, without: raid.ReachWithout{Trash: 1}}, true, 0, "",
 			"pi-3 may be unplugged: only files that were deleted and can be put back have copies on it, and elsewhere. To take it away for good, first: sudo raidctl node drain pi-3"},
-		"files are lost already": {unplugging{node: pi3, others: 2, without: without(9, 0, 3, 0), now: catalog.Reach{None: 3}}, true, 0, "",
+		"files are lost already": {unplugging{node: pi3, others: 2, without: without(9, 0, 3, 0), now: raid.Reach{None: 3}}, true, 0, "",
 			"pi-3 may be unplugged: every file that can be read now has its copies elsewhere. 3 files can't be read even with it. To take it away for good, first: sudo raidctl node drain pi-3"},
 		"an upload needs it": {unplugging{node: pi3, others: 2, uploads: 3, depending: 1}, false, -1, "1 upload to end, of which the only copy of some part is here",
 			"leave pi-3 on. Wait for 1 upload to end, of which the only copy of some part is here"},
@@ -70,16 +69,16 @@ func TestUnplugSaysWhatMayBeDoneAndWhatToWaitFor(t *testing.T) {
 				"If it is off for longer than 15 min, other nodes get its copies. To take it away for good, first: sudo raidctl node drain pi-3"},
 		"the controller's own, with an upload": {unplugging{node: pi3, others: 2, here: true, uploads: 1}, false, -1, "1 upload to end",
 			"leave pi-3 on. Wait for 1 upload to end. It runs on the controller's own machine: while that is off nothing can be stored or read"},
-		"while files are counted": {unplugging{node: pi3, others: 2, without: catalog.Without{Reach: catalog.Reach{Partial: true}}}, false, -1,
+		"while files are counted": {unplugging{node: pi3, others: 2, without: raid.ReachWithout{Reach: raid.Reach{Partial: true}}}, false, -1,
 			"the count of where files are, which goes on after an update", "leave pi-3 on. Wait for the count of where files are, which goes on after an update"},
 		"the catalog is damaged": {unplugging{node: pi3, others: 2, broken: errors.New("the catalog is damaged")}, false, -1,
 			"the catalog is damaged", "leave pi-3 on: what it has is not known. the catalog is damaged"},
-		"away, and needed": {unplugging{node: down, others: 2, without: without(9, 5, 4, 0), now: catalog.Reach{None: 4}}, true, 0, "",
+		"away, and needed": {unplugging{node: down, others: 2, without: without(9, 5, 4, 0), now: raid.Reach{None: 4}}, true, 0, "",
 			"pi-3 is not there already, and 4 files can't be read, maybe for want of it: keep its disk, and start it"},
 		"away, and not needed": {unplugging{node: down, others: 2, without: without(9, 5, 0, 0)}, true, 0, "",
 			"pi-3 is not there already. Everything can be read without it. Keep its disk until raidctl status says healthy"},
 		"away, and empty": {unplugging{node: down, others: 2}, true, 0, "", "pi-3 is not there already. No file has a copy on it"},
-		"a lab node": {unplugging{node: lab, others: 2, without: catalog.Without{Reach: catalog.Reach{None: 3, AtMost: true}, Stops: 3, Files: 3}}, false, -1,
+		"a lab node": {unplugging{node: lab, others: 2, without: raid.ReachWithout{Reach: raid.Reach{None: 3, AtMost: true}, Stops: 3, Files: 3}}, false, -1,
 			"second copies to be made", "leave lab-1 on: without it up to 3 files could not be read. Wait for second copies to be made"},
 	} {
 		c.copies, c.degradedWrites, c.grace = 2, true, 15*time.Minute

@@ -49,17 +49,9 @@ type Index interface {
 	Names(ctx context.Context, f raid.File, part int) iter.Seq2[raid.ChunkName, error]
 	// Files yields complete files by ascending id until the first error. It holds
 	// nothing open between two of them that a slow client could block.
-	Files(ctx context.Context, q Query) iter.Seq2[raid.File, error]
+	Files(ctx context.Context, q raid.FileQuery) iter.Seq2[raid.File, error]
 	// FindKey looks an idempotency key of the last 24 hours up.
 	FindKey(ctx context.Context, key string) (id raid.FileID, fingerprint [32]byte, found bool, err error)
-}
-
-// Query selects files for a listing.
-type Query struct {
-	After    raid.FileID // only ids above it
-	Limit    int         // at most so many, 0: all
-	Filename string      // only names that contain it, "": all
-	Lost     bool        // only files of which some part has no good copy on any node
 }
 
 // Config is what an API is made of. Files, Index, Nodes, Status, Ready and Log

@@ -54,7 +54,7 @@ func (a *API) list(x *exchange) error {
 }
 
 // listQuery reads limit, after, q and lost.
-func listQuery(r *http.Request) (q Query, err error) {
+func listQuery(r *http.Request) (q raid.FileQuery, err error) {
 	values, err := httpserver.ParseParams(r)
 	if err != nil {
 		return q, err
@@ -78,7 +78,7 @@ func listQuery(r *http.Request) (q Query, err error) {
 	if !utf8.ValidString(name) || len(name) > 4*uploadbody.MaxFilename {
 		return q, httpserver.BadRequest("the parameter \"q\" must be UTF-8 of at most %d characters", uploadbody.MaxFilename)
 	}
-	return Query{After: raid.FileID(after), Limit: int(limit), Filename: name, Lost: lost == 1}, nil
+	return raid.FileQuery{After: raid.FileID(after), Limit: int(limit), Filename: name, Lost: lost == 1}, nil
 }
 
 // info serves GET /files/{id}/info.

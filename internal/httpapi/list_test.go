@@ -93,7 +93,7 @@ type many struct {
 	n int
 }
 
-func (m many) Files(context.Context, Query) iter.Seq2[raid.File, error] {
+func (m many) Files(context.Context, raid.FileQuery) iter.Seq2[raid.File, error] {
 	f := raid.File{Filename: strings.Repeat("n", 50), ContentType: "a/b", Stripes: 1, Level: "raid1", PartNames: [][]raid.ChunkName{{"a", "b"}, {"c", "d"}}}
 	return func(yield func(raid.File, error) bool) {
 		for i := range m.n {

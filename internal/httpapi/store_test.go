@@ -148,7 +148,7 @@ func (s *store) Names(_ context.Context, f raid.File, part int) iter.Seq2[raid.C
 	}
 }
 
-func (s *store) Files(_ context.Context, q Query) iter.Seq2[raid.File, error] {
+func (s *store) Files(_ context.Context, q raid.FileQuery) iter.Seq2[raid.File, error] {
 	s.mu.Lock()
 	var all []raid.File
 	for _, f := range s.files {

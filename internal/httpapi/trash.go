@@ -27,7 +27,7 @@ type Trash interface {
 	// Find describes a deleted file; raid.ErrNotFound.
 	Find(ctx context.Context, id raid.FileID) (raid.TrashedFile, error)
 	// List yields deleted files as Index.Files yields files.
-	List(ctx context.Context, q Query) iter.Seq2[raid.TrashedFile, error]
+	List(ctx context.Context, q raid.FileQuery) iter.Seq2[raid.TrashedFile, error]
 }
 
 // TrashTotals is what the trash holds, or what went from it.

@@ -73,7 +73,7 @@ func (bin) trashed(f stored) raid.TrashedFile {
 	return raid.TrashedFile{File: f.File, Deleted: "2026-01-02 03:04:05", Left: time.Hour + time.Millisecond}
 }
 
-func (b bin) List(_ context.Context, q Query) iter.Seq2[raid.TrashedFile, error] {
+func (b bin) List(_ context.Context, q raid.FileQuery) iter.Seq2[raid.TrashedFile, error] {
 	b.mu.Lock()
 	var all []raid.TrashedFile
 	for _, f := range b.trash {

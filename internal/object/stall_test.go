@@ -14,7 +14,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -206,7 +205,7 @@ func TestACopyThatWasPlacedAgainLeavesTheFileWhole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		repairs, err := b.cat.Repairs(b.ctx, catalog.RepairCursor{}, 100)
+		repairs, err := b.cat.Repairs(b.ctx, raid.PartCursor{}, 100)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/budget"
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/stripe"
@@ -23,7 +22,7 @@ type Writer interface {
 	NextID(ctx context.Context) (raid.FileID, error)
 	Begin(ctx context.Context, f raid.File) error
 	Append(ctx context.Context, id raid.FileID, parts []raid.Part) error
-	Finish(ctx context.Context, f catalog.Finish) (raid.File, error)
+	Finish(ctx context.Context, f raid.FinishedUpload) (raid.File, error)
 	Abandon(ctx context.Context, f raid.File, removals []raid.Removal) error
 }
 

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/budget"
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/stripe"
 )
@@ -384,7 +383,7 @@ func (up *upload) commit() (raid.File, error) {
 		up.keep(j)
 	}
 	up.jobs = nil
-	fin := catalog.Finish{File: up.file, Parts: up.parts, Begun: up.begun, Lost: lost, Removals: up.takeRemovals(), Idempotency: up.u.Idempotency}
+	fin := raid.FinishedUpload{File: up.file, Parts: up.parts, Begun: up.begun, Lost: lost, Removals: up.takeRemovals(), Idempotency: up.u.Idempotency}
 	if err := up.s.cfg.Nodes.StaleCatalog(); err != nil {
 		up.giveBack(fin.Removals)
 		return raid.File{}, err

@@ -19,3 +19,10 @@ type TrashTotals struct {
 func (t TrashTotals) Add(o TrashTotals) TrashTotals {
 	return TrashTotals{Files: t.Files + o.Files, Bytes: t.Bytes + o.Bytes}
 }
+
+// Discard says which files of the trash go.
+type Discard struct {
+	Until time.Duration // those that were deleted when the controller had run for so long, or before
+	Bytes int64         // so many bytes are enough; 0: all
+	Limit int           // at most so many files
+}

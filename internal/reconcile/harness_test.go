@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/budget"
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
@@ -22,8 +21,8 @@ import (
 // book is a catalog in memory. fails is asked before each call, by its name.
 type book struct {
 	mu        sync.Mutex
-	rows      map[raid.ChunkName]catalog.Held // of all nodes
-	explained map[raid.ChunkName]bool         // that have no row
+	rows      map[raid.ChunkName]raid.Held // of all nodes
+	explained map[raid.ChunkName]bool      // that have no row
 	walks     int
 	marks     int // calls
 	fails     func(call string) error
@@ -40,7 +39,7 @@ func (b *book) call(name string) error {
 }
 
 // sorted are the rows that a filter takes, by name. Callers hold mu.
-func (b *book) sorted(take func(raid.ChunkName, catalog.Held) bool) (out []catalog.Held) {
+func (b *book) sorted(take func(raid.ChunkName, raid.Held) bool) (out []raid.Held) {
 	var names []raid.ChunkName
 	for n, h := range b.rows {
 		if take(n, h) {
@@ -54,7 +53,7 @@ func (b *book) sorted(take func(raid.ChunkName, catalog.Held) bool) (out []catal
 	return out
 }
 
-func (b *book) EachHeld(_ context.Context, nodes []raid.NodeID, after catalog.RepairCursor, copies int, see func(*catalog.Held)) (catalog.RepairCursor, bool, error) {
+func (b *book) EachHeld(_ context.Context, nodes []raid.NodeID, after raid.PartCursor, copies int, see func(*raid.Held)) (raid.PartCursor, bool, error) {
 	if err := b.call("EachHeld"); err != nil {
 		return after, false, err
 	}
@@ -63,32 +62,32 @@ func (b *book) EachHeld(_ context.Context, nodes []raid.NodeID, after catalog.Re
 	if after.File == 0 {
 		b.walks++
 	}
-	all := b.sorted(func(_ raid.ChunkName, h catalog.Held) bool { return !h.Bad && slices.Contains(nodes, h.Node) })
+	all := b.sorted(func(_ raid.ChunkName, h raid.Held) bool { return !h.Bad && slices.Contains(nodes, h.Node) })
 	from := min(int(after.File), len(all))
 	to := min(from+copies, len(all))
 	for i := range all[from:to] {
 		see(&all[from+i])
 	}
-	return catalog.RepairCursor{File: raid.FileID(to)}, to < len(all), nil
+	return raid.PartCursor{File: raid.FileID(to)}, to < len(all), nil
 }
 
-func (b *book) HeldOn(_ context.Context, node raid.NodeID, after catalog.HeldCursor, to string, limit int) (held []catalog.Held, next catalog.HeldCursor, more bool, err error) {
+func (b *book) HeldOn(_ context.Context, node raid.NodeID, after raid.HeldCursor, to string, limit int) (held []raid.Held, next raid.HeldCursor, more bool, err error) {
 	if err := b.call("HeldOn"); err != nil {
 		return nil, after, false, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	all := b.sorted(func(n raid.ChunkName, h catalog.Held) bool {
+	all := b.sorted(func(n raid.ChunkName, h raid.Held) bool {
 		return h.Node == node && (string(n) > after.Upload) && (to == "" || string(n) < to)
 	})
 	if len(all) > limit {
 		k, _ := all[limit-1].Key()
-		return all[:limit], catalog.HeldCursor{Upload: string(k.Name())}, true, nil
+		return all[:limit], raid.HeldCursor{Upload: string(k.Name())}, true, nil
 	}
 	return all, after, false, nil
 }
 
-func (b *book) MarkAllBad(_ context.Context, copies []catalog.CopyID) (marked []catalog.CopyID, err error) {
+func (b *book) MarkAllBad(_ context.Context, copies []raid.CopyID) (marked []raid.CopyID, err error) {
 	if err := b.call("MarkAllBad"); err != nil {
 		return nil, err
 	}
@@ -288,7 +287,7 @@ func newScene(t *testing.T, nodes int, amend ...func(*scene)) *scene {
 	t.Helper()
 	s := &scene{
 		t: t, network: &memnet.Network{}, array: raid.ArrayID(newID(t)),
-		book: &book{rows: map[raid.ChunkName]catalog.Held{}, explained: map[raid.ChunkName]bool{}},
+		book: &book{rows: map[raid.ChunkName]raid.Held{}, explained: map[raid.ChunkName]bool{}},
 	}
 	log := slog.New(slog.DiscardHandler)
 	var known []raid.NodeRecord
@@ -440,7 +439,7 @@ func (s *scene) record(i int, k raid.ChunkKey) {
 	s.book.rows[k.Name()] = h
 }
 
-func (s *scene) amend(k raid.ChunkKey, do func(*catalog.Held)) {
+func (s *scene) amend(k raid.ChunkKey, do func(*raid.Held)) {
 	s.book.mu.Lock()
 	defer s.book.mu.Unlock()
 	h := s.book.rows[k.Name()]

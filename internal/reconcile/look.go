@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/inventory"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/raid"
@@ -55,7 +54,7 @@ type stray struct {
 
 // doubt is a copy that does not seem to be what it should.
 type doubt struct {
-	held    catalog.Held
+	held    raid.Held
 	verdict verdict
 }
 
@@ -67,7 +66,7 @@ func (n *node) lookAt(ctx context.Context, p *membership.Peer) error {
 		s := left[0]
 		left = left[1:]
 		list.Move(raid.ChunkName(s.from), raid.ChunkName(s.to))
-		err := merge(ctx, n.chunks(&list), n.held(p.ID(), s), func(v verdict, h *catalog.Held, c *inventory.Chunk) error {
+		err := merge(ctx, n.chunks(&list), n.held(p.ID(), s), func(v verdict, h *raid.Held, c *inventory.Chunk) error {
 			return n.tell(ctx, p, s, v, h, c)
 		})
 		if err == nil && (len(left) == 0 || n.look.doubted() >= doubtsAtOnce/2) {
@@ -109,10 +108,10 @@ func (n *node) chunks(list *inventory.Listing) stream[inventory.Chunk] {
 }
 
 // held are the copies that should be on a node, page by page.
-func (n *node) held(id raid.NodeID, s span) stream[catalog.Held] {
-	at, more := catalog.HeldCursor{Upload: s.from}, true
-	var page []catalog.Held
-	return func(ctx context.Context) (h catalog.Held, ok bool, err error) {
+func (n *node) held(id raid.NodeID, s span) stream[raid.Held] {
+	at, more := raid.HeldCursor{Upload: s.from}, true
+	var page []raid.Held
+	return func(ctx context.Context) (h raid.Held, ok bool, err error) {
 		for len(page) == 0 && more {
 			err = n.r.piece(ctx, func() (err error) {
 				page, at, more, err = n.r.cfg.Catalog.HeldOn(ctx, id, at, s.to, heldLimit)
@@ -131,7 +130,7 @@ func (n *node) held(id raid.NodeID, s span) stream[catalog.Held] {
 }
 
 // tell takes note of what does not agree. Much of that is settled on the way.
-func (n *node) tell(ctx context.Context, p *membership.Peer, s span, v verdict, h *catalog.Held, c *inventory.Chunk) error {
+func (n *node) tell(ctx context.Context, p *membership.Peer, s span, v verdict, h *raid.Held, c *inventory.Chunk) error {
 	if v == unknown {
 		if n.look.strayed() < strayedAtMost {
 			n.look.unknown = append(n.look.unknown, stray{c.Key, s})
@@ -171,11 +170,11 @@ func (n *node) settleCopies(ctx context.Context, p *membership.Peer, doubts []do
 	if err := n.r.cfg.Nodes.StaleCatalog(); err != nil {
 		return err
 	}
-	var ids []catalog.CopyID
-	lost := map[catalog.CopyID]bool{}
+	var ids []raid.CopyID
+	lost := map[raid.CopyID]bool{}
 	for _, d := range bad {
 		h := &d.held
-		id := catalog.CopyID{File: h.File, Stripe: h.Stripe, Part: h.Part, Index: h.Index, Attempt: h.Attempt}
+		id := raid.CopyID{File: h.File, Stripe: h.Stripe, Part: h.Part, Index: h.Index, Attempt: h.Attempt}
 		ids = append(ids, id)
 		lost[id] = d.verdict == missing
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/inventory"
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -25,9 +24,9 @@ type stream[T any] func(ctx context.Context) (item T, ok bool, err error)
 
 // merge goes through both sides at once and tells of what does not agree. tell gets the
 // copy, but for unknown, and the chunk, but for missing.
-func merge(ctx context.Context, node stream[inventory.Chunk], should stream[catalog.Held], tell func(verdict, *catalog.Held, *inventory.Chunk) error) error {
+func merge(ctx context.Context, node stream[inventory.Chunk], should stream[raid.Held], tell func(verdict, *raid.Held, *inventory.Chunk) error) error {
 	var copyName raid.ChunkName
-	nextCopy := func() (h catalog.Held, ok bool, err error) {
+	nextCopy := func() (h raid.Held, ok bool, err error) {
 		if h, ok, err = should(ctx); !ok || err != nil {
 			return h, ok, err
 		}
@@ -76,7 +75,7 @@ func merge(ctx context.Context, node stream[inventory.Chunk], should stream[cata
 
 // judge compares a copy with the chunk of its name. A chunk that is not described may be
 // what it should.
-func judge(h *catalog.Held, c *inventory.Chunk) verdict {
+func judge(h *raid.Held, c *inventory.Chunk) verdict {
 	fits := !c.Described || c.Err == nil && c.Length == h.Length && c.CRC == h.CRC
 	switch {
 	case h.Gone || fits != h.Bad: // a good one that fits, or a bad one that does not

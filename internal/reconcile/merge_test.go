@@ -8,7 +8,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/inventory"
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -20,8 +19,8 @@ func keyN(n byte) raid.ChunkKey {
 	return raid.ChunkKey{Upload: u, Stripe: int64(n / 4 % 4), Part: 1 + int(n/2%2), Attempt: 1 + int(n%2)}
 }
 
-func heldOf(k raid.ChunkKey) catalog.Held {
-	return catalog.Held{File: 1, Upload: k.Upload.String(), Stripe: k.Stripe, Part: k.Part, Attempt: k.Attempt, Index: 1, Length: 100, CRC: 7}
+func heldOf(k raid.ChunkKey) raid.Held {
+	return raid.Held{File: 1, Upload: k.Upload.String(), Stripe: k.Stripe, Part: k.Part, Attempt: k.Attempt, Index: 1, Length: 100, CRC: 7}
 }
 
 func chunkOf(k raid.ChunkKey) inventory.Chunk {
@@ -47,7 +46,7 @@ func FuzzMerge(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{1, 0, 2, 1, 3, 2, 4, 3, 5, 4, 6, 5, 7, 6, 8, 7, 200, 8, 201, 9})
 	f.Fuzz(func(t *testing.T, in []byte) {
-		node, should, want := map[raid.ChunkName]inventory.Chunk{}, map[raid.ChunkName]catalog.Held{}, said{}
+		node, should, want := map[raid.ChunkName]inventory.Chunk{}, map[raid.ChunkName]raid.Held{}, said{}
 		for ; len(in) >= 2; in = in[2:] {
 			k := keyN(in[0])
 			name, c, h := k.Name(), chunkOf(k), heldOf(k)
@@ -92,7 +91,7 @@ func FuzzMerge(f *testing.F) {
 		}
 		got := said{}
 		var chunks []inventory.Chunk
-		var copies []catalog.Held
+		var copies []raid.Held
 		for _, c := range node {
 			chunks = append(chunks, c)
 		}
@@ -100,8 +99,8 @@ func FuzzMerge(f *testing.F) {
 			copies = append(copies, h)
 		}
 		slices.SortFunc(chunks, func(a, b inventory.Chunk) int { return compare(a.Key, b.Key) })
-		slices.SortFunc(copies, func(a, b catalog.Held) int { return compare(keyOf(t, &a), keyOf(t, &b)) })
-		err := merge(t.Context(), streamOf(chunks), streamOf(copies), func(v verdict, h *catalog.Held, c *inventory.Chunk) error {
+		slices.SortFunc(copies, func(a, b raid.Held) int { return compare(keyOf(t, &a), keyOf(t, &b)) })
+		err := merge(t.Context(), streamOf(chunks), streamOf(copies), func(v verdict, h *raid.Held, c *inventory.Chunk) error {
 			k := raid.ChunkKey{}
 			if h != nil {
 				k = keyOf(t, h)
@@ -135,7 +134,7 @@ func union(a, b said) said {
 	return all
 }
 
-func keyOf(t *testing.T, h *catalog.Held) raid.ChunkKey {
+func keyOf(t *testing.T, h *raid.Held) raid.ChunkKey {
 	k, err := h.Key()
 	if err != nil {
 		t.Fatal(err)

@@ -11,16 +11,15 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
 // Catalog says what nodes should hold. [catalog.Catalog] does.
 type Catalog interface {
-	EachHeld(ctx context.Context, nodes []raid.NodeID, after catalog.RepairCursor, copies int, see func(*catalog.Held)) (next catalog.RepairCursor, more bool, err error)
-	HeldOn(ctx context.Context, node raid.NodeID, after catalog.HeldCursor, to string, limit int) (held []catalog.Held, next catalog.HeldCursor, more bool, err error)
-	MarkAllBad(ctx context.Context, copies []catalog.CopyID) (marked []catalog.CopyID, err error)
+	EachHeld(ctx context.Context, nodes []raid.NodeID, after raid.PartCursor, copies int, see func(*raid.Held)) (next raid.PartCursor, more bool, err error)
+	HeldOn(ctx context.Context, node raid.NodeID, after raid.HeldCursor, to string, limit int) (held []raid.Held, next raid.HeldCursor, more bool, err error)
+	MarkAllBad(ctx context.Context, copies []raid.CopyID) (marked []raid.CopyID, err error)
 	// Unexplained returns those of the chunks on a node of which nothing is on record.
 	Unexplained(ctx context.Context, node raid.NodeID, keys []raid.ChunkKey) ([]raid.ChunkKey, error)
 	File(ctx context.Context, id raid.FileID) (raid.File, error)

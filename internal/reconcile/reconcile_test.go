@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
 )
@@ -32,7 +31,7 @@ func TestWhatANodeLacksOrHasWrongIsMarkedBad(t *testing.T) {
 		s.disks[0].change(other, func(l *raid.Listed) { l.CRC++ })
 		s.disks[0].change(rotten, func(l *raid.Listed) { l.Length, l.CRC, l.Err = 0, 0, raid.ErrCorrupt })
 		s.disks[0].drop(deleted)
-		s.amend(deleted, func(h *catalog.Held) { h.Gone = true })
+		s.amend(deleted, func(h *raid.Held) { h.Gone = true })
 		s.disks[0].change(fails, func(l *raid.Listed) { l.Length, l.CRC, l.Err = 0, 0, raid.ErrInvalid })
 		s.reads = func(k raid.ChunkKey) error {
 			if k == fails {
@@ -42,7 +41,7 @@ func TestWhatANodeLacksOrHasWrongIsMarkedBad(t *testing.T) {
 		}
 		revived, lost := s.store(0), s.store(0)
 		for _, k := range []raid.ChunkKey{revived, lost} {
-			s.amend(k, func(h *catalog.Held) { h.Bad = true })
+			s.amend(k, func(h *raid.Held) { h.Bad = true })
 		}
 		s.disks[0].drop(lost)
 		s.begin()
@@ -153,7 +152,7 @@ func TestANodeThatDescribesNothingIsComparedByNames(t *testing.T) {
 		}
 		gone, revived := s.store(0), s.store(0)
 		s.disks[0].drop(gone)
-		s.amend(revived, func(h *catalog.Held) { h.Bad = true })
+		s.amend(revived, func(h *raid.Held) { h.Bad = true })
 		s.connect(0)
 		s.begin()
 		time.Sleep(10 * time.Second)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -101,10 +100,10 @@ func (r *Reconciler) walkFor(ctx context.Context, all []*walk) error {
 		should[w.node] = w.should
 		nodes = append(nodes, w.node)
 	}
-	var at catalog.RepairCursor
+	var at raid.PartCursor
 	for more := true; more; {
 		err := r.piece(ctx, func() (err error) {
-			at, more, err = r.cfg.Catalog.EachHeld(ctx, nodes, at, walkCopies, func(h *catalog.Held) {
+			at, more, err = r.cfg.Catalog.EachHeld(ctx, nodes, at, walkCopies, func(h *raid.Held) {
 				if len(h.Upload) == raid.IDLen {
 					should[h.Node].add(chunkSum{h.Upload, h.Stripe, h.Part, h.Attempt, h.Length, h.CRC})
 				}

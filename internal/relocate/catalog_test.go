@@ -86,7 +86,7 @@ func (h *house) store(on ...raid.NodeID) raid.FileID {
 	h.must(err)
 	upload, err := raid.NewUploadID(h.catalog.Run(), rand.Reader)
 	h.must(err)
-	fin := catalog.Finish{File: raid.File{ID: id, Upload: upload, Filename: "x", Created: "2026-01-02 03:04:05", Size: 2 << 20, Level: "raid1", StripeSize: 2 << 20, Stripes: 1}}
+	fin := raid.FinishedUpload{File: raid.File{ID: id, Upload: upload, Filename: "x", Created: "2026-01-02 03:04:05", Size: 2 << 20, Level: "raid1", StripeSize: 2 << 20, Stripes: 1}}
 	for p := 1; p <= 2; p++ {
 		fin.Parts = append(fin.Parts, raid.Part{Number: p, Length: 1 << 20, Copies: []raid.Copy{{Index: 1, Attempt: 1, Node: on[0]}, {Index: 2, Attempt: 2, Node: on[1]}}})
 	}
@@ -99,7 +99,7 @@ func (h *house) store(on ...raid.NodeID) raid.FileID {
 // it made. No part ever has both copies on one node.
 func (h *house) move(most int) (moved int) {
 	h.t.Helper()
-	parts, _, _, err := h.catalog.PartsOn(h.t.Context(), h.Sources(), catalog.RepairCursor{}, 10_000)
+	parts, _, _, err := h.catalog.PartsOn(h.t.Context(), h.Sources(), raid.PartCursor{}, 10_000)
 	h.must(err)
 	for _, w := range parts {
 		m, end, found := h.Begin(&w.Part)

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -32,8 +31,8 @@ type count struct {
 	held   map[string]raid.Holding // by its nodes
 	ended  time.Time               // zero: there was none yet
 	took   time.Duration
-	totals catalog.Counts // as they were then
-	fresh  bool           // no plan was made from it yet
+	totals raid.Totals // as they were then
+	fresh  bool        // no plan was made from it yet
 }
 
 func keyOf(nodes []raid.NodeID) string {
@@ -110,7 +109,7 @@ func (r *Relocator) recount(ctx context.Context) error {
 		return fmt.Errorf("count what nodes hold: %w", err)
 	}
 	var c count
-	var at catalog.RepairCursor
+	var at raid.PartCursor
 	for page, more := 0, true; more; page++ {
 		start := time.Now()
 		var sums []raid.Holding

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -312,7 +311,7 @@ func (r *Relocator) progress(ctx context.Context, rec raid.NodeRecord, w *wait) 
 
 // resting says what rests on a node yet. What is in the trash is told apart: it may be
 // news to a person that it counts.
-func resting(r catalog.Resting) string {
+func resting(r raid.Resting) string {
 	verb := "rest"
 	if r.Files+r.Trash == 1 {
 		verb = "rests"

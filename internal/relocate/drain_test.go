@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/placement"
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -16,23 +15,23 @@ import (
 // arriving is a catalog in which a file comes to rest on a node while it is looked
 // whether anything is on its way there.
 type arriving struct {
-	rests    catalog.Resting
+	rests    raid.Resting
 	removals int64
 	intends  func()
 }
 
-func (a *arriving) Holdings(context.Context, catalog.RepairCursor, int) (sums []raid.Holding, next catalog.RepairCursor, more bool, err error) {
+func (a *arriving) Holdings(context.Context, raid.PartCursor, int) (sums []raid.Holding, next raid.PartCursor, more bool, err error) {
 	return nil, next, false, nil
 }
 
-func (a *arriving) Resting(raid.NodeID) catalog.Resting { return a.rests }
+func (a *arriving) Resting(raid.NodeID) raid.Resting { return a.rests }
 
 func (a *arriving) Intends(context.Context, raid.NodeID) (bool, error) {
 	a.intends()
 	return false, nil
 }
 
-func (a *arriving) Counts(context.Context) (n catalog.Counts, err error) { return n, nil }
+func (a *arriving) Counts(context.Context) (n raid.Totals, err error) { return n, nil }
 
 func (a *arriving) RemovalCounts(context.Context) (map[raid.NodeID]int64, error) {
 	return map[raid.NodeID]int64{"a": a.removals}, nil
@@ -84,7 +83,7 @@ func TestChunksOfAReadOnlyDiskAreNotWaitedFor(t *testing.T) {
 }
 
 func TestWhatRestsOnANodeIsToldInWords(t *testing.T) {
-	for want, r := range map[string]catalog.Resting{
+	for want, r := range map[string]raid.Resting{
 		"1 file rests on it yet": {Files: 1},
 		"2 files rest on it yet": {Files: 2},
 		"1 deleted file that can be put back rests on it yet (raidctl trash ls)": {Trash: 1},
@@ -101,7 +100,7 @@ func TestWhatRestsOnANodeIsToldInWords(t *testing.T) {
 // What a node waits for is that of the last order, from the moment that it was given: a
 // look that began before does not bring an older order's words back.
 func TestTheStateOfANodeIsThatOfTheLastOrder(t *testing.T) {
-	record := &arriving{rests: catalog.Resting{Files: 7}, intends: func() {}}
+	record := &arriving{rests: raid.Resting{Files: 7}, intends: func() {}}
 	wishes := &orders{record: raid.NodeRecord{ID: "a"}}
 	r := New(Config{
 		Record: record, Wishes: wishes, Array: still{nodes: []raid.NodeInfo{{ID: "a", State: raid.Up}}},

@@ -34,7 +34,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/placement"
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -42,11 +41,11 @@ import (
 // Record is what the catalog knows of where copies are.
 type Record interface {
 	// Holdings sums up which nodes hold how much, page by page.
-	Holdings(ctx context.Context, after catalog.RepairCursor, rows int) (sums []raid.Holding, next catalog.RepairCursor, more bool, err error)
+	Holdings(ctx context.Context, after raid.PartCursor, rows int) (sums []raid.Holding, next raid.PartCursor, more bool, err error)
 	// Resting tells what rests on a node; Intends, whether a copy is on its way there.
-	Resting(id raid.NodeID) catalog.Resting
+	Resting(id raid.NodeID) raid.Resting
 	Intends(ctx context.Context, id raid.NodeID) (bool, error)
-	Counts(ctx context.Context) (catalog.Counts, error)
+	Counts(ctx context.Context) (raid.Totals, error)
 	RemovalCounts(ctx context.Context) (map[raid.NodeID]int64, error)
 }
 

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/budget"
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
@@ -260,14 +259,14 @@ func newCleaner(t *testing.T, says wire.Heartbeat, amend ...func(*wire.LinkConfi
 // whole is a catalog in which every copy is good.
 type whole struct{ failing }
 
-func (*whole) Repairs(context.Context, catalog.RepairCursor, int) ([]raid.Repair, error) {
+func (*whole) Repairs(context.Context, raid.PartCursor, int) ([]raid.Repair, error) {
 	return nil, nil
 }
 
 // none is the record of an array that no node was removed from.
 type none struct{}
 
-func (none) MarkLost(context.Context, catalog.LostCursor, int) (next catalog.LostCursor, more bool, err error) {
+func (none) MarkLost(context.Context, raid.LostCursor, int) (next raid.LostCursor, more bool, err error) {
 	return next, false, nil
 }
 func (none) Gone(raid.NodeID) bool { return false }

@@ -115,7 +115,7 @@ func (a *array) storeOn(stripes int64, on ...[2]raid.NodeID) raid.File {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	fin := catalog.Finish{File: raid.File{ID: id, Upload: upload, Filename: "x", Size: 1, Level: "raid1", StripeSize: 100, Stripes: stripes}}
+	fin := raid.FinishedUpload{File: raid.File{ID: id, Upload: upload, Filename: "x", Size: 1, Level: "raid1", StripeSize: 100, Stripes: stripes}}
 	for s := range stripes {
 		for p, n := range on {
 			fin.Parts = append(fin.Parts, raid.Part{Stripe: s, Number: p + 1, Length: 1, Copies: []raid.Copy{
@@ -216,7 +216,7 @@ type losing struct {
 	fails error
 }
 
-func (l *losing) MarkLost(_ context.Context, at catalog.LostCursor, _ int) (catalog.LostCursor, bool, error) {
+func (l *losing) MarkLost(_ context.Context, at raid.LostCursor, _ int) (raid.LostCursor, bool, error) {
 	l.asked = append(l.asked, at.Marked)
 	if len(l.asked) == 3 {
 		return at, true, l.fails

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -44,8 +43,8 @@ type lanes struct {
 
 	mu    sync.Mutex
 	of    map[raid.NodeID]*lane
-	busy  map[catalog.RepairCursor]*entry // in some lane
-	freed chan struct{}                   // closed and replaced when a task is over
+	busy  map[raid.PartCursor]*entry // in some lane
+	freed chan struct{}              // closed and replaced when a task is over
 }
 
 // entry is a part that is in a lane.
@@ -68,7 +67,7 @@ func (l *lane) slow() bool { return time.Since(l.moved) > slowTask }
 func newLanes(pace Pace, again func(), do func(context.Context, raid.NodeID, task) (bool, error)) *lanes {
 	return &lanes{
 		do: do, again: again, pace: pace, slots: make(chan struct{}, atOnce),
-		of: map[raid.NodeID]*lane{}, busy: map[catalog.RepairCursor]*entry{}, freed: make(chan struct{}),
+		of: map[raid.NodeID]*lane{}, busy: map[raid.PartCursor]*entry{}, freed: make(chan struct{}),
 	}
 }
 
@@ -77,7 +76,7 @@ func newLanes(pace Pace, again func(), do func(context.Context, raid.NodeID, tas
 // When the part is in a lane for another reason, what is done there may not be what it
 // needs: it is looked at once more after that.
 func (ls *lanes) offer(ctx context.Context, g *errgroup.Group, node raid.NodeID, t task) bool {
-	key := catalog.Cursor(t.repair)
+	key := t.repair.Cursor()
 	for ctx.Err() == nil {
 		ls.mu.Lock()
 		l := ls.of[node]
@@ -115,7 +114,7 @@ func (ls *lanes) offer(ctx context.Context, g *errgroup.Group, node raid.NodeID,
 func (ls *lanes) put(ctx context.Context, g *errgroup.Group, node raid.NodeID, l *lane, t task) {
 	ls.of[node] = l
 	l.tasks = append(l.tasks, t)
-	ls.busy[catalog.Cursor(t.repair)] = &entry{tally: t.tally}
+	ls.busy[t.repair.Cursor()] = &entry{tally: t.tally}
 	t.tally.begin()
 	ls.widen(ctx, g, node, l)
 }
@@ -187,7 +186,7 @@ func (ls *lanes) run(ctx context.Context, g *errgroup.Group, node raid.NodeID, l
 
 // free notes that a part is in no lane any more. Callers hold mu.
 func (ls *lanes) free(w *raid.Repair) {
-	key := catalog.Cursor(*w)
+	key := w.Cursor()
 	if e := ls.busy[key]; e != nil && e.flawed {
 		ls.again()
 	}

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/budget"
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
@@ -120,14 +119,14 @@ func newCrowd(t *testing.T, n int, copies Copies, m Maker) *crowd {
 type rows struct {
 	mu   sync.Mutex
 	left []raid.Repair
-	done []catalog.RepairCursor
+	done []raid.PartCursor
 }
 
 func (r *rows) Stored(_ context.Context, id raid.FileID) (raid.File, error) {
 	return raid.File{ID: id}, nil
 }
 
-func (r *rows) Repairs(_ context.Context, after catalog.RepairCursor, limit int) (out []raid.Repair, _ error) {
+func (r *rows) Repairs(_ context.Context, after raid.PartCursor, limit int) (out []raid.Repair, _ error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, w := range r.left {
@@ -150,7 +149,7 @@ func (r *rows) ReplaceCopy(_ context.Context, file raid.FileID, _ int64, _ int, 
 	copies[old.Index-1] = fresh
 	r.left[i].Part.Copies = copies
 	if _, flawed := flawed(&r.left[i].Part); !flawed {
-		r.done = append(r.done, catalog.Cursor(r.left[i]))
+		r.done = append(r.done, r.left[i].Cursor())
 		r.left = slices.Delete(r.left, i, i+1)
 	}
 	return nil

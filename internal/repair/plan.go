@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -166,7 +165,7 @@ type failure struct {
 func (r *Repairer) failedBefore(v *view, w *raid.Repair, now time.Time) (failed bool, o outcome, rest time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f, ok := r.failed[catalog.Cursor(*w)]
+	f, ok := r.failed[w.Cursor()]
 	if !ok || f.sign != v.signOf(&w.Part) || f.room != 0 && f.room != v.room {
 		return false, o, 0
 	}
@@ -183,7 +182,7 @@ func (r *Repairer) failedBefore(v *view, w *raid.Repair, now time.Time) (failed 
 func (r *Repairer) failedNow(w *raid.Repair, f failure, clock bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := catalog.Cursor(*w)
+	key := w.Cursor()
 	if clock {
 		f.pause = min(cmp.Or(2*r.failed[key].pause, tryAgain), tryAgainMost)
 		f.until = time.Now().Add(f.pause)
@@ -209,7 +208,7 @@ func (r *Repairer) isAgain() bool {
 func (r *Repairer) repaired(w *raid.Repair) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.failed, catalog.Cursor(*w))
+	delete(r.failed, w.Cursor())
 }
 
 // trouble is what a node did not answer.

@@ -29,7 +29,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -48,7 +47,7 @@ type Queue interface {
 type Copies interface {
 	// Stored describes a file, also one in the trash.
 	Stored(ctx context.Context, id raid.FileID) (raid.File, error)
-	Repairs(ctx context.Context, after catalog.RepairCursor, limit int) ([]raid.Repair, error)
+	Repairs(ctx context.Context, after raid.PartCursor, limit int) ([]raid.Repair, error)
 	ReplaceCopy(ctx context.Context, file raid.FileID, stripe int64, part int, old, fresh raid.Copy) error
 	// ReplaceLost is ReplaceCopy for a good copy on a lost node, which becomes surplus.
 	ReplaceLost(ctx context.Context, file raid.FileID, stripe int64, part int, old, fresh raid.Copy) error
@@ -58,14 +57,14 @@ type Copies interface {
 // Losses is the record of nodes that were removed for good.
 type Losses interface {
 	// MarkLost marks some of what they held bad, after the cursor.
-	MarkLost(ctx context.Context, at catalog.LostCursor, rows int) (next catalog.LostCursor, more bool, err error)
+	MarkLost(ctx context.Context, at raid.LostCursor, rows int) (next raid.LostCursor, more bool, err error)
 	Gone(id raid.NodeID) bool
 }
 
 // Held is what nodes hold, by the catalog.
 type Held interface {
-	PartsOn(ctx context.Context, nodes []raid.NodeID, after catalog.RepairCursor, rows int) (parts []raid.Repair, next catalog.RepairCursor, more bool, err error)
-	CountOn(ctx context.Context, nodes []raid.NodeID, after catalog.RepairCursor, rows int) (copies, bytes int64, next catalog.RepairCursor, more bool, err error)
+	PartsOn(ctx context.Context, nodes []raid.NodeID, after raid.PartCursor, rows int) (parts []raid.Repair, next raid.PartCursor, more bool, err error)
+	CountOn(ctx context.Context, nodes []raid.NodeID, after raid.PartCursor, rows int) (copies, bytes int64, next raid.PartCursor, more bool, err error)
 	// MayHave reports whether some part may have just so many good copies on nodes that
 	// are there, and others. No I/O.
 	MayHave(copies int, there func(raid.NodeID) bool) bool
@@ -143,8 +142,8 @@ type Repairer struct {
 	wakeCollect  chan struct{}
 	wakeRepair   chan struct{}
 	wakeEvacuate chan struct{}
-	lost         catalog.LostCursor // of evacuatePass
-	lies         pace               // of log lines about nodes that lie
+	lost         raid.LostCursor // of evacuatePass
+	lies         pace            // of log lines about nodes that lie
 
 	reading     sync.Mutex // the catalog's tables are read through
 	vain        pace       // of those about parts that can't be repaired
@@ -155,13 +154,13 @@ type Repairer struct {
 	group       *errgroup.Group // of all goroutines; Run sets it anew
 
 	mu        sync.Mutex
-	searches  map[raid.NodeID]*search          // of the nodes that are there
-	astray    map[raid.NodeID]raid.SessionID   // in which a node was looked through anew, see Stray
-	records   map[raid.NodeID]*record          // of nodes whose copies were called bad
-	cleanings map[raid.NodeID]*cleaning        // of the nodes that are there
-	troubles  map[raid.NodeID]*trouble         // of nodes that did not answer
-	failed    map[catalog.RepairCursor]failure // parts that were tried in vain
-	again     time.Time                        // the earliest end of a pause of those since the last pass began
+	searches  map[raid.NodeID]*search        // of the nodes that are there
+	astray    map[raid.NodeID]raid.SessionID // in which a node was looked through anew, see Stray
+	records   map[raid.NodeID]*record        // of nodes whose copies were called bad
+	cleanings map[raid.NodeID]*cleaning      // of the nodes that are there
+	troubles  map[raid.NodeID]*trouble       // of nodes that did not answer
+	failed    map[raid.PartCursor]failure    // parts that were tried in vain
+	again     time.Time                      // the earliest end of a pause of those since the last pass began
 }
 
 // pace limits log lines that others can cause.
@@ -204,7 +203,7 @@ func New(cfg Config) *Repairer {
 	r := &Repairer{
 		cfg: cfg, wakeCollect: make(chan struct{}, 1), wakeRepair: make(chan struct{}, 1), wakeEvacuate: make(chan struct{}, 1), surplusWake: make(chan struct{}, 1), group: &errgroup.Group{},
 		searches: map[raid.NodeID]*search{}, records: map[raid.NodeID]*record{}, cleanings: map[raid.NodeID]*cleaning{},
-		astray: map[raid.NodeID]raid.SessionID{}, troubles: map[raid.NodeID]*trouble{}, failed: map[catalog.RepairCursor]failure{},
+		astray: map[raid.NodeID]raid.SessionID{}, troubles: map[raid.NodeID]*trouble{}, failed: map[raid.PartCursor]failure{},
 	}
 	r.lanes = newLanes(cfg.Pace, func() { wake(r.wakeRepair) }, func(ctx context.Context, node raid.NodeID, t task) (bool, error) {
 		if t.tally != nil {

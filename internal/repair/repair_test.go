@@ -10,7 +10,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -45,7 +44,7 @@ type failing struct {
 func (f *failing) Stored(context.Context, raid.FileID) (raid.File, error) {
 	return raid.File{ID: 1}, nil
 }
-func (f *failing) Repairs(context.Context, catalog.RepairCursor, int) ([]raid.Repair, error) {
+func (f *failing) Repairs(context.Context, raid.PartCursor, int) ([]raid.Repair, error) {
 	f.repairs++
 	return []raid.Repair{{File: 1, Part: raid.Part{Number: 1, Copies: []raid.Copy{{Index: 1, Attempt: 1, Bad: true}}}}}, nil
 }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -112,7 +111,7 @@ func (r *Repairer) repairPass(ctx context.Context, v *view) (p pass, err error) 
 // repairThose has the parts repaired that have a good copy, or those that have none. left
 // says that there are others.
 func (r *Repairer) repairThose(ctx context.Context, v *view, last bool, p *pass) (left bool, err error) {
-	var after catalog.RepairCursor
+	var after raid.PartCursor
 	var found amount
 	vain := newTally()
 	if !last {
@@ -146,7 +145,7 @@ func (r *Repairer) repairThose(ctx context.Context, v *view, last bool, p *pass)
 		if len(batch) < repairBatch {
 			break
 		}
-		after = catalog.Cursor(batch[len(batch)-1])
+		after = batch[len(batch)-1].Cursor()
 	}
 	return left, nil
 }

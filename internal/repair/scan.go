@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -228,7 +227,7 @@ func (r *Repairer) makeWished(ctx context.Context, s *scan, t *tally) (over bool
 func (r *Repairer) countLost(ctx context.Context, s *scan) (over bool, err error) {
 	r.progress.beginCount(ofLost)
 	var found amount
-	var at catalog.RepairCursor
+	var at raid.PartCursor
 	for more := true; more; {
 		if !slices.Equal(s.lost, r.lostNodes()) {
 			return false, nil
@@ -263,7 +262,7 @@ func (r *Repairer) areLost(nodes []raid.NodeID) string {
 
 // walk goes through the parts on nodes, and ends early when other nodes are lost.
 func (r *Repairer) walk(ctx context.Context, s *scan, nodes []raid.NodeID, take func(*view, *raid.Repair)) (over bool, err error) {
-	var at catalog.RepairCursor
+	var at raid.PartCursor
 	for more := true; more; {
 		if err := ctx.Err(); err != nil {
 			return false, err

@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -61,7 +60,7 @@ func TestCopiesOfALostNodeAreMadeAgain(t *testing.T) {
 		if now, err := a.catalog.Counts(t.Context()); err != nil || now.Degraded != 0 || now.Removals != 0 {
 			t.Errorf("%+v, %v", now, err)
 		}
-		spare, _, _, err := a.catalog.Surpluses(t.Context(), lost, catalog.SurplusCursor{}, 100)
+		spare, _, _, err := a.catalog.Surpluses(t.Context(), lost, raid.SurplusCursor{}, 100)
 		if err != nil || len(spare) != 30 {
 			t.Errorf("%d surplus copies, %v", len(spare), err)
 		}

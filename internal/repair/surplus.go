@@ -10,18 +10,17 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
 // SurplusCopies is the record of surplus copies.
 type SurplusCopies interface {
-	Surpluses(ctx context.Context, node raid.NodeID, after catalog.SurplusCursor, limit int) (found []raid.Surplus, next catalog.SurplusCursor, more bool, err error)
-	CountSurplus(ctx context.Context, node raid.NodeID, after catalog.SurplusCursor, limit int) (copies, bytes int64, next catalog.SurplusCursor, more bool, err error)
+	Surpluses(ctx context.Context, node raid.NodeID, after raid.SurplusCursor, limit int) (found []raid.Surplus, next raid.SurplusCursor, more bool, err error)
+	CountSurplus(ctx context.Context, node raid.NodeID, after raid.SurplusCursor, limit int) (copies, bytes int64, next raid.SurplusCursor, more bool, err error)
 	// SurplusBad notes that a surplus copy is bad.
 	SurplusBad(ctx context.Context, s raid.Surplus) error
-	SettleSurplus(ctx context.Context, all []catalog.Settlement) (done []bool, err error)
+	SettleSurplus(ctx context.Context, all []raid.Settlement) (done []bool, err error)
 	MarkBad(ctx context.Context, file raid.FileID, stripe int64, part, index, attempt int) error
 }
 
@@ -107,7 +106,7 @@ func (r *Repairer) surplusPass(ctx context.Context) (left bool, err error) {
 }
 
 func (r *Repairer) countSurplus(ctx context.Context, node raid.NodeID) (found amount, err error) {
-	var at catalog.SurplusCursor
+	var at raid.SurplusCursor
 	for more := true; more; {
 		var n amount
 		if n.parts, n.bytes, at, more, err = r.cfg.Surplus.CountSurplus(ctx, node, at, surplusCount); err != nil {
@@ -121,7 +120,7 @@ func (r *Repairer) countSurplus(ctx context.Context, node raid.NodeID) (found am
 // settleNode settles the surplus copies on one node, page by page. left says that some
 // could not be.
 func (r *Repairer) settleNode(ctx context.Context, p *membership.Peer) (left bool, err error) {
-	var at catalog.SurplusCursor
+	var at raid.SurplusCursor
 	settled, began := amount{}, time.Now()
 	for more := true; more; {
 		if ctx.Err() != nil || !r.mayWork() || p.Suspect() || r.Lost(p.ID()) {
@@ -146,8 +145,8 @@ func (r *Repairer) settleNode(ctx context.Context, p *membership.Peer) (left boo
 
 // settlePage decides, reads and settles some surplus copies.
 func (r *Repairer) settlePage(ctx context.Context, page []raid.Surplus) (settled amount, err error) {
-	var all []catalog.Settlement
-	results := make([]*catalog.Settlement, len(page))
+	var all []raid.Settlement
+	results := make([]*raid.Settlement, len(page))
 	places := r.places()
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(surplusAtOnce)
@@ -188,7 +187,7 @@ func (r *Repairer) settlePage(ctx context.Context, page []raid.Surplus) (settled
 
 // verified decides what becomes of a surplus copy and reads what stays. It returns nil
 // when that can't be told now. The error is the catalog's.
-func (r *Repairer) verified(ctx context.Context, s raid.Surplus, places map[raid.NodeID]placeInfo) (*catalog.Settlement, error) {
+func (r *Repairer) verified(ctx context.Context, s raid.Surplus, places map[raid.NodeID]placeInfo) (*raid.Settlement, error) {
 	f, err := r.cfg.Copies.Stored(ctx, s.File)
 	if errors.Is(err, raid.ErrNotFound) {
 		return nil, nil // it goes with the file
@@ -226,7 +225,7 @@ func (r *Repairer) verified(ctx context.Context, s raid.Surplus, places map[raid
 
 // readOthers reads all copies of a part but the one that a settlement gives up. One that
 // proves bad is noted, and nothing is given up.
-func (r *Repairer) readOthers(ctx context.Context, f raid.File, out *catalog.Settlement) (*catalog.Settlement, error) {
+func (r *Repairer) readOthers(ctx context.Context, f raid.File, out *raid.Settlement) (*raid.Settlement, error) {
 	for _, c := range out.Part.Copies {
 		if c.Index == out.Instead {
 			continue
@@ -243,7 +242,7 @@ func (r *Repairer) readOthers(ctx context.Context, f raid.File, out *catalog.Set
 }
 
 // isOtherBad reports whether a part has a bad copy that a settlement leaves.
-func isOtherBad(s *catalog.Settlement) bool {
+func isOtherBad(s *raid.Settlement) bool {
 	return slices.ContainsFunc(s.Part.Copies, func(c raid.Copy) bool { return c.Bad && c.Index != s.Instead })
 }
 
@@ -279,7 +278,7 @@ func (r *Repairer) places() map[raid.NodeID]placeInfo {
 // decide says what becomes of a surplus copy, if its bytes are good and may be used, or
 // not. wait says that it can't be told now: a copy that may be good is on a node that is
 // away, or nothing but this one could help.
-func (r *Repairer) decide(s raid.Surplus, places map[raid.NodeID]placeInfo, usable bool) (out catalog.Settlement, wait bool) {
+func (r *Repairer) decide(s raid.Surplus, places map[raid.NodeID]placeInfo, usable bool) (out raid.Settlement, wait bool) {
 	out.Surplus = s
 	twin, here, away := 0, false, false
 	on := map[raid.NodeID]bool{}

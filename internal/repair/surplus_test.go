@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -29,7 +28,7 @@ func spared(t *testing.T, stripes int64) (*crowd, *array, raid.File) {
 
 func (a *array) surplus(node raid.NodeID) int {
 	a.t.Helper()
-	found, _, _, err := a.catalog.Surpluses(a.t.Context(), node, catalog.SurplusCursor{}, 10_000)
+	found, _, _, err := a.catalog.Surpluses(a.t.Context(), node, raid.SurplusCursor{}, 10_000)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -175,7 +174,7 @@ func TestWhatIsMadeOfASurplusCopyIsMadeAtOnce(t *testing.T) {
 		time.Sleep(time.Minute)
 		c.up[0]()
 		time.Sleep(time.Minute)
-		left, err := a.catalog.Repairs(t.Context(), catalog.RepairCursor{}, 10)
+		left, err := a.catalog.Repairs(t.Context(), raid.PartCursor{}, 10)
 		if err != nil || len(left) > 0 || a.on(c.nodes[0], f) != 10 || a.surplus(c.nodes[0]) != 0 {
 			t.Errorf("%d parts are to be repaired yet (%v), %d on the node that is back, %d surplus", len(left), err, a.on(c.nodes[0], f), a.surplus(c.nodes[0]))
 		}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/placement"
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -81,7 +80,7 @@ func (b *Bin) discardUntil(ctx context.Context, bytes int64, enough func() bool)
 			return false
 		}
 		before := b.room()
-		gone, err := b.cfg.Record.Discard(ctx, catalog.Discard{Until: b.cfg.Record.Ran(), Bytes: step, Limit: batch})
+		gone, err := b.cfg.Record.Discard(ctx, raid.Discard{Until: b.cfg.Record.Ran(), Bytes: step, Limit: batch})
 		if err != nil {
 			b.cfg.Log.Warn("the trash could not make room", "error", err)
 			return enough()

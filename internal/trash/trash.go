@@ -29,18 +29,17 @@ import (
 	"sync"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/placement"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
 // Record is which files are in the trash, durably, and since when.
 type Record interface {
-	Discard(ctx context.Context, d catalog.Discard) (raid.TrashTotals, error)
+	Discard(ctx context.Context, d raid.Discard) (raid.TrashTotals, error)
 	Oldest(ctx context.Context) (since time.Duration, some bool, err error)
 	NoteRan(ctx context.Context, every time.Duration) error
 	Ran() time.Duration
-	Counts(ctx context.Context) (catalog.Counts, error)
+	Counts(ctx context.Context) (raid.Totals, error)
 }
 
 // Files are the deleted files, one by one.
@@ -48,7 +47,7 @@ type Files interface {
 	Undelete(ctx context.Context, id raid.FileID) (raid.File, error)
 	Purge(ctx context.Context, id raid.FileID) error
 	Trashed(ctx context.Context, id raid.FileID) (raid.TrashedFile, error)
-	Trash(ctx context.Context, q catalog.Query) iter.Seq2[raid.TrashedFile, error]
+	Trash(ctx context.Context, q raid.FileQuery) iter.Seq2[raid.TrashedFile, error]
 }
 
 // Removals are the chunks that wait to be removed from nodes.
@@ -195,7 +194,7 @@ func (b *Bin) expire(ctx context.Context) (pause time.Duration, err error) {
 			slack := min(b.cfg.Keep/slackShare, slackMax)
 			return min(left+slack, every), b.cfg.Record.NoteRan(ctx, every)
 		}
-		gone, err := b.cfg.Record.Discard(ctx, catalog.Discard{Until: b.cfg.Record.Ran() - b.cfg.Keep, Limit: batch})
+		gone, err := b.cfg.Record.Discard(ctx, raid.Discard{Until: b.cfg.Record.Ran() - b.cfg.Keep, Limit: batch})
 		if err != nil {
 			return 0, err
 		}
@@ -261,7 +260,7 @@ func (b *Bin) Empty(ctx context.Context) (gone raid.TrashTotals, err error) {
 	}
 	until := b.cfg.Record.Ran()
 	for {
-		some, err := b.cfg.Record.Discard(ctx, catalog.Discard{Until: until, Limit: batch})
+		some, err := b.cfg.Record.Discard(ctx, raid.Discard{Until: until, Limit: batch})
 		gone = gone.Add(some)
 		if err == nil && some.Files > 0 {
 			continue
@@ -283,7 +282,7 @@ func (b *Bin) Find(ctx context.Context, id raid.FileID) (raid.TrashedFile, error
 }
 
 // List lists deleted files that can be put back, by ascending id.
-func (b *Bin) List(ctx context.Context, q catalog.Query) iter.Seq2[raid.TrashedFile, error] {
+func (b *Bin) List(ctx context.Context, q raid.FileQuery) iter.Seq2[raid.TrashedFile, error] {
 	return b.cfg.Files.Trash(ctx, q)
 }
 

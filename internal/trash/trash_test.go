@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/raidpi/raidpi/internal/catalog"
 	"github.com/raidpi/raidpi/internal/placement"
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -70,7 +69,7 @@ func (f *fake) ran() time.Duration { return time.Since(f.began) }
 
 func (f *fake) Ran() time.Duration { f.mu.Lock(); defer f.mu.Unlock(); return f.ran() }
 
-func (f *fake) Discard(_ context.Context, d catalog.Discard) (gone raid.TrashTotals, err error) {
+func (f *fake) Discard(_ context.Context, d raid.Discard) (gone raid.TrashTotals, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.discards++
@@ -102,7 +101,7 @@ func (f *fake) NoteRan(_ context.Context, every time.Duration) error {
 	return nil
 }
 
-func (f *fake) Counts(context.Context) (n catalog.Counts, err error) {
+func (f *fake) Counts(context.Context) (n raid.Totals, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n.Bytes = f.stored

@@ -125,6 +125,21 @@ func TestProgramsLinkNoPackager(t *testing.T) {
 	}
 }
 
+// knowCatalog may import the catalog's engine: who puts the parts together, and the programs. All
+// others say in interfaces of their own what they need of it, with types of raid.
+var knowCatalog = []string{"internal/catalog", "internal/controller", "cmd/raid-controller"}
+
+func TestOnlyWhoPutsThePartsTogetherKnowsTheCatalogsEngine(t *testing.T) {
+	for _, f := range all(t).files {
+		if f.isTest() || strings.HasPrefix(f.dir(), "test/") || strings.HasPrefix(f.dir(), "internal/catalog/") || slices.Contains(knowCatalog, f.dir()) {
+			continue
+		}
+		if slices.Contains(f.imported(), module+"/internal/catalog") {
+			t.Errorf("%s imports internal/catalog: declare an interface there, with types of internal/raid", f.path)
+		}
+	}
+}
+
 // pure packages compute and do nothing else; this is all they may import
 // beside each other. io is there for its interfaces.
 var (

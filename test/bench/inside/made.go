@@ -79,7 +79,7 @@ func (m *made) file(ctx context.Context, rng *rand.Rand) error {
 			parts = append(parts, p)
 		}
 	}
-	if _, err := m.catalog.Finish(ctx, catalog.Finish{File: f, Parts: parts}); err != nil || m.chunk == nil {
+	if _, err := m.catalog.Finish(ctx, raid.FinishedUpload{File: f, Parts: parts}); err != nil || m.chunk == nil {
 		return err
 	}
 	for i := range parts {

@@ -66,7 +66,7 @@ func MeasureMany(ctx context.Context, path string, nodes int, chunks []int, tell
 
 func (r *Many) measure(ctx context.Context, c *catalog.Catalog, path string, nodes []raid.NodeID) (err error) {
 	r.Memory = heap()
-	var at catalog.RepairCursor
+	var at raid.PartCursor
 	began := time.Now()
 	for more := true; more; r.Steps++ {
 		var n int64
