@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -228,6 +229,18 @@ func (r *Relocator) forget(id raid.NodeID, orders int) {
 	if r.orders == orders {
 		delete(r.waits, id)
 	}
+}
+
+// forgetOthers is forget for nodes that are not in the array any more.
+func (r *Relocator) forgetOthers(records []raid.NodeRecord, orders int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.orders != orders {
+		return
+	}
+	maps.DeleteFunc(r.waits, func(id raid.NodeID, _ *wait) bool {
+		return !slices.ContainsFunc(records, func(rec raid.NodeRecord) bool { return rec.ID == id })
+	})
 }
 
 // attend looks at a node that drains or is replaced, and ends that when nothing rests on

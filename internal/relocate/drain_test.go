@@ -117,6 +117,18 @@ func TestTheStateOfANodeIsThatOfTheLastOrder(t *testing.T) {
 	if err := r.attend(t.Context(), drains, before); err != nil || r.State("a") != waitsForSuccessor {
 		t.Errorf("after a look that began before: %q, %v", r.State("a"), err)
 	}
+	r.forgetOthers([]raid.NodeRecord{{ID: "b"}}, before)
+	if r.State("a") != waitsForSuccessor {
+		t.Errorf("after a list that was read before: %q", r.State("a"))
+	}
+	r.forgetOthers([]raid.NodeRecord{{ID: "a"}, {ID: "b"}}, r.orders)
+	if r.State("a") != waitsForSuccessor {
+		t.Errorf("while it is in the array: %q", r.State("a"))
+	}
+	r.forgetOthers([]raid.NodeRecord{{ID: "b"}}, r.orders)
+	if r.State("a") != "" {
+		t.Errorf("once it is removed: %q", r.State("a"))
+	}
 	before = r.orders
 	if err := r.Undrain(t.Context(), "a"); err != nil || r.State("a") != "" {
 		t.Errorf("it stays: %q, %v", r.State("a"), err)

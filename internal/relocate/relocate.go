@@ -203,6 +203,7 @@ func (r *Relocator) look(ctx context.Context) (busy bool, err error) {
 		return false, err
 	}
 	r.replan(records)
+	r.forgetOthers(records, orders)
 	for _, rec := range records {
 		if !rec.Draining && !rec.Replaced {
 			r.forget(rec.ID, orders)

@@ -82,9 +82,10 @@ func (b *Bin) discardUntil(ctx context.Context, bytes int64, enough func() bool)
 		before := b.room()
 		gone, err := b.cfg.Record.Discard(ctx, raid.Discard{Until: b.cfg.Record.Ran(), Bytes: step, Limit: batch})
 		if err != nil {
-			b.cfg.Log.Warn("the trash could not make room", "error", err)
+			b.failed(err)
 			return enough()
 		}
+		b.failing = 0
 		b.wentForRoom(gone)
 		made, grown := b.await(ctx, before+gone.Bytes/grownShare, enough)
 		if gone.Files > 0 && ctx.Err() == nil {
@@ -185,6 +186,14 @@ func (b *Bin) judge(useful, taken bool) {
 	b.cfg.Log.Warn("deleted files went from the trash for room, and there is none more; the rest stays for a while", "for", rest)
 }
 
+// failed notes that files could not go for room. Each try writes a line of the log, which may lie on
+// the disk that is full.
+func (b *Bin) failed(err error) {
+	b.failing = min(max(2*b.failing, retryAfter), retryMax)
+	b.failedAt = time.Now()
+	b.cfg.Log.Warn("the trash could not make room", "error", err)
+}
+
 func (b *Bin) resting() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -199,9 +208,11 @@ func (b *Bin) keepRoom(ctx context.Context) {
 		if b.Held().Files > 0 && b.mayGo() == nil && !b.resting() && b.low() {
 			select {
 			case b.making <- struct{}{}:
-				making, cancel := context.WithTimeout(ctx, patience)
-				b.discardUntil(making, roomStep, func() bool { return !b.low() })
-				cancel()
+				if time.Since(b.failedAt) >= b.failing {
+					making, cancel := context.WithTimeout(ctx, patience)
+					b.discardUntil(making, roomStep, func() bool { return !b.low() })
+					cancel()
+				}
 				<-b.making
 			default: // somebody does it
 			}

@@ -88,8 +88,13 @@ type Bin struct {
 	making chan struct{} // held by who makes room
 	stats  counters
 
-	mu        sync.Mutex
-	vain      vain
+	mu   sync.Mutex
+	vain vain
+
+	// failing is how long nothing goes ahead of need after files could not go for room, at failedAt.
+	// Both belong to who is making room.
+	failing   time.Duration
+	failedAt  time.Time
 	told      told
 	allowance allowance
 }

@@ -502,3 +502,34 @@ func TestARecordThatCanNotBeReadIsAskedEverMoreRarely(t *testing.T) {
 		}
 	})
 }
+
+// undeletable is a record that lets nothing go, since its disk is full, say.
+type undeletable struct {
+	*fake
+	asked int
+}
+
+func (u *undeletable) Discard(context.Context, raid.Discard) (raid.TrashTotals, error) {
+	u.asked++
+	return raid.TrashTotals{}, raid.ErrNoSpace
+}
+
+func TestFilesThatCanNotGoForRoomAreTriedEverMoreRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &undeletable{fake: newFake()}
+		f.used = disk - 10*mib
+		f.delete(40 * mib)
+		b := f.bin(24 * time.Hour)
+		b.cfg.Record = f
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan struct{})
+		go func() { b.keepRoom(ctx); close(over) }()
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if f.asked < 24 || f.asked > 40 {
+			t.Errorf("in two hours it was tried %d times", f.asked)
+		}
+		cancel()
+		<-over
+	})
+}
