@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/raidpi/raidpi/internal/raid"
@@ -46,6 +47,8 @@ var deeds = []deed{
 	{"controller is restarted", 1, (*world).restartBoss},
 	{"disk of the controller fails", 1, func(w *world) { w.boss.disk.set(true, false) }},
 	{"disk of the controller is full", 1, (*world).fillBoss},
+	{"drain a node", 1, func(w *world) { w.order("drain") }},
+	{"undrain a node", 1, func(w *world) { w.order("undrain") }},
 }
 
 // chaos does so many deeds.
@@ -207,8 +210,8 @@ func (w *world) slow() {
 }
 
 // strike does what costs copies, while each part has two good ones on distinct machines. A disk
-// rots, or a machine is gone for good, with its disk, or the others rot while one is off. Once a
-// disk has rotten chunks that nobody may have found, no other one is struck in this run.
+// rots, or a machine is gone for good, with its disk, or the others rot while one is off, or one is
+// drained and taken away. Once a disk has rotten chunks that nobody may have found, no other one is struck in this run.
 func (w *world) strike() {
 	alive := w.alive()
 	switch n := w.rng.IntN(10); {
@@ -223,10 +226,65 @@ func (w *world) strike() {
 			w.addPi(fmt.Sprintf("pi%d", len(w.pis)+1))
 		}
 	case n == 9 && len(alive) > 2 && w.rotten() == 0:
-		w.rotBesideSurplus(alive[w.rng.IntN(len(alive))])
+		p, away := alive[w.rng.IntN(len(alive))], w.rng.IntN(2) == 0
+		if away && len(alive) > 3 {
+			w.takeAway(p)
+		} else {
+			w.rotBesideSurplus(p)
+		}
 	case n < 9 && len(alive) < 6:
 		w.note("another Pi is added")
 		w.addPi(fmt.Sprintf("pi%d", len(w.pis)+1))
+	}
+}
+
+// order has a client ask for a node to be drained or not to be.
+func (w *world) order(what string) {
+	c, p := w.client(), w.pis[w.rng.IntN(len(w.pis))]
+	id, err := p.node()
+	w.must(err)
+	if id != "" {
+		w.busy.Go(func() { c.ask("POST", "/nodes/"+id+"/"+what, nil) })
+	}
+}
+
+// takeAway drains a machine while clients go on, and takes it away with its disk once it is said
+// that it may be unplugged.
+func (w *world) takeAway(p *pi) {
+	id, err := p.node()
+	w.must(err)
+	w.note(p.name + " is drained")
+	drained := false
+	for end := w.now() + healTime; w.now() < end && !drained && !w.model.failed(); {
+		if a := w.clients[0].ask("POST", "/nodes/"+id+"/drain", nil); a.status >= 400 && a.status < 500 {
+			return // the others have no room
+		}
+		w.create()
+		w.read()
+		w.remove()
+		time.Sleep(time.Duration(w.rng.Int64N(int64(4 * time.Second))))
+		w.settle()
+		w.nurse()
+		drained = strings.Contains(w.clients[0].drain(id), "may be unplugged")
+	}
+	if !drained {
+		w.model.fault("after %v of draining %s may not be unplugged: %s", healTime, p.name, w.clients[0].drain(id))
+		return
+	}
+	w.note(p.name + " is taken away")
+	w.must(p.crash(killed, w.rng))
+	p.gone = true
+	files := w.acknowledged()
+	copies, err := w.goodCopies(files)
+	w.must(err)
+	for _, f := range files {
+		if !readable(copies[f], func(q *pi) bool { return !q.gone }) {
+			w.model.fault("%s was unplugged as it was said that it may be, and %s (file %d) can't be read: %v", p.name, f.name, f.id, copies[f])
+		}
+	}
+	w.heal()
+	if !w.model.failed() {
+		w.check()
 	}
 }
 

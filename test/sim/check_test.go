@@ -56,6 +56,7 @@ func (w *world) heal() {
 		time.Sleep(wait)
 		w.settle()
 		w.nurse()
+		w.undrain()
 		if s, ok = w.clients[0].status(); ok && s.whole(len(w.alive())) && w.surplus() == 0 && w.rotten() == 0 {
 			w.note("the array is whole")
 			return
@@ -68,6 +69,16 @@ func (w *world) heal() {
 		_ = w.query("SELECT id, upload_id, state FROM upload WHERE state <> 1", func(v []driver.Value) { w.note(fmt.Sprint("unsettled upload: ", v)) })
 		_ = w.query("SELECT id, cleaned_run, removals FROM node", func(v []driver.Value) { w.note(fmt.Sprint("node: ", v)) })
 		w.model.fault("after %v without any fault the array is not whole: answered %t: %+v %s, %d surplus copies, %d rotten ones", healTime, ok, s, unexplained(s), w.surplus(), w.rotten())
+	}
+}
+
+// undrain has all machines stay in the array.
+func (w *world) undrain() {
+	nodes, _ := w.clients[0].nodes()
+	for _, p := range w.alive() {
+		if n := nodes[p]; n.Draining {
+			w.clients[0].ask("POST", "/nodes/"+string(n.ID)+"/undrain", nil)
+		}
 	}
 }
 

@@ -18,8 +18,9 @@ const notice = 10 * time.Second
 
 // nodeView is the array's word on a node.
 type nodeView struct {
-	ID    raid.NodeID
-	State string
+	ID       raid.NodeID
+	State    string
+	Draining bool
 }
 
 // there is raid.NodeInfo.IsThere.
@@ -239,6 +240,16 @@ func (c *client) nodes() (map[*pi]nodeView, bool) {
 		}
 	}
 	return found, true
+}
+
+// drain is what is said of a node that drains; empty: it does not, or no answer came.
+func (c *client) drain(id string) string {
+	a := c.ask(http.MethodGet, "/nodes/"+id, nil)
+	var got struct{ Drain string }
+	if a.status != http.StatusOK || json.Unmarshal(a.body, &got) != nil {
+		return ""
+	}
+	return got.Drain
 }
 
 func (c *client) unplug(id raid.NodeID) (u unplugged, ok bool) {

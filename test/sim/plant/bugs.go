@@ -43,4 +43,10 @@ var bugs = []bug{
 	{"a listing that ends early is taken for whole", []edit{{"internal/inventory/inventory.go",
 		"l.over = !more || len(listed) == 0", "l.over = true || !more"},
 		{"internal/repair/leftovers.go", "Limit: listBatch,", "Limit: 3,"}}},
+	{"a part is not repaired when its last good copy was surplus", []edit{{"internal/repair/surplus.go",
+		"if isOtherBad(&all[i]) {", "if isOtherBad(&all[i]) && i < 0 {"}}},
+	{"a drain does not wait for uploads that chose the node before", []edit{{"internal/relocate/drain.go",
+		"over := w.over() // before", "over := w.over() || true // before"}}},
+	{"a drain does not wait for a copy that is on its way", []edit{{"internal/relocate/drain.go",
+		"\tcase coming:\n", "\tcase coming && !over:\n"}}},
 }
