@@ -29,7 +29,7 @@ type HeldCursor struct {
 // CopyCursor is a copy to go on after, in the order of files; the zero value is before the first.
 type CopyCursor struct{ File, Stripe, Part, Copy int64 }
 
-// LostCursor is how far the search for what removed nodes held has come. The zero value is the
+// LostCursor is a place in the search for the copies of removed nodes. The zero value is the
 // beginning.
 type LostCursor struct {
 	Node   NodeID // whose chunks are looked for

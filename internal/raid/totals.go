@@ -9,7 +9,7 @@ type Totals struct {
 	Trash    TrashTotals
 }
 
-// Reach is what can be read of the files while only some nodes are there.
+// Reach counts the files that can be read while only some nodes are there.
 type Reach struct {
 	OneCopy int64 // files of which some part has one good copy within reach, and none has none
 	None    int64 // files of which some part has none
@@ -17,7 +17,7 @@ type Reach struct {
 	Partial bool  // only the files that were counted so far
 }
 
-// ReachWithout is what can be read without a node that is there.
+// ReachWithout counts what can be read without a node that is there.
 type ReachWithout struct {
 	Reach // when it is gone
 	// Stops counts the files that can be read now and could not then, at most. If it is
@@ -29,7 +29,7 @@ type ReachWithout struct {
 	TrashStops, Trash int64
 }
 
-// Resting is what rests on a node.
+// Resting counts the files that rest on a node.
 type Resting struct {
 	Files   int64 // complete files at most that have a good copy of some part there
 	Trash   int64 // the same of files in the trash

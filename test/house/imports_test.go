@@ -14,8 +14,9 @@ var order = []string{
 	"packaging/release", // archives, lists of modules, checksums
 	"packaging/manual",  // man pages and completions, taken from the programs
 	"cmd/raid-controller", "cmd/raid-node", "cmd/raidctl",
-	"internal/controller", // composition root of one daemon
-	"internal/node",       // composition root of the other
+	"internal/controller",          // composition root of one daemon
+	"internal/catalog/catalogtest", // what every catalog promises, for tests
+	"internal/node",                // composition root of the other
 	"internal/raidctl",
 	"internal/client",
 	"internal/httpapi",

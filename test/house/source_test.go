@@ -28,7 +28,9 @@ type file struct {
 // dir is the folder of the file: its package's path within the module.
 func (f *file) dir() string { return path.Dir(f.path) }
 
-func (f *file) isTest() bool { return strings.HasSuffix(f.path, "_test.go") }
+func (f *file) isTest() bool {
+	return strings.HasSuffix(f.path, "_test.go") || strings.HasSuffix(f.dir(), "test") // as catalogtest
+}
 
 // isOutside tells the tests that see their package from outside.
 func (f *file) isOutside() bool { return f.isTest() && strings.HasSuffix(f.Name.Name, "_test") }
