@@ -277,9 +277,15 @@ func (w *world) checkDisks(files []listed) {
 			w.model.fault("part %+v of %s has %d good copies on distinct machines", k, byID[k.file].name, n)
 		}
 	}
+	if len(onDisk) > 0 { // deleted files may have gone for good just now
+		time.Sleep(30 * time.Second)
+		w.settle()
+	}
 	for name, places := range onDisk {
-		for p := range places {
-			w.model.fault("chunk %s on %s belongs to nothing", name, p.name)
+		for p, path := range places {
+			if _, err := os.Stat(path); err == nil {
+				w.model.fault("chunk %s on %s belongs to nothing", name, p.name)
+			}
 		}
 	}
 }
