@@ -108,7 +108,7 @@ func (d *Registrar) enter(ctx context.Context, t *token, wish raid.Member, live 
 	case joined(old) && t.node == "":
 		return false, otherKeyText(old)
 	case spent:
-		return false, spentText(users)
+		return false, tokenSpentError(users)
 	}
 	write := d.cfg.Store.Join
 	if t.node != "" {
@@ -129,7 +129,7 @@ func (d *Registrar) enter(ctx context.Context, t *token, wish raid.Member, live 
 func explain(err error, id raid.NodeID, users []string) error {
 	switch {
 	case errors.Is(err, raid.ErrUnauthorized) && len(users) > 0:
-		return spentText(users)
+		return tokenSpentError(users)
 	case errors.Is(err, raid.ErrForbidden):
 		return removedText(id)
 	case errors.Is(err, raid.ErrPrecondition):

@@ -328,7 +328,7 @@ func TestTextsRepeatLittleOfWhatStrangersSay(t *testing.T) {
 	for i := range users {
 		users[i] = fmt.Sprintf("pi-%d", i)
 	}
-	if got := spentText(users).Error(); !strings.Contains(got, "pi-9, and 2 more)") {
+	if got := tokenSpentError(users).Error(); !strings.Contains(got, "pi-9, and 2 more)") {
 		t.Error(got)
 	}
 	for word, want := range map[string]string{

@@ -47,7 +47,7 @@ func otherKeyText(m raid.Member) error {
 // maxUsers is how many users of a token are named.
 const maxUsers = 10
 
-func spentText(users []string) error {
+func tokenSpentError(users []string) error {
 	if more := len(users) - maxUsers; more > 0 {
 		users = append(slices.Clone(users[:maxUsers]), fmt.Sprintf("and %d more", more))
 	}

@@ -145,16 +145,16 @@ func mayLeave(m raid.Member, l raid.Leaving, order raid.RemoveOrder, nodes []rai
 		return refuse(raid.ErrPrecondition, "No file would be lost with node %s, and not %d: nothing was changed. Leave --lose away", called(m), order.Lose)
 	case l.TrashLost > 0 && !order.Force:
 		return refuse(raid.ErrPrecondition, "With node %s up to %s could not be put back any more: no other node that is up has a good copy of all their parts. %sTo give them up: raidctl trash empty. %s",
-			called(m), deletedFiles(l.TrashLost), whatHelps(m, nodes), force)
+			called(m), deletedFiles(l.TrashLost), removalAdvice(m, nodes), force)
 	case l.Files+l.Trash > 0 && !order.Force:
 		return refuse(raid.ErrPrecondition, "Node %s still has copies of %s, and each of them has a good copy on another node that is up. %s%s",
-			called(m), whatRests(l), moveFirst(m, nodes), force)
+			called(m), restingText(l), drainAdvice(m, nodes), force)
 	}
 	return nil
 }
 
-// whatRests says what has copies on a node.
-func whatRests(l raid.Leaving) string {
+// restingText says what has copies on a node.
+func restingText(l raid.Leaving) string {
 	switch files := someFiles(l.Files, l.AtMost); {
 	case l.Files == 0:
 		return deletedFiles(l.Trash) + " that can be put back"
@@ -165,8 +165,8 @@ func whatRests(l raid.Leaving) string {
 	}
 }
 
-// moveFirst is what to do about a node that has copies of files.
-func moveFirst(m raid.Member, nodes []raid.NodeInfo) string {
+// drainAdvice is what to do about a node that has copies of files.
+func drainAdvice(m raid.Member, nodes []raid.NodeInfo) string {
 	for _, n := range nodes {
 		switch {
 		case n.ID == m.ID && n.State == raid.Draining:
@@ -187,11 +187,11 @@ func lossText(m raid.Member, l raid.Leaving, order raid.RemoveOrder, nodes []rai
 	if l.TrashLost > 0 {
 		text += fmt.Sprintf("Up to %s could not be put back any more either. ", deletedFiles(l.TrashLost))
 	}
-	return &raid.LossError{Files: l.Lost, Text: text + whatHelps(m, nodes) + fmt.Sprintf("To lose them for good: --force --lose %d", l.Lost)}
+	return &raid.LossError{Files: l.Lost, Text: text + removalAdvice(m, nodes) + fmt.Sprintf("To lose them for good: --force --lose %d", l.Lost)}
 }
 
-// whatHelps says how what rests on a node gets copies elsewhere.
-func whatHelps(m raid.Member, nodes []raid.NodeInfo) string {
+// removalAdvice says how what rests on a node gets copies elsewhere.
+func removalAdvice(m raid.Member, nodes []raid.NodeInfo) string {
 	var away []string
 	for _, n := range nodes {
 		if n.ID != m.ID && n.Kind == raid.Native && !n.IsCountedOn() {

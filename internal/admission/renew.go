@@ -61,7 +61,7 @@ func (d *Registrar) renew(ctx context.Context, id raid.NodeID, has identity.Pin,
 	if err := d.write(ctx, id); err != nil {
 		return err
 	}
-	before, err := d.setAside(id, raid.KeyPin(has), next)
+	before, err := d.keepPrevious(id, raid.KeyPin(has), next)
 	if err != nil || next == before.Key || next == before.Next {
 		return err
 	}
@@ -84,9 +84,9 @@ func (d *Registrar) renew(ctx context.Context, id raid.NodeID, has identity.Pin,
 	return nil
 }
 
-// setAside takes back a next key that was never seen and is now to be replaced,
+// keepPrevious takes back a next key that was never seen and is now to be replaced,
 // so that it can't become the key meanwhile.
-func (d *Registrar) setAside(id raid.NodeID, has, next raid.KeyPin) (before raid.Member, err error) {
+func (d *Registrar) keepPrevious(id raid.NodeID, has, next raid.KeyPin) (before raid.Member, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.check(id, has); err != nil {

@@ -37,7 +37,7 @@ type token struct {
 // left is how long it is still good, negative when it is over.
 func (t *token) left() time.Duration { return t.ttl - time.Since(t.made) }
 
-func (t *token) dead() bool { return t.left() <= 0 || len(t.usedBy) >= t.uses }
+func (t *token) isSpent() bool { return t.left() <= 0 || len(t.usedBy) >= t.uses }
 
 func (t *token) info() raid.JoinToken {
 	return raid.JoinToken{
@@ -90,7 +90,7 @@ func (d *Registrar) create(terms token) (identity.Token, raid.JoinToken, error) 
 	t.Token, t.made = secret, time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.makeRoom(t.ID()); err != nil {
+	if err := d.dropOldest(t.ID()); err != nil {
 		return identity.Token{}, raid.JoinToken{}, err
 	}
 	d.tokens[t.ID()] = t
@@ -118,9 +118,9 @@ func (d *Registrar) checkOrder(uses int, ttl time.Duration, node raid.NodeID, zo
 	return nil
 }
 
-// makeRoom forgets tokens that are over for long, and the oldest that is over
+// dropOldest forgets tokens that are over for long, and the oldest that is over
 // when there are too many. mu is held.
-func (d *Registrar) makeRoom(id string) error {
+func (d *Registrar) dropOldest(id string) error {
 	d.forget()
 	if d.tokens[id] != nil {
 		return fmt.Errorf("make a join token: %w: its id is taken, which chance does once in 10^12 times; try again", raid.ErrPrecondition)
@@ -129,7 +129,7 @@ func (d *Registrar) makeRoom(id string) error {
 		return nil
 	}
 	for _, t := range d.byAge() {
-		if t.dead() {
+		if t.isSpent() {
 			delete(d.tokens, t.ID())
 			return nil
 		}

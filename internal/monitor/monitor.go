@@ -132,11 +132,11 @@ func (m *Monitor) Look(v View) {
 	for _, info := range v.Nodes {
 		n := m.node(info.ID)
 		n.seen = true
-		m.lookAtPresence(n, info, args[info.ID], now)
+		m.checkPresence(n, info, args[info.ID], now)
 		if info.IsThere() {
-			m.lookAtDisk(n, info)
-			m.lookAtRest(n, info)
-			m.lookAtWear(n, info, args[info.ID], now)
+			m.checkDisk(n, info)
+			m.checkOthers(n, info)
+			m.checkWear(n, info, args[info.ID], now)
 		}
 	}
 	for id, n := range m.nodes {
@@ -144,13 +144,13 @@ func (m *Monitor) Look(v View) {
 			delete(m.nodes, id)
 		}
 	}
-	m.lookAtClones(v)
-	m.lookAtCatalog(v)
+	m.checkClones(v)
+	m.checkCatalog(v)
 	m.looked = true
 }
 
-// lookAtPresence tells of a node that went or came.
-func (m *Monitor) lookAtPresence(n *node, info raid.NodeInfo, arg string, now time.Time) {
+// checkPresence tells of a node that went or came.
+func (m *Monitor) checkPresence(n *node, info raid.NodeInfo, arg string, now time.Time) {
 	tell := func(kind raid.EventKind, advice, format string, args ...any) {
 		m.cfg.Tell(raid.Event{Kind: kind, Node: info.ID, Text: fmt.Sprintf(format, args...), Advice: advice})
 	}
@@ -204,8 +204,8 @@ func (m *Monitor) lookAtPresence(n *node, info raid.NodeInfo, arg string, now ti
 	}
 }
 
-// lookAtDisk tells of a disk that takes nothing, and when it does again.
-func (m *Monitor) lookAtDisk(n *node, info raid.NodeInfo) {
+// checkDisk tells of a disk that takes nothing, and when it does again.
+func (m *Monitor) checkDisk(n *node, info raid.NodeInfo) {
 	if info.Kind != raid.Native {
 		return
 	}
@@ -240,8 +240,8 @@ func (m *Monitor) lookAtDisk(n *node, info raid.NodeInfo) {
 	}
 }
 
-// lookAtRest tells of another version, and of what no sound node does.
-func (m *Monitor) lookAtRest(n *node, info raid.NodeInfo) {
+// checkOthers tells of another version, and of what no sound node does.
+func (m *Monitor) checkOthers(n *node, info raid.NodeInfo) {
 	if info.Version != "" && info.Version != n.version {
 		if n.version != "" {
 			m.cfg.Tell(raid.Event{Kind: raid.Upgraded, Node: info.ID,
@@ -257,7 +257,7 @@ func (m *Monitor) lookAtRest(n *node, info raid.NodeInfo) {
 	n.problem = accused
 }
 
-func (m *Monitor) lookAtClones(v View) {
+func (m *Monitor) checkClones(v View) {
 	now := map[raid.NodeID]bool{}
 	for _, c := range v.Clones {
 		if now[c.Node] = true; m.clones[c.Node] {
@@ -276,7 +276,7 @@ func (m *Monitor) lookAtClones(v View) {
 	m.clones = now
 }
 
-func (m *Monitor) lookAtCatalog(v View) {
+func (m *Monitor) checkCatalog(v View) {
 	if v.LostFiles > m.lost && m.looked { // what was lost before the start was told then
 		e := raid.Event{Kind: raid.FileLost,
 			Text:   fmt.Sprintf("%d more files have lost all good copies of a part%s", v.LostFiles-m.lost, some(v.LostExamples)),

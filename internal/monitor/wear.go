@@ -29,9 +29,9 @@ func (w *wear) recall(e raid.Event) {
 	}
 }
 
-// lookAtWear tells of a disk that comes to the end of its life, when it gets worse too. It tells of
+// checkWear tells of a disk that comes to the end of its life, when it gets worse too. It tells of
 // a Pi that gets too little voltage once until it starts anew.
-func (m *Monitor) lookAtWear(n *node, info raid.NodeInfo, arg string, now time.Time) {
+func (m *Monitor) checkWear(n *node, info raid.NodeInfo, arg string, now time.Time) {
 	w := info.Wear
 	soon := func(at time.Time) bool { return !at.IsZero() && now.Sub(at) < wearAgain }
 	if words := w.Worn(); w.IsWorn() && !strings.Contains(n.wear.worn, words) && !soon(n.wear.wornAt) {

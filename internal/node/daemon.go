@@ -133,7 +133,7 @@ func (d *daemon) runSession(ctx context.Context, before *change) (next *change, 
 	}
 	if l.who.Load() != nil {
 		g.Go(func() error { return d.renewKeys(gctx, l) })
-		g.Go(func() error { return d.watchStanding(gctx, l) })
+		g.Go(func() error { return d.watchMembership(gctx, l) })
 	}
 	select {
 	case next = <-d.changes:

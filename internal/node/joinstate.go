@@ -65,7 +65,7 @@ func (d *daemon) joinState() (joinState, error) {
 func (d *daemon) mismatch(who *identity.Node) (problem string, err error) {
 	if disk := d.disk.Node(); disk != who.ID() {
 		return fmt.Sprintf("Not connected: this node joined as %s, and the disk in %s is that of node %s. Mount its own disk again%s. %s. "+
-			"If neither disk nor chunks are needed any more: sudo raid-node reset-identity, then join as a new node", who.ID(), d.cfg.ChunkDir, disk, afterwards, goOnAs(disk)), nil
+			"If neither disk nor chunks are needed any more: sudo raid-node reset-identity, then join as a new node", who.ID(), d.cfg.ChunkDir, disk, afterwards, rejoinText(disk)), nil
 	}
 	switch array := d.disk.Array(); array {
 	case who.Array():

@@ -48,7 +48,7 @@ func (d *daemon) leave(ctx context.Context, order LeaveOrder) (*Done, error) {
 		}
 		done.Warnings = append(done.Warnings, fmt.Sprintf("The controller does not know that the node has left (%s). There: sudo raidctl node remove --force %s", failureOf(err).Message, who.ID()))
 	}
-	id, kept, err := d.beNew(ctx)
+	id, kept, err := d.takeNewID(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -82,11 +82,11 @@ func (d *daemon) checkOwnDisk(who *identity.Node, force bool) error {
 		return nil
 	}
 	return fail(ExitSetRight, nil, "The disk in %s is that of node %s, with %d chunks, and this machine joined as node %s. %s. To set its chunks aside all the same, add --force",
-		d.cfg.ChunkDir, d.disk.Node(), l.store.Stats().Chunks, who.ID(), goOnAs(d.disk.Node()))
+		d.cfg.ChunkDir, d.disk.Node(), l.store.Stats().Chunks, who.ID(), rejoinText(d.disk.Node()))
 }
 
-// goOnAs says how a machine becomes the node whose disk it has.
-func goOnAs(id raid.NodeID) string {
+// rejoinText says how a machine becomes the node whose disk it has.
+func rejoinText(id raid.NodeID) string {
 	return fmt.Sprintf("To go on as node %s, with its chunks: sudo raid-node reset-identity --keep-id, then join with a token for it (on the controller: sudo raidctl token create --node %s)", id, id)
 }
 
@@ -123,7 +123,7 @@ func (d *daemon) reset(ctx context.Context, order ResetOrder) (*Done, error) {
 	if err := d.checkOwnDisk(who, order.Force); err != nil {
 		return nil, err
 	}
-	id, kept, err := d.beNew(ctx)
+	id, kept, err := d.takeNewID(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -135,10 +135,10 @@ func (d *daemon) reset(ctx context.Context, order ResetOrder) (*Done, error) {
 	return done, nil
 }
 
-// beNew forgets the array and goes on under a new node id. The id comes first.
+// takeNewID forgets the array and goes on under a new node id. The id comes first.
 // A node that dies before the identity is gone has one that does not fit the disk, and is
 // told to reset it.
-func (d *daemon) beNew(ctx context.Context) (id raid.NodeID, kept string, err error) {
+func (d *daemon) takeNewID(ctx context.Context) (id raid.NodeID, kept string, err error) {
 	_, err = d.between(ctx, func() error {
 		if id, kept, err = d.disk.NewNode(); err != nil {
 			return err

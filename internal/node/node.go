@@ -98,7 +98,7 @@ func (d *daemon) newLink(l *session) *wire.Link {
 		Dial: cfg.Dial, StoreAddr: port(place.StorePort), ResponseAddr: port(place.ResponsePort), RequestAddr: port(place.RequestPort),
 		Plaintext: cfg.Plaintext, Node: d.disk.Node(), Array: d.disk.Array(),
 		Adopt: d.disk.Adopt, Handler: &handler{l.store, d.pool}, Trash: trashHandler{l.store}, Scrub: scrubHandler{l.store, l.scrub}, Describer: describer{l.store}, Lab: labHandler{l.store}, Pool: d.pool, SawCommit: l.sawCommit,
-		State: func() wire.Heartbeat { return heartbeat(l, cfg) }, RenewKey: l.askRenewal, Unwelcome: l.askStanding, Log: l.log, Random: cfg.Random,
+		State: func() wire.Heartbeat { return heartbeat(l, cfg) }, RenewKey: l.askRenewal, Unwelcome: l.askMembership, Log: l.log, Random: cfg.Random,
 	}
 	if l.who.Load() != nil {
 		link.Plaintext, link.Lab, link.Dial = wire.PlaintextOff, nil, d.dial

@@ -19,17 +19,17 @@ const (
 	askMost  = 10 * time.Minute
 )
 
-// askStanding never waits.
-func (l *session) askStanding() {
+// askMembership never waits.
+func (l *session) askMembership() {
 	select {
 	case l.unwelcome <- struct{}{}:
 	default:
 	}
 }
 
-// watchStanding finds out whether the controller has removed the node, whenever it
+// watchMembership finds out whether the controller has removed the node, whenever it
 // does not let it in.
-func (d *daemon) watchStanding(ctx context.Context, l *session) error {
+func (d *daemon) watchMembership(ctx context.Context, l *session) error {
 	for pause := askFirst; ; pause = min(2*pause, askMost) {
 		select {
 		case <-ctx.Done():

@@ -46,7 +46,7 @@ func (n *node) conclude(ctx context.Context, p *membership.Peer) error {
 	n.spans = nil
 
 	log := n.r.cfg.Log
-	if l.strayed() > 0 && l.strayed() != before && n.r.lies.due() {
+	if l.strayed() > 0 && l.strayed() != before && n.r.logLimit.due() {
 		log.Warn("a node holds chunks that nothing explains; they stay", "node", p.ID(), "chunks", l.strayed(), "such_as", someName(l.strays))
 	}
 	if n.part {

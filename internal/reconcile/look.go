@@ -36,14 +36,14 @@ const (
 
 // look is what a closer look has found so far.
 type look struct {
-	outcome outcome
-	strays  map[raid.ChunkKey]bool
-	more    int64         // unexplained, beyond strays
-	at      map[span]bool // where those are
-	sound   int           // copies that were doubted in vain
+	outcome   outcome
+	strays    map[raid.ChunkKey]bool
+	more      int64         // unexplained, beyond strays
+	at        map[span]bool // where those are
+	foundGood int           // copies that were doubted in vain
 
-	doubts  []doubt
-	unknown []stray
+	suspects []suspectCopy
+	unknown  []stray
 }
 
 // stray is a chunk that seems to be unexplained, and where that was.
@@ -52,8 +52,8 @@ type stray struct {
 	at  span
 }
 
-// doubt is a copy that does not seem to be what it should.
-type doubt struct {
+// suspectCopy is a copy that does not seem to be what it should.
+type suspectCopy struct {
 	held    raid.Held
 	verdict verdict
 }
@@ -69,20 +69,20 @@ func (n *node) lookAt(ctx context.Context, p *membership.Peer) error {
 		err := merge(ctx, n.chunks(&list), n.held(p.ID(), s), func(v verdict, h *raid.Held, c *inventory.Chunk) error {
 			return n.tell(ctx, p, s, v, h, c)
 		})
-		if err == nil && (len(left) == 0 || n.look.doubted() >= doubtsAtOnce/2) {
+		if err == nil && (len(left) == 0 || n.look.suspectCount() >= doubtsAtOnce/2) {
 			if err = n.settle(ctx, p); err == nil {
 				n.spans = left
 			}
 		}
 		if err != nil {
-			n.look.doubts, n.look.unknown = nil, nil
+			n.look.suspects, n.look.unknown = nil, nil
 			return fmt.Errorf("compare node %s with the catalog: %w", p.ID(), err)
 		}
 	}
 	return nil
 }
 
-func (l *look) doubted() int { return len(l.doubts) + len(l.unknown) }
+func (l *look) suspectCount() int { return len(l.suspects) + len(l.unknown) }
 
 func (l *look) strayed() int64 { return int64(len(l.strays)) + l.more }
 
@@ -136,9 +136,9 @@ func (n *node) tell(ctx context.Context, p *membership.Peer, s span, v verdict, 
 			n.look.unknown = append(n.look.unknown, stray{c.Key, s})
 		}
 	} else {
-		n.look.doubts = append(n.look.doubts, doubt{*h, v})
+		n.look.suspects = append(n.look.suspects, suspectCopy{*h, v})
 	}
-	if n.look.doubted() < doubtsAtOnce {
+	if n.look.suspectCount() < doubtsAtOnce {
 		return nil
 	}
 	return n.settle(ctx, p)
@@ -146,8 +146,8 @@ func (n *node) tell(ctx context.Context, p *membership.Peer, s span, v verdict, 
 
 // settle looks a second time at what does not agree.
 func (n *node) settle(ctx context.Context, p *membership.Peer) error {
-	doubts, unknown := n.look.doubts, n.look.unknown
-	n.look.doubts, n.look.unknown = nil, nil
+	doubts, unknown := n.look.suspects, n.look.unknown
+	n.look.suspects, n.look.unknown = nil, nil
 	if err := n.settleCopies(ctx, p, doubts); err != nil {
 		return err
 	}
@@ -156,13 +156,13 @@ func (n *node) settle(ctx context.Context, p *membership.Peer) error {
 
 // settleCopies reads the copies that are doubted, and marks those bad that are not there
 // or not what they should be.
-func (n *node) settleCopies(ctx context.Context, p *membership.Peer, doubts []doubt) error {
+func (n *node) settleCopies(ctx context.Context, p *membership.Peer, doubts []suspectCopy) error {
 	bad, err := n.check(ctx, doubts)
 	if err != nil {
 		return err
 	}
-	if n.look.sound > soundAtMost {
-		return fmt.Errorf("%w: it has %d chunks that it lists as missing or rotten", inventory.ErrLies, n.look.sound)
+	if n.look.foundGood > soundAtMost {
+		return fmt.Errorf("%w: it has %d chunks that it lists as missing or rotten", inventory.ErrLies, n.look.foundGood)
 	}
 	if len(bad) == 0 {
 		return nil
@@ -195,7 +195,7 @@ func (n *node) settleCopies(ctx context.Context, p *membership.Peer, doubts []do
 
 // check returns those of the doubted copies that are bad, with the verdict that their
 // bytes gave.
-func (n *node) check(ctx context.Context, doubts []doubt) (bad []doubt, err error) {
+func (n *node) check(ctx context.Context, doubts []suspectCopy) (bad []suspectCopy, err error) {
 	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(checksAtOnce)
@@ -219,11 +219,11 @@ func (n *node) check(ctx context.Context, doubts []doubt) (bad []doubt, err erro
 			defer mu.Unlock()
 			switch {
 			case err == nil:
-				n.look.sound++
+				n.look.foundGood++
 			case errors.Is(err, raid.ErrNotFound):
-				bad = append(bad, doubt{d.held, missing})
+				bad = append(bad, suspectCopy{d.held, missing})
 			case errors.Is(err, raid.ErrCorrupt):
-				bad = append(bad, doubt{d.held, wrong})
+				bad = append(bad, suspectCopy{d.held, wrong})
 			case ctx.Err() != nil, errors.Is(err, raid.ErrPeerGone), errors.Is(err, raid.ErrExpired), errors.Is(err, raid.ErrBusy):
 				return err
 			default: // the node can't tell, of this one

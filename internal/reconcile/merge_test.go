@@ -217,7 +217,7 @@ func TestSumsDifferWhereChunksDo(t *testing.T) {
 		}
 	}
 	a, b := fresh(true), fresh(true)
-	a.spoil(all[0].upload)
+	a.markDifferent(all[0].upload)
 	if got := a.differences(b); len(got) != 1 {
 		t.Errorf("a chunk that can't be described makes a difference at %v", got)
 	}

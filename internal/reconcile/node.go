@@ -36,10 +36,10 @@ type node struct {
 
 	older bool // some of it is of an earlier session
 
-	due   time.Time     // zero: now
-	full  time.Time     // when all of it was compared last
-	pause time.Duration // the last rest after a failure, or before another look
-	rests time.Time     // no earlier, whoever comes back
+	due       time.Time     // zero: now
+	full      time.Time     // when all of it was compared last
+	pause     time.Duration // the last rest after a failure, or before another look
+	notBefore time.Time     // no earlier, whoever comes back
 }
 
 // result is what came of the last comparison.
@@ -64,7 +64,7 @@ type outcome struct {
 func (n *node) serve(ctx context.Context, p *membership.Peer, before *node) error {
 	if before != nil {
 		<-before.ended
-		n.rests = before.rests
+		n.notBefore = before.notBefore
 		n.r.mu.Lock()
 		n.result = before.result
 		n.r.mu.Unlock()
@@ -86,7 +86,7 @@ func (n *node) serve(ctx context.Context, p *membership.Peer, before *node) erro
 	defer watch.Wait()
 	defer cancel()
 	for {
-		wait := max(time.Until(n.due), time.Until(n.rests))
+		wait := max(time.Until(n.due), time.Until(n.notBefore))
 		if wait <= 0 && !n.ready(p) {
 			wait = lookEvery
 		}
@@ -126,7 +126,7 @@ func (n *node) running(on bool) {
 func (n *node) plan(p *membership.Peer, err error, took time.Duration) {
 	now := time.Now()
 	if err == nil && !n.part {
-		n.full, n.rests = now, now.Add(min(restFactor*took, n.r.every))
+		n.full, n.notBefore = now, now.Add(min(restFactor*took, n.r.interval))
 	}
 	older := n.older && err == nil
 	n.older = n.older && !older
@@ -139,17 +139,17 @@ func (n *node) plan(p *membership.Peer, err error, took time.Duration) {
 		n.due = now.Add(math.MaxInt64 - time.Hour) // its next connection begins anew
 	case err != nil:
 		n.pause = max(restMin, min(2*n.pause, restMax))
-		n.due = now.Add(min(max(n.pause, restFactor*took), n.r.every))
+		n.due = now.Add(min(max(n.pause, restFactor*took), n.r.interval))
 		n.r.cfg.Log.Debug("a node could not be compared with the catalog", "node", p.ID(), "again_in", time.Until(n.due), "cause", err)
 	case n.result.strayed > 0 && n.result.strayed < strayedAtMost:
 		n.pause = min(max(2*n.pause, againMin), againMax)
-		n.due = now.Add(min(n.pause, time.Until(n.full.Add(n.r.every))))
+		n.due = now.Add(min(n.pause, time.Until(n.full.Add(n.r.interval))))
 		if time.Until(n.due) > 0 { // else all of it is due
 			n.spans, n.part = n.result.strayAt, true
 		}
 	default:
 		n.pause = 0
-		n.due = n.full.Add(n.r.every)
+		n.due = n.full.Add(n.r.interval)
 	}
 }
 
@@ -158,7 +158,7 @@ func (n *node) refuse(p *membership.Peer, why error) {
 	n.result.refused = true
 	n.r.mu.Unlock()
 	p.Accuse(fmt.Sprintf("its chunks could not be compared with the catalog: %v. What is missing there is not noticed before somebody reads it", why))
-	if n.r.lies.due() {
+	if n.r.logLimit.due() {
 		n.r.cfg.Log.Warn("a node is not compared with the catalog until it connects again", "node", p.ID(), "cause", why)
 	}
 }
@@ -232,7 +232,7 @@ func (n *node) listAll(ctx context.Context, p *membership.Peer) error {
 			}
 			upload := string(c.Name[:raid.IDLen])
 			if c.Err != nil {
-				n.sums.spoil(upload)
+				n.sums.markDifferent(upload)
 				continue
 			}
 			n.sums.add(chunkSum{upload, c.Key.Stripe, c.Key.Part, c.Key.Attempt, c.Length, c.CRC})

@@ -92,13 +92,13 @@ const (
 
 // Reconciler compares nodes with the catalog. Its methods may be called concurrently.
 type Reconciler struct {
-	cfg   Config
-	every time.Duration   // week, but in tests
-	group *errgroup.Group // of all goroutines; Run sets it
-	lists chan struct{}   // one for each node that lists
-	room  *semaphore.Weighted
-	walks chan *walk // to walkLoop
-	lies  seldom
+	cfg      Config
+	interval time.Duration   // week, but in tests
+	group    *errgroup.Group // of all goroutines; Run sets it
+	lists    chan struct{}   // one for each node that lists
+	room     *semaphore.Weighted
+	walks    chan *walk // to walkLoop
+	logLimit seldom
 
 	mu      sync.Mutex
 	nodes   map[raid.NodeID]*node
@@ -114,7 +114,7 @@ func New(cfg Config) *Reconciler {
 		cfg.Pace = unpaced{}
 	}
 	return &Reconciler{
-		cfg: cfg, every: week, group: &errgroup.Group{}, lists: make(chan struct{}, listedAtOnce), room: semaphore.NewWeighted(sumsAtMost),
+		cfg: cfg, interval: week, group: &errgroup.Group{}, lists: make(chan struct{}, listedAtOnce), room: semaphore.NewWeighted(sumsAtMost),
 		walks: make(chan *walk), nodes: map[raid.NodeID]*node{},
 	}
 }

@@ -81,10 +81,10 @@ func TestASoundNodeIsComparedNowAndThenAndNothingIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t, 3)
 		defer s.stop()
-		if s.rec.every != 7*24*time.Hour {
-			t.Errorf("nodes are compared every %v", s.rec.every)
+		if s.rec.interval != 7*24*time.Hour {
+			t.Errorf("nodes are compared every %v", s.rec.interval)
 		}
-		s.rec.every = 4 * time.Hour // a week of heartbeats takes a minute
+		s.rec.interval = 4 * time.Hour // a week of heartbeats takes a minute
 		for i := range 1000 {
 			s.store(i % 3)
 		}

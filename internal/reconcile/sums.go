@@ -69,8 +69,8 @@ func (s *sums) add(c chunkSum) {
 	r.hashes += maphash.Bytes(s.seed, b[:at+len(rest)])
 }
 
-// spoil makes a chunk's range differ from any other side's.
-func (s *sums) spoil(upload string) { s.ranges[s.rangeOf(upload)].chunks += 1 << 32 }
+// markDifferent makes a chunk's range differ from any other side's.
+func (s *sums) markDifferent(upload string) { s.ranges[s.rangeOf(upload)].chunks += 1 << 32 }
 
 func (s *sums) rangeOf(upload string) int {
 	v := int64(0) // a product of it has more than 32 bits

@@ -58,8 +58,8 @@ func (c *count) add(h raid.Holding) {
 	c.held[key] = h
 }
 
-// shift counts a part of so many bytes where it is now.
-func (c *count) shift(before, after []raid.NodeID, bytes int64) {
+// moveBytes counts a part of so many bytes where it is now.
+func (c *count) moveBytes(before, after []raid.NodeID, bytes int64) {
 	if _, known := c.held[keyOf(before)]; !known {
 		return // it came after the count
 	}

@@ -79,8 +79,8 @@ func (s *share) off() float64 {
 	return (float64(s.used) - s.target) / float64(s.size)
 }
 
-// lacks reports whether a node holds less than such a part of its share.
-func (s *share) lacks(part float64) bool { return float64(s.used) < part*s.target }
+// isBelow reports whether a node holds less than such a part of its share.
+func (s *share) isBelow(part float64) bool { return float64(s.used) < part*s.target }
 
 // NewPlan makes a plan for nodes that hold so much. overhead is what a chunk takes on a disk
 // beside its payload, in bytes.
@@ -225,8 +225,8 @@ func (p *Plan) balance() {
 	p.uneven = high-low > unevenAt
 	for _, s := range sharing {
 		usual := parts * s.target / max(all, 1) // parts that its share comes to
-		p.uneven = p.uneven || usual >= fewParts && s.lacks(lacksAt) && float64(s.parts) < usual ||
-			s.Filling && (s.lacks(hasAt) || high-low > evenAt)
+		p.uneven = p.uneven || usual >= fewParts && s.isBelow(lacksAt) && float64(s.parts) < usual ||
+			s.Filling && (s.isBelow(hasAt) || high-low > evenAt)
 	}
 	for _, s := range sharing {
 		s.gives, s.takes = p.uneven && float64(s.used) > s.target, p.uneven && float64(s.used) < s.target
@@ -257,7 +257,7 @@ func (p *Plan) even() bool {
 	high, low := 0.0, 0.0
 	for _, s := range p.sharing() {
 		high, low = max(high, s.off()), min(low, s.off())
-		if s.takes && s.lacks(hasAt) {
+		if s.takes && s.isBelow(hasAt) {
 			return false
 		}
 	}
@@ -374,7 +374,7 @@ func (p *Plan) takers(from raid.NodeID, on []raid.NodeID, size int64, zones int)
 	for id, s := range p.nodes {
 		spare := int64(0)
 		if !p.nodes[from].Drains {
-			spare = s.spare()
+			spare = s.reserve()
 		}
 		if s.Takes && !s.Drains && !slices.Contains(on, id) && s.Free-size >= spare && p.countZones(append(after, id)) >= zones {
 			ids = append(ids, id)

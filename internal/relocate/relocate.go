@@ -354,7 +354,7 @@ func (r *Relocator) Begin(part *raid.Part) (m raid.Move, end func(fresh raid.Cop
 			plan.Moved(aside, m.Old.Node, size)
 		}
 		if ok {
-			r.hasMoved(&was, m.Old, fresh)
+			r.noteMoved(&was, m.Old, fresh)
 			if why != Drain {
 				r.lastChosen = r.lastMove
 			}
@@ -399,11 +399,11 @@ func (r *Relocator) Instead(part *raid.Part, lost raid.NodeID) (fits func(raid.N
 func (r *Relocator) Moved(part *raid.Part, old, fresh raid.Copy) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.hasMoved(part, old, fresh)
+	r.noteMoved(part, old, fresh)
 }
 
-// hasMoved counts a copy where it is now. mu is held.
-func (r *Relocator) hasMoved(part *raid.Part, old, fresh raid.Copy) {
+// noteMoved counts a copy where it is now. mu is held.
+func (r *Relocator) noteMoved(part *raid.Part, old, fresh raid.Copy) {
 	var before, after []raid.NodeID
 	for _, c := range part.Copies {
 		if c.Node != "" && !c.Bad {
@@ -416,7 +416,7 @@ func (r *Relocator) hasMoved(part *raid.Part, old, fresh raid.Copy) {
 			after = append(after, c.Node)
 		}
 	}
-	r.count.shift(before, after, part.Length)
+	r.count.moveBytes(before, after, part.Length)
 	r.plan.Moved(old.Node, fresh.Node, part.Length+r.cfg.Overhead)
 	r.plan.Spread(before, after, part.Length+r.cfg.Overhead)
 	r.lastMove = time.Now()

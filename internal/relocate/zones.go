@@ -37,8 +37,8 @@ func (p *Plan) mix(on []raid.NodeID, parts, bytes int64) {
 	}
 }
 
-// spare tells how much of its room a node keeps free of copies that need not move.
-func (s *share) spare() int64 { return int64(spareRoom * float64(s.size)) }
+// reserve tells how much of its room a node keeps free of copies that need not move.
+func (s *share) reserve() int64 { return int64(spareRoom * float64(s.size)) }
 
 // zoneMoves tells how much of what is in one zone alone finds room in another, and how much
 // finds none.
@@ -73,7 +73,7 @@ func (p *Plan) roomByZone(all Amount) (room map[string]int64, sum int64) {
 	room = map[string]int64{}
 	for _, s := range p.nodes {
 		if s.Takes && !s.Drains {
-			n := min(max(s.Free-s.spare(), 0)/usual, all.Parts)
+			n := min(max(s.Free-s.reserve(), 0)/usual, all.Parts)
 			room[s.Zone], sum = room[s.Zone]+n, sum+n
 		}
 	}
@@ -84,7 +84,7 @@ func (p *Plan) roomByZone(all Amount) (room map[string]int64, sum int64) {
 func (p *Plan) roomyZones() map[string]bool {
 	roomy := map[string]bool{}
 	for _, s := range p.nodes {
-		if s.Takes && !s.Drains && s.Free > s.spare() {
+		if s.Takes && !s.Drains && s.Free > s.reserve() {
 			roomy[s.Zone] = true
 		}
 	}

@@ -73,7 +73,7 @@ func (r *Repairer) findLeftovers(ctx context.Context, p *membership.Peer) (done 
 	before := *s
 	unknown, err := r.listUnknown(ctx, p, s)
 	if err == nil && len(unknown) > 0 {
-		err = r.giveUp(ctx, p, s, unknown)
+		err = r.trashLeftovers(ctx, p, s, unknown)
 	}
 	if err != nil {
 		r.mu.Lock()

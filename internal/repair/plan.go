@@ -85,12 +85,12 @@ func (v *view) signOf(p *raid.Part) uint64 {
 
 // plan is what is to be done for a part.
 type plan struct {
-	node  raid.NodeID   // whose lane it waits in; empty: nobody's in particular
-	waits bool          // for an event, or the clock
-	after time.Duration // when the clock says so; 0: it does not
-	last  bool          // it has no copy that counts as good and can be read
-	done  bool          // nothing is to be done
-	vain  outcome       // of the last try, when it waits since that was in vain
+	node        raid.NodeID   // whose lane it waits in; empty: nobody's in particular
+	waits       bool          // for an event, or the clock
+	after       time.Duration // when the clock says so; 0: it does not
+	last        bool          // it has no copy that counts as good and can be read
+	done        bool          // nothing is to be done
+	lastOutcome outcome       // of the last try, when it waits since that was in vain
 }
 
 // plan says what is to be done for a part, from memory alone: 10,000 parts that can't be
@@ -102,7 +102,7 @@ func (r *Repairer) plan(v *view, w *raid.Repair, now time.Time) plan {
 	}
 	c := m.Old
 	if failed, o, rest := r.failedBefore(v, w, now); failed {
-		return plan{waits: true, after: rest, vain: o}
+		return plan{waits: true, after: rest, lastOutcome: o}
 	}
 	p := r.source(v, &w.Part, now)
 	if !c.Bad || c.Node == "" || r.cfg.Losses.Gone(c.Node) {
@@ -153,11 +153,11 @@ func (r *Repairer) source(v *view, part *raid.Part, now time.Time) (p plan) {
 
 // failure is what a part depended on when it was tried in vain.
 type failure struct {
-	sign  uint64
-	room  uint64        // 0: it does not depend on room elsewhere
-	pause time.Duration // 0: it waits for an event; else no longer than that
-	until time.Time     // the end of pause
-	vain  outcome
+	sign    uint64
+	room    uint64        // 0: it does not depend on room elsewhere
+	pause   time.Duration // 0: it waits for an event; else no longer than that
+	until   time.Time     // the end of pause
+	outcome outcome
 }
 
 // failedBefore reports whether a part need not be tried, as it was in vain and nothing
@@ -170,10 +170,10 @@ func (r *Repairer) failedBefore(v *view, w *raid.Repair, now time.Time) (failed 
 		return false, o, 0
 	}
 	if f.pause == 0 {
-		return true, f.vain, 0
+		return true, f.outcome, 0
 	}
 	rest = f.until.Sub(now)
-	return rest > 0, f.vain, max(rest, 0)
+	return rest > 0, f.outcome, max(rest, 0)
 }
 
 // failedNow notes that a part was tried in vain. Where no event of a node will tell that

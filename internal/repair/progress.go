@@ -36,10 +36,10 @@ type progress struct {
 
 // work is what is known of one kind of work.
 type work struct {
-	left    amount // as far as it is counted
-	since   amount // made since the count began
-	blocked string // why it does not go on, for a person; empty: it does
-	vain    *tally // what was tried in vain; nil: not known
+	left     amount // as far as it is counted
+	since    amount // made since the count began
+	blocked  string // why it does not go on, for a person; empty: it does
+	failures *tally // what was tried in vain; nil: not known
 }
 
 // The kinds of work, the most urgent first.
@@ -136,14 +136,14 @@ func (p *progress) counted(kind int, found amount, over bool) {
 func (p *progress) fails(kind int, t *tally) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.kinds[kind].vain = t
+	p.kinds[kind].failures = t
 }
 
-// vainOf is what was tried in vain of a kind of work; nil: it is not known.
-func (p *progress) vainOf(kind int) *tally {
+// failuresOf is what was tried in vain of a kind of work; nil: it is not known.
+func (p *progress) failuresOf(kind int) *tally {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.kinds[kind].vain
+	return p.kinds[kind].failures
 }
 
 // leave notes how much of a kind of work is left.
@@ -187,8 +187,8 @@ func (r *Repairer) Progress() raid.HealingProgress {
 		}
 		if out.BlockedBy == "" && w.left.parts > 0 {
 			out.BlockedBy = w.blocked
-			if w.vain != nil {
-				out.BlockedBy = r.blockedBy(w.vain)
+			if w.failures != nil {
+				out.BlockedBy = r.blockedBy(w.failures)
 			}
 		}
 	}

@@ -128,7 +128,7 @@ func (r *Repairer) repairThose(ctx context.Context, v *view, last bool, p *pass)
 			w := &batch[i]
 			found = found.plus(amount{1, w.Part.Length})
 			do := r.plan(v, w, time.Now())
-			r.fail(vain, &w.Part, do.vain)
+			r.fail(vain, &w.Part, do.lastOutcome)
 			switch {
 			case do.done:
 			case do.waits:
@@ -201,8 +201,8 @@ func (r *Repairer) repairTask(ctx context.Context, node raid.NodeID, t task) (si
 			return true, nil
 		}
 	}
-	f.vain = o
-	r.fail(r.progress.vainOf(ofFlawed), &t.repair.Part, o)
+	f.outcome = o
+	r.fail(r.progress.failuresOf(ofFlawed), &t.repair.Part, o)
 	r.failedNow(&t.repair, f, err != nil || who != "" || eventless(o.cause))
 	if r.look().sign != v.sign {
 		wake(r.wakeRepair) // it failed while that happened, which is no event for who looks later

@@ -188,9 +188,9 @@ func (r *Repairer) makeLost(ctx context.Context, s *scan, t *tally) (over bool, 
 	for _, n := range passes {
 		over, err := r.walk(ctx, s, s.lost, func(v *view, w *raid.Repair) {
 			switch {
-			case r.thereOf(&w.Part) != n:
+			case r.countThere(&w.Part) != n:
 			case n == 0 && !r.cfg.Spare:
-				t.isDark(&w.Part)
+				t.addUnreachable(&w.Part)
 			case n == 0 && r.lanes.offer(ctx, r.group, "", task{repair: *w, tally: t}): // its own nodes are lost
 			case n == 0:
 				t.missed(w.Part.Length)

@@ -320,7 +320,7 @@ func TestTwinsCountAsOneCopy(t *testing.T) {
 		{[]raid.Copy{{Node: "a"}, {Node: "b"}, {Node: "c"}}, 3},
 		{[]raid.Copy{{}, {}, {Node: "c", Bad: true}}, 2}, // lab nodes can't be told apart
 	} {
-		if got := r.thereOf(&raid.Part{Copies: c.copies}); got != c.want {
+		if got := r.countThere(&raid.Part{Copies: c.copies}); got != c.want {
 			t.Errorf("%+v: %d, want %d", c.copies, got, c.want)
 		}
 	}

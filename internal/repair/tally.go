@@ -14,17 +14,17 @@ import (
 // tally is what came of the parts that one pass of the scan has found. A nil one counts
 // nothing.
 type tally struct {
-	mu        sync.Mutex
-	idle      sync.Cond
-	open      int                  // parts in lanes
-	noRoom    amount               // no node without a copy has room
-	noNode    amount               // there is no node without a copy
-	unread    amount               // no good copy can be read
-	late      amount               // for a reason that passes: a node did not answer, the catalog is busy
-	dark      amount               // copies of parts that have none on a node that is there
-	full      amount               // the disk of the catalog has no room
-	darkParts int64                // these parts
-	on        map[raid.NodeID]bool // nodes that hold them
+	mu               sync.Mutex
+	idle             sync.Cond
+	open             int                  // parts in lanes
+	noRoom           amount               // no node without a copy has room
+	noNode           amount               // there is no node without a copy
+	unread           amount               // no good copy can be read
+	late             amount               // for a reason that passes: a node did not answer, the catalog is busy
+	unreachable      amount               // copies of parts that have none on a node that is there
+	full             amount               // the disk of the catalog has no room
+	unreachableParts int64                // these parts
+	on               map[raid.NodeID]bool // nodes that hold them
 }
 
 // nodesNamed bounds the nodes that a sentence names.
@@ -78,15 +78,15 @@ func (t *tally) missed(bytes int64) {
 func (r *Repairer) fail(t *tally, p *raid.Part, o outcome) {
 	switch {
 	case t == nil || o.cause == nil:
-	case errors.Is(o.cause, raid.ErrTooFewNodes) && r.isDark(p):
-		t.isDark(p)
+	case errors.Is(o.cause, raid.ErrTooFewNodes) && r.isUnreachable(p):
+		t.addUnreachable(p)
 	default:
 		t.failed(p.Length, o)
 	}
 }
 
-// isDark reports whether all nodes that have a good copy of a part are away.
-func (r *Repairer) isDark(p *raid.Part) (dark bool) {
+// isUnreachable reports whether all nodes that have a good copy of a part are away.
+func (r *Repairer) isUnreachable(p *raid.Part) (dark bool) {
 	for _, c := range p.Copies {
 		if c.Bad || c.Node == "" {
 			continue
@@ -117,16 +117,16 @@ func (t *tally) failed(bytes int64, o outcome) {
 	*of = of.plus(amount{1, bytes})
 }
 
-// isDark counts a part that has no good copy on a node that is there.
-func (t *tally) isDark(p *raid.Part) {
+// addUnreachable counts a part that has no good copy on a node that is there.
+func (t *tally) addUnreachable(p *raid.Part) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.darkParts++
+	t.unreachableParts++
 	for _, c := range p.Copies {
 		if c.Bad || c.Node == "" {
 			continue
 		}
-		t.dark = t.dark.plus(amount{1, p.Length})
+		t.unreachable = t.unreachable.plus(amount{1, p.Length})
 		if len(t.on) < nodesNamed {
 			t.on[c.Node] = true
 		}
@@ -137,7 +137,7 @@ func (t *tally) isDark(p *raid.Part) {
 func (t *tally) left() amount {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.noRoom.plus(t.noNode).plus(t.unread).plus(t.late).plus(t.dark).plus(t.full)
+	return t.noRoom.plus(t.noNode).plus(t.unread).plus(t.late).plus(t.unreachable).plus(t.full)
 }
 
 // passes reports whether all that was not made is held up by something that passes.
@@ -168,13 +168,13 @@ func (r *Repairer) blockedBy(t *tally) string {
 	if n := t.noNode; n.parts > 0 {
 		all = append(all, fmt.Sprintf("%d copies find no node that has none of their part, since %d nodes take copies now and each part wants %d: add a node", n.parts, takers, r.cfg.PerPart))
 	}
-	if t.darkParts > 0 {
+	if t.unreachableParts > 0 {
 		var names []string
 		for id := range t.on {
 			names = append(names, r.cfg.Name(id))
 		}
 		slices.Sort(names)
-		all = append(all, fmt.Sprintf("the good copies of %d parts are all on nodes that are away: start %s again", t.darkParts, strings.Join(names, " or ")))
+		all = append(all, fmt.Sprintf("the good copies of %d parts are all on nodes that are away: start %s again", t.unreachableParts, strings.Join(names, " or ")))
 	}
 	return strings.Join(all, "; ")
 }

@@ -104,9 +104,9 @@ func flawed(p *raid.Part) (raid.Copy, bool) {
 	return p.Copies[twin], true
 }
 
-// thereOf counts the good copies of a part on nodes that are not lost, two on one node as
+// countThere counts the good copies of a part on nodes that are not lost, two on one node as
 // one: as they are counted where no part is looked at.
-func (r *Repairer) thereOf(p *raid.Part) (n int) {
+func (r *Repairer) countThere(p *raid.Part) (n int) {
 	for i, c := range p.Copies {
 		twin := slices.ContainsFunc(p.Copies[:i], func(o raid.Copy) bool { return !o.Bad && o.Node == c.Node && c.Node != "" })
 		if !c.Bad && !twin && !r.Lost(c.Node) {

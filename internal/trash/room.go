@@ -62,7 +62,7 @@ func (b *Bin) changed() <-chan time.Time { return time.After(poll) }
 // discardUntil has files go, step by step, until it is enough.
 func (b *Bin) discardUntil(ctx context.Context, bytes int64, enough func() bool) bool {
 	for !enough() {
-		if b.mayGo() != nil {
+		if b.mayDiscard() != nil {
 			select {
 			case <-b.changed():
 				continue
@@ -75,7 +75,7 @@ func (b *Bin) discardUntil(ctx context.Context, bytes int64, enough func() bool)
 		}
 		step, unused := max(bytes, roomStep), b.unused()
 		if unused > (allowedSteps-1)*step {
-			b.judge(false, false)
+			b.noteUse(false, false)
 			b.allow(unused, step)
 			return false
 		}
@@ -89,7 +89,7 @@ func (b *Bin) discardUntil(ctx context.Context, bytes int64, enough func() bool)
 		b.wentForRoom(gone)
 		made, grown := b.await(ctx, before+gone.Bytes/grownShare, enough)
 		if gone.Files > 0 && ctx.Err() == nil {
-			b.judge(made || grown, unused < step)
+			b.noteUse(made || grown, unused < step)
 		}
 		if made || gone.Files == 0 || ctx.Err() != nil {
 			return made
@@ -156,8 +156,8 @@ func (b *Bin) Makes() int64 {
 	return b.Held().Bytes
 }
 
-// vain is what is remembered of files that went and made no room.
-type vain struct {
+// restState is what is remembered of files that went and made no room.
+type restState struct {
 	times int
 	until time.Time
 }
@@ -169,20 +169,20 @@ const (
 	maxRest   = 6 * time.Hour
 )
 
-// judge notes whether what went was of use, and whether files had taken the room that was
+// noteUse notes whether what went was of use, and whether files had taken the room that was
 // made before. A node that is full whatever goes from it, or now and then, as one may say
 // that does not tell the truth, does not empty the trash.
-func (b *Bin) judge(useful, taken bool) {
+func (b *Bin) noteUse(useful, taken bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if useful {
 		if taken {
-			b.vain = vain{}
+			b.rest = restState{}
 		}
 		return
 	}
-	rest := min(firstRest<<min(b.vain.times, 10), maxRest)
-	b.vain = vain{times: b.vain.times + 1, until: time.Now().Add(rest)}
+	rest := min(firstRest<<min(b.rest.times, 10), maxRest)
+	b.rest = restState{times: b.rest.times + 1, until: time.Now().Add(rest)}
 	b.cfg.Log.Warn("deleted files went from the trash for room, and there is none more; the rest stays for a while", "for", rest)
 }
 
@@ -197,7 +197,7 @@ func (b *Bin) failed(err error) {
 func (b *Bin) resting() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return time.Now().Before(b.vain.until)
+	return time.Now().Before(b.rest.until)
 }
 
 // keepRoom has files go before uploads have to wait for it.
@@ -205,7 +205,7 @@ func (b *Bin) keepRoom(ctx context.Context) {
 	for {
 		changed := b.cfg.Nodes.Changed()
 		b.unused()
-		if b.Held().Files > 0 && b.mayGo() == nil && !b.resting() && b.low() {
+		if b.Held().Files > 0 && b.mayDiscard() == nil && !b.resting() && b.low() {
 			select {
 			case b.making <- struct{}{}:
 				if time.Since(b.failedAt) >= b.failing {

@@ -89,7 +89,7 @@ type Bin struct {
 	stats  counters
 
 	mu   sync.Mutex
-	vain vain
+	rest restState
 
 	// failing is how long nothing goes ahead of need after files could not go for room, at failedAt.
 	// Both belong to who is making room.
@@ -191,7 +191,7 @@ func (b *Bin) expire(ctx context.Context) (pause time.Duration, err error) {
 		if err != nil || !some {
 			return -1, err
 		}
-		if b.mayGo() != nil {
+		if b.mayDiscard() != nil {
 			return retryAfter, nil
 		}
 		if left := since + b.cfg.Keep - b.cfg.Record.Ran(); left > 0 {
@@ -209,8 +209,8 @@ func (b *Bin) expire(ctx context.Context) (pause time.Duration, err error) {
 	}
 }
 
-// mayGo says why no file may go by itself now.
-func (b *Bin) mayGo() error {
+// mayDiscard says why no file may go by itself now.
+func (b *Bin) mayDiscard() error {
 	if err := b.cfg.Nodes.StaleCatalog(); err != nil {
 		return err
 	}

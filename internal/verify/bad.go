@@ -40,7 +40,7 @@ func (v *Verifier) ask(ctx context.Context, p *membership.Peer) {
 		return
 	}
 	v.asking.Go(func() {
-		marked, err := v.seeTo(ctx, p)
+		marked, err := v.checkBadOf(ctx, p)
 		v.mu.Lock()
 		q := &v.of(p.ID()).bad
 		before := q.failed
@@ -107,8 +107,8 @@ func (v *Verifier) isUnchecked(p *membership.Peer, said int64) bool {
 	return !looked && len(q.whole) <= mostVain
 }
 
-// seeTo goes through the names, page by page, and reports whether it marked a copy.
-func (v *Verifier) seeTo(ctx context.Context, p *membership.Peer) (marked bool, err error) {
+// checkBadOf goes through the names, page by page, and reports whether it marked a copy.
+func (v *Verifier) checkBadOf(ctx context.Context, p *membership.Peer) (marked bool, err error) {
 	var after raid.ChunkName
 	for seen, more := 0, true; more && seen < askMost; {
 		call, cancel := context.WithTimeout(ctx, callTimeout)

@@ -10,14 +10,14 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// giveUp moves chunks to their node's trash whose upload the catalog's index does not
+// trashLeftovers moves chunks to their node's trash whose upload the catalog's index does not
 // know, once everything else agrees that it never became a file: what the chunks'
 // trailers say, and what the catalog has outside of that index. A chunk with any trace
 // of a file stays, and is reported.
 //
 // What is left are catalogs that lost every row of a file and prove it nowhere. For
 // them the trash is there: a chunk that is asked for comes back.
-func (r *Repairer) giveUp(ctx context.Context, p *membership.Peer, s *search, unknown []raid.ChunkKey) error {
+func (r *Repairer) trashLeftovers(ctx context.Context, p *membership.Peer, s *search, unknown []raid.ChunkKey) error {
 	ours, err := r.inspect(ctx, p, s, unknown)
 	if err != nil || len(ours) == 0 {
 		return err
