@@ -20,18 +20,9 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/allowance"
+	"github.com/raidpi/raidpi/internal/hedge"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
-)
-
-// The times after which a node is no longer trusted to answer. A native node answers
-// heartbeats at once, whatever its disk does (or has sent one just before), and gets one
-// every 500 ms while any node is asked for something; one that acknowledges nothing for
-// stuckAfter although Stores are under way has a hung disk.
-const (
-	suspectAfter = time.Second
-	stuckAfter   = 2 * time.Second
-	slowAfter    = 600 * time.Millisecond
 )
 
 // Config is what Members is made of.
@@ -97,11 +88,11 @@ type member struct {
 	stored    int64 // bytes that this run has stored on it, less what it has removed; at most what is there
 	seen      bool  // by this run
 	downSince time.Time
-	leftAt    time.Time // when it first said that it takes nothing new, while it has not taken that back
-	stalledAt time.Time // when a read was last given up
-	notedAt   time.Time // when record.Last was last to be saved
-	latency   latency   // of reads
-	stores    latency
+	leftAt    time.Time     // when it first said that it takes nothing new, while it has not taken that back
+	stalledAt time.Time     // when a read was last given up
+	notedAt   time.Time     // when record.Last was last to be saved
+	latency   hedge.Latency // of reads
+	stores    hedge.Latency
 	problem   string // see Peer.Accuse
 	// stallLogged is when the log was last told of its disk.
 	stallLogged time.Time

@@ -165,28 +165,6 @@ func TestABrokenCatalogEndsTheSaving(t *testing.T) {
 	}
 }
 
-func TestTheHedgeDelayFollowsRecentReads(t *testing.T) {
-	var l latency
-	for range latencyRing {
-		l.add(40 * time.Millisecond)
-	}
-	if l.p95 != 40*time.Millisecond {
-		t.Errorf("p95 of equal reads is %v", l.p95)
-	}
-	for range 8 {
-		l.add(time.Second)
-	}
-	if l.p95 != time.Second {
-		t.Errorf("p95 is %v although an eighth of the reads took a second", l.p95)
-	}
-	for range latencyRing {
-		l.add(time.Millisecond)
-	}
-	if l.p95 != time.Millisecond {
-		t.Errorf("p95 remembers %v", l.p95)
-	}
-}
-
 // A node that says something else all the time costs the catalog a few commits a minute;
 // its last word is saved in the end, and nobody else waits for it.
 func TestANodeThatFlapsCostsAFewCommitsAMinute(t *testing.T) {

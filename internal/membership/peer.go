@@ -3,9 +3,9 @@ package membership
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/hedge"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
 )
@@ -55,7 +55,7 @@ func (p *Peer) Suspect() bool {
 	if p.lab != nil {
 		return !p.lab.Healthy()
 	}
-	return over(p.session.Done()) || p.session.Unanswered() > suspectAfter || p.session.StuckFor() > stuckAfter || p.session.Heartbeat().DiskStall > 0
+	return over(p.session.Done()) || p.session.Unanswered() > hedge.SuspectAfter || p.session.StuckFor() > hedge.StuckAfter || p.session.Heartbeat().DiskStall > 0
 }
 
 // Scanned reports whether the node has read all its trailers, so that the
@@ -147,21 +147,13 @@ func (p *Peer) Get(ctx context.Context, req wire.GetRequest) (wire.GetResult, er
 	res, err := p.session.Get(ctx, req)
 	if took := time.Since(start); err == nil {
 		p.took(took)
-	} else if ctx.Err() != nil && took >= overdue && p.session.ReadSilentFor() >= overdue {
+	} else if ctx.Err() != nil && took >= hedge.Overdue && p.session.ReadSilentFor() >= hedge.Overdue {
 		p.stalled()
 	}
 	return res, err
 }
 
-// A node that let a read wait for overdue, until nobody wanted it any more, and
-// sent nothing to others either, is passed over by reads for stalledFor; then the
-// next one tries it again. Its heartbeats tell nothing of this: a disk may hang
-// while the process lives.
-const (
-	overdue    = 400 * time.Millisecond
-	stalledFor = 5 * time.Second
-)
-
+// stalled has reads pass the node over for hedge.StalledFor; then the next one tries it again.
 func (p *Peer) stalled() {
 	p.members.mu.Lock()
 	defer p.members.mu.Unlock()
@@ -175,7 +167,7 @@ func (p *Peer) ReadsStall() bool {
 	p.members.mu.Lock()
 	defer p.members.mu.Unlock()
 	n := p.members.native[p.id]
-	return n != nil && !n.stalledAt.IsZero() && time.Since(n.stalledAt) < stalledFor
+	return n != nil && !n.stalledAt.IsZero() && time.Since(n.stalledAt) < hedge.StalledFor
 }
 
 // ReadSilentFor is the time since the node last sent a byte of any chunk. A lab
@@ -187,21 +179,13 @@ func (p *Peer) ReadSilentFor() time.Duration {
 	return p.session.ReadSilentFor()
 }
 
-// Bounds of what is too long for one read or Store, as a multiple of what the
-// node's own recent ones took: when many clients share a slow network all take
-// long, and asking others as well would only make it slower.
-const (
-	tooLongFactor  = 4
-	tooLongUnknown = 8 * time.Second // until enough were seen
-)
-
 // ReadTooLong reports whether a read of that age is an exception, even for this
 // node.
 func (p *Peer) ReadTooLong(age time.Duration) bool {
 	p.members.mu.Lock()
 	defer p.members.mu.Unlock()
 	n := p.members.native[p.id]
-	return n != nil && n.latency.exceeded(age)
+	return n != nil && n.latency.Exceeded(age)
 }
 
 // StoreTooLong reports whether a Store of that age has probably been forgotten:
@@ -210,14 +194,14 @@ func (p *Peer) StoreTooLong(age time.Duration) bool {
 	p.members.mu.Lock()
 	defer p.members.mu.Unlock()
 	n := p.members.native[p.id]
-	return n != nil && age > stuckAfter && n.stores.exceeded(age)
+	return n != nil && age > hedge.StuckAfter && n.stores.Exceeded(age)
 }
 
 func (p *Peer) stored(d time.Duration) {
 	p.members.mu.Lock()
 	defer p.members.mu.Unlock()
 	if n := p.members.native[p.id]; n != nil {
-		n.stores.add(d)
+		n.stores.Add(d)
 	}
 }
 
@@ -258,60 +242,22 @@ func (p *Peer) Bad(ctx context.Context, after raid.ChunkName) ([]raid.ChunkName,
 	return p.session.Bad(ctx, after)
 }
 
-// Bounds of the delay before another copy is asked: below the first, hedging
-// would follow mere jitter; above the second, a person notices.
-const (
-	hedgeMin     = 15 * time.Millisecond
-	hedgeMax     = time.Second
-	hedgeUnknown = 250 * time.Millisecond // until enough reads were seen
-	latencyRing  = 64
-	latencyFew   = 8
-)
-
 // HedgeAfter is how long to wait for this node before asking another: its own
 // recent p95, within bounds.
 func (p *Peer) HedgeAfter() time.Duration {
 	p.members.mu.Lock()
 	defer p.members.mu.Unlock()
-	if n := p.members.native[p.id]; n != nil && n.latency.p95 > 0 {
-		return min(max(n.latency.p95, hedgeMin), hedgeMax)
+	if n := p.members.native[p.id]; n != nil {
+		return n.latency.After()
 	}
-	return hedgeUnknown
+	return hedge.Unknown
 }
 
 func (p *Peer) took(d time.Duration) {
 	p.members.mu.Lock()
 	defer p.members.mu.Unlock()
 	if n := p.members.native[p.id]; n != nil {
-		n.latency.add(d)
+		n.latency.Add(d)
 		n.stalledAt = time.Time{}
 	}
-}
-
-// latency keeps the last reads' durations and their p95, which is computed anew
-// every latencyFew reads.
-type latency struct {
-	ring [latencyRing]time.Duration
-	n    int
-	p95  time.Duration
-}
-
-// exceeded reports whether age is far beyond what was usual.
-func (l *latency) exceeded(age time.Duration) bool {
-	if l.n < latencyFew {
-		return age > tooLongUnknown
-	}
-	return age > tooLongFactor*l.p95
-}
-
-func (l *latency) add(d time.Duration) {
-	l.ring[l.n%latencyRing] = d
-	l.n++
-	if l.n%latencyFew != 0 {
-		return
-	}
-	var sorted [latencyRing]time.Duration
-	have := copy(sorted[:], l.ring[:min(l.n, latencyRing)])
-	slices.Sort(sorted[:have])
-	l.p95 = sorted[have*95/100]
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/hedge"
 	"github.com/raidpi/raidpi/internal/placement"
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -15,7 +16,7 @@ func (m *Members) state(n *member) raid.NodeState {
 	switch {
 	case n.session == nil || over(n.session.Done()):
 		return raid.Down
-	case n.session.Unanswered() > suspectAfter || n.session.StuckFor() > stuckAfter || n.heartbeat.DiskStall > 0:
+	case n.session.Unanswered() > hedge.SuspectAfter || n.session.StuckFor() > hedge.StuckAfter || n.heartbeat.DiskStall > 0:
 		return raid.Suspect
 	case n.record.Draining || n.heartbeat.Draining:
 		return raid.Draining
@@ -46,7 +47,7 @@ func (m *Members) Candidates() []placement.Candidate {
 		_, free := n.room()
 		out = append(out, placement.Candidate{
 			ID: n.id, Zone: n.record.Zone, Free: free - under,
-			Slow: under >= m.cfg.Window || n.session.StuckFor() > slowAfter,
+			Slow: under >= m.cfg.Window || n.session.StuckFor() > hedge.SlowAfter,
 		})
 	}
 	for _, l := range m.lab {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/budget"
+	"github.com/raidpi/raidpi/internal/hedge"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/wire"
@@ -56,7 +57,7 @@ type pieceRead struct {
 // makes it from those. When all of them fail and some are rotten, it takes each block
 // from whichever copy has it.
 func (s *Store) fetch(ctx context.Context, f *raid.File, p *piece) error {
-	s.hedges.read()
+	s.hedges.Read()
 	ctx, cancel := context.WithTimeout(ctx, getLimit)
 	defer cancel()
 	ft := &pieceRead{s: s, ctx: ctx, file: f, p: p, copies: slices.Clone(p.part.Copies), answers: make(chan answer)}
@@ -223,20 +224,15 @@ func (ft *pieceRead) patience() time.Duration {
 	return ft.last.HedgeAfter()
 }
 
-// silence is when a read stops to be merely slow: then another copy is asked
-// however many were, unless the node is busy sending and takes no longer than it
-// usually does.
-const silence = time.Second
-
 // mayHedge allows to ask another copy although the first may still answer.
 func (ft *pieceRead) mayHedge() bool {
 	if ft.last == nil || ft.last.Suspect() || ft.last.ReadsStall() {
 		return true
 	}
-	if age := time.Since(ft.asked); age >= silence && (ft.last.ReadSilentFor() >= silence || ft.last.ReadTooLong(age)) {
+	if age := time.Since(ft.asked); age >= hedge.Silence && (ft.last.ReadSilentFor() >= hedge.Silence || ft.last.ReadTooLong(age)) {
 		return true
 	}
-	if ft.s.hedges.take() {
+	if ft.s.hedges.Take() {
 		ft.s.stats.hedged.Add(1)
 		return true
 	}

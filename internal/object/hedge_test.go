@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/hedge"
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
@@ -58,7 +59,7 @@ func TestSlowReadsAskASecondNodeForOneInTwentyAtMost(t *testing.T) {
 			gets += n.gets
 			n.mu.Unlock()
 		}
-		second, allowed := gets-expected, expected/20+hedgeBurst
+		second, allowed := gets-expected, expected/20+hedge.Burst
 		if second > allowed {
 			t.Errorf("%d of %d reads asked a second node, want at most %d", second, expected, allowed)
 		}

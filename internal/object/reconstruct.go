@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/raidpi/raidpi/internal/hedge"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/stripe"
 )
@@ -63,7 +64,7 @@ func (s *Store) reconstruct(ctx context.Context, f *raid.File, p *piece, dst []b
 	for range level.Needed {
 		ask()
 	}
-	slow := time.NewTicker(silence)
+	slow := time.NewTicker(hedge.Silence)
 	defer slow.Stop()
 	var runs []stripe.Run
 	var last error

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/raidpi/raidpi/internal/budget"
+	"github.com/raidpi/raidpi/internal/hedge"
 	"github.com/raidpi/raidpi/internal/membership"
 	"github.com/raidpi/raidpi/internal/raid"
 	"github.com/raidpi/raidpi/internal/stripe"
@@ -102,7 +103,7 @@ type Store struct {
 	// for a moment, such as chunk sends to nodes that hang, reads that lost, and
 	// the recording of what an upload left behind.
 	background sync.WaitGroup
-	hedges     hedges
+	hedges     hedge.Budget
 	lists      lists
 	faithless  faithless
 	stats      counters
@@ -225,39 +226,6 @@ func (s *Store) orStale(err error) error {
 		return fmt.Errorf("%w: %w", behind, err)
 	}
 	return err
-}
-
-// hedges allows second requests for at most 5 % of the reads, with a small
-// allowance at the start: asking twice for everything would halve an array that
-// is merely busy.
-type hedges struct {
-	mu     sync.Mutex
-	tokens float64
-	begun  bool
-}
-
-const (
-	hedgeShare = 0.05
-	hedgeBurst = 8
-)
-
-func (h *hedges) read() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.begun {
-		h.tokens, h.begun = hedgeBurst, true
-	}
-	h.tokens = min(h.tokens+hedgeShare, hedgeBurst)
-}
-
-func (h *hedges) take() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.tokens < 1 {
-		return false
-	}
-	h.tokens--
-	return true
 }
 
 // backgroundLimit bounds how long the recording of an abandoned upload may take.

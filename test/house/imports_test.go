@@ -34,6 +34,7 @@ var order = []string{
 	"internal/inventory", // what a node says that it holds
 	"internal/membership",
 	"internal/placement",
+	"internal/hedge", // how long a node is waited for
 	"internal/scrub", // a node's reading of all its chunks
 	"internal/wear",  // what is written to a node's disk, and how worn it is
 	"internal/catalog",
