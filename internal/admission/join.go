@@ -10,7 +10,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// maxName is how long a node's host name may be, in bytes (RFC 1035 2.3.4 has
+// maxName is the greatest length of a node's host name, in bytes (RFC 1035 2.3.4 has
 // 253 characters, Linux 64).
 const maxName = 255
 

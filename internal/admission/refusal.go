@@ -44,7 +44,7 @@ func otherKeyText(m raid.Member) error {
 		"If this card is a copy, here: sudo raid-node reset-identity, then join again", m.ID, called(m), m.ID)
 }
 
-// maxUsers is how many users of a token are named.
+// maxUsers bounds the users of a token that are named.
 const maxUsers = 10
 
 func tokenSpentError(users []string) error {
@@ -70,7 +70,7 @@ func ago(d time.Duration) string {
 	return "just now"
 }
 
-// maxVersion is how much is repeated of what a stranger says is its version.
+// maxVersion bounds the text that is repeated of a stranger's version, in bytes.
 const maxVersion = 40
 
 // repeat is a stranger's word as far as it can stand in a text for people.

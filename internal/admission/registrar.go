@@ -16,7 +16,7 @@ import (
 // keyLife is after how long a node is asked for a new key, unless configured.
 const keyLife = 90 * 24 * time.Hour
 
-// Members is who is a member, and with which key. All of it is durable when it
+// Members tells who is a member, and with which key. All of it is durable when it
 // returns.
 type Members interface {
 	// Members are all that ever joined, with those that were removed.
@@ -40,7 +40,7 @@ type Nodes interface {
 	RemoveNode(ctx context.Context, id raid.NodeID, there func(raid.NodeID) bool, may func(raid.Leaving) error) error
 	// ChangeNode changes what people decide about a node, as raid.NodeChange says.
 	ChangeNode(ctx context.Context, id raid.NodeID, to raid.NodeChange) (raid.Member, error)
-	// KeyAge is how old a member's key is. It must not wait.
+	// KeyAge is the age of a member's key. It must not wait.
 	KeyAge(m raid.Member) time.Duration
 }
 
@@ -50,7 +50,7 @@ type MemberStore interface {
 	Nodes
 }
 
-// Config is what a Registrar is made of.
+// Config configures a Registrar.
 type Config struct {
 	CA    *identity.CA
 	Store MemberStore
@@ -142,7 +142,7 @@ func (d *Registrar) change(ctx context.Context, f func() error) error {
 	return f()
 }
 
-// member is what is known of a node.
+// member holds what is known of a node.
 func (d *Registrar) member(id raid.NodeID) (m raid.Member, known bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -175,7 +175,7 @@ func (d *Registrar) Name(id raid.NodeID) string {
 	return m.Name
 }
 
-// called is what people call a node.
+// called is the name that people know a node by.
 func called(m raid.Member) string {
 	if m.Name == "" {
 		return string(m.ID)

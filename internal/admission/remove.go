@@ -77,7 +77,7 @@ func (d *Registrar) Remove(ctx context.Context, id raid.NodeID, order raid.Remov
 	return nil
 }
 
-// hearWithin is how long a node may take to give a sign of life: longer than the
+// hearWithin bounds the time that a node may take to give a sign of life: longer than the
 // distance of heartbeats, and than one that hangs passes for being up. hearEvery is how
 // often it is looked for one.
 const (

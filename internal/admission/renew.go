@@ -51,7 +51,7 @@ func (d *Registrar) whoever(cs tls.ConnectionState) (raid.NodeID, error) {
 	return id, nil
 }
 
-// renewRate is how often a node may draw a new key, of which each costs the catalog two
+// renewRate bounds how often a node may draw a new key, of which each costs the catalog two
 // writes. A sound node does every few months; asking again with the same key is free.
 var renewRate = allowance.Rate{Burst: 5, Every: 10 * time.Minute}
 

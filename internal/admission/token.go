@@ -34,7 +34,7 @@ type token struct {
 	usedBy []string
 }
 
-// left is how long it is still good, negative when it is over.
+// left returns the time for which it is still good, negative when it is over.
 func (t *token) left() time.Duration { return t.ttl - time.Since(t.made) }
 
 func (t *token) isSpent() bool { return t.left() <= 0 || len(t.usedBy) >= t.uses }
@@ -221,7 +221,7 @@ func (d *Registrar) stillGood(t *token) error {
 	return nil
 }
 
-// users are who used a token, when no use is left.
+// users names those who used a token that has no use left.
 func (d *Registrar) users(t *token) (names []string, spent bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 // manual is where a person reads on.
 const manual = "/usr/share/doc/raid-controller/catalog.md"
 
-// health is what is known of whether the catalog's bytes are what was written. Any
+// health holds what is known of whether the catalog's bytes are what was written. Any
 // goroutine may find out that they are not; that stays so until the process ends.
 type health struct {
 	log     *slog.Logger

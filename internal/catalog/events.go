@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// maxEvents is how many events are kept.
+	// maxEvents bounds the events that are kept.
 	maxEvents = 10_000
 	// seqBlock is how many numbers of events one write sets aside.
 	seqBlock = 1000

@@ -10,7 +10,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// standing is how far a catalog is: what its row of meta says.
+// standing holds how far a catalog is, from its row of meta.
 type standing struct {
 	array  string
 	run    uint32

@@ -82,7 +82,7 @@ const (
 	frameSize   = frameHeader + pageSize
 )
 
-// logFile is what is known of an open log.
+// logFile is an open log.
 type logFile struct {
 	// loose is where the frames begin whose checksums are not yet what they will be: a
 	// transaction that writes a page again overwrites its frame, and gives all from

@@ -65,7 +65,7 @@ func countsAs(state int64) countedAs {
 	return uncounted
 }
 
-// rowCount is how many files are in a row, by what they count as.
+// rowCount is the number of files that are in a row, by what they count as.
 type rowCount [countedKinds]int64
 
 func (n rowCount) plus(other rowCount) rowCount {

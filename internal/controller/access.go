@@ -39,7 +39,7 @@ func onNetwork(a net.Addr) bool {
 	return ok && !at.IP.IsLoopback()
 }
 
-// expiryRound is how often it is looked whether a token has expired. That is
+// expiryRound is the interval of the looks for tokens that have expired. That is
 // written once for each token; requests are refused at once anyway.
 const expiryRound = time.Minute
 

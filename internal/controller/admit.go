@@ -139,7 +139,7 @@ func (c *Controller) nodesByName() []raid.NodeInfo {
 	return all
 }
 
-// called is what people call a node: the name that it joined by, or else its id.
+// called is the name of a node for people: the one that it joined by, or else its id.
 func (c *Controller) called(id raid.NodeID) string {
 	return calledNode(raid.NodeInfo{ID: id, Name: c.registrar.Name(id)})
 }

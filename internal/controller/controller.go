@@ -41,7 +41,7 @@ import (
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
-// Config is what a controller is made of. Listeners come from Listen, so that a
+// Config configures a controller. Listeners come from Listen, so that a
 // simulation can pass in a network of its own.
 type Config struct {
 	StateDir string
@@ -98,7 +98,7 @@ const aheadBudget = 24 << 20
 // piecesAtOnce is how many pieces of background work run at once while no request does.
 const piecesAtOnce = 64
 
-// window is how many unacknowledged payload bytes one node may have.
+// window bounds the unacknowledged payload bytes of one node.
 const window = 8 << 20
 
 // Controller is a running controller's parts.

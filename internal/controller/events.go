@@ -15,7 +15,7 @@ func (c *Controller) happened(e raid.Event) {
 	c.events.Tell(e)
 }
 
-// monitorEvery is how often it is looked what has changed. It needs no disk.
+// monitorEvery is the interval of the looks for changes. It needs no disk.
 const monitorEvery = 2 * time.Second
 
 // recalled is how many events of earlier runs are read at the start.

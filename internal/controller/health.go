@@ -55,7 +55,7 @@ func (c *Controller) findFiles(ctx context.Context) []raid.Finding {
 	return o.findings()
 }
 
-// lookForLost is how long a look for the names of lost files may take.
+// lookForLost bounds the time that a look for the names of lost files may take.
 const lookForLost = 200 * time.Millisecond
 
 // lostFiles are some files of which a part has no good copy on any node. If they are

@@ -34,7 +34,7 @@ type httpsCertificate struct {
 	hosts   atomic.Pointer[identity.Hosts]
 }
 
-// leafRound is how often it is looked whether the certificate is due: soon after
+// leafRound is the interval of the looks whether the certificate is due: soon after
 // the clock has been set, or the machine has got an address.
 const leafRound = time.Minute
 

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// nameRound is how often it is looked whether a machine is called otherwise.
+	// nameRound is the interval of the looks whether a machine is called otherwise.
 	nameRound = 5 * time.Second
 	// renameEvery is how often at most a node's new name is written down.
 	renameEvery = time.Minute

@@ -10,7 +10,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// outlook is what is known of nodes and of the files on them. What it finds depends on
+// outlook holds what is known of nodes and of the files on them. What it finds depends on
 // nothing else.
 type outlook struct {
 	nodes          []raid.NodeInfo
@@ -300,7 +300,7 @@ func awayText(n raid.NodeInfo) string {
 	return fmt.Sprintf("%s away for %s", calledNode(n), roughly(n.Silent))
 }
 
-// calledNode is what people call a node.
+// calledNode is the name that people know a node by.
 func calledNode(n raid.NodeInfo) string {
 	if n.Name == "" {
 		return string(n.ID)

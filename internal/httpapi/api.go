@@ -54,7 +54,7 @@ type Index interface {
 	FindKey(ctx context.Context, key string) (id raid.FileID, fingerprint [32]byte, found bool, err error)
 }
 
-// Config is what an API is made of. Files, Index, Nodes, Status, Ready and Log
+// Config configures an API. Files, Index, Nodes, Status, Ready and Log
 // must be set.
 type Config struct {
 	Files  Files

@@ -20,7 +20,7 @@ type Events interface {
 }
 
 const (
-	// usualEvents is how many events are in an answer unless it is said.
+	// usualEvents is the number of events in an answer to who asks for no other.
 	usualEvents = 100
 	// maxEvents is how many can be in one.
 	maxEvents = 1000

@@ -34,7 +34,7 @@ type Registrar interface {
 	RotateKey(id raid.NodeID) error
 }
 
-// maxJoin is how long the bodies of what nodes call may be, in bytes.
+// maxJoin is the greatest length of the body of what nodes call, in bytes.
 const maxJoin = 16 << 10
 
 // checkJoin refuses what no node of ours says. The rest is the registrar's to judge.

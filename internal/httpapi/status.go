@@ -45,7 +45,7 @@ type Status struct {
 	Warnings        []string   `json:"warnings"`           // of the configuration, for people: what it leaves open
 }
 
-// Healing is how far the array is with making copies again, moving them, and removing
+// Healing says how far the array is with making copies again, moving them, and removing
 // surplus ones.
 type Healing struct {
 	PartsLeft      int64  `json:"parts_left"` // an estimate while nodes are being looked through
@@ -70,7 +70,7 @@ type Clone struct {
 	LastRefused string      `json:"last_refused"` // UTC
 }
 
-// NodeCounts is how many nodes are in each state. Lab peers count in their state
+// NodeCounts counts the nodes in each state. Lab peers count in their state
 // and in Lab.
 type NodeCounts struct {
 	Up       int `json:"up"`

@@ -52,7 +52,7 @@ type wish struct {
 	TTLSeconds int64  `json:"ttl_seconds"` // 0: it does not expire
 }
 
-// maxWish is how long the body of POST /access-tokens may be, in bytes.
+// maxWish is the greatest length of the body of POST /access-tokens, in bytes.
 const maxWish = 4 << 10
 
 // maxTTL keeps a number of seconds within what a time.Duration can hold; the

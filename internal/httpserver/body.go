@@ -23,7 +23,7 @@ const (
 	// all places for uploads for ever. The slowest modem is faster.
 	slowTime  = time.Minute
 	slowBytes = 60 << 10
-	// openTime is how long the whole body may take of a call that anybody may make.
+	// openTime bounds the time that the whole body may take of a call that anybody may make.
 	// Those have 16 KiB at most.
 	openTime = 10 * time.Second
 )

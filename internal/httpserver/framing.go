@@ -75,9 +75,9 @@ func (t *word) add(c byte) {
 func (t *word) is(s string) bool { return t.n == len(s) && string(t.b[:min(t.n, len(t.b))]) == s }
 
 const (
-	// maxExtension is how long a chunk's extension may be, in bytes; nobody uses any.
+	// maxExtension is the greatest length of a chunk's extension, in bytes; nobody uses any.
 	maxExtension = 256
-	// maxChunkDigits is how many digits a chunk's size may have.
+	// maxChunkDigits bounds the digits that a chunk's size may have.
 	maxChunkDigits = 15
 )
 

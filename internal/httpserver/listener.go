@@ -23,7 +23,7 @@ const (
 	longestPause = time.Second
 )
 
-// ListenerConfig is what a Listener is made of.
+// ListenerConfig configures a Listener.
 type ListenerConfig struct {
 	TLS       *tls.Config         // of connections that speak TLS; nil: none may
 	Plaintext func(net.Addr) bool // whether this remote end may speak HTTP without TLS; nil: everybody

@@ -10,7 +10,7 @@ import (
 	"github.com/raidpi/raidpi/internal/peercred"
 )
 
-// peerOnce is who is at the other end of a connection, once that was asked.
+// peerOnce says who is at the other end of a connection, once that was asked.
 type peerOnce struct {
 	once sync.Once
 	uid  uint32

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// maxRanges is how many ranges one request may name. More small ones would make
+// maxRanges bounds the ranges that one request may name. More small ones would make
 // the nodes read 64 KiB for each byte asked for.
 const maxRanges = 64
 

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// waitTime is how long a request waits for a place, unless given.
+// waitTime is the time that a request waits for a place, unless given.
 const waitTime = 10 * time.Second
 
-// Caller is who a request is from: a token, or else whoever asks from an address
+// Caller says who a request is from: a token, or else whoever asks from an address
 // without one.
 type Caller struct {
 	token string     // its id; empty: none

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// headerTimeout is how long a request's header may take to arrive, and before
+	// headerTimeout bounds the time that a request's header may take to arrive, and before
 	// it a TLS handshake.
 	headerTimeout = 10 * time.Second
 	// idleTimeout is how long a connection may wait for its next request.

@@ -155,7 +155,7 @@ func (m *Members) staleError(c Claim) error {
 		raid.ErrCatalogBehind, m.called(c.Node), c.Commit)
 }
 
-// called is what people call a node.
+// called is the name that people know a node by.
 func (m *Members) called(id raid.NodeID) string {
 	if m.cfg.Name != nil {
 		if name := m.cfg.Name(id); name != "" {

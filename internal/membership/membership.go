@@ -46,7 +46,7 @@ type Config struct {
 	// it; nil: to any.
 	Genuine  func(raid.Commit) bool
 	Possible func(commit uint64) bool
-	// Name is what people call a node, "" when it has no name; nil: none has. It must not
+	// Name is the name that people know a node by, "" when it has no name; nil: none has. It must not
 	// wait, nor call Members.
 	Name func(raid.NodeID) string
 	// Damaged tells what is wrong with our catalog's own bytes, see Behind; nil: nothing

@@ -10,7 +10,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// checkTimeout is how long a node may take for each MiB of a copy that is checked.
+// checkTimeout bounds the time that a node may take for each MiB of a copy that is checked.
 const checkTimeout = 15 * time.Second
 
 // Check reads a whole copy from its node and compares every byte with the catalog. It

@@ -21,12 +21,12 @@ const (
 	getTimeout = 10 * time.Second
 	// getLimit ends it all the same.
 	getLimit = 2 * time.Minute
-	// reachWait is how long a read waits for a node with a copy to come back
+	// reachWait is the time that a read waits for a node with a copy to come back
 	// when none is connected.
 	reachWait = 2 * time.Second
 )
 
-// answer is what came of asking for one copy.
+// answer is the result of asking for one copy.
 type answer struct {
 	copy   raid.Copy
 	buf    *budget.Buffer
@@ -216,7 +216,7 @@ func (ft *pieceRead) take(b *budget.Buffer) {
 	ft.p.buf = b
 }
 
-// patience is how long the node that was asked last may be silent.
+// patience bounds the silence of the node that was asked last.
 func (ft *pieceRead) patience() time.Duration {
 	if ft.last == nil {
 		return watchEvery

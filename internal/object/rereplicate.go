@@ -95,7 +95,7 @@ func (s *Store) storeAnew(ctx context.Context, peer *membership.Peer, meta raid.
 	return err
 }
 
-// stuckTicks, twice, is how long a node may be suspect until a copy goes to another one.
+// For twice stuckTicks a node may be suspect until a copy goes to another one.
 const stuckTicks = 2 * time.Second
 
 // readBack reads a copy that a node has just acknowledged: all of it, or, on the spot,

@@ -49,7 +49,7 @@ type Trash interface {
 	Makes() int64
 }
 
-// Config is what a Store is made of.
+// Config configures a Store.
 type Config struct {
 	Writer Writer
 	Index  Index
@@ -109,7 +109,7 @@ type Store struct {
 	stats      counters
 }
 
-// counters are what Stats reports; each counts from the start of the process.
+// counters hold what Stats reports; each counts from the start of the process.
 type counters struct {
 	uploads, uploadsFailed, downloads, deletes atomic.Int64
 	bytesIn, bytesOut                          atomic.Int64

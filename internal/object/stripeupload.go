@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// storeTimeout is how long one node may take for one chunk. It is long, since
+	// storeTimeout bounds the time that one node may take for one chunk. It is long, since
 	// a node that is merely slow must be let finish: one that does not answer is
 	// noticed much earlier, and a second one is asked as well.
 	storeTimeout = time.Minute

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// stripesAhead is how many stripes of one upload may be under way.
+	// stripesAhead bounds the stripes of one upload that are under way.
 	stripesAhead = 4
 	// appendEvery is after how many finished stripes a long upload writes rows.
 	appendEvery = 16

@@ -117,7 +117,7 @@ func (o *outcome) text(names []string) string {
 	return text
 }
 
-// Progress is how far a node was compared with the catalog.
+// Progress says how far a node was compared with the catalog.
 type Progress struct {
 	Running bool
 	// Done is when the last comparison ended, by the monotonic clock; zero: there was none

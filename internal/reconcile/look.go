@@ -19,7 +19,7 @@ import (
 
 const (
 	lookEvery = time.Second // between two looks whether a node can be compared
-	// heldLimit is how many copies are read at once, and doubtsAtOnce how many chunks
+	// heldLimit is the number of copies that are read at once, and doubtsAtOnce how many chunks
 	// are asked for a second time together.
 	heldLimit    = 500
 	doubtsAtOnce = 1000

@@ -18,7 +18,7 @@ import (
 // pageLimit is how many chunks a node is asked for at once. It may answer fewer.
 const pageLimit = 250
 
-// node is how far a connected node was compared. What is not said to be under
+// node says how far a connected node was compared. What is not said to be under
 // Reconciler.mu belongs to the goroutine that compares.
 type node struct {
 	r          *Reconciler
@@ -42,7 +42,7 @@ type node struct {
 	notBefore time.Time     // no earlier, whoever comes back
 }
 
-// result is what came of the last comparison.
+// result is that of the last comparison.
 type result struct {
 	session raid.SessionID // that was compared; empty: none was
 	done    time.Time

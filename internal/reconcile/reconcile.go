@@ -48,7 +48,7 @@ type Leftovers interface {
 	Wake()
 }
 
-// Config is what a Reconciler is made of.
+// Config configures a Reconciler.
 type Config struct {
 	Catalog   Catalog
 	Reader    Reader

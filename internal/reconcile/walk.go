@@ -13,7 +13,7 @@ const (
 	// walkCopies is how many copies one look at the catalog takes, so that others get
 	// their turn.
 	walkCopies = 2000
-	// gatherFor is how long a walk waits for other nodes that are listing, and
+	// gatherFor is the time that a walk waits for other nodes that are listing, and
 	// gatherLook how often it looks whether some are.
 	gatherFor  = 30 * time.Second
 	gatherLook = 100 * time.Millisecond

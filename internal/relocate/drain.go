@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// countWithin is how long a person who drains a node waits for a count.
+	// countWithin is the time that a person who drains a node waits for a count.
 	countWithin = 20 * time.Second
 	// removeAgain is how soon a node is taken out again that could not be.
 	removeAgain = 30 * time.Second
@@ -111,7 +111,7 @@ func (r *Relocator) info(id raid.NodeID) raid.NodeInfo {
 
 func (r *Relocator) name(id raid.NodeID) string { return called(r.info(id)) }
 
-// called is what people call a node.
+// called is the name that people know a node by.
 func called(n raid.NodeInfo) string {
 	if n.Name == "" {
 		return string(n.ID)
@@ -268,7 +268,7 @@ func (r *Relocator) attend(ctx context.Context, rec raid.NodeRecord, orders int)
 	return nil
 }
 
-// waitOf is what is known of a node that drains.
+// waitOf holds what is known of a node that drains.
 func (r *Relocator) waitOf(rec raid.NodeRecord) *wait {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -64,7 +64,7 @@ type Array interface {
 	Reconsider(id raid.NodeID)
 }
 
-// Config is what a Relocator is made of.
+// Config configures a Relocator.
 type Config struct {
 	Record Record
 	Wishes Wishes
@@ -125,7 +125,7 @@ type Relocator struct {
 	lastChosen time.Time
 }
 
-// wait is what is known of a node that drains.
+// wait holds what is known of a node that drains.
 type wait struct {
 	over  func() bool // whether the uploads are over that may know it as one that takes chunks
 	text  string      // what is waited for, for a person

@@ -17,7 +17,7 @@ const (
 	// laneWidth is how many parts of one lane are repaired at the same time, so that their
 	// reads, writes and flushes overlap.
 	laneWidth = 16
-	// atOnce is how many parts are repaired at the same time in all lanes. Each holds a
+	// atOnce is the number of parts that are repaired at the same time in all lanes. Each holds a
 	// part's bytes, whose sum the Maker bounds.
 	atOnce = 64
 	// slowTask is when a lane is passed over by those who would wait for room in it.

@@ -34,7 +34,7 @@ type progress struct {
 	logAt  time.Time
 }
 
-// work is what is known of one kind of work.
+// work holds what is known of one kind of work.
 type work struct {
 	left     amount // as far as it is counted
 	since    amount // made since the count began

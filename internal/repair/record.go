@@ -15,7 +15,7 @@ type record struct {
 }
 
 const (
-	// maxVain is how often a session may clear copies in vain. After that its bad
+	// maxVain bounds the copies that a session may clear in vain. After that its bad
 	// copies are made anew unseen.
 	maxVain = 1
 	// maxCleared bounds the copies of a session that are remembered as cleared, for

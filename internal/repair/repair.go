@@ -89,7 +89,7 @@ type unpaced struct{}
 
 func (unpaced) Begin(ctx context.Context) (func(), error) { return func() {}, ctx.Err() }
 
-// Config is what a Repairer is made of.
+// Config configures a Repairer.
 type Config struct {
 	Queue   Queue
 	Copies  Copies
@@ -113,7 +113,7 @@ type Config struct {
 	// too, and Maker finds out from what.
 	Spare  bool
 	Wishes []Wish
-	// Name is what people call a node; nil: its id.
+	// Name is the name that people know a node by; nil: its id.
 	Name func(raid.NodeID) string
 	// Tell is told what happened; nil: nobody wants to know.
 	Tell raid.Tell

@@ -71,7 +71,7 @@ func (r *Repairer) awaitEvent(ctx context.Context, v *view, changed <-chan struc
 	}
 }
 
-// pass is what came of a look for parts to repair.
+// pass is the result of a look for parts to repair.
 type pass struct {
 	waits bool          // some parts may wait for an event
 	next  time.Duration // for the clock; 0: it does not matter
@@ -154,7 +154,7 @@ func (r *Repairer) repairThose(ctx context.Context, v *view, last bool, p *pass)
 // one may do better.
 const anew = 3
 
-// outcome is what came of repairing one copy.
+// outcome is the result of repairing one copy.
 type outcome struct {
 	ok     bool
 	moot   bool  // ok without a new copy: the file is gone, or nothing is wrong with it now

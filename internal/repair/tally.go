@@ -11,7 +11,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// tally is what came of the parts that one pass of the scan has found. A nil one counts
+// tally counts the results of the parts that one pass of the scan has found. A nil one counts
 // nothing.
 type tally struct {
 	mu               sync.Mutex

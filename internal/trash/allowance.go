@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// allowedSteps is how many steps may go for room until files take it. More than one, as
+	// allowedSteps bounds the steps that may go for room until files take it. More than one, as
 	// what goes frees room on other nodes than those that are full, too.
 	allowedSteps = 4
 	// grownShare is which share of what went must be seen as room, to go on with it.

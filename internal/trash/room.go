@@ -13,10 +13,10 @@ const (
 	// roomStep is how many bytes of files go at once at least, so that not each small
 	// upload has to wait for as little as it needs.
 	roomStep = 64 << 20
-	// patience is how long an upload waits for room. Nodes delete in seconds, on a slow
+	// patience is the time that an upload waits for room. Nodes delete in seconds, on a slow
 	// card in some more.
 	patience = 30 * time.Second
-	// poll is how often it is looked while somebody waits.
+	// poll is the interval of the looks while somebody waits.
 	poll = 200 * time.Millisecond
 	// heartbeatAge is how long after its last removal a node has said what is free on it.
 	heartbeatAge = 5 * time.Second
@@ -156,7 +156,7 @@ func (b *Bin) Makes() int64 {
 	return b.Held().Bytes
 }
 
-// restState is what is remembered of files that went and made no room.
+// restState remembers files that went and made no room.
 type restState struct {
 	times int
 	until time.Time
@@ -245,7 +245,7 @@ func (b *Bin) low() bool {
 	return len(candidates) > 0 && (len(candidates) >= cost.Copies || cost.Degraded) && cost.Lacking(candidates, cost.Chunk) > 0
 }
 
-// told is what is to be told of files that went for room.
+// told sums up files that went for room, until that is told.
 type told struct {
 	sum  raid.TrashTotals
 	last time.Time

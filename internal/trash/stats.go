@@ -2,7 +2,7 @@ package trash
 
 import "sync/atomic"
 
-// counters are what Stats reports.
+// counters hold what Stats reports.
 type counters struct{ expired, purged, room, undeleted atomic.Int64 }
 
 // Stats counts files since the start of the process.

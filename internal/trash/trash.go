@@ -65,7 +65,7 @@ type Nodes interface {
 	Nodes() []raid.NodeInfo
 }
 
-// Config is what a Bin is made of.
+// Config configures a Bin.
 type Config struct {
 	Record   Record
 	Files    Files
@@ -100,7 +100,7 @@ type Bin struct {
 }
 
 const (
-	// batch is how many files go in one transaction.
+	// batch is the number of files that go in one transaction.
 	batch = 1024
 	// retryAfter is how soon what failed, or may not be done now, is tried again. What goes
 	// on failing is so after ever longer pauses, up to retryMax.
@@ -114,7 +114,7 @@ const (
 	// no other write does it; noteMin lies between two such notes.
 	noteShare = 8
 	noteMin   = time.Minute
-	// lastNote is how long the note at the end of the process may take.
+	// lastNote bounds the time that the note at the end of the process may take.
 	lastNote = 5 * time.Second
 )
 
@@ -131,7 +131,7 @@ func (b *Bin) Wake() {
 	}
 }
 
-// Held is what the trash holds. No I/O.
+// Held sums up the trash. No I/O.
 func (b *Bin) Held() raid.TrashTotals {
 	n, _ := b.cfg.Record.Counts(context.Background()) // nothing, when the catalog is broken
 	return n.Trash

@@ -79,7 +79,7 @@ func (d *decoder) decode(s *scanner, p []byte) (n int, ended bool, err error) {
 	return d.group(s, p)
 }
 
-// unbroken is what comes before a line break.
+// unbroken returns the bytes before a line break.
 func unbroken(run []byte) []byte {
 	if i := bytes.IndexByte(run, '\n'); i >= 0 {
 		run = run[:i]

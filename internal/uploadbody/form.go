@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// formBuffer is how much of a form is read at once, in bytes.
+	// formBuffer is the part of a form that is read at once, in bytes.
 	formBuffer = 64 << 10
 	// maxPartHeader is how much of a body may be read while looking for the next
 	// part, in bytes; mime/multipart would collect 10 MiB of headers.

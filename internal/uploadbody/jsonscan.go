@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// scanWindow is how much of a JSON body is looked at together, in bytes.
+	// scanWindow is the part of a JSON body that is looked at together, in bytes.
 	scanWindow = 64 << 10
-	// maxDepth is how deep values may nest that nobody asked for.
+	// maxDepth bounds the nesting of values that nobody asked for.
 	maxDepth = 64
 )
 

@@ -27,7 +27,7 @@ type jsonUpload struct {
 	err         error // sticky
 }
 
-// phase is how far a jsonUpload was read.
+// phase says how far a jsonUpload was read.
 type phase int
 
 const (

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// MaxFilename is how long a filename may be, in characters.
+	// MaxFilename is the greatest length of a filename, in characters.
 	MaxFilename = 5000
-	// maxContentType is how long a content type may be, in bytes.
+	// maxContentType is the greatest length of a content type, in bytes.
 	maxContentType = 255
 	// defaultContentType is that of files whose uploader named none (RFC 9110
 	// section 8.3).

@@ -16,14 +16,14 @@ const (
 	askAgain = 15 * time.Minute
 	// askMost bounds the names of one inquiry: a node remembers no more.
 	askMost = 10_000
-	// mostVain is how many whole chunks a session may call corrupt.
+	// mostVain bounds the whole chunks that a session may call corrupt.
 	mostVain    = 100
 	callTimeout = 30 * time.Second
 	checkLimit  = 2 * time.Minute
 	restLeast   = 5 * time.Millisecond
 )
 
-// inquiry is what came of asking one session of a node for bad chunks.
+// inquiry is the result of asking one session of a node for bad chunks.
 type inquiry struct {
 	session raid.SessionID
 	under   bool // way

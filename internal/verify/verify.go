@@ -33,7 +33,7 @@ type Copies interface {
 	MarkBad(ctx context.Context, file raid.FileID, stripe int64, part, index, attempt int) error
 }
 
-// Config is what a Verifier is made of.
+// Config configures a Verifier.
 type Config struct {
 	Catalog Catalog
 	Copies  Copies
@@ -47,7 +47,7 @@ type Config struct {
 	Log     *slog.Logger
 }
 
-// lookEvery is how often it is looked what heartbeats say. That needs memory alone.
+// lookEvery is the interval of the looks at what heartbeats say. That needs memory alone.
 const lookEvery = 2 * time.Second
 
 // Verifier does the work. Its methods may be called concurrently.
@@ -60,7 +60,7 @@ type Verifier struct {
 	oldest oldest
 }
 
-// node is what is known of one.
+// node holds what is known of one.
 type node struct {
 	paused bool
 	start  bool // a person wants a pass, and the node does not know it yet
@@ -69,7 +69,7 @@ type node struct {
 	bad    inquiry
 }
 
-// oldest is what OldestVerified has said last.
+// oldest holds what OldestVerified has said last.
 type oldest struct {
 	at   time.Time
 	text string
@@ -100,7 +100,7 @@ func (v *Verifier) of(id raid.NodeID) *node {
 	return n
 }
 
-// Order is what a node is told. It does not wait.
+// Order returns what a node is told. It does not wait.
 func (v *Verifier) Order(id raid.NodeID) raid.ScrubOrder {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -209,7 +209,7 @@ func began(now time.Time, last raid.ScrubPass) time.Time {
 
 func dayTime(t time.Time) string { return t.UTC().Format(time.DateTime) }
 
-// called is what people call a node.
+// called is the name that people know a node by.
 func (v *Verifier) called(id raid.NodeID) string {
 	if name := v.cfg.Name(id); name != "" {
 		return name

@@ -15,7 +15,7 @@ const longSentence = 25
 // makes a reader look twice. Who makes ten better lowers them here.
 const (
 	longSentences = 276
-	oddSentences  = 347
+	oddSentences  = 247
 )
 
 // oddTurns stand where a noun or a verb would.
