@@ -31,7 +31,7 @@ const (
 type view struct {
 	nodes map[raid.NodeID]nodeView // that are connected
 	room  uint64                   // of nodes that take copies, and about how much
-	sign  uint64                   // of all of it
+	sign  uint64                   // of the nodes, and not of their room
 }
 
 type nodeView struct {
@@ -57,7 +57,7 @@ func (r *Repairer) look() *view {
 		}
 	}
 	v.room = sum(room)
-	v.sign = sum(append(all, strconv.FormatUint(v.room, 10)))
+	v.sign = sum(all)
 	return v
 }
 

@@ -161,6 +161,7 @@ type Repairer struct {
 	troubles  map[raid.NodeID]*trouble       // of nodes that did not answer
 	failed    map[raid.PartCursor]failure    // parts that were tried in vain
 	again     time.Time                      // the earliest end of a pause of those since the last pass began
+	roomNews  bool                           // there was other room while a part failed, since the last pass began
 }
 
 // pace limits log lines that others can cause.

@@ -22,10 +22,10 @@ func (r *Repairer) repairLoop(ctx context.Context) error {
 	pause := retryAfter
 	for ctx.Err() == nil {
 		changed := r.cfg.Nodes.Changed()
-		v := r.look()
 		r.mu.Lock()
-		r.again = time.Time{}
+		r.again, r.roomNews = time.Time{}, false
 		r.mu.Unlock()
+		v := r.look()
 		p, err := r.repairPass(ctx, v)
 		if errors.Is(err, raid.ErrCatalogBroken) {
 			return err
@@ -37,12 +37,14 @@ func (r *Repairer) repairLoop(ctx context.Context) error {
 			p.after(pause)
 			pause = min(2*pause, retryMax)
 		}
+		p.ended = time.Now()
 		r.awaitEvent(ctx, v, changed, p)
 	}
 	return nil
 }
 
-// awaitEvent returns when another pass can do more than the last one.
+// awaitEvent returns when another pass can do more than the last one. For other room alone it
+// waits scanRest times as long as the table of repairs took to read.
 func (r *Repairer) awaitEvent(ctx context.Context, v *view, changed <-chan struct{}, p pass) {
 	var clock, poll <-chan time.Time
 	if p.next > 0 {
@@ -65,9 +67,32 @@ func (r *Repairer) awaitEvent(ctx context.Context, v *view, changed <-chan struc
 			changed = r.cfg.Nodes.Changed()
 		case <-poll:
 		}
-		if r.look().sign != v.sign || r.isAgain() {
+		now := r.look()
+		if now.sign != v.sign || r.isAgain() || r.isRoomNew(now, v) && time.Since(p.ended) >= scanRest*p.read {
 			return
 		}
+	}
+}
+
+// isRoomNew reports whether there is other room than before. It reports too whether that was
+// so for a part that failed meanwhile.
+func (r *Repairer) isRoomNew(now, before *view) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return now.room != before.room || r.roomNews
+}
+
+// noteNews has another pass come when something happened since a view was taken.
+// What happens while a part fails is no event for who looks later.
+func (r *Repairer) noteNews(v *view) {
+	now := r.look()
+	if now.sign != v.sign {
+		wake(r.wakeRepair)
+	}
+	if now.room != v.room { // which changes all the time, and so wakes nobody
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.roomNews = true
 	}
 }
 
@@ -75,6 +100,8 @@ func (r *Repairer) awaitEvent(ctx context.Context, v *view, changed <-chan struc
 type pass struct {
 	waits bool          // some parts may wait for an event
 	next  time.Duration // for the clock; 0: it does not matter
+	read  time.Duration // spent on reading the catalog's table
+	ended time.Time
 }
 
 // after has the next pass come no later than d from now.
@@ -119,7 +146,9 @@ func (r *Repairer) repairThose(ctx context.Context, v *view, last bool, p *pass)
 		defer func() { r.progress.fails(ofFlawed, vain) }()
 	}
 	for ctx.Err() == nil && !(last && len(r.wakeRepair) > 0) {
+		began := time.Now()
 		batch, err := r.cfg.Copies.Repairs(ctx, after, repairBatch)
+		p.read += time.Since(began)
 		if err != nil {
 			return false, fmt.Errorf("look for copies to repair: %w", err)
 		}
@@ -204,9 +233,7 @@ func (r *Repairer) repairTask(ctx context.Context, node raid.NodeID, t task) (si
 	f.outcome = o
 	r.fail(r.progress.failuresOf(ofFlawed), &t.repair.Part, o)
 	r.failedNow(&t.repair, f, err != nil || who != "" || eventless(o.cause))
-	if r.look().sign != v.sign {
-		wake(r.wakeRepair) // it failed while that happened, which is no event for who looks later
-	}
+	r.noteNews(v)
 	return false, nil
 }
 
