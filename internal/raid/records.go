@@ -86,6 +86,8 @@ type Move struct {
 	Kept bool
 	// Wished says that the copy is good and its node there: another place is better.
 	Wished bool
+	// Even says that it is wished so that nodes hold the same share, and for no other reason.
+	Even bool
 	// Missing says whose copies count for nothing, as their nodes are lost; nil: nobody's.
 	Missing func(NodeID) bool
 	// Fits says which nodes may get the new copy; nil: all that can take one.

@@ -21,6 +21,7 @@ type house struct {
 	catalog *catalog.Catalog
 	nodes   []raid.NodeInfo
 	removed []raid.NodeID
+	even    int64 // moves that were made for balance alone, as those who make them are told
 	changed chan struct{}
 }
 
@@ -118,6 +119,9 @@ func (h *house) move(most int) (moved int) {
 		if to == "" || slices.ContainsFunc(w.Part.Copies, func(c raid.Copy) bool { return c.Node == to }) {
 			h.t.Fatalf("from %s to %q, and the part is on %+v", m.Old.Node, to, w.Part.Copies)
 		}
+		if m.Even {
+			h.even++
+		}
 		n, err := h.catalog.NextAttempt(h.t.Context(), w.File, w.Part.Stripe, w.Part.Number, to)
 		h.must(err)
 		fresh := raid.Copy{Index: m.Old.Index, Attempt: n, Node: to}
@@ -213,6 +217,9 @@ func TestZonesAndBalanceOverARealCatalog(t *testing.T) {
 			got := h.catalog.Resting("c").Files
 			if name == "zones" && (got != 60 || h.Totals()[Zone].Parts != 120) || name == "balance" && (got < 30 || h.Totals()[Balance].Parts == 0) {
 				t.Errorf("%d files rest on the new node after %d moves: %+v", got, all, h.Totals())
+			}
+			if h.even != h.Totals()[Balance].Parts {
+				t.Errorf("%d moves are told to be for balance: %+v", h.even, h.Totals())
 			}
 			if drain, zone, balance := h.Left(); drain != (Amount{}) || zone != (Amount{}) || balance != (Amount{}) {
 				t.Errorf("left are %+v, %+v, %+v", drain, zone, balance)

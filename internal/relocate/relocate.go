@@ -380,7 +380,7 @@ func (r *Relocator) pick(part *raid.Part) (m raid.Move, to []raid.NodeID, why Re
 	if i < 0 || len(to) == 0 {
 		return m, nil, "", false
 	}
-	return raid.Move{Old: part.Copies[i], Wished: true, Fits: func(id raid.NodeID) bool { return slices.Contains(to, id) }}, to, why, true
+	return raid.Move{Old: part.Copies[i], Wished: true, Even: why == Balance, Fits: func(id raid.NodeID) bool { return slices.Contains(to, id) }}, to, why, true
 }
 
 // Instead says which nodes should get a copy in place of one on a node that is lost: the

@@ -188,6 +188,7 @@ type outcome struct {
 	ok     bool
 	moot   bool  // ok without a new copy: the file is gone, or nothing is wrong with it now
 	placed bool  // a node was given a new copy, in vain
+	even   bool  // it was to move so that nodes hold the same share, and no better reason
 	cause  error // why it is not ok; nil: the row is another one now
 }
 
@@ -309,7 +310,7 @@ func (r *Repairer) repairPart(ctx context.Context, w *raid.Repair) (o outcome, e
 		level = slog.LevelWarn
 	}
 	r.cfg.Log.Log(ctx, level, "a copy could not be repaired yet; it waits until something changes", "file", f.ID, "stripe", w.Part.Stripe, "part", w.Part.Number, "copy", c.Index, "cause", cause)
-	return outcome{placed: fresh.Node != "", cause: cause}, r.forget(ctx, f, w.Part, fresh)
+	return outcome{placed: fresh.Node != "", even: m.Even, cause: cause}, r.forget(ctx, f, w.Part, fresh)
 }
 
 // usual reports whether an error only says that something is not possible now.

@@ -158,7 +158,7 @@ func (r *Repairer) scanPass(ctx context.Context, s *scan) error {
 	r.progress.leave(ofMoved, wished.left())
 	r.progress.block(ofMoved, r.blockedBy(wished))
 	s.worth = r.worth(s)
-	s.rest(left.parts+wished.left().parts > 0, lost.passes() || wished.passes())
+	s.rest(left.parts+wished.left().parts > 0 || wished.isUneven(), lost.passes() || wished.passes())
 	return nil
 }
 

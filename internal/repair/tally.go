@@ -23,6 +23,7 @@ type tally struct {
 	late             amount               // for a reason that passes: a node did not answer, the catalog is busy
 	unreachable      amount               // copies of parts that have none on a node that is there
 	full             amount               // the disk of the catalog has no room
+	uneven           int64                // parts that find no place where they would be held more evenly
 	unreachableParts int64                // these parts
 	on               map[raid.NodeID]bool // nodes that hold them
 }
@@ -105,6 +106,9 @@ func (t *tally) failed(bytes int64, o outcome) {
 	defer t.mu.Unlock()
 	of, cause := &t.late, o.cause
 	switch {
+	case o.even && errors.Is(cause, raid.ErrArrayFull):
+		t.uneven++ // it is as safe where it is
+		return
 	case errors.Is(cause, raid.ErrNoSpace) && !o.placed:
 		of = &t.full
 	case errors.Is(cause, raid.ErrArrayFull):
@@ -138,6 +142,13 @@ func (t *tally) left() amount {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.noRoom.plus(t.noNode).plus(t.unread).plus(t.late).plus(t.unreachable).plus(t.full)
+}
+
+// isUneven reports whether some part is not where nodes would hold the same share.
+func (t *tally) isUneven() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.uneven > 0
 }
 
 // passes reports whether all that was not made is held up by something that passes.
