@@ -113,9 +113,12 @@ func (m *Monitor) Recall(events []raid.Event) {
 			n.told = there
 		case raid.DiskFull, raid.DiskReadOnly, raid.DiskStalled:
 			n.disk[e.Kind] = true
-			n.nearlyOut = e.Kind == raid.DiskFull && strings.Contains(e.Text, "nearly full")
+			if e.Kind == raid.DiskFull {
+				n.nearlyOut = strings.Contains(e.Text, "nearly full")
+			}
 		case raid.DiskGood:
 			clear(n.disk)
+			n.nearlyOut = false
 		case raid.NodeRemoved:
 			delete(m.nodes, e.Node)
 		}

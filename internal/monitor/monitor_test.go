@@ -137,6 +137,22 @@ func TestARestartOfTheControllerRepeatsNothing(t *testing.T) {
 	})
 }
 
+// A disk that is nearly full may hang for other reasons. That it is full is told after a start, too.
+func TestAfterAStartADiskThatWasNearlyFullIsToldOfOnceItIsFull(t *testing.T) {
+	inTime(t, func(t *testing.T) {
+		s := newScene(t, up("a", "pi1"))
+		s.m.Recall([]raid.Event{
+			{Kind: raid.DiskFull, Node: "a", Text: "the disk of pi1 is nearly full: 10.0 GB of 100.0 GB are left"},
+			{Kind: raid.DiskStalled, Node: "a", Text: "the disk of pi1 has not answered for 20 s"},
+		})
+		s.view.Nodes[0].FreeBytes = 0
+		s.pass(time.Minute)
+		if len(s.told) != 1 || s.told[0].Kind != raid.DiskFull {
+			t.Errorf("told %+v", s.told)
+		}
+	})
+}
+
 func TestDisksAreToldOfOnceAndWhenTheyRecover(t *testing.T) {
 	inTime(t, func(t *testing.T) {
 		s := newScene(t, up("a", "pi1"))
