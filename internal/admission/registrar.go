@@ -32,7 +32,7 @@ type Members interface {
 	Promote(ctx context.Context, id raid.NodeID, key raid.KeyPin) error
 }
 
-// Nodes is what else is known of nodes.
+// Nodes has what else is known of nodes.
 type Nodes interface {
 	// RemoveNode ends a node for good, also one that never joined. may is told, in the
 	// same transaction, what rests on it when only the copies on other nodes that are

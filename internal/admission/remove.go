@@ -165,7 +165,7 @@ func restingText(l raid.Leaving) string {
 	}
 }
 
-// drainAdvice is what to do about a node that has copies of files.
+// drainAdvice tells what to do about a node that has copies of files.
 func drainAdvice(m raid.Member, nodes []raid.NodeInfo) string {
 	for _, n := range nodes {
 		switch {

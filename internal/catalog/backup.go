@@ -16,7 +16,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// keepBackups is how many copies that upgrades have made stay beside the
+// keepBackups bounds the copies that upgrades have made and that stay beside the
 // catalog: those of the newest versions.
 const keepBackups = 2
 
@@ -148,7 +148,7 @@ func (m *migrator) copyTo(ctx context.Context, target string) error {
 	return syncFolder(filepath.Dir(target))
 }
 
-// databaseSize is what the database takes when nothing in it is unused, in bytes.
+// databaseSize returns what the database takes when nothing in it is unused, in bytes.
 func databaseSize(c *conn) (size int64, err error) {
 	err = c.query(func(r []driver.Value) error {
 		size = (integer(r[0]) - integer(r[1])) * integer(r[2])

@@ -15,7 +15,7 @@ import (
 // number of the run, and an index for that. And with less than floor free nothing
 // could be deleted. So some room is kept in a file that is removed when it is needed.
 const (
-	// logBytes is how long the log gets before it is moved into the database.
+	// logBytes is the length of the log before it is moved into the database.
 	logBytes = checkpointPages * 4096
 	// ballastBytes is room for the log, for floor, which must be left beside it, and
 	// for what the database grows by while chunks wait for their removal.
@@ -104,7 +104,7 @@ func (s *ballast) give(free, left int64) bool {
 	return true
 }
 
-// owed is what uploads have to leave free because it is not in the file: they do not
+// owed is the room that uploads have to leave free because it is not in the file: they do not
 // take what deletes need.
 func (s *ballast) owed() int64 {
 	if s.path == "" {

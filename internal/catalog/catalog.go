@@ -24,7 +24,7 @@ type Config struct {
 	// alone; time.Now when nil.
 	Wall func() time.Time
 
-	// Keep is how long a deleted file can be put back, of the time that controllers
+	// Keep bounds how long a deleted file can be put back, of the time that controllers
 	// run with this catalog; 0: not at all.
 	Keep time.Duration
 
@@ -74,7 +74,7 @@ type Catalog struct {
 	state state
 }
 
-// state is what the catalog keeps in memory of what is committed.
+// state is the part of what is committed that the catalog keeps in memory.
 type state struct {
 	meta  meta
 	nodes []node // by key: node k is at k-1, also when it was removed

@@ -79,7 +79,7 @@ func (h *health) frame(number int64) {
 	h.damage(fmt.Sprintf("frame %d of the log, catalog.db-wal, does not match its checksum", number+1))
 }
 
-// errDoubt is what is said while pages without checksums are looked into.
+// errDoubt is the reason while pages without checksums are looked into.
 var errDoubt = fmt.Errorf("%w: the catalog was written to by another program and is being checked; nothing is stored or removed until that is done", raid.ErrBusy)
 
 // err tells why the catalog is not to be believed, if it is not.
@@ -96,7 +96,7 @@ func (h *health) err() error {
 	return nil
 }
 
-// errUnchecked is what is said before everything was checked once.
+// errUnchecked is the reason before everything was checked once.
 var errUnchecked = fmt.Errorf("%w: the catalog is being checked since the start", raid.ErrBusy)
 
 // Damaged returns an error that wraps raid.ErrCatalogDamaged once bytes of the catalog

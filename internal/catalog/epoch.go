@@ -19,7 +19,7 @@ const (
 	maxRun    = 1<<27 - 1
 )
 
-// epoch is what the commit numbers of one run have in common. A run that commits
+// epoch is the common part of the commit numbers of one run. A run that commits
 // more often than can be counted goes on with the epoch of the next.
 type epoch uint64
 

@@ -16,13 +16,13 @@ import (
 const (
 	// maxEvents bounds the events that are kept.
 	maxEvents = 10_000
-	// seqBlock is how many numbers of events one write sets aside.
+	// seqBlock is the number of events whose numbers one write sets aside.
 	seqBlock = 1000
 	// maxEventText bounds the texts of an event, in bytes.
 	maxEventText = 1000
 )
 
-// eventLog is what is kept in memory of the events.
+// eventLog is the part of the events that is kept in memory.
 type eventLog struct {
 	source  atomic.Pointer[eventSource]
 	program string // that an earlier run was of

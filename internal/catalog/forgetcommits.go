@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	// forgetRuns is how far ahead of the catalog a run may be that is given up: a
+	// forgetRuns bounds how far ahead of the catalog a run may be that is given up: a
 	// number that no controller can have reached must not use up those that are left.
 	forgetRuns = 1 << 20
-	// forgetIDs is how many file ids are skipped, as ones that may have been given
+	// forgetIDs is the number of file ids that are skipped, as ones that may have been given
 	// out by the catalog that is given up.
 	forgetIDs = 1 << 20
 )

@@ -11,7 +11,7 @@ const (
 	// checkpointPages is the length of the log, in pages of 4 KiB, from which on
 	// it is moved into the database.
 	checkpointPages = 2000
-	// patience is how many times that long it may get before that waits for
+	// patience is the factor by which it may get longer before that waits for
 	// readers: they keep the log from being begun anew.
 	patience = 8
 )

@@ -81,7 +81,7 @@ func (c *Catalog) keysOf(nodes []raid.NodeID) map[int64]raid.NodeID {
 	return keys
 }
 
-// heldUploads is how many uploads one HeldOn looks at: most have nothing on the node
+// heldUploads bounds the uploads that one HeldOn looks at: most have nothing on the node
 // where there are many nodes.
 const heldUploads = 500
 

@@ -9,7 +9,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// keyLife is how long an idempotency key is honoured.
+// keyLife is the time for which an idempotency key is honoured.
 const keyLife = 24 * time.Hour
 
 // age is the time since this start in seconds, by the monotonic clock.

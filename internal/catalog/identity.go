@@ -14,7 +14,7 @@ const (
 	left    = 2 // removed, and all its chunks are marked bad
 )
 
-// identity is what a row of node says of who the node is: by what key it is known,
+// identity is the part of a row of node that tells who the node is: by what key it is known,
 // and whether it may come back.
 type identity struct {
 	name      string
@@ -32,7 +32,7 @@ func (i identity) member(id raid.NodeID) raid.Member {
 	return raid.Member{ID: id, Name: i.name, Key: i.pin, Next: i.next, Issued: i.issued, Named: i.named, Removed: i.removed != staying}
 }
 
-// identityColumns are what scanIdentity reads.
+// identityColumns are read by scanIdentity.
 const identityColumns = "name, pin, next_pin, token, issued, removed, named"
 
 func scanIdentity(r []driver.Value) (i identity, err error) {
@@ -57,7 +57,7 @@ func pinValue(p raid.KeyPin) []byte {
 	return p[:]
 }
 
-// identityChange is what a transaction makes of a node's identity.
+// identityChange is a node's identity after a transaction.
 type identityChange struct {
 	key int64
 	to  identity

@@ -7,7 +7,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// idBlock is how many file ids one commit sets aside. What is left of a block
+// idBlock is the number of file ids that one commit sets aside. What is left of a block
 // when the process ends is never given out.
 const idBlock = 1000
 

@@ -51,7 +51,7 @@ func (c *Catalog) Gone(id raid.NodeID) bool {
 	return ok && n.removed != staying
 }
 
-// lostBatch is how many chunks one op marks bad, so that others get their turn.
+// lostBatch bounds the chunks that one op marks bad, so that others get their turn.
 const lostBatch = 256
 
 // beyond is after all rows.

@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	// listPage is how many files a listing reads at once at most, and listBytes
+	// listPage bounds the files that a listing reads at once, and listBytes
 	// how many bytes of their names: 200 of 5,000 characters would be 4 MB for each
 	// client that reads slowly. A page has one file at least.
 	listPage  = 200
 	listBytes = 64 << 10
-	// searchPage is how many names a search looks at in one read.
+	// searchPage bounds the names that a search looks at in one read.
 	searchPage = 2000
 )
 

@@ -9,7 +9,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// flawedPage is how many flawed copies are looked at in one read; a variable for tests.
+// flawedPage bounds the flawed copies that are looked at in one read; a variable for tests.
 var flawedPage = 2000
 
 // filesWithoutCopy lists as Files does, of files alone of which some part has no good

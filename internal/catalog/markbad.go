@@ -7,7 +7,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// markAtOnce is how many copies one op marks, so that others get their turn.
+// markAtOnce bounds the copies that one op marks, so that others get their turn.
 const markAtOnce = 256
 
 // MarkAllBad is MarkBad for many copies, which share transactions. It returns those that

@@ -148,7 +148,7 @@ func (t *tx) spend(key int64, m raid.Member, use raid.TokenUse) error {
 	return err
 }
 
-// usersShown is how many users of a token an error names.
+// usersShown bounds the users of a token that an error names.
 const usersShown = 10
 
 func usedBy(names []string) string {
@@ -243,12 +243,12 @@ func (c *Catalog) changeMember(ctx context.Context, name string, id raid.NodeID,
 	return m, nil
 }
 
-// KeyAge is how long ago a member's latest certificate was made, by a time that
+// KeyAge returns the time since a member's latest certificate was made, by a time that
 // never goes back; zero for a member without one. Without a right clock it counts
 // only while the controller runs. No I/O.
 func (c *Catalog) KeyAge(m raid.Member) time.Duration { return c.wall.since(m.Issued) }
 
-// known is what the catalog has in memory of a node.
+// known returns what the catalog has in memory of a node.
 func (c *Catalog) known(id raid.NodeID) (n node, ok bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

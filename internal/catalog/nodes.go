@@ -8,7 +8,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// recordColumns are what scanRecord reads, recordWidth of them.
+// recordColumns are read by scanRecord, recordWidth of them.
 const (
 	recordColumns = "id, zone, address, draining, cleaned_run, disk, last_seen, last_total, last_free, last_chunks, last_version, drained, replaced, successor, filling, " +
 		"scrub_paused, scrub_pass, scrub_began, scrub_ended"

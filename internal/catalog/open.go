@@ -13,10 +13,10 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// readers is how many calls read at once; more wait.
+// readers is the number of calls that read at once; more wait.
 const readers = 3
 
-// options are what tests replace.
+// options are replaced by tests.
 type options struct {
 	vfs        string // SQLite's name of the file system
 	migrations []migration

@@ -128,7 +128,7 @@ func (t *tx) checkWhole(f *raid.File, parts int64) error {
 	return nil
 }
 
-// countParts is how many of parts the database has.
+// countParts counts those of parts that the database has.
 func (t *tx) countParts(file int64, parts []raid.Part) (n int64, err error) {
 	for i := range parts {
 		_, ok, err := t.conn.queryInt("SELECT 1 FROM part WHERE file = ? AND stripe = ? AND part = ?",

@@ -18,7 +18,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// past is what the lock's file remembers for the next start: a commit number that a
+// past is the memory of the lock's file for the next start: a commit number that a
 // catalog in this folder has made. A catalog that does not know it lacks what came
 // before it, too. It is written when the catalog is opened, after that commit is durable.
 type past struct {
@@ -50,7 +50,7 @@ func readPast(lock *os.File) (p past) {
 	return p
 }
 
-// text is what the lock's file begins with.
+// text is the beginning of the lock's file.
 func (p past) text() string {
 	text := fmt.Sprintf("array %s\ncommit %d\nwhy %.2000s\n", p.array, p.commit, p.why)
 	return fmt.Sprintf("%send %08x\n", text, crc32.Checksum([]byte(text), castagnoli))

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// lookEvery is how often a long step of Open is looked at: often enough for a
+// lookEvery is the interval of the looks at a long step of Open: often enough for a
 // service manager that waits for a sign of life, seldom enough to cost nothing.
 const lookEvery = time.Second
 

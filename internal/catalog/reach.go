@@ -63,7 +63,7 @@ func (v view) isThere(key int64) bool { return key < int64(len(v.there)) && v.th
 // has reports whether a node is within reach.
 func (v view) has(key int64) bool { return key != v.node && v.isThere(key) }
 
-// setView is what a view has of the copies of a part that is on a set of nodes.
+// setView is the part that a view has of the copies of a part that is on a set of nodes.
 type setView struct {
 	copies  int
 	now     int  // of them there
@@ -99,7 +99,7 @@ func (v view) look(places string, yield func(setView)) {
 	}
 }
 
-// count is what the rows of spread and spread_set tell of a view.
+// count sums up the rows of spread and spread_set for a view.
 type count struct {
 	none, few   bounds // files of which some part has no copy within reach, and at most one
 	stops       int64  // files at most that can be read, and not without view.node
@@ -166,7 +166,7 @@ func (n *count) addExact(places string, files int64, v view) {
 	n.lost += files * truth(lost)
 }
 
-// coarseView is what a coarser row tells of its files.
+// coarseView sums up a coarser row's files.
 type coarseView struct {
 	copies   int  // that the worst part has within reach, at least
 	sure     bool // and not more

@@ -11,10 +11,10 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// bareColumns are what scanFile reads of a file without its chunk names.
+// bareColumns are read by scanFile for a file without its chunk names.
 const bareColumns = `u.id, u.upload_id, u.filename, u.content_type, u.created, u.size, u.sha256, u.level, u.stripe_size, u.stripes, u.degraded, u.lab, NULL`
 
-// fileColumns are what scanFile reads. The last one holds what the chunk names of
+// fileColumns are read by scanFile. The last one holds what the chunk names of
 // a file of one stripe are computed from.
 const fileColumns = `u.id, u.upload_id, u.filename, u.content_type, u.created, u.size, u.sha256, u.level, u.stripe_size, u.stripes, u.degraded, u.lab,
 	CASE WHEN u.stripes = 1 THEN (SELECT group_concat(c.part || '.' || c.attempt) FROM chunk c WHERE c.file = u.id AND c.stripe = 0 AND c.flaw <> 1) END`
@@ -152,11 +152,11 @@ func (c *Catalog) stripes(r *conn, id, from, to int64) (parts []raid.Part, err e
 	return parts, err
 }
 
-// namesStripes is how many stripes Names reads at once: two copies of each make
+// namesStripes bounds the stripes that Names reads at once: two copies of each make
 // that 32 KiB.
 const namesStripes = 1024
 
-// chunkNumber is what a chunk's name has besides upload and part.
+// chunkNumber is the part of a chunk's name besides upload and part.
 type chunkNumber struct {
 	stripe  int64
 	attempt int

@@ -82,7 +82,7 @@ func (t *tx) forgetRemovals(removals []raid.Removal) error {
 	return nil
 }
 
-// batchRows is how many removals one op writes, so that others get their turn.
+// batchRows bounds the removals that one op writes, so that others get their turn.
 const batchRows = 1024
 
 func (c *Catalog) inBatches(ctx context.Context, name string, all []raid.Removal, run func(*tx, []raid.Removal) error) error {

@@ -28,7 +28,7 @@ var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 )
 
-// verdictOfPage is what a page's seal says of it.
+// verdictOfPage reads what a page's seal says of it.
 type verdictOfPage int
 
 const (

@@ -20,7 +20,7 @@ import (
 // any file is in one of these.
 const nodeMark = "@"
 
-// maxSets is how many sets have a row; a variable for tests.
+// maxSets bounds the sets that have a row; a variable for tests.
 var maxSets = 262144
 
 // moveSets counts n more files of these places in the rows of spread_set.
@@ -55,7 +55,7 @@ func (s *spreadOf) hasSet(row string) bool {
 // isSet tells a row of a set from those of nodes and of other sets.
 func isSet(row string) bool { return row[:1] != nodeMark && row[:1] != anyMark }
 
-// setRow is what the text of a row of spread_set says.
+// setRow is the text of a row of spread_set, read.
 type setRow struct {
 	kind int
 	node int64   // of a nodeRow
@@ -117,13 +117,13 @@ func (b *bounds) add(n int64, meant, sure bool) {
 
 func (b bounds) plus(other bounds) bounds { return bounds{b.low + other.low, b.high + other.high} }
 
-// and is what both of two bounds leave.
+// and returns what both of two bounds leave.
 func (b bounds) and(other bounds) bounds {
 	high := min(b.high, other.high)
 	return bounds{min(max(b.low, other.low), high), high}
 }
 
-// tally is what rows of spread_set tell of a view.
+// tally sums up rows of spread_set for a view.
 type tally struct {
 	none  bounds // files of which some part has no copy within reach
 	few   bounds // those of which some has at most one

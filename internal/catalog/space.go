@@ -10,7 +10,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// floor is how many free bytes any transaction needs: more than the log and the
+// floor is the free space that any transaction needs, in bytes: more than the log and the
 // database grow by in one group of writes. A disk that fills up during a COMMIT
 // would leave its outcome unknown and end the process; being refused before
 // costs nothing.

@@ -34,7 +34,7 @@ const (
 	anyMark    = "*"
 )
 
-// maxPlaces is how many rows there are of each kind; a variable for tests.
+// maxPlaces bounds the rows of each kind; a variable for tests.
 var maxPlaces = 32768
 
 // longFile is the number of stripes above which a file has a row in long_file; a
@@ -44,7 +44,7 @@ var longFile int64 = 64
 // allCounted is meta.spreadTo when every file is in spread.
 const allCounted = math.MaxInt64
 
-// countedAs is what spread counts an upload as.
+// countedAs says what spread counts an upload as.
 type countedAs int
 
 const (
@@ -54,7 +54,7 @@ const (
 	uncounted
 )
 
-// countsAs is what an upload in a state counts as.
+// countsAs says what an upload in a state counts as.
 func countsAs(state int64) countedAs {
 	switch state {
 	case complete:
@@ -157,7 +157,7 @@ func kindOf(row string) int {
 	return exactRow
 }
 
-// spreadRow is what the text of a row says.
+// spreadRow is the text of a row, read.
 type spreadRow struct {
 	sets  [][]int64 // of a coarse row: one, of all nodes; of the coarsest: none, or one of lab nodes
 	least int       // good copies that every part has

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// maxTokens is how many REST tokens are kept, with those that are over.
+	// maxTokens bounds the REST tokens that are kept, with those that are over.
 	maxTokens = 1000
 	// maxTokenLife is the longest time after which a token may expire.
 	maxTokenLife = 3650 * 24 * time.Hour

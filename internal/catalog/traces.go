@@ -8,7 +8,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// tracesPage is how many rows one look at the tables takes, so that others get their
+// tracesPage bounds the rows that one look at the tables takes, so that others get their
 // turn.
 const tracesPage = 1000
 

@@ -240,14 +240,14 @@ func (t *tx) isTrashed(id int64, until time.Duration) error {
 	return err
 }
 
-// trash is what the trash holds. No I/O.
+// trash sums up the trash. No I/O.
 func (c *Catalog) trash() raid.TrashTotals {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.state.meta.counts.Trash
 }
 
-// Ran is how long controllers have run with this catalog, over all starts. After a
+// Ran is the time that controllers have run with this catalog, over all starts. After a
 // power cut it is behind by what passed since the last write. No I/O.
 func (c *Catalog) Ran() time.Duration { return time.Duration(c.ran()) * time.Millisecond }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// trashColumns are what scanTrashed reads.
+// trashColumns are read by scanTrashed.
 const trashColumns = "u.id, u.filename, u.content_type, u.created, u.size, u.sha256, u.stripes, t.deleted, t.since"
 
 func (c *Catalog) scanTrashed(r []driver.Value) (f raid.TrashedFile, err error) {

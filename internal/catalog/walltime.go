@@ -50,7 +50,7 @@ func (k *wallClock) now() time.Time {
 	return k.high
 }
 
-// since is how long ago a time was that text has told; zero for what is no time.
+// since returns the time since one that text has told; zero for what is no time.
 func (k *wallClock) since(told string) time.Duration {
 	t, err := time.Parse(time.DateTime, told)
 	if err != nil {

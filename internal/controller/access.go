@@ -11,7 +11,7 @@ import (
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
-// warnings are what the configuration leaves open, for the log, /status and the
+// warnings tell what the configuration leaves open, for the log, /status and the
 // status line. What listens on loopback alone is open to nobody else.
 func (c *Controller) warnings() (all []string) {
 	if c.volatile != "" {

@@ -53,7 +53,7 @@ func bareListen(err error) error {
 	return err
 }
 
-// listenAdvice is what to do about an address that can't be had.
+// listenAdvice tells what to do about an address that can't be had.
 func listenAdvice(err error, address string) string {
 	_, port, _ := net.SplitHostPort(address)
 	switch {

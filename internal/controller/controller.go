@@ -91,11 +91,11 @@ type Config struct {
 	Watch func(ctx context.Context, parts map[string]func(context.Context) error) error
 }
 
-// aheadBudget is what all requests together may hold in buffers beyond the one
+// aheadBudget bounds what all requests together may hold in buffers beyond the one
 // stripe or piece that each is granted, in bytes.
 const aheadBudget = 24 << 20
 
-// piecesAtOnce is how many pieces of background work run at once while no request does.
+// piecesAtOnce is the number of pieces of background work that run at once while no request does.
 const piecesAtOnce = 64
 
 // window bounds the unacknowledged payload bytes of one node.
@@ -131,7 +131,7 @@ type Controller struct {
 	nodes       [3]net.Listener // 5557, 5558, 5559
 }
 
-// answerTime is how long REST may take for its first answer.
+// answerTime bounds the time until REST gives its first answer.
 const answerTime = 30 * time.Second
 
 // CatalogFile is the catalog's name within the state directory.
@@ -444,7 +444,7 @@ func (c *Controller) watchCatalog(ctx context.Context) error {
 	}
 }
 
-// reportEvery is how often the status line is looked at, beside when a node comes or
+// reportEvery is the interval of the looks at the status line, beside when a node comes or
 // goes: files become whole and a clock is set without any. It needs no disk.
 const reportEvery = 5 * time.Second
 

@@ -18,7 +18,7 @@ func (c *Controller) happened(e raid.Event) {
 // monitorEvery is the interval of the looks for changes. It needs no disk.
 const monitorEvery = 2 * time.Second
 
-// recalled is how many events of earlier runs are read at the start.
+// recalled is the number of events of earlier runs that are read at the start.
 const recalled = 10_000
 
 // monitor tells what changes about nodes and the catalog, until ctx ends.
@@ -42,7 +42,7 @@ func (c *Controller) monitor(ctx context.Context) error {
 	}
 }
 
-// view is how the array is now.
+// view returns the array as it is now.
 func (c *Controller) view(ctx context.Context) monitor.View {
 	v := monitor.View{Nodes: c.nodesByName(), Catalog: c.members.StaleCatalog()}
 	for _, clone := range c.hub.Clones() {

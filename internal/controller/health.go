@@ -12,7 +12,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// assess is how the array is now. REST, the line that systemd shows, and metrics all
+// assess returns the array as it is now. REST, the line that systemd shows, and metrics all
 // say what it says. Whoever knows of something else that can be wrong adds a source.
 func (c *Controller) assess(ctx context.Context) raid.Assessment {
 	var found []raid.Finding
@@ -103,7 +103,7 @@ type reached struct {
 	all, now raid.Reach
 }
 
-// spreadStep is how many files of an older catalog are counted in one transaction,
+// spreadStep is the number of files of an older catalog that are counted in one transaction,
 // and spreadAgain how soon one that failed is tried again.
 const (
 	spreadStep  = 512

@@ -46,7 +46,7 @@ func hostNames(configured []string, hostname, announced string) (names []string)
 	return names
 }
 
-// machine is what a look at this machine tells.
+// machine is the result of a look at this machine.
 type machine struct {
 	hostname  string
 	announced string // by avahi-daemon

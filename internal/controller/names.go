@@ -12,13 +12,13 @@ import (
 const (
 	// nameRound is the interval of the looks whether a machine is called otherwise.
 	nameRound = 5 * time.Second
-	// renameEvery is how often at most a node's new name is written down.
+	// renameEvery is the least time between two notes of a node's new name.
 	renameEvery = time.Minute
-	// toldHosts is how many names and addresses of this machine nodes are told.
+	// toldHosts bounds the names and addresses of this machine that nodes are told.
 	toldHosts = 8
 )
 
-// tell is what a node is told besides requests.
+// tell returns what a node is told besides requests.
 func (c *Controller) tell(id raid.NodeID) wire.Told {
 	hosts := c.certificate.names()
 	order := c.verify.Order(id)

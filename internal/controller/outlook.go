@@ -197,7 +197,7 @@ func (o outlook) whichLost() string {
 	return text + ")"
 }
 
-// longName is how many characters of a file's name a sentence has.
+// longName bounds the characters of a file's name in a sentence.
 const longName = 40
 
 // shortName quotes a file's name, which may be anything.
@@ -236,7 +236,7 @@ func healingText(h raid.HealingProgress) string {
 	return text
 }
 
-// maxNamed is how many nodes a sentence names.
+// maxNamed bounds the nodes that a sentence names.
 const maxNamed = 4
 
 // whoIsAway says which nodes are not there, for how long, and what to do about it.
@@ -247,7 +247,7 @@ func whoIsAway(away []raid.NodeInfo, advice string) string {
 	return listNodes(away, awayText) + advice
 }
 
-// needed is what to do about nodes without which files can't be read. To remove one is
+// needed tells what to do about nodes without which files can't be read. To remove one is
 // no advice: a file may have its only good copy there.
 func needed(away []raid.NodeInfo) string {
 	if len(away) > 1 {
@@ -256,7 +256,7 @@ func needed(away []raid.NodeInfo) string {
 	return "; start it: files could be lost with it"
 }
 
-// remedy is what to do about nodes without which all files can be read. Removal is
+// remedy tells what to do about nodes without which all files can be read. Removal is
 // advised for a node alone that has been away for longer than grace, and only while
 // others can take its copies: one that restarts would be thrown away with what it has.
 func (o outlook) remedy(away []raid.NodeInfo, up int) string {

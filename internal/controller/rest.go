@@ -15,7 +15,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// drainTime is how long requests under way may go on when the controller ends. The
+// drainTime bounds the time for which requests under way may go on when the controller ends. The
 // service manager waits for 45 s.
 const drainTime = 30 * time.Second
 

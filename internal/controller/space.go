@@ -15,7 +15,7 @@ func (c *Controller) findSpace(context.Context) []raid.Finding {
 	return nil
 }
 
-// room is how many bytes files can still take, what the trash makes way for included.
+// room returns the bytes that files can still take, what the trash makes way for included.
 func (c *Controller) room() int64 { return c.trash.Room() }
 
 // nearlyFull warns of nodes that are.

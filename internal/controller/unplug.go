@@ -73,7 +73,7 @@ func (c *Controller) isHere(address string) bool {
 	return false
 }
 
-// unplugging is what the answer depends on, and nothing else.
+// unplugging has all that the answer depends on, and nothing else.
 type unplugging struct {
 	node               raid.NodeInfo
 	away               []raid.NodeInfo // other native nodes that are not there
@@ -167,7 +167,7 @@ func uploads(n int) string {
 	return fmt.Sprintf("%d uploads", n)
 }
 
-// isAway is what is said of a node that is not there.
+// isAway is the sentence about a node that is not there.
 func (u unplugging) isAway() string {
 	text := calledNode(u.node) + " is not there already"
 	switch w := u.without; {

@@ -43,7 +43,7 @@ const (
 	tooLongFactor  = 4
 	tooLongUnknown = 8 * time.Second
 
-	// kept is how many durations a Latency keeps. It computes their 95th percentile anew with every
+	// kept is the number of durations that a Latency keeps. It computes their 95th percentile anew with every
 	// few of them.
 	kept = 64
 	few  = 8

@@ -38,7 +38,7 @@ type Files interface {
 	Delete(ctx context.Context, id raid.FileID) error
 }
 
-// Index is what the catalog tells of files. While the catalog is behind what
+// Index has what the catalog tells of files. While the catalog is behind what
 // nodes have seen, File and Names return raid.ErrCatalogBehind where they would
 // say raid.ErrNotFound.
 type Index interface {

@@ -17,7 +17,7 @@ var errTokenOver = errors.New("the token that let this request in is over")
 // while requests with them are under way.
 const expiryRound = time.Second
 
-// endingTime is how long whoever revokes a token waits at most for its requests to
+// endingTime bounds the wait of whoever revokes a token for its requests to
 // end, after their connections were cut.
 const endingTime = 5 * time.Second
 

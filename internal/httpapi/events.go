@@ -9,7 +9,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Events is what happened to the array.
+// Events has what happened to the array.
 type Events interface {
 	// After returns up to limit events with numbers above after, in order.
 	After(ctx context.Context, after int64, limit int) ([]raid.Event, error)
@@ -22,7 +22,7 @@ type Events interface {
 const (
 	// usualEvents is the number of events in an answer to who asks for no other.
 	usualEvents = 100
-	// maxEvents is how many can be in one.
+	// maxEvents bounds those in one.
 	maxEvents = 1000
 )
 

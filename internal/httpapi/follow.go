@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// maxFollowers is how many may follow the events at once, and maxFollowing how many
+	// maxFollowers bounds those who follow the events at once, and maxFollowing how many
 	// of one token or address.
 	maxFollowers, maxFollowing = 64, 8
 	// aliveEvery is how often a follower that hears nothing is told that the
@@ -58,7 +58,7 @@ func (f *followers) enter(c httpserver.Caller) (leave func(), err error) {
 	}), nil
 }
 
-// count is how many follow now.
+// count is the number of followers.
 func (f *followers) count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

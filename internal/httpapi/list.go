@@ -12,7 +12,7 @@ import (
 	"github.com/raidpi/raidpi/internal/uploadbody"
 )
 
-// listBuffer is how much of a listing is written at once, in bytes. An error in
+// listBuffer is the size of what is written at once of a listing, in bytes. An error in
 // the first buffer still has a status of its own.
 const listBuffer = 32 << 10
 

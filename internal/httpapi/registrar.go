@@ -92,7 +92,7 @@ func (a *API) refuseJoin(x *exchange, call *raid.JoinRequest, err error) error {
 	return toNode(err)
 }
 
-// toNode is what a node is told of an error of the registrar.
+// toNode makes of an error what a node is told of the registrar.
 func toNode(err error) error {
 	f := &httpserver.Error{Message: err.Error(), Cause: err}
 	switch {

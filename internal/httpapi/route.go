@@ -73,7 +73,7 @@ type router struct {
 	none  *meter               // of requests that no route is for
 }
 
-// resource is what one path offers.
+// resource has the calls of one path.
 type resource struct {
 	methods map[string]*route
 	allow   string

@@ -10,7 +10,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Status is how the array is, for /status. The API fills in Version, Ready, Nodes and
+// Status describes the array, for /status. The API fills in Version, Ready, Nodes and
 // Transfers.
 type Status struct {
 	Array         raid.ArrayID `json:"array"`

@@ -30,7 +30,7 @@ type Trash interface {
 	List(ctx context.Context, q raid.FileQuery) iter.Seq2[raid.TrashedFile, error]
 }
 
-// TrashTotals is what the trash holds, or what went from it.
+// TrashTotals sums up the trash, or what went from it.
 type TrashTotals struct {
 	Files int64 `json:"files"`
 	Bytes int64 `json:"bytes"`

@@ -15,7 +15,7 @@ func RemoteAddr(r *http.Request) netip.Addr {
 	return ap.Addr().Unmap().WithZone("")
 }
 
-// addressOf is what counts as one address; the zero one is not counted. Whoever
+// addressOf returns what counts as one address; the zero one is not counted. Whoever
 // has an IPv6 address has 64 bits of them.
 func addressOf(a net.Addr) netip.Addr {
 	if a == nil {

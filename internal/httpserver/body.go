@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// smallRest is how much of an unread body net/http reads by itself to keep the
+	// smallRest is the length of the unread body that net/http reads by itself to keep the
 	// connection, in bytes (its maxPostHandlerReadBytes).
 	smallRest = 256 << 10
-	// restTime is how long the short rest of a body is waited for.
+	// restTime bounds the wait for the short rest of a body.
 	restTime = 2 * time.Second
 	// drainTime and drainBytes bound what is read of a refused body: on a slow
 	// network or machine a client takes a while to send what it had begun.

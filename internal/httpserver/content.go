@@ -81,7 +81,7 @@ func (c *Content) describe(h http.Header) {
 	}
 }
 
-// refusal is what ServeContent decided without sending a byte, in our words.
+// refusal is the decision of ServeContent without sending a byte, in our words.
 func refusal(status int, asked string, size int64) error {
 	switch status {
 	case http.StatusRequestedRangeNotSatisfiable:

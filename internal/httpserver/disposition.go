@@ -3,7 +3,7 @@ package httpserver
 import "strings"
 
 const (
-	// maxFallback is how much of a name goes into the filename parameter when
+	// maxFallback bounds what of a name goes into the filename parameter when
 	// filename* carries it all, in bytes.
 	maxFallback = 200
 	// maxInline is the longest Content-Disposition that is sent without being

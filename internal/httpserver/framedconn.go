@@ -29,7 +29,7 @@ func (l framedListener) Accept() (net.Conn, error) {
 	return newFramedConn(nc, l.stall), nil
 }
 
-// framedConn is what net/http serves: a connection, over TLS one whose handshake is
+// framedConn is the connection that net/http serves, over TLS one whose handshake is
 // done, that passes on only requests which all programs frame in the same way. In
 // place of the first byte that is not right net/http gets what it answers with 400,
 // and that answer gets our words.

@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	// maxHandshakes is how many TLS handshakes of one address are under way at once;
+	// maxHandshakes bounds the TLS handshakes of one address that are under way at once;
 	// further ones wait.
 	maxHandshakes = 16
 	// handshakeEvery and handshakeBurst are how often an address may begin one: so
 	// many at once, and then one each so long. Each costs a Pi some milliseconds.
 	handshakeEvery = 20 * time.Millisecond
 	handshakeBurst = 64
-	// maxHandshakers is how many addresses are remembered that have none under way.
+	// maxHandshakers bounds the addresses that are remembered that have none under way.
 	maxHandshakers = 1024
 )
 

@@ -17,7 +17,7 @@ const (
 	// firstOfTLS is the first byte of a connection that speaks TLS: the record
 	// type of its ClientHello (RFC 8446, 5.1). No request of HTTP begins with it.
 	firstOfTLS = 0x16
-	// firstTimeout is how long that byte may take to arrive.
+	// firstTimeout bounds the time until that byte arrives.
 	firstTimeout = 10 * time.Second
 	// longestPause is the longest wait after the system had no connection to give.
 	longestPause = time.Second

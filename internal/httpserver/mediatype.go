@@ -2,7 +2,7 @@ package httpserver
 
 import "strings"
 
-// handling is what a browser may do with a file, by its content type.
+// handling says what a browser may do with a file, by its content type.
 type handling int
 
 const (

@@ -12,12 +12,12 @@ const (
 	// why, and attemptEvery how long it takes until one more is.
 	maxAttempts  = 10
 	attemptEvery = 6 * time.Second
-	// maxFailingClients is how many addresses are remembered; beyond, the one that has
+	// maxFailingClients bounds the addresses that are remembered; beyond, the one that has
 	// been quiet for longest is forgotten.
 	maxFailingClients = 1024
-	// quietTime is how long nothing more is logged of one address.
+	// quietTime is the time for which nothing more is logged of one address.
 	quietTime = time.Minute
-	// maxLines is how many lines are logged in that time, of all addresses.
+	// maxLines bounds the lines that are logged in that time, of all addresses.
 	maxLines = 20
 )
 

@@ -28,7 +28,7 @@ func CallerOf(r *http.Request, token string) Caller {
 	return Caller{token: token, host: from, from: network(from)}
 }
 
-// Holder is what shares are counted by. Who comes without a token is its address, all
+// Holder is the one whom shares are counted for. Who comes without a token is its address, all
 // of it: the machines of a home have one IPv6 network.
 func (c Caller) Holder() Caller {
 	if c.token != "" {
@@ -180,7 +180,7 @@ func drop[K comparable](m map[K]int, k K) {
 	}
 }
 
-// InUse is how many places are taken.
+// InUse is the number of places that are taken.
 func (p *RequestLimiter) InUse() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// writePiece is how much is written under one deadline, in bytes: at the default
+// writePiece is the size of what is written under one deadline, in bytes: at the default
 // of 30 s per piece a client needs 9 kB/s to stay connected.
 const writePiece = 256 << 10
 

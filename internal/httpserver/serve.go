@@ -17,7 +17,7 @@ const (
 	// headerTimeout bounds the time that a request's header may take to arrive, and before
 	// it a TLS handshake.
 	headerTimeout = 10 * time.Second
-	// idleTimeout is how long a connection may wait for its next request.
+	// idleTimeout bounds the wait of a connection for its next request.
 	idleTimeout = 2 * time.Minute
 	// maxHeader bounds a request's header, in bytes: a filename of 5,000
 	// characters is up to 60,000 bytes of a URL.

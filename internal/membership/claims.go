@@ -17,7 +17,7 @@ type Claim struct {
 	Weight Weight
 }
 
-// Weight is how much a claim is worth.
+// Weight returns the weight of a claim.
 type Weight int
 
 const (
@@ -30,7 +30,7 @@ const (
 	Proven
 )
 
-// String is what the node's status says to a person.
+// String returns the words of the node's status for a person.
 func (c Claim) String() string {
 	text := fmt.Sprintf("has seen a newer catalog (number %d)", c.Commit)
 	switch c.Weight {

@@ -25,7 +25,7 @@ import (
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
-// Config is what Members is made of.
+// Config configures Members.
 type Config struct {
 	// Known are the native nodes that the catalog remembers.
 	Known []raid.NodeRecord
@@ -35,7 +35,7 @@ type Config struct {
 	// node's first chunk on; nil: every node. Until then nothing is saved of a
 	// node, and nothing is left of it when it goes: anybody can say hello.
 	Remembers func(raid.NodeID) bool
-	// Decided is what the catalog has of a node, of which the zone and the size of
+	// Decided returns what the catalog has of a node, of which the zone and the size of
 	// the disk are a person's decisions; nil: nobody decides. It does no I/O.
 	Decided func(raid.NodeID) (raid.NodeRecord, bool)
 	// Knows reports whether a commit number that a node has seen belongs to our
@@ -52,9 +52,9 @@ type Config struct {
 	// Damaged tells what is wrong with our catalog's own bytes, see Behind; nil: nothing
 	// ever is. It does no I/O.
 	Damaged func() error
-	// Settle is how long a known node that is away is waited for.
+	// Settle bounds the wait for a known node that is away.
 	Settle time.Duration
-	// Window is how many unacknowledged bytes make a node count as slow.
+	// Window is the number of unacknowledged bytes that make a node count as slow.
 	Window int64
 	Log    *slog.Logger
 }
@@ -112,11 +112,11 @@ func New(cfg Config) *Members {
 	return m
 }
 
-// saveRate is how often a node's record is saved. What changes more often is saved later,
+// saveRate bounds how often a node's record is saved. What changes more often is saved later,
 // as it is then: what a node says of itself must not wear the controller's card.
 var saveRate = allowance.Rate{Burst: 4, Every: 30 * time.Second}
 
-// saveAgain is how soon a record that could not be saved is tried again.
+// saveAgain is the time until a record that could not be saved is tried again.
 const saveAgain = 10 * time.Second
 
 // Run saves what changed about nodes until ctx ends. Only a broken catalog ends
@@ -224,7 +224,7 @@ func (m *Members) StaleCatalog() error {
 	return m.stale
 }
 
-// WarmUp is how long it is yet to be waited for what nodes have seen: until
+// WarmUp returns the time for which it is yet to be waited for what nodes have seen: until
 // all that the catalog knew at the start have reported, or for settle. Until it
 // is zero nothing may be stored or removed and no commit number told to any node,
 // since one of the others may prove the catalog to be an old one. Whoever had

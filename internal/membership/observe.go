@@ -49,7 +49,7 @@ func (m *Members) NodeHeartbeat(s *wire.Session, b wire.Heartbeat) {
 	m.heard(n, b)
 }
 
-// turnRate is how often what a node says of itself may change in a way that others wait
+// turnRate bounds how often what a node says of itself may change in a way that others wait
 // for. Each change wakes all who wait for any node, and has repair look for work.
 var turnRate = allowance.Rate{Burst: 20, Every: 3 * time.Second}
 

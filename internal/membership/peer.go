@@ -62,7 +62,7 @@ func (p *Peer) Suspect() bool {
 // highest commit number it reports is the truth.
 func (p *Peer) Scanned() bool { return p.session != nil && p.session.Heartbeat().Scanned }
 
-// Heartbeat is what a native node said of itself last.
+// Heartbeat returns what a native node said of itself last.
 func (p *Peer) Heartbeat() wire.Heartbeat {
 	if p.session == nil {
 		return wire.Heartbeat{}
@@ -242,7 +242,7 @@ func (p *Peer) Bad(ctx context.Context, after raid.ChunkName) ([]raid.ChunkName,
 	return p.session.Bad(ctx, after)
 }
 
-// HedgeAfter is how long to wait for this node before asking another: its own
+// HedgeAfter returns the time to wait for this node before asking another: its own
 // recent p95, within bounds.
 func (p *Peer) HedgeAfter() time.Duration {
 	p.members.mu.Lock()

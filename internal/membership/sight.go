@@ -17,7 +17,7 @@ const (
 	lastSave = 5 * time.Second
 )
 
-// sight is how a node is now, for people. The time of day is nothing that anything
+// sight describes a node as it is now, for people. The time of day is nothing that anything
 // is decided by. Callers hold mu.
 func (n *member) sight() raid.NodeSight {
 	total, free := n.room()

@@ -58,7 +58,7 @@ func (m *Members) Candidates() []placement.Candidate {
 	return out
 }
 
-// ReconnectGrace is how long it is still worth to wait for known native nodes that are
+// ReconnectGrace returns the time for which it is still worth to wait for known native nodes that are
 // away, do not answer or are just ending: settle, counted from when each was last
 // there. It is zero when none is missing, or all are missing for longer.
 func (m *Members) ReconnectGrace() (left time.Duration) {
@@ -99,10 +99,10 @@ func (m *Members) away(n *member) (away time.Duration, expected bool) {
 	return away, true
 }
 
-// Settle is how long a known node that is away is waited for.
+// Settle bounds the wait for a known node that is away.
 func (m *Members) Settle() time.Duration { return m.cfg.Settle }
 
-// AwayFor is how long a native node has been down, zero while it is connected
+// AwayFor returns the time for which a native node has been down, zero while it is connected
 // or when it is not known at all.
 func (m *Members) AwayFor(id raid.NodeID) time.Duration {
 	m.mu.Lock()

@@ -43,7 +43,7 @@ func (up *upload) dependsOn(node raid.NodeID, there func(raid.NodeID) bool) bool
 	return up.rests.need(node, there)
 }
 
-// maxResting is how many sets of nodes are kept of one upload; a variable for tests.
+// maxResting bounds the sets of nodes that are kept of one upload; a variable for tests.
 var maxResting = 1024
 
 // resting is on which sets of nodes the finished stripes of an upload are. The zero value

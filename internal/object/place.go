@@ -12,7 +12,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// chunkOverhead is what a chunk takes on disk beside its payload, generously:
+// chunkOverhead bounds what a chunk takes on disk beside its payload, generously:
 // trailer, footer and the file system's own blocks.
 const chunkOverhead = 16 << 10
 
@@ -20,7 +20,7 @@ const chunkOverhead = 16 << 10
 // and may have any size.
 const usualChunk = 1 << 20
 
-// Cost is what files cost of the nodes' space.
+// Cost returns what files cost of the nodes' space.
 func (s *Store) Cost() placement.Cost {
 	chunk := int64(usualChunk)
 	if s.cfg.StripeSize > 0 {
@@ -43,7 +43,7 @@ func (s *Store) costOf(chunk, overhead int64) placement.Cost {
 // can be spared, no row of the catalog would tell that they do.
 func (s *Store) degrades() bool { return s.cfg.DegradedWrites && s.cfg.Level.Spare() == 0 }
 
-// apart is how many nodes a stripe needs, so that none holds two chunks of a group.
+// apart returns the number of nodes that a stripe needs, so that none holds two chunks of a group.
 func (s *Store) apart() int { return s.cfg.Level.Apart(s.cfg.Copies) }
 
 // fullText says what would help when too few nodes have room for a part of so many
@@ -80,7 +80,7 @@ func (s *Store) Full() string {
 	return fullText(cost, usable, 0, s.idle())
 }
 
-// idle is how many native nodes take no chunks now, being away, read-only or on their
+// idle counts the native nodes that take no chunks now, being away, read-only or on their
 // way out.
 func (s *Store) idle() (n int) {
 	for _, i := range s.cfg.Nodes.Nodes() {

@@ -16,10 +16,10 @@ const (
 	// maxPiece is the most that one read asks of a node, in bytes. Every
 	// download is granted one piece and takes more only from the shared pool.
 	maxPiece = 1 << 20
-	// firstPiece is what a reader without a known end fetches first; it doubles
+	// firstPiece is the size that a reader without a known end fetches first; it doubles
 	// as long as the reading goes on in sequence.
 	firstPiece = 2 * raid.BlockSize
-	// piecesAhead is how many pieces one download fetches ahead: two stripes of
+	// piecesAhead is the number of pieces that one download fetches ahead: two stripes of
 	// the default size.
 	piecesAhead = 8
 	// partsWindow is for how many stripes the catalog is asked at once.
@@ -59,7 +59,7 @@ type piece struct {
 	blocks []uint32 // once it is fetched: checksums of the part's blocks; nil: nobody said
 	heals  bool     // it is read to make a copy again: nodes that are away are not waited for
 	source bool     // it is read to make a piece of another part: they are not either
-	// siblings are what it can be made from when no copy of its own part is to be had.
+	// siblings are those that it can be made from when no copy of its own part is to be had.
 	siblings siblings
 }
 

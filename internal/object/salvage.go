@@ -12,7 +12,7 @@ import (
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
-// maxGuesses is how many ways to put a part together are tried when no copy has a
+// maxGuesses bounds the ways to put a part together that are tried when no copy has a
 // trailer left. Each one that is wrong has the catalog's CRC-32C by chance once in
 // 2^32.
 const maxGuesses = 64

@@ -18,7 +18,7 @@ import (
 	"github.com/raidpi/raidpi/internal/stripe"
 )
 
-// Writer is what an upload needs of the catalog.
+// Writer has what an upload needs of the catalog.
 type Writer interface {
 	NextID(ctx context.Context) (raid.FileID, error)
 	Begin(ctx context.Context, f raid.File) error
@@ -27,7 +27,7 @@ type Writer interface {
 	Abandon(ctx context.Context, f raid.File, removals []raid.Removal) error
 }
 
-// Index is what downloads, deletes and repairs need of the catalog.
+// Index has what downloads, deletes and repairs need of the catalog.
 type Index interface {
 	Parts(ctx context.Context, id raid.FileID, from, to int64) ([]raid.Part, error)
 	MarkBad(ctx context.Context, file raid.FileID, stripe int64, part, index, attempt int) error
@@ -41,11 +41,11 @@ type Index interface {
 // length, with the first answer that accept agrees to; see wire.Hub.LabGet.
 type LabGet func(ctx context.Context, name raid.ChunkName, size int64, dst []byte, accept func([]byte) bool) error
 
-// Trash is what deleted files still take of the nodes' space.
+// Trash knows what deleted files still take of the nodes' space.
 type Trash interface {
 	// MakeRoom gives some of it back until enough says that there is room; see trash.Bin.
 	MakeRoom(ctx context.Context, bytes int64, enough func() bool) bool
-	// Makes is how many bytes of files could still be given way, about. No I/O.
+	// Makes returns the bytes of files that could still be given way, about. No I/O.
 	Makes() int64
 }
 
@@ -82,7 +82,7 @@ type Config struct {
 	Log     *slog.Logger
 }
 
-// healingBudget is what copies that are made again may hold in buffers, in bytes. A block
+// healingBudget bounds what copies that are made again may hold in buffers, in bytes. A block
 // of each that is read back comes on top, and a second buffer where a node is slow.
 const healingBudget = 24 << 20
 

@@ -17,9 +17,9 @@ const (
 	// a node that is merely slow must be let finish: one that does not answer is
 	// noticed much earlier, and a second one is asked as well.
 	storeTimeout = time.Minute
-	// watchEvery is how often a waiting request looks how its node is.
+	// watchEvery is the interval at which a waiting request looks at its node.
 	watchEvery = 100 * time.Millisecond
-	// maxParallel is how many nodes may be storing one copy at the same time, because
+	// maxParallel bounds the nodes that may be storing one copy at the same time, because
 	// the earlier ones do not answer.
 	maxParallel = 3
 	// maxAttempts bounds how often one part is placed: far more than there are

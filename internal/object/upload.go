@@ -20,7 +20,7 @@ const (
 	stripesAhead = 4
 	// appendEvery is after how many finished stripes a long upload writes rows.
 	appendEvery = 16
-	// readStep is how much is read before it is hashed, while still in cache.
+	// readStep is the size of what is read before it is hashed, while still in cache.
 	readStep = 256 << 10
 	// grantedStripe is the largest stripe that every request is granted at once;
 	// larger ones (whole files) wait for their turn.
@@ -179,7 +179,7 @@ type filled struct {
 	extra []byte // what of it the level needs to cut them
 }
 
-// stripeBound is how many bytes the next stripe has at most.
+// stripeBound bounds the bytes of the next stripe.
 func (up *upload) stripeBound() int64 {
 	switch {
 	case up.u.Size >= 0:

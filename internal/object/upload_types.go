@@ -6,7 +6,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Upload is what a client sends.
+// Upload has what a client sends.
 type Upload struct {
 	// Size is the exact number of bytes of Body, or -1 when unknown. A body of
 	// another length ends the upload with raid.ErrInvalid.
@@ -27,7 +27,7 @@ type Upload struct {
 	Idempotency *raid.IdempotencyKey
 }
 
-// Description is what an upload says of its file.
+// Description has what an upload says of its file.
 type Description struct {
 	Filename    string
 	ContentType string

@@ -12,7 +12,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// filesNamed is how many files an event names, and filesKept how many are counted.
+// filesNamed bounds the files that an event names, and filesKept those that are counted.
 const (
 	filesNamed = 3
 	filesKept  = 10_000
@@ -140,7 +140,7 @@ func (r *Reconciler) Reconciled(id raid.NodeID) Progress {
 	return Progress{Running: res.running, Done: res.done, Missing: res.outcome.missing, Wrong: res.outcome.wrong}
 }
 
-// Unexplained is how many chunks on the nodes that are there nothing explains: no copy,
+// Unexplained counts the chunks on the nodes that are there that nothing explains: no copy,
 // no recorded removal, no upload under way. Nothing is removed on that account. known is
 // false while a node was not compared yet.
 func (r *Reconciler) Unexplained() (chunks int64, known bool) {

@@ -28,13 +28,13 @@ const (
 	// strayedAtMost what is counted of them: a node may make up names without end.
 	suspectsAtMost = 1000
 	strayedAtMost  = 20_000
-	// soundAtMost is how many copies a node may list as missing or wrong that it has all
+	// soundAtMost bounds the copies that a node may list as missing or wrong that it has all
 	// the same, in one comparison. Few can come and go just then.
 	soundAtMost = 5000
 	askTimeout  = 30 * time.Second
 )
 
-// look is what a closer look has found so far.
+// look has what a closer look has found so far.
 type look struct {
 	outcome   outcome
 	strays    map[raid.ChunkKey]bool

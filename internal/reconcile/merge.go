@@ -9,7 +9,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// verdict is what is to be said of a chunk, from the words of both sides alone.
+// verdict is the result for a chunk, from the words of both sides alone.
 type verdict int
 
 const (

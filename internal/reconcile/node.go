@@ -15,7 +15,7 @@ import (
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
-// pageLimit is how many chunks a node is asked for at once. It may answer fewer.
+// pageLimit bounds the chunks that a node is asked for at once. It may answer fewer.
 const pageLimit = 250
 
 // node says how far a connected node was compared. What is not said to be under
@@ -53,7 +53,7 @@ type result struct {
 	strayAt []span // where those are
 }
 
-// outcome is what a comparison found wrong.
+// outcome counts what a comparison found wrong.
 type outcome struct {
 	missing, wrong, revived, unclear int64
 	files                            map[raid.FileID]bool // some of those concerned

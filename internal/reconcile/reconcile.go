@@ -72,7 +72,7 @@ type unpaced struct{}
 func (unpaced) Begin(ctx context.Context) (end func(), err error) { return func() {}, ctx.Err() }
 
 const (
-	// week is how often a node is compared, of the controller's run time.
+	// week is the interval of a node's comparisons, of the controller's run time.
 	week = 7 * 24 * time.Hour
 	// Where something is unexplained it may have come meanwhile, and is looked at again:
 	// after againMin, and each time after twice as long.
@@ -84,7 +84,7 @@ const (
 	restMin    = 5 * time.Second
 	restMax    = time.Hour
 	restFactor = 20
-	// listedAtOnce is how many nodes list their chunks at the same time, and sumsAtMost
+	// listedAtOnce bounds the nodes that list their chunks at the same time, and sumsAtMost
 	// what the sums of all that are compared take, in bytes.
 	listedAtOnce = 4
 	sumsAtMost   = 8 << 20

@@ -12,7 +12,7 @@ import (
 const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 const (
-	// prefixes is how many beginnings of three digits there are. Upload ids are random,
+	// prefixes is the number of beginnings of three digits. Upload ids are random,
 	// and so spread over them evenly.
 	prefixes = 62 * 62 * 62
 	// A range has about chunksInRange chunks of a node, but there are at least minRanges
@@ -37,12 +37,12 @@ type sums struct {
 	ranges    []sum
 }
 
-// rangesFor is how many ranges a node with so many chunks has.
+// rangesFor returns the number of ranges of a node with so many chunks.
 func rangesFor(chunks int64) int {
 	return int(min(max(chunks/chunksInRange, minRanges), maxRanges))
 }
 
-// chunkSum is what of a chunk is added up.
+// chunkSum is the part of a chunk that is added up.
 type chunkSum struct {
 	upload  string // 22 characters
 	stripe  int64
@@ -80,7 +80,7 @@ func (s *sums) rangeOf(upload string) int {
 	return int(v * int64(len(s.ranges)) / prefixes)
 }
 
-// beginning is what the upload ids of a range begin with or come after; empty: there is no
+// beginning is the text that the upload ids of a range begin with or come after; empty: there is no
 // such range.
 func (s *sums) beginning(i int) string {
 	n := int64(len(s.ranges))

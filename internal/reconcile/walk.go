@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// walkCopies is how many copies one look at the catalog takes, so that others get
+	// walkCopies bounds the copies that one look at the catalog takes, so that others get
 	// their turn.
 	walkCopies = 2000
 	// gatherFor is the time that a walk waits for other nodes that are listing, and

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// countRows is how many rows of the catalog one page of a count looks at. After
+	// countRows bounds the rows of the catalog that one page of a count looks at. After
 	// restPages of them each page is followed by a rest that is twice as long.
 	countRows = 4000
 	restPages = 16
@@ -26,7 +26,7 @@ const (
 	countAgain = time.Hour
 )
 
-// count is how much nodes hold together, as the catalog had it.
+// count sums up what nodes hold together, as the catalog had it.
 type count struct {
 	held   map[string]raid.Holding // by its nodes
 	ended  time.Time               // zero: there was none yet

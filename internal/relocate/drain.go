@@ -14,7 +14,7 @@ import (
 const (
 	// countWithin is the time that a person who drains a node waits for a count.
 	countWithin = 20 * time.Second
-	// removeAgain is how soon a node is taken out again that could not be.
+	// removeAgain is the time until a node is taken out again that could not be.
 	removeAgain = 30 * time.Second
 )
 
@@ -210,7 +210,7 @@ func bytes(n int64) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-// State is what a node waits for that drains or is replaced, for a person; empty: it does
+// State tells what a node waits for that drains or is replaced, for a person; empty: it does
 // neither. It does no I/O.
 func (r *Relocator) State(id raid.NodeID) string {
 	r.mu.Lock()
@@ -386,7 +386,7 @@ func (r *Relocator) emptied(ctx context.Context, rec raid.NodeRecord, w *wait, o
 	return "holds nothing any more, and leaves the array", nil
 }
 
-// advice is what to do with a node that holds nothing any more, whose name may be anything.
+// advice tells what to do with a node that holds nothing any more, whose name may be anything.
 func advice(rec raid.NodeRecord, name string) string {
 	if rec.Replaced {
 		return "it leaves the array now; unplug it then"
@@ -429,7 +429,7 @@ type moved struct {
 	last          time.Time
 }
 
-// movedQuiet is how long nothing has moved when it is told what did.
+// movedQuiet is the time without a move after which it is told what moved.
 const movedQuiet = time.Minute
 
 func (m *moved) add(bytes int64) {

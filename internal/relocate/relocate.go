@@ -38,7 +38,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Record is what the catalog knows of where copies are.
+// Record has what the catalog knows of where copies are.
 type Record interface {
 	// Holdings sums up which nodes hold how much, page by page.
 	Holdings(ctx context.Context, after raid.PartCursor, rows int) (sums []raid.Holding, next raid.PartCursor, more bool, err error)
@@ -55,7 +55,7 @@ type Wishes interface {
 	Relocate(ctx context.Context, id raid.NodeID, change func(raid.Relocation) (raid.Relocation, error)) error
 }
 
-// Array is what else a Relocator knows of the nodes. None of it waits.
+// Array has what else a Relocator knows of the nodes. None of it waits.
 type Array interface {
 	Nodes() []raid.NodeInfo // with their names
 	Candidates() []placement.Candidate
@@ -85,8 +85,8 @@ type Config struct {
 }
 
 const (
-	// lookEvery is how often nodes that drain are looked at, and restEvery how often it is
-	// looked at all without an event.
+	// lookEvery is the interval of the looks at nodes that drain, and restEvery of all
+	// looks without an event.
 	lookEvery = 2 * time.Second
 	restEvery = 30 * time.Second
 	// lookPause lies between two looks that events bring about.
@@ -445,7 +445,7 @@ func (r *Relocator) Stuck() Amount {
 	return r.plan.Stuck()
 }
 
-// Totals is how much was moved since the start, by why.
+// Totals sums up what was moved since the start, by why.
 func (r *Relocator) Totals() map[Reason]Amount {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 const (
 	// laneRoom bounds the parts that wait for one node.
 	laneRoom = 64
-	// laneWidth is how many parts of one lane are repaired at the same time, so that their
+	// laneWidth is the number of parts of one lane that are repaired at the same time, so that their
 	// reads, writes and flushes overlap.
 	laneWidth = 16
 	// atOnce is the number of parts that are repaired at the same time in all lanes. Each holds a
@@ -22,7 +22,7 @@ const (
 	atOnce = 64
 	// slowTask is when a lane is passed over by those who would wait for room in it.
 	slowTask = 3 * time.Second
-	// laneWait is how long in all one lane is waited for, also when it moves: others have
+	// laneWait bounds the wait for one lane in all, also when it moves: others have
 	// parts, too.
 	laneWait = time.Minute
 )

@@ -13,11 +13,11 @@ import (
 	"github.com/raidpi/raidpi/internal/wire"
 )
 
-// leftoversAtOnce is how many chunks that the catalog does not know one pass takes
+// leftoversAtOnce bounds the chunks that the catalog does not know and that one pass takes
 // from one node. A node that makes names up so costs little, however many it makes.
 const leftoversAtOnce = 4000
 
-// search is how far one session of a node was looked through for leftovers.
+// search tells how far one session of a node was looked through for leftovers.
 type search struct {
 	session raid.SessionID
 	list    inventory.Listing

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// silentFor is how long a node is left alone that did not answer a task, and
+	// silentFor is the time for which a node is left alone that did not answer a task, and
 	// silentMost what that grows to. A new session is asked at once.
 	silentFor  = 30 * time.Second
 	silentMost = 5 * time.Minute
@@ -26,7 +26,7 @@ const (
 	roomCounts = 64
 )
 
-// view is what repair depends on of the nodes, at one moment. Another one is an event:
+// view has what repair depends on of the nodes, at one moment. Another one is an event:
 // a node that came, went, hangs, answers again, or has room again.
 type view struct {
 	nodes map[raid.NodeID]nodeView // that are connected
@@ -83,7 +83,7 @@ func (v *view) signOf(p *raid.Part) uint64 {
 	return sum(lines)
 }
 
-// plan is what is to be done for a part.
+// plan says what is to be done for a part.
 type plan struct {
 	node        raid.NodeID   // whose lane it waits in; empty: nobody's in particular
 	waits       bool          // for an event, or the clock
@@ -151,7 +151,7 @@ func (r *Repairer) source(v *view, part *raid.Part, now time.Time) (p plan) {
 	return p
 }
 
-// failure is what a part depended on when it was tried in vain.
+// failure has what a part depended on when it was tried in vain.
 type failure struct {
 	sign    uint64
 	room    uint64        // 0: it does not depend on room elsewhere
@@ -211,7 +211,7 @@ func (r *Repairer) repaired(w *raid.Repair) {
 	delete(r.failed, w.Cursor())
 }
 
-// trouble is what a node did not answer.
+// trouble notes what a node did not answer.
 type trouble struct {
 	session raid.SessionID
 	since   time.Time     // it has answered no task; zero: it has

@@ -51,7 +51,7 @@ const (
 	kindsOfWork
 )
 
-// rate is how many bytes were made lately.
+// rate counts the bytes that were made lately.
 type rate struct {
 	steps [rateSteps + 1]int64
 	at    int64 // the step that is the newest
@@ -139,7 +139,7 @@ func (p *progress) fails(kind int, t *tally) {
 	p.kinds[kind].failures = t
 }
 
-// failuresOf is what was tried in vain of a kind of work; nil: it is not known.
+// failuresOf returns what was tried in vain of a kind of work; nil: it is not known.
 func (p *progress) failuresOf(kind int) *tally {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -170,7 +170,7 @@ func (p *progress) block(kind int, why string) (changed bool) {
 	return changed
 }
 
-// Progress is how far healing is. No I/O.
+// Progress returns how far healing is. No I/O.
 func (r *Repairer) Progress() raid.HealingProgress {
 	wished := r.wishedLeft()
 	p := &r.progress
@@ -202,7 +202,7 @@ func (r *Repairer) Progress() raid.HealingProgress {
 	return out
 }
 
-// wishedLeft is how much is wished elsewhere, as far as that can be told.
+// wishedLeft sums up what is wished elsewhere, as far as that can be told.
 func (r *Repairer) wishedLeft() (left amount) {
 	for _, w := range r.cfg.Wishes {
 		if w.Left != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// recentFor is how long a file's description is used again. That one is gone meanwhile
+	// recentFor is the time for which a file's description is used again. That one is gone meanwhile
 	// is noticed when its part can't be read, or the new copy can't be recorded.
 	recentFor = time.Second
 	// maxRecent bounds the descriptions that are kept, for some 64 KiB.

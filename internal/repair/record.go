@@ -5,7 +5,7 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// record is what one session of a node has shown of copies that were called bad. Only
+// record has what one session of a node has shown of copies that were called bad. Only
 // bytes that were read and are right clear a copy. A node that sends right bytes to
 // who checks and wrong ones to others clears it in vain.
 type record struct {

@@ -61,7 +61,7 @@ type Losses interface {
 	Gone(id raid.NodeID) bool
 }
 
-// Held is what nodes hold, by the catalog.
+// Held tells what nodes hold, by the catalog.
 type Held interface {
 	PartsOn(ctx context.Context, nodes []raid.NodeID, after raid.PartCursor, rows int) (parts []raid.Repair, next raid.PartCursor, more bool, err error)
 	CountOn(ctx context.Context, nodes []raid.NodeID, after raid.PartCursor, rows int) (copies, bytes int64, next raid.PartCursor, more bool, err error)
@@ -107,7 +107,7 @@ type Config struct {
 	Run     uint32        // the controller's run number
 	Keep    time.Duration // how long nodes keep leftovers in their trash; 0: not at all
 	Grace   time.Duration // how long a node may be away, or hang, before it is lost, and its copies are made again
-	// PerPart is how many copies each part should have; 0: two.
+	// PerPart is the number of copies that each part should have; 0: two.
 	PerPart int
 	// Spare says that some level makes a part from others: one without any copy is made
 	// too, and Maker finds out from what.

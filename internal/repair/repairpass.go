@@ -179,7 +179,7 @@ func (r *Repairer) repairThose(ctx context.Context, v *view, last bool, p *pass)
 	return left, nil
 }
 
-// anew is how often a copy is made anew when the nodes fail that are to take it: another
+// anew bounds how often a copy is made anew when the nodes fail that are to take it: another
 // one may do better.
 const anew = 3
 

@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// scanRows is how many rows of the catalog one step of the scan looks at.
+	// scanRows bounds the rows of the catalog that one step of the scan looks at.
 	scanRows = 5000
-	// scanLook is how often nodes are looked at: one that hangs tells nobody.
+	// scanLook is the interval of the looks at nodes: one that hangs tells nobody.
 	scanLook = 5 * time.Second
 	// A scan is done again after scanAgain, and each time after twice as long, up to
 	// scanAgainMost; sooner when what it left was held up by something that passes, and no

@@ -25,7 +25,7 @@ type SurplusCopies interface {
 }
 
 const (
-	// surplusPage is how many surplus copies are settled with one write, and surplusAtOnce
+	// surplusPage bounds the surplus copies that are settled with one write, and surplusAtOnce
 	// how many of them are read at the same time.
 	surplusPage   = 64
 	surplusAtOnce = 8
@@ -255,7 +255,7 @@ func copyOf(p *raid.Part, index int) raid.Copy {
 	return raid.Copy{}
 }
 
-// placeInfo is what tells whether a node is a good place for a copy.
+// placeInfo tells whether a node is a good place for a copy.
 type placeInfo struct {
 	zone  string
 	up    bool  // it takes copies

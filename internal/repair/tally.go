@@ -137,7 +137,7 @@ func (t *tally) addUnreachable(p *raid.Part) {
 	}
 }
 
-// left is what was not made.
+// left sums up what was not made.
 func (t *tally) left() amount {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -190,5 +190,5 @@ func (r *Repairer) blockedBy(t *tally) string {
 	return strings.Join(all, "; ")
 }
 
-// chunkOverhead is what a chunk takes on a disk beside its payload, in bytes, generously.
+// chunkOverhead bounds what a chunk takes on a disk beside its payload, in bytes, generously.
 const chunkOverhead = 16 << 10

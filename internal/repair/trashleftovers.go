@@ -48,7 +48,7 @@ func (r *Repairer) trashLeftovers(ctx context.Context, p *membership.Peer, s *se
 	return r.trash(ctx, p, leftovers, len(claims)-len(traces))
 }
 
-// claim is what a chunk's trailer says of it.
+// claim has what a chunk's trailer says of it.
 type claim struct {
 	key  raid.ChunkKey
 	file raid.FileID // 0: it does not say

@@ -73,7 +73,7 @@ func (r *Repairer) begin(p *raid.Part) (m raid.Move, end func(fresh raid.Copy, o
 	return m, nil, false
 }
 
-// kindOf is what kind of work a move is.
+// kindOf returns the kind of work that a move is.
 func kindOf(m raid.Move) int {
 	switch {
 	case m.Old.Bad || !m.Kept && !m.Wished:

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// roomStep is how many bytes of files go at once at least, so that not each small
+	// roomStep is the least size of the files that go at once, in bytes, so that not each small
 	// upload has to wait for as little as it needs.
 	roomStep = 64 << 20
 	// patience is the time that an upload waits for room. Nodes delete in seconds, on a slow
@@ -18,7 +18,7 @@ const (
 	patience = 30 * time.Second
 	// poll is the interval of the looks while somebody waits.
 	poll = 200 * time.Millisecond
-	// heartbeatAge is how long after its last removal a node has said what is free on it.
+	// heartbeatAge is the time after its last removal within which a node has said what is free on it.
 	heartbeatAge = 5 * time.Second
 	// lowShare is which share of a node's disk is kept free by the trash alone, as long as
 	// it holds something, and lowMost how many bytes of it at most.
@@ -134,10 +134,10 @@ func (b *Bin) removing(ctx context.Context) bool {
 	return err == nil && slices.ContainsFunc(b.cfg.Nodes.Candidates(), func(c placement.Candidate) bool { return waiting[c.ID] > 0 })
 }
 
-// room is how much files can take beside the trash, in bytes.
+// room returns what files can take beside the trash, in bytes.
 func (b *Bin) room() int64 { return b.cfg.Cost().Most(b.cfg.Nodes.Candidates()) }
 
-// Room is how many bytes files can take, of the nodes' own room and of what the trash
+// Room returns the bytes that files can take, of the nodes' own room and of what the trash
 // makes, about.
 func (b *Bin) Room() int64 {
 	candidates := b.cfg.Nodes.Candidates()
@@ -148,7 +148,7 @@ func (b *Bin) Room() int64 {
 	return room
 }
 
-// Makes is how many bytes of files MakeRoom could give way, 0 while it does not.
+// Makes returns the bytes of files that MakeRoom could give way, 0 while it does not.
 func (b *Bin) Makes() int64 {
 	if b.resting() || b.cfg.Nodes.StaleCatalog() != nil {
 		return 0

@@ -91,7 +91,7 @@ type Bin struct {
 	mu   sync.Mutex
 	rest restState
 
-	// failing is how long nothing goes ahead of need after files could not go for room, at failedAt.
+	// failing is the time for which nothing goes ahead of need after files could not go for room, at failedAt.
 	// Both belong to who is making room.
 	failing   time.Duration
 	failedAt  time.Time
@@ -102,7 +102,7 @@ type Bin struct {
 const (
 	// batch is the number of files that go in one transaction.
 	batch = 1024
-	// retryAfter is how soon what failed, or may not be done now, is tried again. What goes
+	// retryAfter is the time until what failed, or may not be done now, is tried again. What goes
 	// on failing is so after ever longer pauses, up to retryMax.
 	retryAfter = 10 * time.Second
 	retryMax   = 5 * time.Minute
@@ -110,7 +110,7 @@ const (
 	// second: keep/slackShare later than they could, at most slackMax.
 	slackShare = 100
 	slackMax   = 10 * time.Minute
-	// noteShare is how often run time is noted in the time that files are kept, where
+	// noteShare is the number of notes of run time in the time that files are kept, where
 	// no other write does it; noteMin lies between two such notes.
 	noteShare = 8
 	noteMin   = time.Minute

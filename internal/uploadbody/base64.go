@@ -25,7 +25,7 @@ type decoder struct {
 	lines bool    // there was a line break: more will follow
 }
 
-// lineLength is how much is looked at together where there are line breaks, in bytes:
+// lineLength is the size of what is looked at together where there are line breaks, in bytes:
 // some more than the 76 of a line.
 const lineLength = 128
 

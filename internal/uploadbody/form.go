@@ -14,7 +14,7 @@ import (
 const (
 	// formBuffer is the part of a form that is read at once, in bytes.
 	formBuffer = 64 << 10
-	// maxPartHeader is how much of a body may be read while looking for the next
+	// maxPartHeader bounds what of a body may be read while looking for the next
 	// part, in bytes; mime/multipart would collect 10 MiB of headers.
 	maxPartHeader = 128 << 10
 )

@@ -76,7 +76,7 @@ func (s *scanner) next() (byte, error) {
 	return c, err
 }
 
-// broken is what the end of the body means where more JSON has to follow.
+// broken returns what the end of the body means where more JSON has to follow.
 func (s *scanner) broken(err error) error {
 	if err == io.EOF { //nolint:errorlint // a body's bare EOF
 		return httpserver.BadRequest("the JSON is not as it should be: it ends too early, after %d bytes", s.off+int64(s.w))

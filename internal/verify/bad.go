@@ -81,7 +81,7 @@ func (q *inquiry) rest() time.Duration {
 	return min(askLeast<<min(max(q.failed-1, 0), 10), askAgain)
 }
 
-// Unchecked is how many chunks connected nodes call bad, by node, where the controller has
+// Unchecked counts the chunks that connected nodes call bad, by node, where the controller has
 // not looked at all of them since. A node that calls too many whole ones bad is left out:
 // it is not asked any more, which its own problem says. No I/O.
 func (v *Verifier) Unchecked() map[raid.NodeID]int64 {

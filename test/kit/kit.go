@@ -27,7 +27,7 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// Log is what goroutines write, and others read meanwhile. The zero Log is empty.
+// Log is written by goroutines, and read by others meanwhile. The zero Log is empty.
 type Log struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -47,7 +47,7 @@ func (l *Log) String() string {
 	return l.b.String()
 }
 
-// Count is how often a text was written.
+// Count returns the number of times that a text was written.
 func (l *Log) Count(text string) int { return strings.Count(l.String(), text) }
 
 // RunWithProgram is for a TestMain: it builds the program of the package pkg into a folder
