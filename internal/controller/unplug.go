@@ -94,6 +94,11 @@ func (u unplugging) answer() httpapi.Unplug {
 	a := httpapi.Unplug{
 		Node: u.node.ID, UnreadableFiles: w.None, UnprotectedFiles: w.OneCopy, AtMost: w.AtMost, Uploads: u.depending,
 	}
+	if u.node.State == raid.Suspect && w.None > 0 && w.Files > 0 {
+		a.WaitFor, a.Seconds = "it to answer again", unknown
+		a.Text = fmt.Sprintf("leave %s on: it does not answer now, and %s can't be read, maybe for want of it", calledNode(u.node), files(w.None, w.AtMost))
+		return a
+	}
 	if !u.node.IsThere() {
 		a.Safe, a.Text = true, u.isAway()
 		return a

@@ -10,8 +10,8 @@ import (
 
 func TestUnplugSaysWhatMayBeDoneAndWhatToWaitFor(t *testing.T) {
 	pi3 := raid.NodeInfo{ID: "id-3", Name: "pi-3", Kind: raid.Native, State: raid.Up}
-	down, draining, strange := pi3, pi3, pi3
-	down.State, draining.State, strange.Name = raid.Down, raid.Draining, "$(reboot)"
+	down, hung, draining, strange := pi3, pi3, pi3, pi3
+	down.State, hung.State, draining.State, strange.Name = raid.Down, raid.Suspect, raid.Draining, "$(reboot)"
 	other := raid.NodeInfo{ID: "id-2", Name: "pi-2", Kind: raid.Native, State: raid.Down}
 	lab := raid.NodeInfo{ID: "lab-1", Kind: raid.Lab, State: raid.Up}
 	without := func(files, one, none, stops int64) raid.ReachWithout {
@@ -75,6 +75,10 @@ func TestUnplugSaysWhatMayBeDoneAndWhatToWaitFor(t *testing.T) {
 			"the catalog is damaged", "leave pi-3 on: what it has is not known. the catalog is damaged"},
 		"away, and needed": {unplugging{node: down, others: 2, without: without(9, 5, 4, 0), now: raid.Reach{None: 4}}, true, 0, "",
 			"pi-3 is not there already, and 4 files can't be read, maybe for want of it: keep its disk, and start it"},
+		"hung, and needed": {unplugging{node: hung, others: 2, without: without(9, 5, 4, 0), now: raid.Reach{None: 4}}, false, -1,
+			"it to answer again", "leave pi-3 on: it does not answer now, and 4 files can't be read, maybe for want of it"},
+		"hung, and not needed": {unplugging{node: hung, others: 2, without: without(9, 5, 0, 0)}, true, 0, "",
+			"pi-3 is not there already. Everything can be read without it. Keep its disk until raidctl status says healthy"},
 		"away, and not needed": {unplugging{node: down, others: 2, without: without(9, 5, 0, 0)}, true, 0, "",
 			"pi-3 is not there already. Everything can be read without it. Keep its disk until raidctl status says healthy"},
 		"away, and empty": {unplugging{node: down, others: 2}, true, 0, "", "pi-3 is not there already. No file has a copy on it"},

@@ -2,6 +2,7 @@ package events
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +53,7 @@ type repeat struct {
 	rate   allowance.Rate
 	bucket allowance.Bucket
 	last   raid.Event
+	lastAt time.Time
 	times  int  // not told
 	kind   bool // of all nodes
 }
@@ -71,7 +73,7 @@ func (r *repeats) take(s subject, e raid.Event, now time.Time) bool {
 		return true
 	}
 	k.times++
-	k.last = e
+	k.last, k.lastAt = e, now
 	r.waiting[k] = struct{}{}
 	return false
 }
@@ -110,17 +112,23 @@ func (r *repeats) forget(now time.Time) {
 	}
 }
 
-// due returns events that sum up what was not told; all: whether or not it is time. next is the
+// due returns events that sum up what was not told, in the order in which each happened last; all:
+// whether or not it is time. next is the
 // time until there are more, 0: there are none.
 func (r *repeats) due(now time.Time, all bool) (out []raid.Event, next time.Duration) {
+	var told []*repeat
 	for k := range r.waiting {
 		if all || k.bucket.Take(k.rate, now) {
-			out = append(out, k.sum())
-			k.times = 0
+			told = append(told, k)
 			delete(r.waiting, k)
 		} else if w := k.bucket.Wait(k.rate, now); next == 0 || w < next {
 			next = w
 		}
+	}
+	slices.SortFunc(told, func(a, b *repeat) int { return a.lastAt.Compare(b.lastAt) })
+	for _, k := range told {
+		out = append(out, k.sum())
+		k.times = 0
 	}
 	return out, next
 }
