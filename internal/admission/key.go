@@ -90,7 +90,7 @@ func (d *Registrar) RotateKey(id raid.NodeID) error {
 	return nil
 }
 
-// RenewDue reports whether a node should ask for a certificate for a new key:
+// RenewDue reports whether a node should ask for a certificate for a new key. It should when
 // somebody wants it to, its key is old, or it seems to have missed the answer when
 // it did. It does not wait.
 func (d *Registrar) RenewDue(id raid.NodeID) bool {

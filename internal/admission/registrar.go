@@ -36,7 +36,7 @@ type Members interface {
 type Nodes interface {
 	// RemoveNode ends a node for good, also one that never joined. may is told, in the
 	// same transaction, what rests on it when only the copies on other nodes that are
-	// there are counted on; its error keeps the node. Both must not wait.
+	// there are counted on. Its error keeps the node. Both must not wait.
 	RemoveNode(ctx context.Context, id raid.NodeID, there func(raid.NodeID) bool, may func(raid.Leaving) error) error
 	// ChangeNode changes what people decide about a node, as raid.NodeChange says.
 	ChangeNode(ctx context.Context, id raid.NodeID, to raid.NodeChange) (raid.Member, error)
@@ -150,8 +150,8 @@ func (d *Registrar) member(id raid.NodeID) (m raid.Member, known bool) {
 	return m, known
 }
 
-// remember follows the store, which has a new key for a member or no use for its keys
-// any more: what was noted about them is over.
+// remember follows the store, which has a new key for a member or no use for its keys any more.
+// What was noted about them is over.
 func (d *Registrar) remember(m raid.Member) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -27,9 +27,9 @@ func (d *Registrar) Leave(ctx context.Context, cs tls.ConnectionState, order rai
 // with raid.ErrPrecondition when the node has copies of files, unless forced; and with
 // a raid.LossError when other files would be lost than the order allows.
 //
-// Only copies on nodes that are there at this moment are counted on: each must be heard
-// of after the call began, which takes some seconds at most. What rests on the
-// node is looked up in the transaction that removes it, so that of two nodes which hold
+// Only copies on nodes that are there at this moment are counted on. Each must be heard of
+// after the call began, which takes some seconds at most. What rests on the
+// node is looked up in the transaction that removes it. So of two nodes which hold
 // the copies of a file, one alone goes without a word.
 func (d *Registrar) Remove(ctx context.Context, id raid.NodeID, order raid.RemoveOrder) error {
 	if _, err := raid.DecodeID(string(id)); err != nil {
@@ -77,7 +77,7 @@ func (d *Registrar) Remove(ctx context.Context, id raid.NodeID, order raid.Remov
 	return nil
 }
 
-// hearWithin bounds the time that a node may take to give a sign of life: longer than the
+// hearWithin bounds the time that a node may take to give a sign of life. It is longer than the
 // distance of heartbeats, and than one that hangs passes for being up. hearEvery is how
 // often it is looked for one.
 const (

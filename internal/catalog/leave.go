@@ -15,7 +15,7 @@ import (
 // raid.ErrNotFound when there is no such node.
 //
 // In the same transaction may is told what rests on the node, when the good copies on
-// other nodes that are there alone are counted on; its error keeps the node. Both
+// other nodes that are there alone are counted on. Its error keeps the node. Both
 // must not wait. A nil may allows it.
 //
 // MarkLost then has its chunks made anew, which may take long, and drops what was

@@ -21,9 +21,9 @@ import (
 // identityDir holds the array's keys, within the state directory.
 const identityDir = "identity"
 
-// admit makes what decides who is who: the array's CA, the certificates of this
-// process, and the registrar. member is the TLS of connections with nodes; on the port
-// of HTTP it is port, which lets in those too that were removed: they are told.
+// admit makes what decides who is who: the array's CA, the certificates of this process, and the
+// registrar. member is the TLS of connections with nodes. On the port of HTTP it is port. That lets
+// in those too that were removed, since they are told.
 func (c *Controller) admit(ctx context.Context) (member, port *tls.Config, err error) {
 	cfg := &c.cfg
 	dir := filepath.Join(cfg.StateDir, identityDir)

@@ -1,5 +1,5 @@
-// Package controller is the composition root of raid-controller: it builds the
-// catalog, the nodes' hub, the object store, repair and the REST API, owns their
+// Package controller is the composition root of raid-controller. It builds
+// the catalog, the nodes' hub, the object store, repair and the REST API, owns their
 // goroutines, and stops them in order.
 package controller
 
@@ -317,9 +317,9 @@ func (c *Controller) endUnfinished(ctx context.Context) error {
 	return nil
 }
 
-// sentCommit is the commit number that nodes are told: none while the catalog is
-// behind them, or may turn out to be, since what they have seen is the evidence of
-// that.
+// sentCommit is the commit number that nodes are told. It is none while the catalog
+// is behind them, or may turn out to be.
+// What they have seen is the evidence of that.
 func (c *Controller) sentCommit() uint64 {
 	if c.members.StaleCatalog() != nil || c.members.WarmUp() > 0 {
 		return 0
@@ -335,11 +335,10 @@ func (c *Controller) largestStripe() int64 {
 	return c.cfg.StripeSize
 }
 
-// serve runs the parts until ctx ends or one fails, and stops them from the top
-// down: first REST, so that requests in flight finish; then repair, which uses
-// the object store; then what that has left under way; then the nodes' hub, on
-// which all those wait; then the events, of which each of them may tell; last, by the
-// caller, the catalog, which they write to.
+// serve runs the parts until ctx ends or one fails, and stops them from the top down. REST is
+// first, so that requests in flight finish. Then come repair, which uses the object store, and what
+// that has left under way. Then comes the nodes' hub, on which all those wait, then the events, of
+// which each of them may tell. The caller ends the catalog last, to which they write.
 func (c *Controller) serve(ctx context.Context) error {
 	told, stopTelling := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTelling()
@@ -399,8 +398,8 @@ func (c *Controller) serve(ctx context.Context) error {
 }
 
 // serveREST answers requests until ctx ends. The controller is ready when the first
-// one is answered, which is its own: /livez, and not /readyz, since what that says of
-// the catalog is known only when nodes have come, and a start waits for no node.
+// one is answered, which is its own: /livez. It is not /readyz: what that says of the catalog
+// is known only when nodes have come, and a start waits for no node.
 func (c *Controller) serveREST(ctx context.Context) error {
 	listeners := []net.Listener{c.rest}
 	if c.local != nil {

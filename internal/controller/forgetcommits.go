@@ -20,9 +20,9 @@ func RebuildCatalog(ctx context.Context, cfg Config) error {
 	return catalog.Rebuild(ctx, catalog.Config{Path: path, Log: cfg.Log, Progress: cfg.Progress})
 }
 
-// ForgetCommits makes the catalog in cfg.StateDir take a commit number for one of its
-// past, which nodes have seen and it does not have; see catalog.ForgetCommits. No
-// controller may be running on it.
+// ForgetCommits makes the catalog in cfg.StateDir take a commit number for one of its past, which
+// nodes have seen and it does not have. See catalog.ForgetCommits. No controller may be running on
+// it.
 func ForgetCommits(ctx context.Context, cfg Config, commit uint64) (err error) {
 	c, err := openCatalog(ctx, &cfg)
 	if err != nil {

@@ -95,8 +95,8 @@ func (c *Controller) reach(nodes []raid.NodeInfo) (all, now raid.Reach) {
 	return r.all, r.now
 }
 
-// reached is what was found last, which holds until a write or a node that comes or
-// goes: an idle array is looked at every few seconds.
+// reached is what was found last, which holds until a write or a node that comes or goes. An idle
+// array is looked at every few seconds.
 type reached struct {
 	mu       sync.Mutex
 	key      string // the commit, and the nodes that are there

@@ -53,10 +53,9 @@ type machine struct {
 	addresses []netip.Addr
 }
 
-// hosts are the names and addresses of the controller's certificate: seen are
-// those of earlier looks, which are kept, so that an interface that comes and goes
-// does not have it made anew each time. Addresses that hold on one link alone count
-// where there are no others.
+// hosts are the names and addresses of the controller's certificate. seen are those of earlier
+// looks. They are kept, so that an interface that comes and goes does not have it made anew each
+// time. Addresses that hold on one link alone count where there are no others.
 func hosts(configured []string, m machine, seen identity.Hosts) identity.Hosts {
 	h := identity.Hosts{DNS: hostNames(configured, m.hostname, m.announced), IPs: slices.Clone(seen.IPs)}
 	add := func(a netip.Addr) {

@@ -61,8 +61,8 @@ func (l *httpsCertificate) renew(now time.Time) error {
 	return nil
 }
 
-// timeless serves until the clock is set: whoever asks his own clock whether the
-// certificate is over would be locked out by one that ended in 1971. It stays in
+// timeless serves until the clock is set. Who asks his own clock whether the certificate
+// is over would be locked out by one that ended in 1971. It stays in
 // memory, where nobody steals its key with the card.
 func (l *httpsCertificate) timeless(h identity.Hosts) error {
 	if kept := l.hosts.Load(); kept != nil && identity.IsTimeless(l.current.Load().Leaf) && slices.Equal(kept.DNS, h.DNS) && len(kept.IPs) == len(h.IPs) {

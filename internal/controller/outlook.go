@@ -256,9 +256,9 @@ func needed(away []raid.NodeInfo) string {
 	return "; start it: files could be lost with it"
 }
 
-// remedy tells what to do about nodes without which all files can be read. Removal is
-// advised for a node alone that has been away for longer than grace, and only while
-// others can take its copies: one that restarts would be thrown away with what it has.
+// remedy tells what to do about nodes without which all files can be read. Removal is advised for a
+// node alone that has been away for longer than grace, and only while others can take its copies.
+// One that restarts would be thrown away with what it has.
 func (o outlook) remedy(away []raid.NodeInfo, up int) string {
 	it, gone := "it", 0
 	if len(away) > 1 {

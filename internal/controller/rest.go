@@ -54,7 +54,7 @@ func (f fileStore) Open(ctx context.Context, file raid.File) (io.ReadSeekCloser,
 	return r, nil
 }
 
-// index is the catalog as REST sees it: while the catalog may be older than the
+// index is the catalog as REST sees it. While the catalog may be older than the
 // nodes, what it does not know may exist all the same.
 type index struct{ c *Controller }
 

@@ -88,8 +88,8 @@ type scrubs struct{ *verify.Verifier }
 
 var _ httpapi.Scrubs = scrubs{}
 
-// findBad tells of nodes that have found bad chunks which were not looked at yet: until
-// that is done it is not known which files they are of.
+// findBad tells of nodes that have found bad chunks which were not looked at yet. Until that is done
+// it is not known which files they are of.
 func (c *Controller) findBad(context.Context) []raid.Finding {
 	return uncheckedChunks(c.nodesByName(), c.verify.Unchecked())
 }

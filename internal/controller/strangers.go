@@ -84,8 +84,8 @@ func (s *strangers) forgetOne() {
 	delete(s.seen, oldest)
 }
 
-// watch has nodes noticed that speak TLS: which array is theirs they say with their first
-// message, and end the connection when they see our certificate.
+// watch has nodes noticed that speak TLS. They say with their first message which array
+// is theirs, and end the connection when they see our certificate.
 func (s *strangers) watch(c *tls.Config) {
 	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if array, mark, ok := identity.ParseHello(hello.ServerName); ok {
@@ -137,8 +137,8 @@ func strangersText(all []httpapi.Stranger) string {
 	return strings.Join(texts, "; ")
 }
 
-// forgotten returns an error when this array has no node and nodes of others knock: most
-// likely they are this controller's own, which has lost what it knew.
+// forgotten returns an error when this array has no node and nodes of others knock. Most likely
+// they are this controller's own, which has lost what it knew.
 func (c *Controller) forgotten() error {
 	there := c.strangers.there()
 	if len(there) == 0 || len(c.members.Nodes()) > 0 {

@@ -51,9 +51,9 @@ func (a *API) fail(x *exchange, err error) {
 	_ = x.SendJSON(status, p)
 }
 
-// logFailed writes a line of a request that failed, of calls that anybody may
-// make only now and then: who asks whether the array is ready, or to join it while
-// its catalog is broken, must not fill the disk of the log.
+// logFailed writes a line of a request that failed, of calls that anybody may make only now and
+// then. Who asks whether the array is ready, or to join it while its catalog is broken, must not
+// fill the disk of the log.
 func (a *API) logFailed(x *exchange, status int, err error) {
 	attrs := append(x.Attrs(), "status", status)
 	if x.route != nil && x.route.open {

@@ -31,8 +31,8 @@ type Files interface {
 	CheckRoom(size int64) error
 	// Open reads a file's verified bytes. The reader may also have
 	// WriteN(io.Writer, int64) (int64, error), which then serves whole files and
-	// ranges, or else WriteTo, which serves up to the end; without them bytes are
-	// copied through a buffer. Nothing is opened for HEAD, 304, 412 and 416.
+	// ranges, or else WriteTo, which serves up to the end. Without
+	// them bytes are copied through a buffer. Nothing is opened for HEAD, 304, 412 and 416.
 	Open(ctx context.Context, f raid.File) (io.ReadSeekCloser, error)
 	// Delete removes a file, which can be put back for a while; raid.ErrNotFound.
 	Delete(ctx context.Context, id raid.FileID) error
@@ -91,9 +91,8 @@ type Config struct {
 	Pin         [16]byte        // the first half of the CA's pin, for access tokens
 	Random      io.Reader       // for secrets; crypto/rand when nil
 
-	// Peer is the id of the user whose program is at the other end of a connection on
-	// this machine; nil is passed for a request that did not come through Serve.
-	// peercred.Of when nil.
+	// Peer is the id of the user whose program is at the other end of a connection on this machine.
+	// nil is passed for a request that did not come through Serve. peercred.Of when nil.
 	Peer func(net.Conn) (uid uint32, err error)
 
 	MaxBody     int64         // bytes of a request's body, 0: no limit

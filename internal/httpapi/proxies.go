@@ -6,7 +6,7 @@ import (
 )
 
 // proxyHeaders are those by which proxies, load balancers and content delivery
-// networks say that they pass a request on; no program sends one of its own. Names
+// networks say that they pass a request on. No program sends one of its own. Names
 // are in lower case.
 var proxyHeaders = map[string]bool{
 	"forwarded": true, "via": true, "cdn-loop": true, // RFC 7239, RFC 9110, RFC 8586

@@ -25,8 +25,8 @@ type Registrar interface {
 	// was removed.
 	Renew(ctx context.Context, cs tls.ConnectionState, csr []byte) (raid.Certificate, error)
 	// Leave removes the node at the other end. Not forced it is raid.ErrPrecondition
-	// while it has copies; a raid.LossError, forced or not, when the order does not say
-	// how many files are lost; raid.ErrGone when it was removed.
+	// while it has copies. It is a raid.LossError, forced or not, when the order does
+	// not say how many files are lost. It is raid.ErrGone when it was removed.
 	Leave(ctx context.Context, cs tls.ConnectionState, order raid.RemoveOrder) error
 	// Remove removes a node for good, as Leave does; raid.ErrNotFound.
 	Remove(ctx context.Context, id raid.NodeID, order raid.RemoveOrder) error

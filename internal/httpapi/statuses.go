@@ -11,7 +11,7 @@ import (
 
 // statuses is the one place where an error that crossed a package border gets
 // its HTTP status. An error may wrap several (no copy could be read, because
-// each node said why), so the order is from what was concluded to what was seen.
+// each node said why), so the order is from conclusions to what was seen.
 var statuses = []struct {
 	err    error
 	status int

@@ -23,7 +23,7 @@ type Weight int
 const (
 	// Impossible is a number that no controller of this array can have come to.
 	Impossible Weight = iota + 1
-	// Unproven is one without the array's MAC, or with a wrong one: from a node that
+	// Unproven is one without the array's MAC, or with a wrong one. It comes from a node that
 	// heard it of a controller that made no MACs yet, or from one that lies.
 	Unproven
 	// Proven is one that a controller with the array's key has made.
@@ -63,8 +63,8 @@ func (m *Members) sortedClaims() []Claim {
 	return all
 }
 
-// ClaimsNewer reports whether the node claims to have seen a newer catalog, and that can
-// be: then what our catalog says about its chunks is not acted upon.
+// ClaimsNewer reports whether the node claims to have seen a newer catalog, and that can be. Then
+// what our catalog says about its chunks is not acted upon.
 func (p *Peer) ClaimsNewer() bool {
 	p.members.mu.Lock()
 	defer p.members.mu.Unlock()

@@ -3,12 +3,12 @@
 // newer catalog than this controller's.
 //
 // It observes a wire.Hub. All judgements are made from monotonic time when they
-// are asked for, so a node that goes silent becomes suspect without any event;
-// nothing here writes to the catalog when a heartbeat arrives.
+// are asked for, so a node that goes silent becomes suspect without any
+// event. Nothing here writes to the catalog when a heartbeat arrives.
 //
-// Lock order: Members.mu is the only lock, and no call out of this package is
-// made while it is held, except to the accessors of a wire.Session or
-// wire.LabNode, which take no lock of ours.
+// Lock order: Members.mu is the only lock. No call out of this package
+// is made while it is held, except to the accessors of
+// a wire.Session or wire.LabNode. Those take no lock of ours.
 package membership
 
 import (
@@ -210,7 +210,7 @@ func (m *Members) notify() {
 }
 
 // StaleCatalog returns an error that wraps raid.ErrCatalogBehind while nodes turn out to
-// have seen a newer catalog than ours: see [Members.Claims]; or raid.ErrCatalogDamaged
+// have seen a newer catalog than ours, see [Members.Claims]. It wraps raid.ErrCatalogDamaged
 // once ours is known to be damaged. It stays so until the controller is started with
 // the right one, or those nodes are removed.
 func (m *Members) StaleCatalog() error {

@@ -18,10 +18,10 @@ const (
 // larger than the whole is one too: nobody gains by leaving one of them out.
 func shown(b wire.Heartbeat) int64 { return min(max(b.TotalBytes, b.FreeBytes, 0), largestDisk) }
 
-// room is how large a node's disk is and what is free on it, in bytes: what it says
-// now, but no more than the disk that it showed when it was first seen, or that a
-// person has accepted since; nor more than what its chunks of this run leave of
-// that. Callers hold mu.
+// room is how large a node's disk is and what is free on it, in bytes. It is what the node says
+// now, but no more than the disk that it showed when it was
+// first seen, or that a person has accepted since. Nor is it more
+// than what its chunks of this run leave of that. Callers hold mu.
 func (n *member) room() (total, free int64) {
 	total = min(shown(n.heartbeat), n.record.Disk)
 	return total, max(min(n.heartbeat.FreeBytes, total, n.record.Disk-n.stored), 0)

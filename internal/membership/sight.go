@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// noteEvery is how often at most it is written down how a node was when it came or
-	// went: one that does so all the time must not wear the controller's card.
+	// noteEvery is how often at most it is written down how a node was when it came or went. One
+	// that does so all the time must not wear the controller's card.
 	noteEvery = time.Minute
 	// lastSave bounds the time that the end of Run may take for what is still to be saved.
 	lastSave = 5 * time.Second

@@ -7,10 +7,10 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// Depending tells how many uploads are under way, and how many of them would fail if a
-// node went: the only good copies there of some stripe that is no longer in memory are
-// on it. What is still in memory is sent to another node then. Copies on lab nodes are
-// there if lab is true; the id of a lab node stands for all of them.
+// Depending tells how many uploads are under way, and how many of them would fail if a node went.
+// The only good copies of some stripe of theirs that is no longer in memory are on it. What is
+// still in memory is sent to another node then. Copies on lab nodes are there if lab is true; the
+// id of a lab node stands for all of them.
 func (s *Store) Depending(node raid.NodeID, isLab bool, there func(raid.NodeID) bool, lab bool) (uploads, depending int) {
 	s.mu.Lock()
 	under := make([]*upload, 0, len(s.underWay))

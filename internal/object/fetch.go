@@ -52,10 +52,10 @@ type pieceRead struct {
 	answers chan answer
 }
 
-// fetch fills p's buffer with verified bytes: from a random copy, from the other
-// at once on an error, and after a short silence; then from other parts, where the level
-// makes it from those. When all of them fail and some are rotten, it takes each block
-// from whichever copy has it.
+// fetch fills p's buffer with verified bytes. They come from a random copy, and from the other at
+// once on an error or after a short silence. Then they come from other parts, where the level makes
+// it from those. When all of them fail and some are rotten, it takes each block from whichever copy
+// has it.
 func (s *Store) fetch(ctx context.Context, f *raid.File, p *piece) error {
 	s.hedges.Read()
 	ctx, cancel := context.WithTimeout(ctx, getLimit)
@@ -325,9 +325,9 @@ func (s *Store) readCopy(ctx context.Context, f *raid.File, p *piece, c raid.Cop
 	return getChecked(ctx, peer, name, p, dst)
 }
 
-// getChecked reads the piece from a native node and checks it against the
-// catalog: the block checksums that came with it must combine to the part's, and
-// the bytes must fit them. It returns those of all blocks of the part.
+// getChecked reads the piece from a native node and checks it against the catalog. The block checksums
+// that came with it must combine to the
+// part's, and the bytes must fit them. It returns those of all blocks of the part.
 func getChecked(ctx context.Context, peer *membership.Peer, name raid.ChunkName, p *piece, dst []byte) ([]uint32, error) {
 	res, err := peer.Get(ctx, wire.GetRequest{
 		Name: name, Offset: p.offset, Length: p.length, ExpectLength: p.part.Length, ExpectCRC: p.part.CRC, Dst: dst,

@@ -97,9 +97,9 @@ func (r *Reader) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// Read reads the next bytes. Its end being unknown, it fetches no more than asked
-// for at first, and then as much ahead as was read in sequence; WriteN knows
-// better.
+// Read reads the next bytes. Its end being unknown, it fetches no more than
+// asked for at first, and then as much ahead
+// as was read in sequence. WriteN knows better.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.pos >= r.file.Size {
 		return 0, io.EOF

@@ -32,9 +32,9 @@ func (s *Store) siblingsOf(ctx context.Context, f *raid.File, part *raid.Part) (
 	return siblings{level, parts}, nil
 }
 
-// reconstruct fills dst with a piece's bytes, made from the same bytes of as many other
-// parts as are needed: those on nodes that answer first, and another for each that fails
-// or is slow. Each of them is checked against the catalog as in any read.
+// reconstruct fills dst with a piece's bytes, made from the same bytes of as many other parts as
+// are needed. These are those on nodes that answer first, and another for each that fails or is
+// slow. Each of them is checked against the catalog as in any read.
 func (s *Store) reconstruct(ctx context.Context, f *raid.File, p *piece, dst []byte) error {
 	level := p.siblings.level
 	ctx, cancel := context.WithCancel(ctx)

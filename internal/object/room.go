@@ -9,7 +9,7 @@ import (
 )
 
 // CheckRoom tells whether a file of a size could have room, before any of it is
-// read: raid.ErrArrayFull when the nodes that are up can't take it however it is
+// read. It returns raid.ErrArrayFull when the nodes that are up can't take it however it is
 // placed. While nodes may still come, are too few, or don't tell what they have, as
 // lab nodes don't, it lets Upload decide.
 func (s *Store) CheckRoom(size int64) error {

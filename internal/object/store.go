@@ -219,8 +219,8 @@ func (s *Store) Delete(ctx context.Context, id raid.FileID) error {
 	return nil
 }
 
-// orStale is err, or that the catalog may be older than the nodes where that can be why
-// bytes are not to be had: the file may have been deleted since, or its copies moved.
+// orStale is err, or that the catalog may be older than the nodes where that can be why bytes are
+// not to be had. The file may have been deleted since, or its copies moved.
 func (s *Store) orStale(err error) error {
 	if behind := s.cfg.Nodes.StaleCatalog(); behind != nil && (errors.Is(err, raid.ErrCorrupt) || errors.Is(err, raid.ErrNotFound)) {
 		return fmt.Errorf("%w: %w", behind, err)

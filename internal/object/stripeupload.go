@@ -14,8 +14,8 @@ import (
 
 const (
 	// storeTimeout bounds the time that one node may take for one chunk. It is long, since
-	// a node that is merely slow must be let finish: one that does not answer is
-	// noticed much earlier, and a second one is asked as well.
+	// a node that is merely slow must be let finish. One that does not answer is noticed
+	// much earlier, and a second one is asked as well.
 	storeTimeout = time.Minute
 	// watchEvery is the interval at which a waiting request looks at its node.
 	watchEvery = 100 * time.Millisecond
@@ -104,8 +104,8 @@ func (up *upload) send(i int64, st filled, meta *raid.FileMeta) *stripeUpload {
 }
 
 // storeCopy places copy c of part p until a node has it or the upload is over.
-// A node that does not answer is not given up while no other can take the copy:
-// what it has under way may be all that is needed. The first acknowledgement
+// A node that does not answer is not given up while no other can take the copy. What it
+// has under way may be all that is needed. The first acknowledgement
 // counts; what the other attempts may leave behind is recorded for removal.
 func (j *stripeUpload) storeCopy(p, c int) {
 	results := make(chan *attempt, maxParallel) // so many may still report when nobody listens any more

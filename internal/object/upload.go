@@ -190,8 +190,8 @@ func (up *upload) stripeBound() int64 {
 	return up.file.StripeSize
 }
 
-// buffer takes memory for a stripe of n bytes. The first is granted; further
-// ones, which only read ahead, wait until the shared pool has room or the oldest
+// buffer takes memory for a stripe of n bytes. The first is granted. Further ones,
+// which only read ahead, wait until the shared pool has room or the oldest
 // stripe of this upload is done.
 func (up *upload) buffer(n int) (*budget.Buffer, error) {
 	for {
@@ -332,8 +332,8 @@ func (up *upload) collect(wait bool) error {
 	return up.appendIfMany()
 }
 
-// appendIfMany writes rows once there are enough for a transaction; stripes may
-// still be under way, as they are all the time when the client is the faster side.
+// appendIfMany writes rows once there are enough for a transaction.
+// Stripes may still be under way, as they are all the time when the client is the faster side.
 func (up *upload) appendIfMany() error {
 	if len(up.parts) < appendEvery*2 {
 		return nil

@@ -1,7 +1,7 @@
 // Package reconcile compares what nodes really hold with what the catalog says that they
 // should.
 //
-// A node lists its chunks with the length and checksum that their trailers tell, and the
+// A node lists its chunks with the length and checksum that their trailers tell. The
 // catalog is walked through as it lies on the disk, once for all nodes whose listing is
 // there. Both are added up by ranges of upload ids, which chunk names begin with. Where
 // the sums of a range differ, and only there, both are read once more, in the order of

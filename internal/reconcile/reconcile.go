@@ -78,9 +78,9 @@ const (
 	// after againMin, and each time after twice as long.
 	againMin = time.Minute
 	againMax = 24 * time.Hour
-	// A node on which comparing failed rests for restMin, and each time for twice as
-	// long, up to restMax. After each, failed or not, it rests for restFactor times as
-	// long as that took: who restarts all the time is not compared all the time.
+	// A node on which comparing failed rests for restMin, and each time for twice as long, up to
+	// restMax. After each, failed or not, it rests for restFactor times as long as that took. Who
+	// restarts all the time is not compared all the time.
 	restMin    = 5 * time.Second
 	restMax    = time.Hour
 	restFactor = 20

@@ -15,13 +15,13 @@ const (
 	// restPages of them each page is followed by a rest that is twice as long.
 	countRows = 4000
 	restPages = 16
-	// drift is the part of all bytes of files that may come or go until it is counted
-	// anew, which is no sooner than countPause and countRest times as long as it takes.
+	// drift is the part of all bytes of files that may come or go until it is counted anew.
+	// That is no sooner than countPause and countRest times as long as it takes.
 	drift      = 0.1
 	countPause = 3 * time.Second
 	countRest  = 20
-	// countAgain is when it is counted anew although as many bytes are there: files may
-	// have come and gone, and copies may have been made again elsewhere. An array that
+	// countAgain is when it is counted anew although as many bytes are there.
+	// Files may have come and gone, and copies may have been made again elsewhere. An array that
 	// nothing is written to is not counted.
 	countAgain = time.Hour
 )

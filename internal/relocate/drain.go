@@ -63,7 +63,7 @@ func (r *Relocator) Undrain(ctx context.Context, id raid.NodeID) error {
 	return nil
 }
 
-// Replace says that another node will take the place of one, durably: it drains from when
+// Replace says that another node will take the place of one, durably. That one drains from when
 // that one has joined, and leaves the array when nothing rests on it any more. Until then
 // it may be said again. It fails with raid.ErrNotFound, and with raid.ErrPrecondition when
 // its successor has joined already.

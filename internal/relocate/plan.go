@@ -132,7 +132,7 @@ func (p *Plan) sharing() (all []*share) {
 	return all
 }
 
-// level sets the targets of nodes: the same share of each disk, as far as copies of a part
+// level sets the targets of nodes. They are the same share of each disk, as far as copies of a part
 // on distinct nodes, and in distinct zones, allow that. So a node is to hold no more than
 // one copy of everything, and so is a zone where there are others. What drains goes to
 // the others.
@@ -301,9 +301,9 @@ func (p *Plan) Sources() (ids []raid.NodeID) {
 	return ids
 }
 
-// Move says whether a copy of a part is to move, of size bytes on disk, whose good copies
-// are on these nodes: from which node, and to which others it may. Only where one is in
-// the end, it has moved.
+// Move says whether a copy of a part is to move, of size bytes on disk, whose good copies are on
+// these nodes. It says from which node, and to which others it may. Only where one is in the end,
+// it has moved.
 func (p *Plan) Move(on []raid.NodeID, size int64) (from raid.NodeID, to []raid.NodeID, why Reason) {
 	for _, id := range on {
 		if s := p.nodes[id]; s != nil && s.Drains && s.Gives {

@@ -1,4 +1,4 @@
-// Package relocate decides which good copies are to be on other nodes than they are:
+// Package relocate decides which good copies are to be on other nodes than they are. These are
 // those on nodes that a person drains or replaces, those of parts whose copies are all in
 // one zone, and those on nodes that hold more than their share.
 //
@@ -8,15 +8,15 @@
 //
 // # Balance
 //
-// A [Plan] is pure: from how much nodes hold and can hold it takes what each is to hold,
-// which is the same share of every disk, as far as copies on distinct nodes and in
+// A [Plan] is pure: from how much nodes hold and can hold it takes what each is to
+// hold. That is the same share of every disk, as far as copies on distinct nodes and in
 // distinct zones allow that. It begins when two nodes are apart by a tenth of their disks,
 // or when a node has less than half of its share, as one that was added does, and ends
 // well below that. A node either gives or takes. What a plan can't make even it leaves
 // alone.
 //
-// How much nodes hold is counted from the catalog and not asked of them: a node that
-// claims to be empty, or full, moves nothing by that. The count is taken anew when files
+// How much nodes hold is counted from the catalog and not asked of them. A node
+// that claims to be empty, or full, moves nothing by that. The count is taken anew when files
 // came or went that matter, and never while nothing changes.
 //
 // # Draining
@@ -383,8 +383,8 @@ func (r *Relocator) pick(part *raid.Part) (m raid.Move, to []raid.NodeID, why Re
 	return raid.Move{Old: part.Copies[i], Wished: true, Even: why == Balance, Fits: func(id raid.NodeID) bool { return slices.Contains(to, id) }}, to, why, true
 }
 
-// Instead says which nodes should get a copy in place of one on a node that is lost: the
-// one that takes its place, if there is one with room; nil: any may. It does no I/O.
+// Instead says which nodes should get a copy in place of one on a node that is lost. That is the one
+// that takes its place, if there is one with room; nil: any may. It does no I/O.
 func (r *Relocator) Instead(part *raid.Part, lost raid.NodeID) (fits func(raid.NodeID) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -73,8 +73,8 @@ func newLanes(pace Pace, again func(), do func(context.Context, raid.NodeID, tas
 
 // offer has a part repaired in a node's lane, unless it is in one already. It waits for
 // room in the lane while that moves, but not for ever, and returns false when it got none.
-// When the part is in a lane for another reason, what is done there may not be what it
-// needs: it is looked at once more after that.
+// When the part is in a lane for another reason, what is done there may not be what it needs. It
+// is looked at once more after that.
 func (ls *lanes) offer(ctx context.Context, g *errgroup.Group, node raid.NodeID, t task) bool {
 	key := t.repair.Cursor()
 	for ctx.Err() == nil {

@@ -93,8 +93,8 @@ type plan struct {
 	lastOutcome outcome       // of the last try, when it waits since that was in vain
 }
 
-// plan says what is to be done for a part, from memory alone: 10,000 parts that can't be
-// repaired cost no more than to look at them.
+// plan says what is to be done for a part, from memory alone. 10,000 parts that can't
+// be repaired cost no more than to look at them.
 func (r *Repairer) plan(v *view, w *raid.Repair, now time.Time) plan {
 	m, found := r.pick(&w.Part)
 	if !found {
@@ -160,8 +160,8 @@ type failure struct {
 	outcome outcome
 }
 
-// failedBefore reports whether a part need not be tried, as it was in vain and nothing
-// has happened since; rest is how long the clock says so, 0: for ever.
+// failedBefore reports whether a part need not be tried, as it was in vain and nothing has happened
+// since. rest is the time for which the clock says so, 0: for ever.
 func (r *Repairer) failedBefore(v *view, w *raid.Repair, now time.Time) (failed bool, o outcome, rest time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -176,9 +176,9 @@ func (r *Repairer) failedBefore(v *view, w *raid.Repair, now time.Time) (failed 
 	return rest > 0, f.outcome, max(rest, 0)
 }
 
-// failedNow notes that a part was tried in vain. Where no event of a node will tell that
-// another try is worth it, as the catalog or a node was too busy, or the catalog's disk
-// full, the clock does: each time after twice as long.
+// failedNow notes that a part was tried in vain. Where no event of a node will tell that another
+// try is worth it, as the catalog or a node was too busy, or the catalog's disk full, the clock
+// does. It does so each time after twice as long.
 func (r *Repairer) failedNow(w *raid.Repair, f failure, clock bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,23 +1,21 @@
-// Package repair keeps the nodes as the catalog wants them: it removes chunks on
-// recorded evidence, clears what earlier runs of the controller left behind, and
-// makes bad, missing and degraded copies again, and those on nodes that were
-// removed from the array.
+// Package repair keeps the nodes as the catalog wants them. It removes chunks on recorded evidence
+// and clears what earlier runs of the controller left behind. It makes bad, missing and degraded
+// copies again, and those on nodes that were removed from the array.
 //
-// Nothing is removed but what is on record: the chunks of a deleted file, of an
-// abandoned upload, of a copy that was placed again. Chunks of uploads of earlier runs
-// that the catalog has no trace of go to their nodes' trash. And nothing at all is removed
-// while a node is known that has seen a newer catalog.
+// Nothing is removed but what is on record: the chunks of a deleted file, of an abandoned upload,
+// of a copy that was placed again. Chunks of uploads of earlier runs that the catalog has no trace
+// of go to their nodes' trash. And nothing at all is removed while a node is known that has seen a
+// newer catalog.
 //
 // # Who waits for whom
 //
-// Each node is cleaned in a loop of its own, and each part to be repaired waits in the
-// lane of one node, several lanes moving at once. So a node that hangs holds up its
-// own work alone. Parts with a good copy go first. A part that can't be repaired waits,
-// in memory, until something happens to its nodes or to the room elsewhere; the catalog
-// is not written for it.
+// Each node is cleaned in a loop of its own. Each part to be repaired waits in the lane of one
+// node, several lanes moving at once. So a node that hangs holds up its own work alone. Parts with
+// a good copy go first. A part that can't be repaired waits, in memory, until something happens to
+// its nodes or to the room elsewhere. The catalog is not written for it.
 //
-// An idle Repairer sleeps: it is woken by Wake and by nodes that come, and
-// looks again by itself only while work is left.
+// An idle Repairer sleeps: it is woken by Wake and by nodes that come, and looks again by itself
+// only while work is left.
 package repair
 
 import (

@@ -16,7 +16,7 @@ import (
 var errLater = errors.New("not now")
 
 // repairLoop looks for parts to repair whenever it is woken or something happened to the
-// nodes, and when the clock makes a difference: a node was away for long enough. What
+// nodes, and when the clock makes a difference. It does when a node was away for long enough. What
 // can't be repaired waits for that, and is not tried all the time.
 func (r *Repairer) repairLoop(ctx context.Context) error {
 	pause := retryAfter

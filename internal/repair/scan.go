@@ -15,9 +15,9 @@ const (
 	scanRows = 5000
 	// scanLook is the interval of the looks at nodes: one that hangs tells nobody.
 	scanLook = 5 * time.Second
-	// A scan is done again after scanAgain, and each time after twice as long, up to
-	// scanAgainMost; sooner when what it left was held up by something that passes, and no
-	// sooner than scanRest times as long as it took.
+	// A scan is done again after scanAgain, and each time after twice as long, up to scanAgainMost.
+	// It is done sooner when what it left was held up by something that passes, and no sooner than
+	// scanRest times as long as it took.
 	scanAgain     = time.Minute
 	scanAgainMost = 6 * time.Hour
 	scanRest      = 20

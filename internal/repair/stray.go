@@ -16,10 +16,10 @@ func (r *Repairer) Cleaned(p *membership.Peer) bool {
 	return r.cfg.Nodes.CleanedRun(p.ID()) >= r.cfg.Run || s != nil && s.session == p.Session() && s.ended
 }
 
-// Stray is told of chunks on a node that nothing explains although it was cleaned. Where
-// the catalog does not know an upload of an earlier run among theirs, the node is looked
-// through for leftovers anew, of all runs: an old copy of its folder may have been put
-// back. That is done once in a session. It returns the catalog's errors.
+// Stray is told of chunks on a node that nothing explains although it was cleaned. Where the
+// catalog does not know an upload of an earlier run among theirs, the node is looked through for
+// leftovers anew, of all runs. An old copy of its folder may have been put back. That is done once
+// in a session. It returns the catalog's errors.
 func (r *Repairer) Stray(ctx context.Context, p *membership.Peer, keys []raid.ChunkKey) error {
 	left, err := r.unknown(ctx, keys)
 	if err != nil || len(left) == 0 {

@@ -37,8 +37,8 @@ const (
 	muchFuller = 5
 )
 
-// surplusLoop settles the surplus copies of nodes that are back: of all copies of a part
-// those stay that spread best, and one goes only after the others were read.
+// surplusLoop settles the surplus copies of nodes that are back. Of all copies of a part those stay
+// that spread best, and one goes only after the others were read.
 func (r *Repairer) surplusLoop(ctx context.Context) error {
 	pause := retryAfter
 	for {
@@ -276,8 +276,8 @@ func (r *Repairer) places() map[raid.NodeID]placeInfo {
 }
 
 // decide says what becomes of a surplus copy, if its bytes are good and may be used, or
-// not. wait says that it can't be told now: a copy that may be good is on a node that is
-// away, or nothing but this one could help.
+// not. wait says that it can't be told now. A copy that may be good
+// is on a node that is away, or nothing but this one could help.
 func (r *Repairer) decide(s raid.Surplus, places map[raid.NodeID]placeInfo, usable bool) (out raid.Settlement, wait bool) {
 	out.Surplus = s
 	twin, here, away := 0, false, false

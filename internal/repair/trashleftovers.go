@@ -11,8 +11,8 @@ import (
 )
 
 // trashLeftovers moves chunks to their node's trash whose upload the catalog's index does not
-// know, once everything else agrees that it never became a file: what the chunks'
-// trailers say, and what the catalog has outside of that index. A chunk with any trace
+// know, once everything else agrees that it never became a file. That is what
+// the chunks' trailers say, and what the catalog has outside of that index. A chunk with any trace
 // of a file stays, and is reported.
 //
 // What is left are catalogs that lost every row of a file and prove it nowhere. For

@@ -28,9 +28,9 @@ type Wish struct {
 	Moved func(part *raid.Part, old, fresh raid.Copy)
 }
 
-// pick says which copy of a part is to be made elsewhere, if any is: a bad one first,
-// then one whose node is lost, then the second of two on one node, then one that
-// somebody wishes elsewhere. It asks memory alone.
+// pick says which copy of a part is to be made elsewhere, if any is. A bad one
+// comes first, then one whose node is lost, then the second
+// of two on one node, then one that somebody wishes elsewhere. It asks memory alone.
 func (r *Repairer) pick(p *raid.Part) (m raid.Move, found bool) {
 	m.Missing = r.Lost
 	c, isFlawed := flawed(p)
@@ -104,8 +104,8 @@ func flawed(p *raid.Part) (raid.Copy, bool) {
 	return p.Copies[twin], true
 }
 
-// countThere counts the good copies of a part on nodes that are not lost, two on one node as
-// one: as they are counted where no part is looked at.
+// countThere counts the good copies of a part on nodes that are not lost, two on one node as one.
+// They are counted so where no part is looked at.
 func (r *Repairer) countThere(p *raid.Part) (n int) {
 	for i, c := range p.Copies {
 		twin := slices.ContainsFunc(p.Copies[:i], func(o raid.Copy) bool { return !o.Bad && o.Node == c.Node && c.Node != "" })

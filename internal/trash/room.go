@@ -32,8 +32,8 @@ const (
 
 // MakeRoom has the oldest files go until enough says that there is room, in steps of
 // bytes at least, and waits until the nodes have removed them. It gives up, and returns
-// false, when nothing is left to go or the nodes take too long; one that hangs holds it
-// up no longer than that. enough must not wait.
+// false, when nothing is left to go or the nodes take too long. One that
+// hangs holds it up no longer than that. enough must not wait.
 //
 // One caller at a time makes room; others wait for what that brings.
 func (b *Bin) MakeRoom(ctx context.Context, bytes int64, enough func() bool) bool {

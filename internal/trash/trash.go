@@ -1,4 +1,4 @@
-// Package trash is where deleted files wait: they can be put back until their time is
+// Package trash is where deleted files wait. They can be put back until their time is
 // over, somebody empties the trash, or their room is needed. Then the oldest goes first.
 //
 // The files' chunks stay where they are, and their rows stay in the catalog. What goes
@@ -7,7 +7,7 @@
 //
 // # Time
 //
-// The time of a deleted file is time that controllers ran, so what is deleted before the
+// The time of a deleted file is time that controllers ran. So what is deleted before the
 // array is switched off for a week is still there after it. What passed since the last
 // write to the catalog is forgotten with a power cut: the file then stays longer. It is
 // noted a few times in a file's time, and at the end of the process, only while
@@ -110,8 +110,8 @@ const (
 	// second: keep/slackShare later than they could, at most slackMax.
 	slackShare = 100
 	slackMax   = 10 * time.Minute
-	// noteShare is the number of notes of run time in the time that files are kept, where
-	// no other write does it; noteMin lies between two such notes.
+	// noteShare is the number of notes of run time in the time that files are kept, where no other
+	// write does it. noteMin lies between two such notes.
 	noteShare = 8
 	noteMin   = time.Minute
 	// lastNote bounds the time that the note at the end of the process may take.

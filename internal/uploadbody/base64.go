@@ -12,10 +12,9 @@ import (
 // get here never.
 var strict = base64.StdEncoding.Strict()
 
-// decoder decodes base64 out of a JSON string as it is scanned. Line breaks between
-// its characters are read over: Ruby's and Java's encoders write them (RFC 2045
-// section 6.8), and so does base64(1), whose output a shell may put into JSON as it
-// is, though a line break must be an escape there.
+// decoder decodes base64 out of a JSON string as it is scanned. Line breaks between its characters
+// are read over. Ruby's and Java's encoders write them (RFC 2045 section 6.8). So does base64(1),
+// whose output a shell may put into JSON as it is, though a line break must be an escape there.
 type decoder struct {
 	quad  [4]byte // characters that don't make a whole group yet
 	n     int     // of quad

@@ -19,7 +19,7 @@ const (
 	maxPartHeader = 128 << 10
 )
 
-// formUpload reads multipart/form-data (RFC 7578): its Read returns the contents
+// formUpload reads multipart/form-data (RFC 7578). Its Read returns the contents
 // of the first part that is a file, and EOF only when the rest of the form holds
 // no second one.
 type formUpload struct {

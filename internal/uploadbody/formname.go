@@ -5,20 +5,18 @@ import (
 	"strings"
 )
 
-// formFilename reads the filename out of the Content-Disposition of a form's part;
-// named is false when it has none, and ok when the header can't be read.
+// formFilename reads the filename out of the Content-Disposition of a form's part. named is false
+// when it has none, and ok when the header can't be read.
 //
-// HTML writes what no program escapes but browsers, curl and Python's requests in
-// one way: between quotes, with %22, %0D and %0A for a quote and line breaks, and
-// every other character as it is, backslashes too (the HTML standard, "multipart/form-data
-// encoding algorithm"; RFC 7578 section 4.2). So a name ends at the first quote that
-// a semicolon or the end follows. curl before 7.81 wrote \" for a quote and \\ for
-// a backslash: a quote that neither follows was written so, and then, and only
-// then, backslashes are escapes.
+// HTML writes what no program escapes but browsers, curl and Python's requests in one way: between
+// quotes, with %22, %0D and %0A for a quote and line breaks, and every other character as it is,
+// backslashes too (the HTML standard, "multipart/form-data encoding algorithm"; RFC 7578 section
+// 4.2). So a name ends at the first quote that a semicolon or the end follows. curl before 7.81
+// wrote \" for a quote and \\ for a backslash. A quote that neither follows was written so, and
+// then, and only then, backslashes are escapes.
 //
-// filename* (RFC 8187) must not be in forms (RFC 7578 section 4.2). .NET and old
-// versions of Python's requests send it nevertheless, beside a filename that is
-// garbled, or alone; it wins.
+// filename* (RFC 8187) must not be in forms (RFC 7578 section 4.2). .NET and old versions of
+// Python's requests send it nevertheless, beside a filename that is garbled, or alone; it wins.
 func formFilename(header string) (name string, named, ok bool) {
 	kind, rest, _ := strings.Cut(header, ";")
 	if !strings.EqualFold(strings.TrimSpace(kind), "form-data") {

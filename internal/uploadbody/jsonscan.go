@@ -149,7 +149,7 @@ func (s *scanner) end() error {
 }
 
 // text reads a string whose opening quote was taken, up to its closing one, and
-// appends at most limit bytes of it to dst; whole is false when there was more.
+// appends at most limit bytes of it to dst. whole is false when there was more.
 func (s *scanner) text(dst []byte, limit int) (out []byte, whole bool, err error) {
 	whole = true
 	var rune4 [utf8.UTFMax]byte

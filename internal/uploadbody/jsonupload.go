@@ -14,7 +14,7 @@ import (
 //
 //	{"filename": "…", "content_type": "…", "contents_b64": "…"}
 //
-// with its fields in any order, as a stream: Read returns the decoded contents,
+// with its fields in any order, as a stream. Read returns the decoded contents,
 // and EOF only when the rest of the body was found to be right. Describe is good
 // after that. Fields of other names are read over.
 type jsonUpload struct {

@@ -17,8 +17,8 @@ const (
 	defaultContentType = "application/octet-stream"
 )
 
-// checkFilename accepts any valid UTF-8 of 1 to maxFilename characters, slashes,
-// line breaks and NUL among them: a filename here is a text, never a path.
+// checkFilename accepts any valid UTF-8 of 1 to maxFilename characters, slashes, line breaks and
+// NUL among them. A filename here is a text, never a path.
 func checkFilename(name string) error {
 	switch {
 	case name == "":

@@ -4,7 +4,7 @@
 // # Bad chunks
 //
 // A node's heartbeat says how many of its chunks are corrupt. Their names are asked for,
-// and no name is believed: the catalog must count that copy on that node as good, and
+// and no name is believed. The catalog must count that copy on that node as good, and
 // the controller reads its bytes itself. Only what then proves wrong is marked bad, and
 // repair does the rest. A node that calls whole chunks corrupt is asked slowly, and after
 // some of them no more in that session.

@@ -162,8 +162,8 @@ func (v *Verifier) Run(ctx context.Context) error {
 // node begins no pass sooner after another, unless a person wants it.
 const noteLeast = 10 * time.Second
 
-// noteNode writes down that a node has read all its chunks, once for each pass, and not more
-// often than noteLeast: of passes that end sooner the last one counts.
+// noteNode writes down that a node has read all its chunks, once for each pass, and not more often
+// than noteLeast. Of passes that end sooner the last one counts.
 func (v *Verifier) noteNode(ctx context.Context, p *membership.Peer) error {
 	last := p.Heartbeat().Scrub.Last
 	before := v.Note(p.ID())
