@@ -72,7 +72,7 @@ func removeParts(path string) {
 }
 
 // copyFirst leaves a backup of a catalog whose schema is about to change. One that an
-// upgrade made which failed then is not made again: the service manager tries every
+// upgrade made which failed then is not made again. The service manager tries every
 // ten seconds, and a card bears only so many copies.
 func (m *migrator) copyFirst(ctx context.Context, version int64) error {
 	size, err := databaseSize(m.conn)
@@ -108,7 +108,7 @@ func (m *migrator) copyFirst(ctx context.Context, version int64) error {
 	return nil
 }
 
-// holdsAll tells whether b has all that the catalog has: each start and each write
+// holdsAll tells whether b has all that the catalog has. Each start and each write
 // takes another commit number, those of the version that ran before too.
 func (m *migrator) holdsAll(b backup) (bool, error) {
 	copied, ok := b.commit()

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A catalog on a full disk could not even be opened: SQLite needs a log for the
+// A catalog on a full disk could not even be opened. SQLite needs a log for the
 // number of the run, and an index for that. And with less than floor free nothing
 // could be deleted. So some room is kept in a file that is removed when it is needed.
 const (
@@ -20,7 +20,7 @@ const (
 	// ballastBytes is room for the log, for floor, which must be left beside it, and
 	// for what the database grows by while chunks wait for their removal.
 	ballastBytes = 32 << 20
-	// lastBytes of it are for opening alone: others may fill the disk again after the
+	// lastBytes of it are for opening alone. Others may fill the disk again after the
 	// rest was given up, and a controller that does not start reads nothing either.
 	lastBytes = 4 << 20
 	// scarce is with how little free space at a start room is given up, and ample

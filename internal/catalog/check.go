@@ -50,8 +50,8 @@ func (k *checker) stop() {
 	<-k.done
 }
 
-// run checks until ctx ends, or the catalog is known to be damaged: then a person has
-// to see to it, and more reading would only wear a card that dies.
+// run checks until ctx ends, or the catalog is known to be damaged. Then a
+// person has to see to it, and more reading would only wear a card that dies.
 func (k *checker) run(ctx context.Context) {
 	h := k.c.health
 	pace := k.quick

@@ -13,7 +13,7 @@ import (
 )
 
 // conn is one connection with its prepared statements, for one goroutine at a
-// time. It speaks to the driver below database/sql: the connections live as long
+// time. It speaks to the driver below database/sql. The connections live as long
 // as the catalog, so a pool has nothing to add, and its conversions and locks
 // cost more than the small statements themselves.
 type conn struct {

@@ -26,7 +26,7 @@
 // A write that fails for its own reasons, such as [raid.ErrNotFound], has changed
 // nothing. [raid.ErrNoSpace] means that nothing was written because the disk is
 // full up to the reserve. When a COMMIT fails, or anything reports an I/O error,
-// the outcome is unknown: Broken is closed, every call returns
+// the outcome is unknown. Broken is closed, every call returns
 // [raid.ErrCatalogBroken], and nothing is written any more. The process must end;
 // the next start believes what it reads.
 //

@@ -72,9 +72,9 @@ func (c *Catalog) NextEvent() (seq int64, ok bool) {
 	return l.next - 1, true
 }
 
-// CarryEvents names where events come from that wait to be written: pending returns
-// them, in order and with numbers of NextEvent, and written is told up to which they are
-// durable. Each write transaction takes them along. Neither function may wait.
+// CarryEvents names where events come from that wait to be written. pending returns them, in order
+// and with numbers of NextEvent, and written is told up to which they are durable. Each write
+// transaction takes them along. Neither function may wait.
 func (c *Catalog) CarryEvents(pending func() []raid.Event, written func(upTo int64)) {
 	c.events.source.Store(&eventSource{pending, written})
 }

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// forgetRuns bounds how far ahead of the catalog a run may be that is given up: a
+	// forgetRuns bounds how far ahead of the catalog a run may be that is given up. A
 	// number that no controller can have reached must not use up those that are left.
 	forgetRuns = 1 << 20
 	// forgetIDs is the number of file ids that are skipped, as ones that may have been given
@@ -16,14 +16,12 @@ const (
 	forgetIDs = 1 << 20
 )
 
-// ForgetCommits makes a commit number known, durably, and all others of its epoch, on an
-// operator's decision: what was stored under them and is not in this catalog is
-// given up. Later runs get higher numbers, and ids that are higher than what the
-// other catalog is likely to have given out.
+// ForgetCommits makes a commit number known, durably, and all others of its epoch, on an operator's
+// decision. What was stored under them and is not in this catalog is given up. Later runs get
+// higher numbers, and ids that are higher than what the other catalog is likely to have given out.
 //
-// It fails with raid.ErrInvalid when the number is known already or no controller
-// can have made it. Close the catalog afterwards: the present run's own numbers may
-// be lower than what is given up.
+// It fails with raid.ErrInvalid when the number is known already or no controller can have made it.
+// Close the catalog afterwards: the present run's own numbers may be lower than what is given up.
 func (c *Catalog) ForgetCommits(ctx context.Context, commit uint64) error {
 	name := fmt.Sprintf("give up commit %d", commit)
 	if c.Knows(commit) {
@@ -46,8 +44,8 @@ func (c *Catalog) ForgetCommits(ctx context.Context, commit uint64) error {
 	}})
 }
 
-// Possible reports whether a controller of this array can have come to a commit number:
-// its run is one from the first to a million starts after ours, and it counts something.
+// Possible reports whether a controller of this array can have come to a commit number. Its
+// run is one from the first to a million starts after ours, and it counts something.
 // No I/O.
 func (c *Catalog) Possible(commit uint64) bool {
 	c.mu.RLock()

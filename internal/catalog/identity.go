@@ -89,8 +89,8 @@ func (t *tx) setIdentity(key int64, to identity) error {
 // gone reports whether a node was removed.
 func (t *tx) gone(id raid.NodeID) bool { return t.identity(t.findNode(id)).removed != staying }
 
-// markGone marks the copies on nodes bad that were removed while the upload was
-// under way: the search for what they held may have passed it.
+// markGone marks the copies on nodes bad that were removed while the upload was under way. The search
+// for what they held may have passed it.
 func (t *tx) markGone(parts []raid.Part) {
 	for i := range parts {
 		for j := range parts[i].Copies {

@@ -12,8 +12,8 @@ import (
 // up, went bad. Then the part rests on it, in all that is said of files and nodes, until
 // it has been read and counts again.
 
-// spareWork is the part of a WHERE that leaves out surplus copies, s, of which nothing can
-// be decided: they are bad, and their part lacks good copies.
+// spareWork is the part of a WHERE that leaves out surplus copies, s, of which nothing can be decided.
+// They are bad, and their part lacks good copies.
 const spareWork = `(s.bad = 0 OR NOT EXISTS
 	(SELECT 1 FROM chunk f WHERE f.file = s.file AND f.stripe = s.stripe AND f.part = s.part AND f.flaw > 0))`
 

@@ -9,8 +9,8 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// RemoveNode removes a native node for good, durably, whether it has joined or
-// only holds chunks: it leaves Nodes, is never let in under its id again, and
+// RemoveNode removes a native node for good, durably, whether it has joined or only holds chunks.
+// It leaves Nodes, is never let in under its id again, and
 // nothing new rests on it from then on. Again is fine. It fails with
 // raid.ErrNotFound when there is no such node.
 //
@@ -19,7 +19,7 @@ import (
 // must not wait. A nil may allows it.
 //
 // MarkLost then has its chunks made anew, which may take long, and drops what was
-// still to be removed from it; until that is done, reads may still ask for a copy
+// still to be removed from it. Until that is done, reads may still ask for a copy
 // that was on it.
 func (c *Catalog) RemoveNode(ctx context.Context, id raid.NodeID, there func(raid.NodeID) bool, may func(raid.Leaving) error) error {
 	return c.write(ctx, &op{name: "remove node " + string(id), rows: 1, frees: true, run: func(t *tx) error {
@@ -57,12 +57,11 @@ const lostBatch = 256
 // beyond is after all rows.
 var beyond = raid.CopyCursor{File: math.MaxInt64, Stripe: math.MaxInt64, Part: math.MaxInt64, Copy: math.MaxInt64}
 
-// MarkLost does a small step of what is left to do for nodes that were removed, one
-// node after the other: it looks at so many rows of chunk, marks what the node held
-// bad, so that repair makes it anew, and drops what was to be removed from the node.
-// next is where to go on; more says that there is more to do. That a node is done
-// is durable. What was cut off begins anew with the zero cursor, and what is marked
-// already costs little then.
+// MarkLost does a small step of what is left to do for nodes that were removed, one node after the
+// other. It looks at so many rows of chunk, marks what the node held bad, so that repair makes it
+// anew, and drops what was to be removed from the node. next is where to go on; more says that
+// there is more to do. That a node is done is durable. What was cut off begins anew with the zero
+// cursor, and what is marked already costs little then.
 func (c *Catalog) MarkLost(ctx context.Context, at raid.LostCursor, rows int) (next raid.LostCursor, more bool, err error) {
 	key, removals := c.nextLeaving(&at)
 	if key == 0 {

@@ -14,7 +14,7 @@ import (
 
 const (
 	// listPage bounds the files that a listing reads at once, and listBytes
-	// how many bytes of their names: 200 of 5,000 characters would be 4 MB for each
+	// how many bytes of their names. 200 of 5,000 characters would be 4 MB for each
 	// client that reads slowly. A page has one file at least.
 	listPage  = 200
 	listBytes = 64 << 10
@@ -84,8 +84,8 @@ func listFrom(r *conn, filename string, after int64, size int) (page []raid.File
 	return page, last, len(page) == size, err
 }
 
-// searchFrom looks at searchPage names. They are compared here and not with LIKE:
-// that knows the case of ASCII letters only, stops at a NUL, and knows nothing of
+// searchFrom looks at searchPage names. They are compared here and not with LIKE.
+// That knows the case of ASCII letters only, stops at a NUL, and knows nothing of
 // Unicode's forms. Between two pages everybody else gets on.
 func searchFrom(r *conn, filename string, after int64, size int) (page []raid.File, last int64, more bool, err error) {
 	wanted := searchFor(filename)

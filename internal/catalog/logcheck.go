@@ -25,8 +25,8 @@ type logReader struct {
 	big    bool
 }
 
-// logDamage tells what is wrong with the log of the database at path, for a person; ""
-// is nothing that a power cut may not have done.
+// logDamage tells what is wrong with the log of the database at path, for a person.
+// "" is nothing that a power cut may not have done.
 func logDamage(path string) (what string, err error) {
 	l, end, err := openLog(path)
 	if err != nil || l == nil {
@@ -136,8 +136,8 @@ func (l *logReader) behindBad() (string, error) {
 }
 
 // older tells whether a frame's salts look like those of an earlier time of the log. The
-// head of a frame may lie on two sectors, and a power cut may leave the first one as it
-// was; rot changes a byte or two.
+// head of a frame may lie on two sectors, and a power cut may leave the first one as
+// it was. Rot changes a byte or two.
 func older(salts, ours []byte) bool {
 	differ := 0
 	for i := range salts {

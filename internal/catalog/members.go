@@ -30,8 +30,8 @@ func (c *Catalog) Members(context.Context) ([]raid.Member, error) {
 
 // Join lets a node in with a key of its own, durably, and spends a use of the join
 // token in the same transaction. A node that comes again with the key that it has,
-// or with its next one, is answered as before and spends nothing, also when the
-// token is used up: its answer may have got lost.
+// or with its next one, is answered as before and spends nothing, also when the token is used
+// up. Its answer may have got lost.
 //
 // It fails with raid.ErrUnauthorized when the token has no use left, which tells
 // who used it; with raid.ErrPrecondition when the node has joined with another
@@ -40,8 +40,8 @@ func (c *Catalog) Join(ctx context.Context, m raid.Member, use raid.TokenUse) (r
 	return c.join(ctx, m, use, false)
 }
 
-// Rekey is Join with a token that was made for that very node: one that has joined
-// gets the new key in place of the one that it has lost, which is refused from
+// Rekey is Join with a token that was made for that very node. One
+// that has joined gets the new key in place of the one that it has lost, which is refused from
 // then on.
 func (c *Catalog) Rekey(ctx context.Context, m raid.Member, use raid.TokenUse) (raid.Member, error) {
 	return c.join(ctx, m, use, true)
@@ -161,8 +161,8 @@ func usedBy(names []string) string {
 	return "used by " + strings.Join(names, ", ")
 }
 
-// TokenUsers are the host names of the nodes that a join token let in, the first
-// one first; a node that used it twice is there twice. An unknown token has none.
+// TokenUsers are the host names of the nodes that a join token let in, the first one first. A
+// node that used it twice is there twice. An unknown token has none.
 func (c *Catalog) TokenUsers(ctx context.Context, token string) (names []string, err error) {
 	err = c.read(ctx, "look up who used a join token", func(r *conn) error {
 		names, err = tokenUsers(r, token)

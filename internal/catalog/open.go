@@ -26,8 +26,8 @@ type options struct {
 	slow, rest time.Duration // of the checks that go on; slowEvery and checkRest when 0
 }
 
-// Open opens the catalog at cfg.Path, making it when there is none: it locks it
-// against a second controller, brings its schema up to date (an older one is
+// Open opens the catalog at cfg.Path, making it when there is none.
+// It locks it against a second controller, brings its schema up to date (an older one is
 // copied beside it first), and makes the new run number durable. It fails with
 // raid.ErrBusy when another process has it open, with raid.ErrNoSpace when there is
 // no room for the copy, and with ErrRefused when a person has to see to it.

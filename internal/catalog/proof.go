@@ -23,7 +23,7 @@ type proofs struct {
 }
 
 // ProveWith has commit numbers proved with key from now on, unless the catalog has a key
-// already, which stays. It makes the key durable; on a disk that is too full for that
+// already, which stays. It makes the key durable. On a disk that is too full for that
 // it is used all the same, and has to be given again at the next start.
 func (c *Catalog) ProveWith(ctx context.Context, key [32]byte) error {
 	if c.proofs.key.Load() != nil {

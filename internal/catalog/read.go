@@ -91,8 +91,8 @@ func (c *Catalog) File(ctx context.Context, id raid.FileID) (f raid.File, err er
 	return f, err
 }
 
-// Stored is File without chunk names, which also describes a file in the trash: what is
-// stored of it is kept as that of others is.
+// Stored is File without chunk names, which also describes a file in the trash.
+// What is stored of it is kept as that of others is.
 func (c *Catalog) Stored(ctx context.Context, id raid.FileID) (f raid.File, err error) {
 	err = c.read(ctx, fmt.Sprintf("look up file %d", id), func(r *conn) error {
 		f, err = findUpload(r, int64(id), bareColumns, "u.state IN (1, 2)")

@@ -11,7 +11,7 @@ import (
 )
 
 // Rebuild writes a damaged catalog anew from the rows of its tables, with new indexes,
-// and keeps what it was beside it. It loses nothing: when a row can't be read, or an
+// and keeps what it was beside it. It loses nothing. When a row can't be read, or an
 // index that can be read says otherwise than its table, it changes nothing and fails with
 // ErrRefused. No catalog may be open at cfg.Path.
 func Rebuild(ctx context.Context, cfg Config) error {

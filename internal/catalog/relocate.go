@@ -64,7 +64,7 @@ func (c *Catalog) keyOf(id raid.NodeID) (key int64, known bool) {
 
 // Holdings sums up which nodes hold how much of parts that come after the cursor, looking
 // at about so many rows of chunk. Of each set of nodes that good copies of parts are on
-// there is one row; the nodes are in no order, and lab nodes are not among them. Nothing
+// there is one row. The nodes are in no order, and lab nodes are not among them. Nothing
 // is written. more says that there are further parts, after next.
 func (c *Catalog) Holdings(ctx context.Context, after raid.PartCursor, rows int) (sums []raid.Holding, next raid.PartCursor, more bool, err error) {
 	bySet, sets := map[string]raid.Holding{}, map[string]string{}

@@ -97,8 +97,8 @@ func (c *Catalog) inBatches(ctx context.Context, name string, all []raid.Removal
 	return nil
 }
 
-// Removals returns up to limit chunks that wait to be removed from a node: none
-// from one that was removed, and none that a file rests on, as never happens unless a
+// Removals returns up to limit chunks that wait to be removed from a
+// node. There is none from one that was removed, and none that a file rests on, as never happens unless a
 // row is rotten.
 func (c *Catalog) Removals(ctx context.Context, node raid.NodeID, limit int) (out []raid.Removal, err error) {
 	c.mu.RLock()

@@ -88,8 +88,8 @@ func (t *tx) findFlaws(id, stripe, part int64) error {
 }
 
 // NextAttempt gives out, durably, a number for one more attempt to store a part
-// of a file, which no chunk of that part ever had, and notes that the chunk is about to
-// be stored on the node: until ReplaceCopy or Record says what became of it. It fails with raid.ErrNotFound
+// of a file, which no chunk of that part ever had, and notes that the chunk is about to be stored on
+// the node, until ReplaceCopy or Record says what became of it. It fails with raid.ErrNotFound
 // when there is no such file, with raid.ErrUnsupported when a name has no room for a
 // higher number, and with raid.ErrPeerGone when the node drains, and so gets nothing any
 // more. It may have been chosen before.
@@ -150,17 +150,15 @@ func (t *tx) nextAttempt(id, stripe, part int64) (int, error) {
 	return int(last), nil
 }
 
-// ReplaceCopy puts a new copy of a part in place of an old one, durably, and
-// queues the removal of the old chunk when its node is known and it is not the
-// new one too (a copy marked bad that proved good). The file is no longer
-// degraded when that was its last flaw.
+// ReplaceCopy puts a new copy of a part in place of an old one, durably, and queues the removal of
+// the old chunk when its node is known and it is not the new one too (a copy marked bad that proved
+// good). The file is no longer degraded when that was its last flaw.
 //
-// The number of a new chunk must come from NextAttempt, else it fails with
-// raid.ErrInvalid. It fails with raid.ErrPrecondition when the row is no longer as
-// old says, or the file is gone or the new copy's node was removed, or a good copy would
-// be given up for one on a node that has another; the new chunk is then queued for removal instead. Once a deleted
-// file is swept, though, its upload is not known here any more, and only a caller
-// that knows it can Record that.
+// The number of a new chunk must come from NextAttempt, else it fails with raid.ErrInvalid. It
+// fails with raid.ErrPrecondition when the row is no longer as old says, or the file is gone or the
+// new copy's node was removed, or a good copy would be given up for one on a node that has another.
+// The new chunk is then queued for removal instead. Once a deleted file is swept, though, its
+// upload is not known here any more, and only a caller that knows it can Record that.
 func (c *Catalog) ReplaceCopy(ctx context.Context, file raid.FileID, stripe int64, part int, old, new raid.Copy) error {
 	return c.replace(ctx, file, stripe, part, old, new, false)
 }
@@ -227,7 +225,7 @@ func (t *tx) replaceCopy(id, stripe, part int64, old, new raid.Copy, lost bool) 
 }
 
 // doubles reports whether a good copy would be given up for one on a node that has
-// another good copy of the part: one may have come there since the node was chosen.
+// another good copy of the part. One may have come there since the node was chosen.
 func (t *tx) doubles(id int64, key raid.ChunkKey, old, new raid.Copy) (yes bool, err error) {
 	node := t.findNode(new.Node)
 	if old.Bad || old.Node == new.Node || node == 0 {

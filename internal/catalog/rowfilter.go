@@ -39,7 +39,7 @@ func placedSet(row string) placed {
 	return newPlaced([][]int64{r.keys}, r.size)
 }
 
-// complete reports that the row adds nothing to what a view lacks: its files have two
+// complete reports that the row adds nothing to what a view lacks. Its files have two
 // copies or more of every part, and none on a node that may be out of reach.
 func (p placed) complete(outOfReach nodeFilter) bool { return p.twice && !p.on.meets(outOfReach) }
 

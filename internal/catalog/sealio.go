@@ -25,7 +25,7 @@ func (f *sealFS) onRead(tls *libc.TLS, file, buf uintptr, n int32, at int64) int
 }
 
 // readHeader learns whether pages are sealed. SQLite takes how it begins a database
-// from the header of what is there; of an empty one it is told to leave room for seals.
+// from the header of what is there. Of an empty one it is told to leave room for seals.
 func (s *sealedFile) readHeader(header []byte, rc int32) int32 {
 	switch {
 	case rc == 0 && isSealed(header):
@@ -84,8 +84,8 @@ const (
 
 // logFile is an open log.
 type logFile struct {
-	// loose is where the frames begin whose checksums are not yet what they will be: a
-	// transaction that writes a page again overwrites its frame, and gives all from
+	// loose is where the frames begin whose checksums are not yet what they will
+	// be. A transaction that writes a page again overwrites its frame, and gives all from
 	// there on new checksums when it commits. Only the writer reads them meanwhile.
 	loose int64
 	next  int64 // the frame whose header was just written, or -1

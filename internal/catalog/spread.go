@@ -14,20 +14,18 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// The table spread counts complete files, and beside them those in the trash, by their
-// places: the sets of nodes that good copies of their parts are on. A set is written as the keys of its nodes in
-// ascending order with dots between, a copy on a lab node as 0, and no copy at all as
-// "-". Sets are sorted, each stands once, and spaces are between: "1.2 3.4" is a file
-// of which some parts are on nodes 1 and 2, others on 3 and 4.
+// The table spread counts complete files, and beside them those in the trash, by their places: the
+// sets of nodes that good copies of their parts are on. A set is written as the keys of its nodes
+// in ascending order with dots between, a copy on a lab node as 0, and no copy at all as "-". Sets
+// are sorted, each stands once, and spaces are between: "1.2 3.4" is a file of which some parts are
+// on nodes 1 and 2, others on 3 and 4.
 //
-// An array has few such texts: 55 for files of one stripe on five nodes. So that many
-// nodes and long files can't make a row of each file, only the first maxPlaces texts
-// get a row. A file with another is counted in a coarser row, which says the least
-// number of good copies and all the nodes: "~2 1.2.3.4"; and when there are
-// maxPlaces of these too, in one that says the number alone, "*2", and whether any
-// copy is on a lab node, "*2 0". Which row a file is
-// in can always be told: a row stays once it is there, and while any file is in a
-// coarser row, no finer row begins.
+// An array has few such texts: 55 for files of one stripe on five nodes. So that many nodes and
+// long files can't make a row of each file, only the first maxPlaces texts get a row. A file with
+// another is counted in a coarser row, which says the least number of good copies and all the
+// nodes: "~2 1.2.3.4"; and when there are maxPlaces of these too, in one that says the number
+// alone, "*2", and whether any copy is on a lab node, "*2 0". Which row a file is in can always be
+// told. A row stays once it is there, and while any file is in a coarser row, no finer row begins.
 const (
 	noCopy     = "-"
 	coarseMark = "~"

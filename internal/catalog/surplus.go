@@ -85,7 +85,7 @@ func (c *Catalog) partOf(r *conn, at raid.PartCursor) (p raid.Part, ok bool, err
 
 // SettleSurplus ends surplus copies, durably: each takes the place of another copy or is
 // queued for removal, and the other copy is. It happens only when the part's copies still
-// are as the settlement says; of one that goes, all of them must be good, on distinct
+// are as the settlement says. Of one that goes, all of them must be good, on distinct
 // nodes. done says which were settled; nothing is changed for others.
 func (c *Catalog) SettleSurplus(ctx context.Context, all []raid.Settlement) (done []bool, err error) {
 	done = make([]bool, len(all))

@@ -48,7 +48,7 @@ func (c *Catalog) loadTokens(w *conn) error {
 
 // CreateToken keeps a new REST token, which begins now and ends after life; 0:
 // never. Its id and the SHA-256 of its secret come from [raid.NewAccessToken].
-// When there are 1000 tokens, the oldest that is over makes room; it fails with
+// When there are 1000 tokens, the oldest that is over makes room. It fails with
 // raid.ErrPrecondition when all of them are in use, or the id is taken.
 func (c *Catalog) CreateToken(ctx context.Context, k raid.AccessToken, life time.Duration) (raid.AccessToken, error) {
 	const name = "create a token"
@@ -168,7 +168,7 @@ func (c *Catalog) Tokens() []raid.AccessToken {
 
 // NoteExpired makes durable that tokens have expired, if any has since the last
 // write of whatever kind. So it writes once for each token that ends, and it
-// should be called every minute or so: what no write has noted can live again
+// should be called every minute or so. What no write has noted can live again
 // after a start with a clock that has gone back.
 func (c *Catalog) NoteExpired(ctx context.Context) error {
 	if now := c.wall.text(); !c.unnoted(now) {

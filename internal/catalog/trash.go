@@ -58,7 +58,7 @@ func (c *Catalog) Purge(ctx context.Context, id raid.FileID) error {
 // and chunks. Of one that is a file it returns the record.
 //
 // It fails with raid.ErrNotFound when the file is not in the trash (any more), and with
-// raid.ErrConflict when some part of it has no good copy left; it stays there then.
+// raid.ErrConflict when some part of it has no good copy left. It stays there then.
 func (c *Catalog) Undelete(ctx context.Context, id raid.FileID) (f raid.File, err error) {
 	err = c.write(ctx, &op{name: fmt.Sprintf("put file %d back", id), rows: 2, frees: true, files: true, run: func(t *tx) error {
 		state, size, err := t.stateOf(int64(id))
@@ -253,8 +253,8 @@ func (c *Catalog) Ran() time.Duration { return time.Duration(c.ran()) * time.Mil
 
 func (c *Catalog) ran() int64 { return c.ranBefore + time.Since(c.started).Milliseconds() }
 
-// NoteRan makes Ran durable where a file in the trash waits for it, and no write has
-// done so for a while: then it writes one row, else nothing.
+// NoteRan makes Ran durable where a file in the trash waits for it, and no write has done so for
+// a while. Then it writes one row, else nothing.
 func (c *Catalog) NoteRan(ctx context.Context, every time.Duration) error {
 	c.mu.RLock()
 	noted, waits := c.state.meta.ran, c.state.meta.counts.Trash.Files > 0

@@ -59,7 +59,7 @@ func (c *Catalog) Append(ctx context.Context, id raid.FileID, parts []raid.Part)
 // Finish makes an upload a file, durably: what it returns is what the catalog
 // holds. Created is set to the present when it is empty. It fails with
 // raid.ErrPrecondition when the upload was abandoned, or when another one has
-// finished with the same idempotency key; nothing is stored then, and the caller
+// finished with the same idempotency key. Nothing is stored then, and the caller
 // abandons.
 func (c *Catalog) Finish(ctx context.Context, fin raid.FinishedUpload) (raid.File, error) {
 	f := &fin.File

@@ -8,12 +8,12 @@ import (
 	"github.com/raidpi/raidpi/internal/raid"
 )
 
-// wallClock tells the time that REST tokens end by and that nodes' keys are aged
-// by, the only things that the time of day decides. It never goes back: it is the clock's time, or the highest time
-// that the catalog has ever noted plus what has passed since by the monotonic
-// clock, whichever is later. So a token that was over stays so when a Pi starts
-// in 1970, and one that was not ends when it has lasted long enough with the
-// controller running. A clock that ran ahead can end tokens too early, never late.
+// wallClock tells the time that REST tokens end by and that nodes' keys are aged by, the only
+// things that the time of day decides. It never goes back. It is the clock's time, or the highest
+// time that the catalog has ever noted plus what has passed since by the monotonic clock, whichever
+// is later. So a token that was over stays so when a Pi starts in 1970, and one that was not ends
+// when it has lasted long enough with the controller running. A clock that ran ahead can end tokens
+// too early, never late.
 type wallClock struct {
 	read func() time.Time
 

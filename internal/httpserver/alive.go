@@ -20,7 +20,7 @@ func isOwn(c net.Conn) bool {
 }
 
 // Alive asks for /livez over a connection of its own, which goes the way of those
-// that the listener has let in: net/http accepts it and serves it in a goroutine. It
+// that the listener has let in. net/http accepts it and serves it in a goroutine. It
 // is made in memory, so that it needs no address, no descriptor and no room in the
 // system's queue, and it counts for no limit: many connections, or a firewall,
 // does not make this process look dead. It fails with net.ErrClosed once the listener

@@ -14,8 +14,8 @@ const (
 	smallRest = 256 << 10
 	// restTime bounds the wait for the short rest of a body.
 	restTime = 2 * time.Second
-	// drainTime and drainBytes bound what is read of a refused body: on a slow
-	// network or machine a client takes a while to send what it had begun.
+	// drainTime and drainBytes bound what is read of a refused body.
+	// On a slow network or machine a client takes a while to send what it had begun.
 	drainTime  = 10 * time.Second
 	drainBytes = 512 << 20
 	// Each slowTime that is spent waiting for a body must bring slowBytes of it,
@@ -153,8 +153,8 @@ func (b *body) boundRest() {
 	}
 }
 
-// skip reads a short body of a request that should have none, at once: net/http
-// would do it in the middle of the answer, without a deadline.
+// skip reads a short body of a request that should have none, at
+// once. net/http would do it in the middle of the answer, without a deadline.
 func (b *body) skip() {
 	if b.expect || b.spent() {
 		return
@@ -168,8 +168,8 @@ func (b *body) skip() {
 	b.err = b.explain(err)
 }
 
-// drain reads what a client still sends, for a bounded time, after the answer
-// has been flushed: many clients read only when they have written all, and see a
+// drain reads what a client still sends, for a bounded time, after the answer has been
+// flushed. Many clients read only when they have written all, and see a
 // reset connection instead of the answer when nobody takes their bytes. A client
 // that waits for 100 Continue sends nothing.
 func (b *body) drain() {

@@ -10,7 +10,7 @@ import (
 
 // What browsers may do with a file: nothing that a script of this origin could
 // (an uploaded page must not act as the controller). A sandbox has an origin of its
-// own, to which the browser's player would be refused its own video; so what can't
+// own, to which the browser's player would be refused its own video. So what can't
 // run script has none. PDF viewers bear no policy at all, and run no script of the
 // page's origin.
 const onlyOwn = "default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'unsafe-inline'"

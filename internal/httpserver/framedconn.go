@@ -35,7 +35,7 @@ func (l framedListener) Accept() (net.Conn, error) {
 // and that answer gets our words.
 //
 // It also hides from net/http that a client has closed its side, while a request of
-// it is answered and bytes move: it may wait for the answer (RFC 9112 section 9.6),
+// it is answered and bytes move. It may wait for the answer (RFC 9112 section 9.6),
 // and net/http would cancel the request.
 type framedConn struct {
 	net.Conn
@@ -190,7 +190,7 @@ func (c *framedConn) CloseWrite() error {
 const errorHeaders = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
 
 // Write implements net.Conn. net/http writes an error of its own at once, when the
-// answers to all requests before were sent: what it writes earlier may be a file that
+// answers to all requests before were sent. What it writes earlier may be a file that
 // looks like one.
 func (c *framedConn) Write(p []byte) (int, error) {
 	if fault := c.fault.Load(); fault != nil && c.finished.Load() == c.framing.asked && bytes.HasPrefix(p, []byte("HTTP/1.1 4")) && bytes.Contains(p, []byte(errorHeaders)) {

@@ -12,8 +12,8 @@ const (
 	plugged                   // show it in the browser's own viewer, which no policy of ours may hinder
 )
 
-// handlingOf chooses it. What is no single valid media type is attached: a browser
-// that finds several in one header takes the last (the Fetch standard, "extract a
+// handlingOf chooses it. What is no single valid media type is attached.
+// A browser that finds several in one header takes the last (the Fetch standard, "extract a
 // MIME type"), and so another than any check here has seen. So is multipart, whose
 // parts have headers of their own that a browser may believe.
 func handlingOf(contentType string) handling {

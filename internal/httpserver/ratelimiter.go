@@ -22,8 +22,8 @@ const (
 )
 
 // RateLimiter counts failed attempts to show a token, by address, which is 64 bits of
-// an IPv6 address. What is limited
-// is the noise: a secret of 256 bits can't be guessed, so a good token is served
+// an IPv6 address. What is limited is the
+// noise. A secret of 256 bits can't be guessed, so a good token is served
 // even at an address that others misuse, such as a proxy's.
 type RateLimiter struct {
 	mu     sync.Mutex

@@ -42,7 +42,7 @@ func (c Caller) Holder() Caller {
 //
 // One caller may have most of them, when nobody else is there. It can't be asked to
 // give any back, since a slow download takes hours. So there are some more, a
-// spare eighth, that go to others alone: a caller takes one of those only while it
+// spare eighth, that go to others alone. A caller takes one of those only while it
 // holds fewer places than would be free. Half of the spare ones are for callers
 // from networks of which the same is true, since somebody may have several tokens or
 // addresses.

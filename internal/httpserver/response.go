@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// writePiece is the size of what is written under one deadline, in bytes: at the default
-// of 30 s per piece a client needs 9 kB/s to stay connected.
+// writePiece is the size of what is written under one deadline, in bytes.
+// At the default of 30 s per piece a client needs 9 kB/s to stay connected.
 const writePiece = 256 << 10
 
 // response counts what is sent and moves the connection's write deadline along
