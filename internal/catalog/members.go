@@ -49,7 +49,7 @@ func (c *Catalog) Rekey(ctx context.Context, m raid.Member, use raid.TokenUse) (
 
 func (c *Catalog) join(ctx context.Context, m raid.Member, use raid.TokenUse, rekey bool) (joined raid.Member, err error) {
 	name := "let node " + string(m.ID) + " join"
-	if !native(m.ID) || m.Key == (raid.KeyPin{}) || use.Token == "" {
+	if !m.ID.IsNative() || m.Key == (raid.KeyPin{}) || use.Token == "" {
 		return joined, fmt.Errorf("%s: %w: it must have an id that lasts, a key and a token", name, raid.ErrInvalid)
 	}
 	err = c.write(ctx, &op{name: name, rows: 3, run: func(t *tx) (err error) {

@@ -55,7 +55,7 @@ func (c *Catalog) Node(id raid.NodeID) (raid.NodeRecord, bool) {
 // decide it leaves alone: the zone, whether it drains, and a size of the disk that is
 // there; see ChangeNode and Relocate.
 func (c *Catalog) SaveNode(ctx context.Context, r raid.NodeRecord) error {
-	if !native(r.ID) {
+	if !r.ID.IsNative() {
 		return fmt.Errorf("save node %q: %w: only native nodes are remembered", r.ID, raid.ErrInvalid)
 	}
 	if n, ok := c.known(r.ID); ok && n.NodeRecord == observed(n.NodeRecord, r) {

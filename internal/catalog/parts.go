@@ -35,7 +35,7 @@ func flaws(copies []raid.Copy) []int64 {
 		switch {
 		case c.Bad:
 			out[i] = copyBad
-		case native(c.Node) && slices.ContainsFunc(copies[:i], func(o raid.Copy) bool { return !o.Bad && o.Node == c.Node }):
+		case c.Node.IsNative() && slices.ContainsFunc(copies[:i], func(o raid.Copy) bool { return !o.Bad && o.Node == c.Node }):
 			out[i] = copyColocated
 		}
 	}

@@ -28,7 +28,7 @@ func (c *Catalog) Without(id raid.NodeID, there func(raid.NodeID) bool, lab bool
 	defer c.mu.RUnlock()
 	key := nobody
 	switch k := c.state.byID[id]; {
-	case !native(id):
+	case !id.IsNative():
 		key = 0
 	case k != 0:
 		key = k

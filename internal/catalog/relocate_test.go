@@ -23,7 +23,7 @@ func trueHoldings(t *testing.T, c *Catalog) (bySet map[string]raid.Holding, file
 		for _, p := range parts {
 			var on []raid.NodeID
 			for _, k := range p.Copies {
-				if !k.Bad && native(k.Node) && !slices.Contains(on, k.Node) {
+				if !k.Bad && k.Node.IsNative() && !slices.Contains(on, k.Node) {
 					on = append(on, k.Node)
 					holds[k.Node] = true
 				}

@@ -48,10 +48,10 @@ func truthOf(parts []raid.Part, node raid.NodeID, there func(raid.NodeID) bool, 
 				continue
 			}
 			name, isThere := string(cp.Node), there(cp.Node)
-			if !native(cp.Node) {
+			if !cp.Node.IsNative() {
 				name, isThere = fmt.Sprint("lab ", i), lab
 			}
-			onIt := node != "" && (cp.Node == node || !native(cp.Node) && !native(node))
+			onIt := node != "" && (cp.Node == node || !cp.Node.IsNative() && !node.IsNative())
 			is.on = is.on || onIt
 			if isThere {
 				now[name] = true

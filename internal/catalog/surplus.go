@@ -174,7 +174,7 @@ func (t *tx) replaced(id int64, upload raid.UploadID, p *raid.Part, old, fresh r
 	if err := t.findFlaws(id, p.Stripe, int64(p.Number)); err != nil {
 		return err
 	}
-	if err := t.renewFlags(id, !native(old.Node) || !native(fresh.Node)); err != nil {
+	if err := t.renewFlags(id, !old.Node.IsNative() || !fresh.Node.IsNative()); err != nil {
 		return err
 	}
 	if old.Node == fresh.Node && old.Attempt == fresh.Attempt {
@@ -183,7 +183,7 @@ func (t *tx) replaced(id int64, upload raid.UploadID, p *raid.Part, old, fresh r
 	if err := t.fulfil(t.findNode(fresh.Node), p.Key(upload, fresh)); err != nil {
 		return err
 	}
-	if lost && !old.Bad && native(old.Node) {
+	if lost && !old.Bad && old.Node.IsNative() {
 		return t.surplusCopy(id, old, p.Key(upload, old))
 	}
 	return t.recordRemovals([]raid.Removal{{Node: old.Node, Key: p.Key(upload, old)}})

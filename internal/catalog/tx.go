@@ -4,7 +4,6 @@ import (
 	"io"
 	"log/slog"
 	"slices"
-	"strings"
 
 	"github.com/raidpi/raidpi/internal/raid"
 )
@@ -68,7 +67,7 @@ func (t *tx) exec(sql string, args ...any) (int64, error) {
 // nodeKey returns the key of a node, giving it one when it is new. Lab nodes
 // have none: 0.
 func (t *tx) nodeKey(id raid.NodeID) (int64, error) {
-	if !native(id) {
+	if !id.IsNative() {
 		return 0, nil
 	}
 	if k := t.findNode(id); k != 0 {
@@ -101,9 +100,6 @@ func (t *tx) nodeID(key int64) raid.NodeID {
 	}
 	return t.base.node(key)
 }
-
-// native reports whether a node has a name that lasts.
-func native(id raid.NodeID) bool { return id != "" && !strings.HasPrefix(string(id), "lab-") }
 
 // node is the id of the node with a key, empty for a lab node's 0.
 func (s state) node(key int64) raid.NodeID {

@@ -114,7 +114,7 @@ func (t *tx) finishWhole(fin *raid.FinishedUpload) error {
 		for _, fl := range flaws(fin.Parts[i].Copies) {
 			f.Degraded = f.Degraded || fl != copyOK
 		}
-		f.Lab = f.Lab || slices.ContainsFunc(fin.Parts[i].Copies, func(c raid.Copy) bool { return !native(c.Node) })
+		f.Lab = f.Lab || slices.ContainsFunc(fin.Parts[i].Copies, func(c raid.Copy) bool { return !c.Node.IsNative() })
 	}
 	f.PartNames = nil
 	if f.Stripes == 1 {
@@ -139,7 +139,7 @@ func markLost(parts []raid.Part, lost []raid.NodeID) {
 	for i := range parts {
 		for j := range parts[i].Copies {
 			c := &parts[i].Copies[j]
-			c.Bad = c.Bad || native(c.Node) && slices.Contains(lost, c.Node)
+			c.Bad = c.Bad || c.Node.IsNative() && slices.Contains(lost, c.Node)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package events
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/raidpi/raidpi/internal/allowance"
@@ -61,7 +60,7 @@ type repeat struct {
 // allow reports whether an event is to be told now. Otherwise it is counted.
 func (r *repeats) allow(e raid.Event, now time.Time) bool {
 	node := e.Node
-	if strings.HasPrefix(string(node), "lab-") {
+	if node.IsLab() {
 		node = "lab" // such a peer has another name with each connection
 	}
 	return r.take(subject{e.Kind, node}, e, now) && r.take(subject{e.Kind, allNodes}, e, now)

@@ -109,7 +109,7 @@ func (ft *pieceRead) failed(a answer) {
 		ft.away = a.err
 	}
 	ft.s.badCopy(ft.file, ft.p, a.copy, a.err)
-	if a.copy.Node != "" && (errors.Is(a.err, raid.ErrCorrupt) || errors.Is(a.err, raid.ErrNotFound)) {
+	if a.copy.Node.IsNative() && (errors.Is(a.err, raid.ErrCorrupt) || errors.Is(a.err, raid.ErrNotFound)) {
 		// While nodes with others are waited for, it is asked again, and told of once.
 		if i := slices.Index(ft.copies, a.copy); i >= 0 {
 			ft.copies[i].Bad = true
@@ -253,7 +253,7 @@ func (ft *pieceRead) ask(b *budget.Buffer) {
 	}
 	c := ft.left[0]
 	ft.left = ft.left[1:]
-	if peer, ok := ft.s.cfg.Nodes.Peer(c.Node); ok && c.Node != "" {
+	if peer, ok := ft.s.cfg.Nodes.Peer(c.Node); ok && c.Node.IsNative() {
 		ft.last = peer
 		ft.peers = append(ft.peers, peer)
 	}
@@ -303,7 +303,7 @@ func (s *Store) rank(c raid.Copy) (rank int) {
 		rank += 8
 	}
 	switch peer, ok := s.cfg.Nodes.Peer(c.Node); {
-	case c.Node == "":
+	case !c.Node.IsNative():
 		rank++ // lab peers are asked when natives can't answer
 	case !ok:
 		rank += 4
@@ -316,7 +316,7 @@ func (s *Store) rank(c raid.Copy) (rank int) {
 // readCopy reads and checks the piece from one copy. blocks are as in answer.
 func (s *Store) readCopy(ctx context.Context, f *raid.File, p *piece, c raid.Copy, peer *membership.Peer, dst []byte) (blocks []uint32, err error) {
 	name := p.part.Key(f.Upload, c).Name()
-	if c.Node == "" {
+	if !c.Node.IsNative() {
 		return nil, s.readUnknown(ctx, p, name, dst)
 	}
 	if peer == nil {
@@ -380,7 +380,7 @@ func (s *Store) readUnknown(ctx context.Context, p *piece, name raid.ChunkName, 
 // the catalog an fsync; the read does not wait for it.
 func (s *Store) badCopy(f *raid.File, p *piece, c raid.Copy, err error) {
 	corrupt := errors.Is(err, raid.ErrCorrupt)
-	if c.Node == "" || !corrupt && !errors.Is(err, raid.ErrNotFound) {
+	if !c.Node.IsNative() || !corrupt && !errors.Is(err, raid.ErrNotFound) {
 		if !ended(err) {
 			s.cfg.Log.Debug("a copy could not be read", "file", f.ID, "node", c.Node, "cause", err)
 		}

@@ -257,7 +257,7 @@ func (r *Reader) plan(offset, n int64) (*piece, error) {
 
 // onlyLab reports whether no native node is known to have a copy.
 func onlyLab(p raid.Part) bool {
-	return !slices.ContainsFunc(p.Copies, func(c raid.Copy) bool { return c.Node != "" })
+	return !slices.ContainsFunc(p.Copies, func(c raid.Copy) bool { return c.Node.IsNative() })
 }
 
 // whole reports whether a part is to be had from lab peers alone, or will be
@@ -265,7 +265,7 @@ func onlyLab(p raid.Part) bool {
 func (r *Reader) whole(p raid.Part) bool {
 	lab := false
 	for _, c := range p.Copies {
-		if c.Node == "" {
+		if !c.Node.IsNative() {
 			lab = true
 		} else if _, ok := r.s.cfg.Nodes.Peer(c.Node); ok && !c.Bad && !r.asked {
 			return false

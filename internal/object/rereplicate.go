@@ -185,13 +185,13 @@ func (s *Store) placeAnew(part raid.Part, sib siblings, m raid.Move) (placement.
 	placed := placement.NewStripe()
 	for _, c := range part.Copies {
 		lost := m.Missing != nil && m.Missing(c.Node)
-		if c.Node != "" && !lost && (c.Index != old.Index || !old.Bad) {
+		if c.Node.IsNative() && !lost && (c.Index != old.Index || !old.Bad) {
 			placed.Take(part.Number, s.candidate(natives, c.Node))
 		}
 	}
 	for _, o := range sib.parts {
 		for _, c := range o.Copies {
-			if lost := m.Missing != nil && m.Missing(c.Node); o.Number != part.Number && c.Node != "" && !c.Bad && !lost {
+			if lost := m.Missing != nil && m.Missing(c.Node); o.Number != part.Number && c.Node.IsNative() && !c.Bad && !lost {
 				placed.Take(part.Number, s.candidate(natives, c.Node))
 			}
 		}

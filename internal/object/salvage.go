@@ -47,7 +47,7 @@ func (s *Store) salvage(ctx context.Context, f *raid.File, p *piece) error {
 	defer scratch.Release()
 	v := &salvage{s: s, file: f, part: p.part, scratch: scratch.Bytes()}
 	for _, c := range s.order(p.part.Copies) {
-		if c.Node == "" {
+		if !c.Node.IsNative() {
 			continue // a lab peer has whole chunks and no checksums
 		}
 		h := &holding{Copy: c, name: p.part.Key(f.Upload, c).Name()}

@@ -19,6 +19,20 @@ type ArrayID string
 // [A-Za-z0-9], a lab peer "lab-" and an address.
 type NodeID string
 
+// labPrefix begins the ids of lab peers.
+const labPrefix = "lab-"
+
+// LabID is the id of a lab peer, by its remote address: it has no name of its own, and another id
+// with each connection.
+func LabID(address string) NodeID { return NodeID(labPrefix + address) }
+
+// IsLab reports whether id is that of a lab peer.
+func (id NodeID) IsLab() bool { return strings.HasPrefix(string(id), labPrefix) }
+
+// IsNative reports whether id is that of a native node. The zero id, by which the catalog means a
+// copy on some lab peer, is none.
+func (id NodeID) IsNative() bool { return id != "" && !id.IsLab() }
+
 // SessionID names one life of a node process: 22 characters of [A-Za-z0-9].
 type SessionID string
 

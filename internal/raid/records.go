@@ -47,7 +47,7 @@ type Part struct {
 type Copy struct {
 	Index   int    // from 1 to the array's copies
 	Attempt int    // from 1; names the chunk, see ChunkKey
-	Node    NodeID // empty: unknown, as for lab nodes
+	Node    NodeID // empty: on some lab peer; see NodeID.IsNative
 	Bad     bool   // missing, corrupt or on a node that was removed
 }
 

@@ -371,7 +371,7 @@ func (r *Relocator) pick(part *raid.Part) (m raid.Move, to []raid.NodeID, why Re
 		if c.Bad {
 			return m, nil, "", false
 		}
-		if c.Node != "" && !slices.Contains(on, c.Node) {
+		if c.Node.IsNative() && !slices.Contains(on, c.Node) {
 			on = append(on, c.Node)
 		}
 	}
@@ -406,13 +406,13 @@ func (r *Relocator) Moved(part *raid.Part, old, fresh raid.Copy) {
 func (r *Relocator) noteMoved(part *raid.Part, old, fresh raid.Copy) {
 	var before, after []raid.NodeID
 	for _, c := range part.Copies {
-		if c.Node != "" && !c.Bad {
+		if c.Node.IsNative() && !c.Bad {
 			before = append(before, c.Node)
 		}
 		if c.Index == old.Index {
 			c = fresh
 		}
-		if c.Node != "" && !c.Bad {
+		if c.Node.IsNative() && !c.Bad {
 			after = append(after, c.Node)
 		}
 	}

@@ -105,7 +105,7 @@ func (r *Repairer) plan(v *view, w *raid.Repair, now time.Time) plan {
 		return plan{waits: true, after: rest, lastOutcome: o}
 	}
 	p := r.source(v, &w.Part, now)
-	if !c.Bad || c.Node == "" || r.cfg.Losses.Gone(c.Node) {
+	if !c.Bad || !c.Node.IsNative() || r.cfg.Losses.Gone(c.Node) {
 		return p
 	}
 	n, there := v.nodes[c.Node]

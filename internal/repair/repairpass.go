@@ -384,7 +384,7 @@ func ignore(err, target error) error {
 // a reboot its chunks are usually good. One that was removed is not asked.
 func (r *Repairer) repairCopy(ctx context.Context, f raid.File, p raid.Part, m raid.Move) (raid.Copy, error) {
 	c := m.Old
-	if !c.Bad || c.Node == "" || r.cfg.Losses.Gone(c.Node) {
+	if !c.Bad || !c.Node.IsNative() || r.cfg.Losses.Gone(c.Node) {
 		return r.cfg.Maker.Rereplicate(ctx, f, p, m)
 	}
 	peer, ok := r.cfg.Nodes.Peer(c.Node)

@@ -287,7 +287,7 @@ func (r *Repairer) decide(s raid.Surplus, places map[raid.NodeID]placeInfo, usab
 		case c.Bad:
 			out.Instead, out.Lost = c.Index, false
 			continue
-		case c.Node != "" && r.Lost(c.Node):
+		case c.Node.IsNative() && r.Lost(c.Node):
 			if out.Instead == 0 {
 				out.Instead, out.Lost = c.Index, true
 			}

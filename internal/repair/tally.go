@@ -89,7 +89,7 @@ func (r *Repairer) fail(t *tally, p *raid.Part, o outcome) {
 // isUnreachable reports whether all nodes that have a good copy of a part are away.
 func (r *Repairer) isUnreachable(p *raid.Part) (dark bool) {
 	for _, c := range p.Copies {
-		if c.Bad || c.Node == "" {
+		if c.Bad || !c.Node.IsNative() {
 			continue
 		}
 		if _, there := r.cfg.Nodes.Peer(c.Node); there {
@@ -127,7 +127,7 @@ func (t *tally) addUnreachable(p *raid.Part) {
 	defer t.mu.Unlock()
 	t.unreachableParts++
 	for _, c := range p.Copies {
-		if c.Bad || c.Node == "" {
+		if c.Bad || !c.Node.IsNative() {
 			continue
 		}
 		t.unreachable = t.unreachable.plus(amount{1, p.Length})

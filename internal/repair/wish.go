@@ -39,7 +39,7 @@ func (r *Repairer) pick(p *raid.Part) (m raid.Move, found bool) {
 		return m, true
 	}
 	for _, k := range p.Copies {
-		if k.Node != "" && r.Lost(k.Node) {
+		if k.Node.IsNative() && r.Lost(k.Node) {
 			m.Old, m.Kept = k, true
 			for _, w := range r.cfg.Wishes {
 				if m.Fits == nil && w.Instead != nil {
@@ -93,7 +93,7 @@ func flawed(p *raid.Part) (raid.Copy, bool) {
 		if c.Bad {
 			return c, true
 		}
-		if c.Node != "" && on[c.Node] {
+		if c.Node.IsNative() && on[c.Node] {
 			twin = i
 		}
 		on[c.Node] = true
@@ -108,7 +108,7 @@ func flawed(p *raid.Part) (raid.Copy, bool) {
 // They are counted so where no part is looked at.
 func (r *Repairer) countThere(p *raid.Part) (n int) {
 	for i, c := range p.Copies {
-		twin := slices.ContainsFunc(p.Copies[:i], func(o raid.Copy) bool { return !o.Bad && o.Node == c.Node && c.Node != "" })
+		twin := slices.ContainsFunc(p.Copies[:i], func(o raid.Copy) bool { return !o.Bad && o.Node == c.Node && c.Node.IsNative() })
 		if !c.Bad && !twin && !r.Lost(c.Node) {
 			n++
 		}

@@ -71,7 +71,7 @@ func (n *LabNode) Done() <-chan struct{} { return n.conn.Done() }
 // servePull makes a lab PULL connection a node for as long as it lives.
 func (l *labs) servePull(c *zmtp.Conn) error {
 	n := &LabNode{labs: l, conn: c, window: newWindow(l.cfg.Window), abandoned: map[*labStore]struct{}{}}
-	n.id = raid.NodeID("lab-" + n.Addr())
+	n.id = raid.LabID(n.Addr())
 	l.cfg.Log.Info("Lab node is up", "node", n.ID())
 	l.cfg.Observer.LabUp(n)
 	err := readNothing(c)

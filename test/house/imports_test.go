@@ -1,6 +1,8 @@
 package house
 
 import (
+	"go/ast"
+	"go/token"
 	"os/exec"
 	"slices"
 	"strings"
@@ -124,6 +126,21 @@ func TestProgramsLinkNoPackager(t *testing.T) {
 		if strings.HasPrefix(dep, "github.com/goreleaser/") || strings.HasPrefix(dep, module+"/packaging") {
 			t.Errorf("a program links %s", strings.TrimSpace(dep))
 		}
+	}
+}
+
+// A lab peer is told by its id's type. Only internal/raid knows how such an id looks.
+func TestOnlyTheVocabularyKnowsHowALabIDLooks(t *testing.T) {
+	for _, f := range all(t).files {
+		if f.isTest() || f.generated || f.dir() == "internal/raid" || strings.HasPrefix(f.dir(), "test/") {
+			continue
+		}
+		ast.Inspect(f.File, func(n ast.Node) bool {
+			if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING && strings.HasPrefix(l.Value, `"lab-`) {
+				t.Errorf("%s has %s: use raid.LabID, or NodeID.IsLab", f.path, l.Value)
+			}
+			return true
+		})
 	}
 }
 
