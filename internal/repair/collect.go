@@ -11,10 +11,10 @@ import (
 
 // collectPass has what is on record removed from the nodes that are there.
 func (r *Repairer) collectPass(ctx context.Context) (left bool, err error) {
-	if r.cfg.Nodes.StaleCatalog() != nil {
+	if r.isStale() {
 		return false, nil
 	}
-	if r.cfg.Nodes.WarmUp() > 0 || r.cfg.Vouched() != nil {
+	if !r.mayRemove() {
 		return true, nil
 	}
 	for more := true; more; {
@@ -83,7 +83,7 @@ func (r *Repairer) remove(ctx context.Context, p *membership.Peer, batch []raid.
 
 // delete asks a node to delete chunks and returns those that are gone from it.
 func (r *Repairer) delete(ctx context.Context, p *membership.Peer, keys []raid.ChunkKey) (gone []raid.ChunkKey) {
-	if r.cfg.Nodes.StaleCatalog() != nil || r.cfg.Vouched() != nil {
+	if !r.mayRemove() {
 		return nil
 	}
 	names := namesOf(keys)

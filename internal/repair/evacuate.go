@@ -9,10 +9,10 @@ import (
 // writes, so that repairPass makes it anew meanwhile. It goes on where a pass that
 // failed has ended.
 func (r *Repairer) evacuatePass(ctx context.Context) (left bool, err error) {
-	if r.cfg.Nodes.StaleCatalog() != nil {
+	if r.isStale() {
 		return false, nil
 	}
-	if r.cfg.Nodes.WarmUp() > 0 {
+	if !r.mayWork() {
 		return true, nil
 	}
 	for more := true; more; {

@@ -115,7 +115,7 @@ func (p *pass) after(d time.Duration) {
 // another. It returns when those are that have a good copy, but for what slow nodes hold
 // up. The others follow in their lanes, and give way when there is something new.
 func (r *Repairer) repairPass(ctx context.Context, v *view) (p pass, err error) {
-	if r.cfg.Nodes.StaleCatalog() != nil {
+	if r.isStale() {
 		return p, nil
 	}
 	if left := r.cfg.Nodes.WarmUp(); left > 0 {

@@ -92,11 +92,6 @@ func (r *Repairer) scanLoop(ctx context.Context) error {
 	}
 }
 
-// mayWork reports whether the catalog can be believed.
-func (r *Repairer) mayWork() bool {
-	return r.cfg.Nodes.StaleCatalog() == nil && r.cfg.Nodes.WarmUp() <= 0
-}
-
 // renew begins a scan anew when other nodes are lost. It does so too when there is other room
 // than before, but no sooner than after scanRest times as long as the last scan took.
 func (r *Repairer) renew(s *scan) {
@@ -267,7 +262,7 @@ func (r *Repairer) walk(ctx context.Context, s *scan, nodes []raid.NodeID, take 
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		if !slices.Equal(s.lost, r.lostNodes()) || r.cfg.Nodes.StaleCatalog() != nil {
+		if !slices.Equal(s.lost, r.lostNodes()) || r.isStale() {
 			return false, nil
 		}
 		var page []raid.Repair

@@ -75,7 +75,7 @@ func (r *Repairer) surplusLoop(ctx context.Context) error {
 
 // surplusPass goes through the surplus copies of all nodes that are there.
 func (r *Repairer) surplusPass(ctx context.Context) (left bool, err error) {
-	if !r.mayWork() || r.cfg.Vouched() != nil {
+	if !r.mayRemove() {
 		return true, nil
 	}
 	var there []*membership.Peer

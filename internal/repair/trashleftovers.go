@@ -109,7 +109,7 @@ func (r *Repairer) reportKept(p *membership.Peer, s *search, traces map[raid.Upl
 func (r *Repairer) trash(ctx context.Context, p *membership.Peer, keys []raid.ChunkKey, uploads int) error {
 	moved := 0
 	for batch := range slices.Chunk(keys, removalBatch) {
-		if r.cfg.Nodes.StaleCatalog() != nil || r.cfg.Vouched() != nil {
+		if !r.mayRemove() {
 			return errLater
 		}
 		call, cancel := context.WithTimeout(ctx, callTimeout)
