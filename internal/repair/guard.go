@@ -7,8 +7,8 @@ package repair
 // and so nothing is tried again by itself.
 func (r *Repairer) isStale() bool { return r.cfg.Nodes.StaleCatalog() != nil }
 
-// mayWork reports whether the catalog can be believed: it is not stale, and all nodes that could
-// show that it is were heard, or waited for.
+// mayWork reports whether the catalog can be believed. It is not stale then, and all nodes that
+// could show that it is were heard, or waited for.
 func (r *Repairer) mayWork() bool { return !r.isStale() && r.cfg.Nodes.WarmUp() <= 0 }
 
 // mayRemove reports whether chunks may be removed on the catalog's word, too: each of its bytes was
