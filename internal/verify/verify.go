@@ -338,7 +338,8 @@ func (v *Verifier) OldestVerified(ctx context.Context) (at string, err error) {
 	}
 	var passes []string
 	for _, n := range v.cfg.Nodes.Nodes() {
-		if n.Kind == raid.Native && n.Chunks > 0 {
+		unknown := !n.Seen && n.Recalled == "" // how many chunks it has: it is away since this controller's start
+		if n.Kind == raid.Native && (n.Chunks > 0 || unknown) {
 			passes = append(passes, v.Note(n.ID).Began)
 		}
 	}

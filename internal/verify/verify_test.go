@@ -562,3 +562,19 @@ func TestAFileIsVerifiedAsOfItsOldestCopy(t *testing.T) {
 		oldest("2026-01-05 00:00:00", "2026-01-05 00:00:00")
 	})
 }
+
+// A controller that was killed knows of a node which is away since then that it is there,
+// and not how many chunks it has. What that has read last counts all the same.
+func TestANodeThatDidNotComeYetCountsForTheOldest(t *testing.T) {
+	away := newID(t)
+	note := raid.ScrubNote{Pass: 1, Began: "2026-01-07 00:00:00"}
+	known := []raid.NodeRecord{{ID: away, Scrub: note}}
+	members := membership.New(membership.Config{
+		Save: func(context.Context, raid.NodeRecord) error { return nil }, Knows: func(uint64) bool { return true },
+		Remembers: func(raid.NodeID) bool { return true }, Known: known, Log: slog.New(slog.DiscardHandler),
+	})
+	v := New(Config{Catalog: &record{first: "2026-01-05 00:00:00"}, Nodes: members, Known: known, Log: slog.New(slog.DiscardHandler)})
+	if at, err := v.OldestVerified(t.Context()); at != note.Began || err != nil {
+		t.Errorf("%q, %v, want %q", at, err, note.Began)
+	}
+}
