@@ -32,6 +32,10 @@ type Config struct {
 const (
 	// saveEvery is the least time between two writes of the record in one life.
 	saveEvery = 3 * time.Minute
+	// saveEndEvery is the least time between two ends of passes that are written at once. The
+	// controller hears of an end with the next heartbeat. A node that forgot it after a cut would tell
+	// the pass before once more, as news.
+	saveEndEvery = time.Hour
 	// shortest is the least time between the beginnings of two passes.
 	shortest = 10 * time.Second
 	// cutOff divides the time between passes. A life that ended without a word counts for that part
@@ -61,6 +65,7 @@ type Scrubber struct {
 	dirty  bool             // the file says less than rec
 	saved  time.Time        // zero: not in this life, or it is to be now
 	turned time.Time        // when an order last had it saved at once
+	ended  time.Time        // when the end of a pass did
 	speed  speed
 	read   int64 // bytes, since the start
 }
@@ -301,6 +306,9 @@ func (s *Scrubber) end() {
 	r.Last = ended{Number: r.Pass, Began: r.Began, BeganAt: r.BeganAt, Ended: s.clock(), Chunks: r.Chunks, Bytes: r.Bytes, Bad: r.Bad}
 	r.Running, r.After, r.Pass = false, "", r.Pass+1
 	s.dirty = true
+	if s.ended.IsZero() || time.Since(s.ended) >= saveEndEvery {
+		s.ended, s.saved = time.Now(), time.Time{}
+	}
 	s.cfg.Log.Info("All chunks were read", "chunks", r.Chunks, "bytes", r.Bytes, "bad", r.Bad, "seconds", r.Last.Ended-r.Last.Began)
 }
 

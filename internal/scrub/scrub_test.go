@@ -324,6 +324,23 @@ func TestAPassGoesOnNearWhereItWasCutOff(t *testing.T) {
 	})
 }
 
+// The controller has heard of the end by then. It would hear of the pass before as of a new one.
+func TestAPassThatHasEndedIsKnownAfterACut(t *testing.T) {
+	inBubble(t, func(n *node) {
+		n.put(3, 1000)
+		time.Sleep(time.Hour)
+		for pass := int64(1); pass <= 2; pass++ {
+			n.scrub.Start()
+			time.Sleep(30 * time.Second)
+			ended := n.progress().Last
+			n.cut()
+			if again := n.progress().Last; ended.Number != pass || again.Number != pass || again.BeganAt != ended.BeganAt {
+				t.Errorf("pass %d ended as %+v, and after a cut it is %+v", pass, ended, again)
+			}
+		}
+	})
+}
+
 func TestAnIdleNodeWritesNothing(t *testing.T) {
 	inBubble(t, func(n *node) {
 		n.put(3, 1000)
