@@ -19,7 +19,7 @@
 //
 // One small file says how far a pass is. It is replaced at most every few minutes, and
 // only while there is something new in it. So an idle node writes nothing. A node that is
-// cut off reads again what the record does not know of.
+// cut off reads again what the record does not know of. The end of a pass is written at once.
 //
 // A life that ended without a word has an unknown length, and counts for an eighth of the
 // time between passes. So a Pi whose plug is pulled each night gets through as well.
